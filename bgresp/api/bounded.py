@@ -1,0 +1,67 @@
+"""Server bytes within limits: JSON that cannot exhaust us, SSE bytes httpx-sse may see.
+
+May import nothing of ours. Figures: DESIGN.md, Limits of what is parsed.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+PARSED: Final = 16 * 1024 * 1024
+SAVED: Final = 64 * 1024 * 1024
+STRUCTURE: Final = 500_000
+_STRUCTURAL: Final = "{[,:"
+_BLANK_LINES: Final = (b"\n\n", b"\r\r", b"\r\n\r\n")
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class TooLargeError(ValueError):
+    """More bytes than may be read or parsed."""
+
+
+def parse(text: str | bytes) -> Any:
+    """Parse JSON of a stranger.
+
+    Raises TooLargeError beyond the limits, ValueError for whatever else is no JSON:
+    nested too deep, NaN, numbers of thousands of digits.
+    """
+    if len(text) > PARSED:
+        raise TooLargeError(f"larger than {PARSED >> 20} MiB")
+    sample = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    if sum(map(sample.count, _STRUCTURAL)) > STRUCTURE:
+        raise TooLargeError(f"more than {STRUCTURE} values")
+    try:
+        return json.loads(sample.removeprefix("\ufeff"), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+async def guarded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pass event-stream bytes on: no BOM, no endless event, a blank line at the end.
+
+    httpx-sse loses the first event after a BOM and the last one without a blank line,
+    and buffers without limit. Raises TooLargeError when one event exceeds the limit.
+    """
+    head, tail, pending, started = b"", b"", 0, False
+    async for chunk in chunks:
+        piece = chunk
+        if not started:
+            head += chunk
+            if len(head) < len(_BOM) and _BOM.startswith(head):
+                continue
+            piece, started = head.removeprefix(_BOM), True
+        window = tail + piece
+        ended = max(window.rfind(mark) for mark in _BLANK_LINES)
+        pending = pending + len(piece) if ended < 0 else len(window) - ended
+        if pending > PARSED:
+            raise TooLargeError(f"an event larger than {PARSED >> 20} MiB")
+        tail = window[-3:]
+        if piece:
+            yield piece
+    if head and not started:
+        yield head
+    yield b"\n\n"
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")

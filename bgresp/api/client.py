@@ -1,0 +1,186 @@
+"""The endpoint's verbs: create, retrieve, cancel, delete, stream.
+
+May import core and the other modules of this package. Answers with signals; what goes
+wrong on the way is a Fault value, never an exception.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from bgresp.api import replies, transport
+from bgresp.core import wire
+from bgresp.core.endpoint import Endpoint
+from bgresp.core.errors import RefusedError
+from bgresp.core.signals import Cursor, Fault, FaultKind, Signal, Snapshot
+
+
+@dataclass(slots=True)
+class Sent:
+    """Whether the first byte of a request may have left this machine."""
+
+    started: bool = False
+
+    async def trace(self, name: str, info: Mapping[str, Any]) -> None:
+        """Take one of httpcore's trace events."""
+        del info
+        if name.endswith("send_request_headers.started"):
+            self.started = True
+
+
+@dataclass(slots=True)
+class Api:
+    """One endpoint; its connections are opened when first needed, closed by aclose."""
+
+    endpoint: Endpoint
+    _client: httpx.AsyncClient | None = field(default=None, repr=False)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    def can(self, op: str) -> bool:
+        """Say whether the endpoint's dialect has an operation."""
+        return op in self.endpoint.dialect.ops
+
+    async def retrieve(self, id_: str) -> Snapshot | Fault:
+        """Ask once for the response."""
+        return await self._ask("get", id_)
+
+    async def cancel(self, id_: str) -> Snapshot | Fault:
+        """Ask to cancel; the reply is advice, ask again to know (WIRE.md 1.6)."""
+        return await self._ask("cancel", id_)
+
+    async def delete(self, id_: str) -> Fault | None:
+        """Delete the response at the endpoint; None when it is not there any more."""
+        answer = await self._ask("delete", id_)
+        if isinstance(answer, Snapshot) or answer.kind is FaultKind.GONE:
+            return None
+        return None if (answer.http_status or 0) // 100 == 2 else answer
+
+    async def stream(self, id_: str, after: Cursor | None) -> AsyncIterator[Signal]:
+        """Follow the event stream after a cursor.
+
+        The last signal is a Fault or a Snapshot: even a clean end is Fault "closed",
+        because an end alone proves nothing (WIRE.md rule 14).
+        """
+        query: dict[str, str] = {}
+        headers = {"Accept": transport.EVENT_STREAM, "Cache-Control": "no-store"}
+        kind, _, name = self.endpoint.dialect.streaming.resume.partition(":")
+        if after is not None and name:
+            (query if kind == "query" else headers)[name] = str(after)
+        try:
+            async with self._send("stream", id_, query, headers) as response:
+                async for signal in self._signals(response):
+                    yield signal
+        except transport.FAILURES as error:
+            yield transport.broken(error)
+
+    async def create(
+        self, body: bytes, *, key: str, stream: bool, sent: Sent
+    ) -> AsyncIterator[Signal]:
+        """Post one request, once; the first signal says what became of it.
+
+        A Snapshot, or an Event with a response: accepted. Fault "unreachable": not
+        sent; "rate_limited": not processed; "refused": rejected; "ambiguous": unknown.
+        With `stream` the events go on after the first one.
+        """
+        accept = transport.EVENT_STREAM if stream else "application/json"
+        headers = {"Accept": accept, "Content-Type": "application/json"}
+        headers["Idempotency-Key"] = key
+        try:
+            async with self._post(body, headers, sent) as response:
+                if transport.is_stream(response):
+                    async for signal in self._signals(response):
+                        yield signal
+                else:
+                    reply = await transport.whole(response)
+                    yield replies.created(self.endpoint.dialect, reply)
+        except transport.FAILURES as error:
+            tell = transport.unsure if sent.started else transport.unsent
+            yield tell(error)
+
+    async def _ask(self, op: str, id_: str) -> Snapshot | Fault:
+        try:
+            async with self._send(op, id_, {}, {"Accept": "application/json"}) as got:
+                reply = await transport.whole(got)
+        except transport.FAILURES as error:
+            return transport.broken(error)
+        return replies.retrieved(self.endpoint.dialect, reply)
+
+    async def _signals(self, response: httpx.Response) -> AsyncIterator[Signal]:
+        dialect = self.endpoint.dialect
+        if not transport.is_stream(response):
+            reply = await transport.whole(response)
+            yield replies.instead_of_stream(dialect, reply)
+            return
+        async for name, data in transport.events(response):
+            event = replies.event(dialect, name, data)
+            if event is not None:
+                yield event
+        yield Fault(FaultKind.CLOSED, "the stream ended")
+
+    @asynccontextmanager
+    async def _send(
+        self, op: str, id_: str, query: Mapping[str, str], headers: Mapping[str, str]
+    ) -> AsyncIterator[httpx.Response]:
+        known = self.endpoint.dialect.ops.get(op)
+        if known is None:
+            dialect = self.endpoint.dialect.name
+            raise RefusedError(f"a {dialect} endpoint cannot {op} a response")
+        if self._client is None:
+            self._client = transport.client(self.endpoint, keep_alive=True)
+        path, fixed = wire.target(known, {"id": id_, **self._vars()})
+        params = {**self._query(), **fixed, **query}
+        async with self._client.stream(
+            known.method,
+            self._url(path),
+            params=params or None,
+            headers={**self._headers(), **headers},
+        ) as response:
+            yield response
+
+    @asynccontextmanager
+    async def _post(
+        self, body: bytes, headers: Mapping[str, str], sent: Sent
+    ) -> AsyncIterator[httpx.Response]:
+        """Send the create on a connection of its own.
+
+        On a kept-alive one that the server is closing, a reset would leave the outcome
+        unknown without need (RELIABILITY.md 1.5).
+        """
+        op = self.endpoint.dialect.ops["create"]
+        path, fixed = wire.target(op, self._vars())
+        async with (
+            transport.client(self.endpoint, keep_alive=False) as client,
+            client.stream(
+                op.method,
+                self._url(path),
+                params={**self._query(), **fixed} or None,
+                headers={**self._headers(), **headers},
+                content=body,
+                extensions={"trace": sent.trace},
+            ) as response,
+        ):
+            yield response
+
+    def _vars(self) -> dict[str, str]:
+        return {f"var.{name}": value for name, value in self.endpoint.vars.items()}
+
+    def _url(self, path: str) -> str:
+        return self.endpoint.base_url.rstrip("/") + path
+
+    def _query(self) -> dict[str, str]:
+        return dict(wire.fill(self.endpoint.dialect.query, self._vars()))
+
+    def _headers(self) -> dict[str, str]:
+        auth = self.endpoint.dialect.auth
+        headers = dict(wire.fill(self.endpoint.dialect.headers, self._vars()))
+        if self.endpoint.key is not None:
+            headers[auth.header] = auth.value.replace("{key}", self.endpoint.key)
+        return {**headers, **self.endpoint.headers}

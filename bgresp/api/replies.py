@@ -1,0 +1,141 @@
+"""HTTP replies read as signals; pure. May import core and api.bounded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bgresp.api import bounded
+from bgresp.core import schedule, wire
+from bgresp.core.dialect import Dialect
+from bgresp.core.model import ResponseError
+from bgresp.core.printable import one_line
+from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
+
+# Replies that say nothing about the request itself: worth asking again.
+TRANSIENT: Final = frozenset({408, 409, 425, 500, 502, 503, 504})
+NOT_PROCESSED: Final = frozenset({425, 429})
+UNSURE: Final = frozenset({303, 408})
+CANNOT_STREAM: Final = frozenset({400, 404, 405, 406, 409, 410, 415, 422, 501})
+FINAL_429: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One whole HTTP reply; header names in lower case; `now` is the wall clock."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    now: float = 0.0
+
+    @property
+    def request_id(self) -> str | None:
+        """Return the endpoint's own name for this request: what support asks for."""
+        found = self.headers.get("x-request-id")
+        return one_line(found, limit=200) if found else None
+
+    @property
+    def payload(self) -> Any:
+        """Return the body's JSON, or None where it is none."""
+        try:
+            return bounded.parse(self.body)
+        except ValueError:
+            return None
+
+
+def created(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
+    """Read the answer to a create: RELIABILITY.md 1.5 is the table."""
+    if 200 <= reply.status < 300:
+        snapshot = _snapshot(dialect, reply)
+        if isinstance(snapshot, Fault) or snapshot.reading.id is None:
+            what = "not JSON" if reply.payload is None else "no readable id"
+            said = f"accepted (HTTP {reply.status}), but {what} in the reply"
+            return _fault(FaultKind.AMBIGUOUS, reply, said)
+        return snapshot
+    error = wire.read_refusal(reply.payload, _text(reply))
+    if reply.status in NOT_PROCESSED or _may_retry_503(reply):
+        if error.code in FINAL_429:
+            return _fault(FaultKind.REFUSED, reply, error.message)
+        return _fault(FaultKind.RATE_LIMITED, reply, error.message)
+    if reply.status in UNSURE or reply.status >= 500:
+        return _fault(FaultKind.AMBIGUOUS, reply, error.message)
+    return _fault(FaultKind.REFUSED, reply, _refusal(reply, error))
+
+
+def retrieved(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
+    """Read the answer to a retrieve or cancel."""
+    if 200 <= reply.status < 300:
+        return _snapshot(dialect, reply)
+    error = wire.read_refusal(reply.payload, _text(reply))
+    if reply.status in {404, 410}:
+        return _fault(FaultKind.GONE, reply, error.message)
+    if reply.status == 429:
+        return _fault(FaultKind.RATE_LIMITED, reply, error.message)
+    if reply.status in TRANSIENT or reply.status >= 500:
+        return _fault(FaultKind.UNREACHABLE, reply, error.message)
+    return _fault(FaultKind.REFUSED, reply, _refusal(reply, error))
+
+
+def instead_of_stream(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
+    """Read what came where an event stream was asked for."""
+    if reply.status in CANNOT_STREAM:
+        error = wire.read_refusal(reply.payload, _text(reply))
+        return _fault(FaultKind.NOT_STREAMABLE, reply, error.message)
+    return retrieved(dialect, reply)
+
+
+def event(dialect: Dialect, name: str, data: str) -> Event | None:
+    """Read one event's data; None when it is `[DONE]` or no JSON object."""
+    try:
+        payload = bounded.parse(data)
+    except ValueError:
+        return None
+    if not isinstance(payload, Mapping):
+        return None
+    return wire.read_event(dialect, payload, name=name, raw=data)
+
+
+def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
+    try:
+        payload = bounded.parse(reply.body)
+    except ValueError as error:
+        said = f"the reply cannot be read: {one_line(str(error), limit=120)}"
+        return _fault(FaultKind.UNREADABLE, reply, said)
+    reading = None
+    if isinstance(payload, Mapping):
+        reading = wire.read_response(dialect, payload)
+    if reading is None:
+        return _fault(FaultKind.UNREADABLE, reply, "the reply has no status")
+    return Snapshot(reading, reply.body, reply.request_id)
+
+
+def _fault(kind: FaultKind, reply: Reply, message: str) -> Fault:
+    error: ResponseError | None = None
+    if reply.status >= 400:
+        error = wire.read_refusal(reply.payload, _text(reply))
+    return Fault(
+        kind,
+        one_line(message) or f"HTTP {reply.status}",
+        http_status=reply.status,
+        retry_after=schedule.retry_after(reply.headers, now=reply.now),
+        request_id=reply.request_id,
+        error=error,
+    )
+
+
+def _refusal(reply: Reply, error: ResponseError) -> str:
+    if 300 <= reply.status < 400:
+        where = one_line(reply.headers.get("location", ""), limit=200)
+        return f"redirected to {where or 'elsewhere'}, which is never followed"
+    return error.message
+
+
+def _may_retry_503(reply: Reply) -> bool:
+    return reply.status == 503 and reply.headers.get("x-should-retry") == "true"
+
+
+def _text(reply: Reply) -> str:
+    """Return an error body for a message; markup of a gateway says nothing."""
+    if "html" in reply.headers.get("content-type", ""):
+        return f"HTTP {reply.status} with an HTML page"
+    return reply.body[:4096].decode("utf-8", "replace")

@@ -1,0 +1,162 @@
+"""httpx kept on a short lead: clients, whole bodies, event-stream bytes, failures.
+
+May import core and the other modules of this package.
+"""
+
+import ssl
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+import httpx
+from httpx_sse import EventSource
+
+from bgresp import __version__
+from bgresp.api import bounded
+from bgresp.api.replies import Reply
+from bgresp.core.endpoint import Endpoint
+from bgresp.core.errors import ConfigError
+from bgresp.core.printable import one_line
+from bgresp.core.signals import Fault, FaultKind
+
+CONNECT_TIMEOUT: Final = 10.0
+WRITE_TIMEOUT: Final = 30.0
+EVENT_STREAM: Final = "text/event-stream"
+AGENT: Final = f"bgresp/{__version__}"
+
+
+class UnaskedEncodingError(ValueError):
+    """A compressed body, though identity was asked for: never decoded."""
+
+
+FAILURES: Final = (
+    *(httpx.TransportError, httpx.InvalidURL, httpx.StreamError),
+    ValueError,
+)
+    httpx.TransportError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    ValueError,
+)
+_NOT_SENT: Final = (
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError),
+    *(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),
+)
+
+
+def client(endpoint: Endpoint, *, keep_alive: bool) -> httpx.AsyncClient:
+    """Open a client: no redirects, no compression, no proxy to this machine itself.
+
+    Raises ConfigError when proxies or certificates are set up wrong.
+    """
+    most = endpoint.dialect.limits.connections
+    limits = httpx.Limits(
+        max_connections=most, max_keepalive_connections=most if keep_alive else 0
+    )
+    read = endpoint.dialect.streaming.idle_bytes
+    timeout = httpx.Timeout(
+        connect=CONNECT_TIMEOUT, read=read, write=WRITE_TIMEOUT, pool=None
+    )
+    try:
+        return httpx.AsyncClient(
+            verify=not endpoint.base_url.startswith("http:"),
+            trust_env=not endpoint.is_loopback,
+            follow_redirects=False,
+            timeout=timeout,
+            limits=limits,
+            headers={"Accept-Encoding": "identity", "User-Agent": AGENT},
+        )
+    except (ImportError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"cannot set up the connection: {one_line(str(error), limit=200)}",
+            hint="check HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE",
+        ) from None
+
+
+async def whole(response: httpx.Response) -> Reply:
+    """Read a reply to its end, as it is on the wire, up to the limit."""
+    _refuse_encoding(response)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_raw():
+        size += len(chunk)
+        if size > bounded.SAVED:
+            raise bounded.TooLargeError(f"a body larger than {bounded.SAVED >> 20} MiB")
+        chunks.append(chunk)
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, headers, b"".join(chunks), time.time())
+
+
+def is_stream(response: httpx.Response) -> bool:
+    """Say whether a reply is a successful event stream."""
+    content_type = response.headers.get("content-type", "")
+    return response.is_success and EVENT_STREAM in content_type
+
+
+async def events(response: httpx.Response) -> AsyncIterator[tuple[str, str]]:
+    """Yield (event name, data) of each event that has data.
+
+    httpx-sse is given guarded bytes, and always UTF-8: the format prescribes it,
+    whatever the header says.
+    """
+    _refuse_encoding(response)
+    safe = httpx.Response(
+        200,
+        headers={"content-type": f"{EVENT_STREAM}; charset=utf-8"},
+        content=bounded.guarded(response.aiter_raw()),
+    )
+    async for sse in EventSource(safe).aiter_sse():
+        if sse.data:
+            yield sse.event, sse.data
+
+
+def broken(error: Exception) -> Fault:
+    """Say what a failed exchange means where asking again is free."""
+    if isinstance(error, httpx.ReadTimeout):
+        return Fault(FaultKind.IDLE, "nothing came for too long")
+    if isinstance(error, UnaskedEncodingError):
+        return Fault(FaultKind.REFUSED, str(error))
+    if isinstance(error, bounded.TooLargeError):
+        return Fault(FaultKind.UNREADABLE, str(error))
+    if isinstance(error, _NOT_SENT):
+        return Fault(FaultKind.UNREACHABLE, reason(error))
+    return Fault(FaultKind.CLOSED, reason(error))
+
+
+def unsent(error: Exception) -> Fault:
+    """Say that a create failed before its first byte: it may be sent again."""
+    kind = FaultKind.REFUSED if _is_hopeless(error) else FaultKind.UNREACHABLE
+    return Fault(kind, reason(error))
+
+
+def unsure(error: Exception) -> Fault:
+    """Say that a create failed after its first byte: it may have been accepted."""
+    if isinstance(error, httpx.ReadTimeout):
+        return Fault(FaultKind.AMBIGUOUS, "no reply came")
+    return Fault(FaultKind.AMBIGUOUS, reason(error))
+
+
+def reason(error: BaseException) -> str:
+    """Return the innermost reason of a failure, on one line, without secrets."""
+    if isinstance(error, httpx.ConnectTimeout):
+        return "connecting took too long"
+    if isinstance(error, httpx.LocalProtocolError):
+        return "the request could not be formed"  # its text may quote a header
+    cause: BaseException = error
+    while cause.__cause__ is not None or cause.__context__ is not None:
+        cause = cause.__cause__ or cause.__context__ or cause
+        if isinstance(cause, ssl.SSLError):
+            break
+    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else ""
+    return one_line(text or str(error) or str(cause) or type(error).__name__, limit=200)
+
+
+def _is_hopeless(error: Exception) -> bool:
+    return isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL)
+
+
+def _refuse_encoding(response: httpx.Response) -> None:
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"identity", ""}:
+        name = one_line(encoding, limit=40)
+        raise UnaskedEncodingError(f"the reply is {name}-encoded, which was not asked")

@@ -1,0 +1,205 @@
+"""Which endpoint is meant: flag, environment, profile, default, in that order.
+
+May import core and the other modules of this package.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from bgresp.config import secret, urls
+from bgresp.config.files import Config, Table, built_in
+from bgresp.config.secret import TWO_WAYS, KeySource
+from bgresp.core import wire
+from bgresp.core.dialect import Dialect, build
+from bgresp.core.errors import ConfigError
+from bgresp.core.model import Job
+
+OPENAI: Final = "openai"
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says about the endpoint."""
+
+    profile: str | None = None
+    base_url: str | None = None
+    model: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    allow_http: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One endpoint as configured; `origins` says where each value came from."""
+
+    profile: str
+    dialect: Dialect
+    base_url: str
+    key_source: KeySource
+    model: str | None = None
+    vars: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    stream: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_local(self) -> bool:
+        """Say whether this is the endpoint that bgresp itself starts."""
+        return self.base_url == urls.LOCAL
+
+
+def dialect(name: str, config: Config) -> Dialect:
+    """Build a dialect, built in or the user's.
+
+    Raises ConfigError that names the dialect and the mistake.
+    """
+    tables = {**built_in(), **config.dialects}
+    if name in config.dialects and name in built_in():
+        raise ConfigError(f"{config.path}: dialect {name!r} is built in; choose a name")
+    return build(name, tables)
+
+
+def resolve(flags: Flags, environ: Mapping[str, str], config: Config) -> Settings:
+    """Return the settings for new jobs and for ids that the ledger does not know.
+
+    Raises ConfigError when nothing is configured, or something is wrong or unsafe.
+    """
+    name, why = _profile_name(flags, environ, config)
+    profile = _profile(name, config)
+    spoken = _tuned(dialect(str(profile.get("dialect", OPENAI)), config), profile)
+    variables = _vars(name, profile, environ)
+    base_url, origin = _base_url(name, profile, flags, (environ, spoken))
+    explicit = flags.base_url is not None or origin == "OPENAI_BASE_URL"
+    source = secret.choose(profile, environ, spoken.auth, (base_url, explicit))
+    model, model_origin = _model(flags, environ, profile)
+    settings = Settings(
+        profile=name,
+        dialect=spoken,
+        base_url=_filled(base_url, variables, name),
+        key_source=source,
+        model=model,
+        vars=variables,
+        headers={**_strings(profile, "headers", name), **flags.headers},
+        stream=bool(profile.get("stream", False)),
+        origins={"profile": why, "base_url": origin, "model": model_origin},
+    )
+    allow_http = flags.allow_http or bool(profile.get("allow_http", False))
+    urls.check(settings.base_url, keyed=source.kind != "none", allow_http=allow_http)
+    return settings
+
+
+def of_job(job: Job, flags: Flags, config: Config) -> Settings:
+    """Return the settings that a job was made with; it keeps its endpoint.
+
+    Raises ConfigError when its dialect or profile is no longer known.
+    """
+    spoken = dialect(job.dialect or OPENAI, config)
+    table: Table = config.profiles.get(job.profile or "", {})
+    spoken = _tuned(spoken, table)
+    base_url = job.base_url or spoken.base_url
+    settings = Settings(
+        profile=job.profile or OPENAI,
+        dialect=spoken,
+        base_url=base_url,
+        key_source=secret.stored(job, table, spoken.auth),
+        model=job.model,
+        vars=job.vars,
+        headers={**_strings(table, "headers", job.profile or ""), **flags.headers},
+    )
+    allow_http = flags.allow_http or bool(table.get("allow_http", False))
+    keyed = settings.key_source.kind != "none"
+    urls.check(base_url, keyed=keyed, allow_http=allow_http)
+    return settings
+
+
+def known_profiles(config: Config) -> list[str]:
+    """Return every name that `-p` takes."""
+    return sorted({*config.profiles, *config.dialects, *built_in()})
+
+
+def _profile_name(
+    flags: Flags, environ: Mapping[str, str], config: Config
+) -> tuple[str, str]:
+    if flags.profile:
+        return flags.profile, "-p"
+    if environ.get("BGRESP_PROFILE"):
+        return environ["BGRESP_PROFILE"], "BGRESP_PROFILE"
+    if config.default_profile:
+        return config.default_profile, str(config.path)
+    hints = ("BGRESP_BASE_URL", "BGRESP_API_KEY", "OPENAI_API_KEY")
+    found = next((name for name in hints if environ.get(name)), None)
+    if flags.base_url or found:
+        return OPENAI, found or "--base-url"
+    raise ConfigError("no endpoint is configured", hint=TWO_WAYS)
+
+
+def _profile(name: str, config: Config) -> Table:
+    if name in config.profiles:
+        return config.profiles[name]
+    if name in config.dialects or name in built_in():
+        return {"dialect": name}
+    close = difflib.get_close_matches(name, known_profiles(config), n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    raise ConfigError(
+        f"no profile {name!r}",
+        hint=f"{meant}known: {', '.join(known_profiles(config))}",
+    )
+
+
+def _tuned(spoken: Dialect, profile: Table) -> Dialect:
+    tuned = {k: profile[k] for k in ("rate", "connections", "streams") if k in profile}
+    return replace(spoken, limits=replace(spoken.limits, **tuned)) if tuned else spoken
+
+
+def _vars(name: str, profile: Table, environ: Mapping[str, str]) -> dict[str, str]:
+    found = _strings(profile, "vars", name)
+    if name == OPENAI:
+        names = {"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"}
+        found |= {v: environ[e] for v, e in names.items() if environ.get(e)}
+    return found
+
+
+def _base_url(
+    name: str, profile: Table, flags: Flags, rest: tuple[Mapping[str, str], Dialect]
+) -> tuple[str, str]:
+    environ, spoken = rest
+    if flags.base_url:
+        return flags.base_url, "--base-url"
+    if environ.get("BGRESP_BASE_URL"):
+        return environ["BGRESP_BASE_URL"], "BGRESP_BASE_URL"
+    if name == OPENAI and environ.get("OPENAI_BASE_URL"):
+        return environ["OPENAI_BASE_URL"], "OPENAI_BASE_URL"
+    if "base_url" in profile:
+        return profile["base_url"], f"profile {name}"
+    return spoken.base_url, f"dialect {spoken.name}"
+
+
+def _model(
+    flags: Flags, environ: Mapping[str, str], profile: Table
+) -> tuple[str | None, str]:
+    if flags.model:
+        return flags.model, "-m"
+    if environ.get("BGRESP_MODEL"):
+        return environ["BGRESP_MODEL"], "BGRESP_MODEL"
+    return profile.get("model"), "profile"
+
+
+def _filled(base_url: str, variables: Mapping[str, str], profile: str) -> str:
+    values = {f"var.{name}": wire.encode(value) for name, value in variables.items()}
+    filled = wire.fill(base_url, values)
+    if not filled:
+        raise ConfigError(
+            f"profile {profile!r}: {base_url} needs a variable that is not set",
+            hint=f"set it under [profiles.{profile}.vars]",
+        )
+    return str(filled)
+
+
+def _strings(table: Table, name: str, profile: str) -> dict[str, str]:
+    found: Mapping[str, Any] = table.get(name, {})
+    for key, value in found.items():
+        if not isinstance(value, str):
+            raise ConfigError(f"profile {profile!r}: '{name}.{key}' must be a text")
+    return dict(found)

@@ -1,0 +1,1 @@
+"""Decide without acting: values in, values out; no I/O, no clock, no randomness."""

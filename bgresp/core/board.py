@@ -1,0 +1,130 @@
+"""Many jobs as one view: select, sort, count.
+
+May import core.errors, core.model.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bgresp.core.errors import UsageError
+from bgresp.core.model import Job, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which jobs are meant: every given condition must hold. Times are Unix seconds."""
+
+    group: str | None = None
+    labels: Mapping[str, str | None] = field(default_factory=dict)
+    statuses: frozenset[Status] = frozenset()
+    since: float | None = None
+    until: float | None = None
+    model: str | None = None
+    profile: str | None = None
+    open: bool = False
+    all: bool = False
+
+    @property
+    def given(self) -> bool:
+        """Say whether anything was selected at all."""
+        return self != Selector()
+
+    @property
+    def only_open(self) -> bool:
+        """Say whether open jobs alone can match, so that only they need be read."""
+        wanted = self.statuses
+        return self.open or (bool(wanted) and all(s.is_open for s in wanted))
+
+    def matches(self, job: Job) -> bool:
+        """Say whether a job is meant."""
+        if self.open and not job.status.is_open:
+            return False
+        if self.statuses and job.status not in self.statuses:
+            return False
+        wanted = (self.group, job.group), (self.model, job.model)
+        if any(want is not None and want != has for want, has in wanted):
+            return False
+        if self.profile is not None and self.profile != job.profile:
+            return False
+        return self._labelled(job) and self._timely(job)
+
+    def _labelled(self, job: Job) -> bool:
+        return all(
+            name in job.labels and (value is None or job.labels[name] == value)
+            for name, value in self.labels.items()
+        )
+
+    def _timely(self, job: Job) -> bool:
+        moment = job.submitted_at or job.created_at or 0.0
+        if self.since is not None and moment < self.since:
+            return False
+        return self.until is None or moment < self.until
+
+
+def statuses(words: Iterable[str]) -> frozenset[Status]:
+    """Read status words as `--status` takes them; `open` and `ended` are groups.
+
+    Raises UsageError when a word is none.
+    """
+    found: set[Status] = set()
+    for word in words:
+        if word == "open":
+            found |= {status for status in Status if status.is_open}
+        elif word == "ended":
+            found |= {status for status in Status if status.is_terminal}
+        else:
+            try:
+                found.add(Status("cancelled" if word == "canceled" else word))
+            except ValueError:
+                raise UsageError(
+                    f"no such status: {word!r}",
+                    hint="one of " + " ".join(Status) + ", open, ended",
+                ) from None
+    return frozenset(found)
+
+
+def ordered(jobs: Iterable[Job], by: str, *, reverse: bool = False) -> list[Job]:
+    """Sort jobs by a column; newest first by default; unknown values come last.
+
+    Raises UsageError when there is no such column.
+    """
+    if by not in SORTS:
+        raise UsageError(f"cannot sort by {by!r}", hint="one of " + " ".join(SORTS))
+    key, descending = SORTS[by]
+    rows = sorted(jobs, key=lambda job: job.key, reverse=True)
+    known = [job for job in rows if key(job) is not None]
+    unknown = [job for job in rows if key(job) is None]
+    known.sort(key=key, reverse=descending)
+    found = known + unknown
+    return found[::-1] if reverse else found
+
+
+def _tokens(job: Job) -> int | None:
+    return job.usage.total_tokens if job.usage else None
+
+
+def took(job: Job) -> float | None:
+    """Return the seconds from submit to the end; None while unknown; never negative."""
+    if job.submitted_at is None or job.finished_at is None:
+        return None
+    return max(0.0, job.finished_at - job.submitted_at)
+
+
+# Column: how to read it, and whether the largest comes first.
+SORTS: Final[dict[str, tuple[Callable[[Job], Any], bool]]] = {
+    "age": (lambda job: job.key, True),
+    "name": (lambda job: job.name, False),
+    "status": (lambda job: job.status.value, False),
+    "model": (lambda job: job.model, False),
+    "took": (took, True),
+    "tokens": (_tokens, True),
+    "expires": (lambda job: job.expires_at, False),
+}
+
+
+def counts(jobs: Iterable[Job]) -> dict[Status, int]:
+    """Count jobs by status, in the order of Status, leaving out zeros."""
+    found = Counter(job.status for job in jobs)
+    return {status: found[status] for status in Status if found[status]}

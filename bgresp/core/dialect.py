@@ -1,0 +1,236 @@
+"""A dialect: how one kind of endpoint is spoken to, as data.
+
+May import core.errors, core.model and core.paths. A dialect is built by merging tables
+(TOML) over those it extends; a mistake is named with its key and what was expected.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bgresp.core import paths
+from bgresp.core.errors import ConfigError
+from bgresp.core.model import Status
+
+BASE: Final = "openai"
+ATTACH: Final = ("if_streamed", "any", "never")
+IDEMPOTENCY: Final = ("none", "replay", "reject")
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_FREE: Final = ("headers", "query", "request.body", "request.stream")
+_WHOLE: Final = ("headers", "query")
+
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Where the key goes and where it comes from; `value` is a template of {key}."""
+
+    header: str
+    value: str
+    env: str
+    command: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation: an HTTP method and a path template with its query."""
+
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Paths into a response object; the first that is not empty wins."""
+
+    id: tuple[str, ...]
+    status: tuple[str, ...]
+    text: tuple[str, ...]
+    error: tuple[str, ...]
+    reason: tuple[str, ...]
+    usage: tuple[str, ...]
+    model: tuple[str, ...]
+    created: tuple[str, ...]
+    finished: tuple[str, ...]
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """How events are named, numbered, resumed and ended; idle limits in seconds."""
+
+    event: tuple[str, ...]
+    cursor: tuple[str, ...]
+    resume: str
+    delta: tuple[str, ...]
+    full: tuple[str, ...]
+    object: tuple[str, ...]
+    end: tuple[str, ...]
+    attach: str
+    idle_bytes: float
+    idle_events: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Pace, retention and maximum run in seconds (0: unknown), rate in requests/s."""
+
+    poll: tuple[float, float]
+    rate: float
+    connections: int
+    streams: int
+    retention_stored: float
+    retention_unstored: float
+    max_run: float
+    advisory_cancel: bool
+    idempotency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Everything that differs between endpoints."""
+
+    name: str
+    base_url: str
+    auth: Auth
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    ops: Mapping[str, Op]
+    body: Mapping[str, Any]
+    stream_body: Mapping[str, Any]
+    reads: Reads
+    states: Mapping[str, Status]
+    streaming: Streaming
+    limits: Limits
+
+
+def build(name: str, tables: Mapping[str, Table]) -> Dialect:
+    """Build the dialect `name` from the tables of all dialects.
+
+    Raises ConfigError that names the dialect, the key and what was expected.
+    """
+    table = _inherited(name, tables, ())
+    stream, limits = dict(table["stream"]), dict(table["limits"])
+    limits["poll"] = tuple(limits["poll"])
+    stream |= {key: _names(stream[key]) for key in _LISTS}
+    try:
+        _check(stream, limits)
+        return Dialect(
+            name=name,
+            base_url=table["base_url"],
+            auth=Auth(**{**table["auth"], "command": tuple(table["auth"]["command"])}),
+            headers=table["headers"],
+            query=table["query"],
+            ops={op: _op(op, text) for op, text in table["ops"].items() if text},
+            body=table["request"]["body"],
+            stream_body=table["request"]["stream"],
+            reads=Reads(**{k: _paths(v) for k, v in table["response"].items()}),
+            states=_states(table["states"]),
+            streaming=Streaming(**stream),
+            limits=Limits(**limits),
+        )
+    except ValueError as error:
+        raise ConfigError(f"dialect {name!r}: {error}") from None
+
+
+_LISTS: Final = frozenset({"event", "cursor", "delta", "full", "object", "end"})
+
+
+def _inherited(
+    name: str, tables: Mapping[str, Table], seen: tuple[str, ...]
+) -> dict[str, Any]:
+    if name not in tables:
+        raise ConfigError(
+            f"no dialect {name!r}", hint="known: " + ", ".join(sorted(tables))
+        )
+    if name in seen:
+        raise ConfigError(f"dialect {name!r} extends itself")
+    table = dict(tables[name])
+    parent = table.pop("extends", None if name == BASE else BASE)
+    if parent is None:
+        return table
+    return _over(_inherited(parent, tables, (*seen, name)), table, (name, ""))
+
+
+def _over(old: Table, new: Table, at: tuple[str, str]) -> dict[str, Any]:
+    """Merge `new` over `old`, whose values also say which type is expected."""
+    name, where = at
+    result = dict(old)
+    for key, value in new.items():
+        path = f"{where}.{key}" if where else key
+        if where not in _FREE:
+            _expect(old, key, value, (name, path))
+        replaced = path in _WHOLE or (path == "request.body" and new.get("replace"))
+        if isinstance(value, Mapping) and isinstance(old.get(key), Mapping):
+            result[key] = value if replaced else _over(old[key], value, (name, path))
+        else:
+            result[key] = value
+    return result
+
+
+def _expect(old: Table, key: str, value: Any, at: tuple[str, str]) -> None:
+    name, path = at
+    if key not in old:
+        raise ConfigError(
+            f"dialect {name!r}: unknown key {path!r}",
+            hint="expected one of " + ", ".join(sorted(old)),
+        )
+    wanted, got = _kind(old[key]), _kind(value)
+    if got != wanted and (wanted, got) != ("list", "text"):
+        raise ConfigError(f"dialect {name!r}: {path!r} must be a {wanted}, not a {got}")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    for kind, types in _KINDS.items():
+        if isinstance(value, types):
+            return kind
+    return type(value).__name__
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "number": (int, float),
+    "list": (list, tuple),
+    "table": (Mapping,),
+}
+
+
+def _check(stream: Table, limits: Table) -> None:
+    if stream["attach"] not in ATTACH:
+        raise ValueError(f"'stream.attach' must be one of {', '.join(ATTACH)}")
+    if limits["idempotency"] not in IDEMPOTENCY:
+        raise ValueError(
+            f"'limits.idempotency' must be one of {', '.join(IDEMPOTENCY)}"
+        )
+    poll = limits["poll"]
+    if len(poll) != 2 or not 0 < poll[0] <= poll[1]:
+        raise ValueError("'limits.poll' must be two numbers, low and high")
+    kind, _, name = stream["resume"].partition(":")
+    if stream["resume"] and (kind not in {"query", "header"} or not name):
+        raise ValueError("'stream.resume' must be query:NAME or header:NAME")
+
+
+def _op(op: str, text: str) -> Op:
+    method, _, path = text.partition(" ")
+    if method not in _METHODS or not path.startswith("/"):
+        raise ValueError(f"'ops.{op}' must be 'METHOD /path', not {text!r}")
+    return Op(method, path)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    found = _names(value)
+    for path in found:
+        paths.steps(path)
+    return found
+
+
+def _states(table: Table) -> dict[str, Status]:
+    return {word: Status(key) for key, words in table.items() for word in _names(words)}

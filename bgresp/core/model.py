@@ -1,0 +1,250 @@
+"""What a job is: its status, its record, and both to and from a dict.
+
+May import core.errors and core.times. A record never holds a key or output text.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from bgresp.core.errors import ExitCode
+from bgresp.core.times import rfc3339, unix
+
+SCHEMA: Final = "bgresp.job/1"
+LEDGER_VERSION: Final = 1
+
+
+class Status(StrEnum):
+    """The six words of the wire, and the four that only a client needs."""
+
+    SUBMITTING = "submitting"
+    UNKNOWN = "unknown"
+    REJECTED = "rejected"
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    INCOMPLETE = "incomplete"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    LOST = "lost"
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether the endpoint may still change it."""
+        return self in _OPEN
+
+    @property
+    def is_terminal(self) -> bool:
+        """Say whether the endpoint gave its last word."""
+        return self in _TERMINAL
+
+    @property
+    def rank(self) -> int:
+        """Order what may replace what: a lower rank never replaces a higher one."""
+        return _RANK[self]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code of a command that waited for this status."""
+        return _EXIT[self]
+
+
+_OPEN = frozenset({Status.QUEUED, Status.IN_PROGRESS})
+_TERMINAL = frozenset(
+    {Status.COMPLETED, Status.INCOMPLETE, Status.CANCELLED, Status.FAILED}
+)
+_RANK = {
+    Status.SUBMITTING: 0,
+    Status.UNKNOWN: 1,
+    Status.REJECTED: 2,
+    Status.QUEUED: 3,
+    Status.IN_PROGRESS: 3,
+    Status.LOST: 4,
+    Status.CANCELLED: 5,
+    Status.INCOMPLETE: 6,
+    Status.FAILED: 6,
+    Status.COMPLETED: 7,
+}
+_EXIT = {
+    Status.SUBMITTING: ExitCode.NOT_FINISHED,
+    Status.UNKNOWN: ExitCode.UNKNOWN_OUTCOME,
+    Status.REJECTED: ExitCode.REFUSED,
+    Status.QUEUED: ExitCode.NOT_FINISHED,
+    Status.IN_PROGRESS: ExitCode.NOT_FINISHED,
+    Status.COMPLETED: ExitCode.OK,
+    Status.INCOMPLETE: ExitCode.INCOMPLETE,
+    Status.CANCELLED: ExitCode.CANCELLED,
+    Status.FAILED: ExitCode.FAILED,
+    Status.LOST: ExitCode.LOST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the endpoint counted them; None where it did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+
+    @classmethod
+    def read(cls, raw: object) -> Self | None:
+        """Read the wire's `usage`; None when there is none."""
+        if not isinstance(raw, Mapping):
+            return None
+        counts = {name.name: _count(raw.get(name.name)) for name in fields(cls)}
+        return cls(**counts) if any(v is not None for v in counts.values()) else None
+
+    def to_dict(self) -> dict[str, int | None]:
+        """Return the wire's form."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseError:
+    """Why a job failed or a request was refused, in the endpoint's words."""
+
+    code: str
+    message: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the wire's form."""
+        return {"code": self.code, "message": self.message}
+
+    @classmethod
+    def read(cls, raw: object) -> Self | None:
+        """Read what stood in the ledger; None when there is none."""
+        if not isinstance(raw, Mapping):
+            return None
+        return cls(str(raw.get("code", "")), str(raw.get("message", "")))
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One background response: who it is, where it runs, what became of it.
+
+    Times are Unix seconds. `key` is ours, sortable by time and never reused; `id` is
+    the endpoint's, any text. `cursor` is None, never 0, while nothing was seen.
+    """
+
+    key: str
+    status: Status = Status.SUBMITTING
+    id: str | None = None
+    name: str | None = None
+    group: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    profile: str | None = None
+    base_url: str | None = None
+    dialect: str | None = None
+    vars: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
+    raw_status: str | None = None
+    created_at: float | None = None
+    submitted_at: float | None = None
+    finished_at: float | None = None
+    checked_at: float | None = None
+    expires_at: float | None = None
+    cancel_requested_at: float | None = None
+    cursor: int | str | None = None
+    streamable: bool | None = None
+    usage: Usage | None = None
+    error: ResponseError | None = None
+    incomplete_reason: str | None = None
+    retry_of: str | None = None
+    previous_id: str | None = None
+    output_path: str | None = None
+    request_id: str | None = None
+    request_sha256: str | None = None
+    submit_key: str | None = None
+    row: str | None = None
+    expect: float | None = None
+    last_error: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> str:
+        """Return what a person types to mean this job."""
+        return self.id or self.key
+
+    def to_line(self) -> dict[str, Any]:
+        """Return the ledger's form: everything that is known, nothing that is not."""
+        line: dict[str, Any] = {"v": LEDGER_VERSION, **self.extra}
+        for name in _NAMES:
+            value = getattr(self, name)
+            if value is None or value == {}:
+                continue
+            line[name] = _plain(name, value)
+        return line
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> Self:
+        """Read the ledger's form; unknown keys are kept in `extra`.
+
+        Raises KeyError or ValueError when key or status cannot be read.
+        """
+        known: dict[str, Any] = {"key": str(line["key"])}
+        known["status"] = Status(line["status"])
+        for name in _NAMES:
+            if name in line and name not in known:
+                known[name] = _value(name, line[name])
+        extra = {k: v for k, v in line.items() if k not in _KNOWN}
+        return cls(**known, extra=extra)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the record that scripts read: CONTRACT.md, Machine output."""
+        record: dict[str, Any] = {"schema": SCHEMA}
+        for name in RECORD_FIELDS:
+            if name not in {"schema", "exit_code"}:
+                record[name] = _plain(name, getattr(self, name))
+        record["exit_code"] = int(self.status.exit_code)
+        return record
+
+
+RECORD_FIELDS: Final = (
+    *("schema", "key", "id", "name", "group", "labels", "profile", "base_url"),
+    *("model", "status", "raw_status", "created_at", "submitted_at", "finished_at"),
+    *("checked_at", "expires_at", "cursor", "usage", "error", "incomplete_reason"),
+    *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key"),
+    *("row", "last_error", "exit_code"),
+)
+_NAMES: Final = tuple(item.name for item in fields(Job) if item.name != "extra")
+_KNOWN: Final = frozenset(_NAMES) | {"v"}
+_TIMES: Final = frozenset(name for name in _NAMES if name.endswith("_at"))
+_MAPPINGS: Final = frozenset({"labels", "vars"})
+
+
+def merge(old: Job, new: Job) -> Job:
+    """Return what holds after `new` was recorded over `old`: the higher rank.
+
+    Between equal ranks the newer one holds.
+    """
+    if new.status.rank >= old.status.rank:
+        return new
+    return replace(old, checked_at=new.checked_at or old.checked_at)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name in _TIMES:
+        return rfc3339(value)
+    if isinstance(value, Usage | ResponseError):
+        return value.to_dict()
+    if name in _MAPPINGS:
+        return dict(value)
+    return str(value) if isinstance(value, Status) else value
+
+
+def _value(name: str, raw: Any) -> Any:
+    if name in _TIMES:
+        return unix(raw)
+    if name == "usage":
+        return Usage.read(raw)
+    if name == "error":
+        return ResponseError.read(raw)
+    if name in _MAPPINGS:
+        return {str(k): str(v) for k, v in raw.items()} if raw else {}
+    return raw
+
+
+def _count(raw: object) -> int | None:
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) else None

@@ -1,0 +1,85 @@
+"""How long to wait: polling pace, backoff, and what `Retry-After` asks for.
+
+Pure arithmetic: `jitter` is a number in [0, 1) that the caller drew. Imports nothing
+of ours.
+"""
+
+import math
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+# Age of the job up to which the pace holds, and the pace, in seconds (DESIGN.md,
+# Many jobs; it matches Freddy's advice of 2-3, 5-10 and 30-60 s).
+TIERS = ((1.0, 1.0), (30.0, 2.0), (300.0, 5.0), (3600.0, 30.0), (math.inf, 60.0))
+SPREAD = 0.25
+BACKOFF_FIRST = 0.5
+BACKOFF_CAP = 30.0
+RETRY_AFTER_CAP = 3600.0
+
+
+def pace(age: float, *, bounds: tuple[float, float], expect: float | None) -> float:
+    """Return the seconds between two polls of a job of this age, without jitter.
+
+    A job with an expected length is asked at the pace of that length from the start.
+    """
+    scale = max(age, expect or 0.0)
+    tier = next(wait for upto, wait in TIERS if scale < upto or upto == math.inf)
+    low, high = bounds
+    return min(max(tier, low), high)
+
+
+def upward(seconds: float, jitter: float, *, share: float = SPREAD) -> float:
+    """Spread a wait upward only: never earlier than asked."""
+    return seconds * (1.0 + share * jitter)
+
+
+def backoff(attempt: int, jitter: float) -> float:
+    """Return full jitter over an exponential: attempt 0 waits up to half a second."""
+    ceiling = min(BACKOFF_CAP, BACKOFF_FIRST * 2.0 ** min(max(attempt, 0), 16))
+    return ceiling * (0.1 + 0.9 * jitter)
+
+
+def told(seconds: float, jitter: float) -> float:
+    """Spread a wait that the endpoint asked for over [R, 2R], half a minute at most."""
+    return seconds + jitter * min(seconds, BACKOFF_CAP)
+
+
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Read how long an endpoint asks us to wait, in seconds; None when it does not.
+
+    `retry-after-ms` first, then seconds, then an HTTP date measured against the
+    reply's own `Date`. Nonsense (negative, nan, inf, past) is no answer.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is None:
+        milliseconds = _number(headers.get("openai-poll-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000.0
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    seconds = _number(value)
+    if seconds is not None:
+        return seconds
+    moment, base = _date(value), _date(headers.get("date"))
+    if moment is None:
+        return None
+    wait = moment - (now if base is None else base)
+    return wait if wait > 0 else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        return None
+    if value is None or not math.isfinite(value) or value < 0:
+        return None
+    return value
+
+
+def _date(text: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp() if text else None
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,123 @@
+"""What the machine is fed (signals) and what it answers (actions).
+
+May import core.model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from bgresp.core.model import ResponseError, Status, Usage
+
+Cursor = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a response object says, in our words; `None` where it says nothing."""
+
+    status: Status
+    raw_status: str
+    id: str | None = None
+    text: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    error: ResponseError | None = None
+    incomplete_reason: str | None = None
+    created_at: float | None = None
+    finished_at: float | None = None
+    key: str | None = None
+    known: bool = True
+    background: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One server-sent event; `type` is an open set, unknown ones pass through.
+
+    `part` is (output_index, content_index). `delta` extends its text, `full` replaces
+    it. `reading` is set where the event carries a response object, whose JSON text is
+    `response`. `terminal` says that nothing follows.
+    """
+
+    type: str
+    sequence: Cursor | None = None
+    raw: str = ""
+    part: tuple[int, int] = (0, 0)
+    delta: str | None = None
+    full: str | None = None
+    reading: Reading | None = None
+    response: Mapping[str, Any] | None = None
+    terminal: bool = False
+    error: ResponseError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A response object as a retrieve returned it; `raw` is the body, byte for byte."""
+
+    reading: Reading
+    raw: bytes = b""
+    request_id: str | None = None
+
+
+class FaultKind(StrEnum):
+    """What went wrong on the way; none of them says anything about the job."""
+
+    UNREACHABLE = "unreachable"
+    CLOSED = "closed"
+    IDLE = "idle"
+    RATE_LIMITED = "rate_limited"
+    UNREADABLE = "unreadable"
+    NOT_STREAMABLE = "not_streamable"
+    GONE = "gone"
+    REFUSED = "refused"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A failure as a value: for the machine, never raised."""
+
+    kind: FaultKind
+    message: str
+    http_status: int | None = None
+    retry_after: float | None = None
+    request_id: str | None = None
+    error: ResponseError | None = None
+
+
+Signal = Event | Snapshot | Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Open the event stream after this cursor; None asks from the start."""
+
+    starting_after: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Retrieve the response once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let `seconds` pass, then do what follows."""
+
+    seconds: float
+    then: Stream | Poll = field(default_factory=Poll)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Stop following: `final` holds the last word, or `fault` why there is none."""
+
+    status: Status | None = None
+    final: Event | Snapshot | None = None
+    fault: Fault | None = None
+
+
+Action = Stream | Poll | Wait | Done

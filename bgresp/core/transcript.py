@@ -1,0 +1,142 @@
+"""The answer's text from events, and what of it may be shown: each part exactly once.
+
+May import core.signals. What was shown is a promise: it only ever grows by text that
+continues it, and where the endpoint takes text back, showing stops until the text
+catches up again or the final answer decides.
+"""
+
+from collections.abc import Iterable
+
+from bgresp.core.signals import Event
+
+_DONE_PARTS = frozenset({"response.content_part.done", "response.output_item.done"})
+_RESETS = frozenset({"response.created", "response.queued", "response.in_progress"})
+
+
+class Transcript:
+    """Text keyed by (output_index, content_index), in that order.
+
+    A later part is held back until the earlier ones are done, so that parts that
+    arrive interleaved are shown in the order of the final answer.
+    """
+
+    __slots__ = ("_blocked", "_caught_up", "_closed", "_parts", "_shown", "_size")
+
+    def __init__(self, shown: str = "") -> None:
+        """Start with what an earlier watch had shown already."""
+        self._parts: dict[tuple[int, int], list[str]] = {}
+        self._closed: set[tuple[int, int]] = set()
+        self._size = 0
+        self._shown: list[str] = [shown] if shown else []
+        self._caught_up = not shown
+        self._blocked = False
+
+    @property
+    def shown(self) -> str:
+        """Return everything that was handed out to be shown."""
+        self._shown = ["".join(self._shown)]
+        return self._shown[0]
+
+    @property
+    def text(self) -> str:
+        """Return the text as far as events told it."""
+        return "".join("".join(self._parts[part]) for part in sorted(self._parts))
+
+    def restart(self, known: str = "") -> None:
+        """Begin a stream whose events build on `known`; empty: replayed from scratch.
+
+        What was shown stays; the text has to catch up with it first.
+        """
+        self._reset(known)
+        self._blocked = False
+
+    def missed(self) -> None:
+        """Note that events are missing: only the final text can be shown now."""
+        self._blocked = True
+
+    def add(self, event: Event) -> str:
+        """Take one new event; return the text that may be shown now."""
+        if event.delta is not None:
+            return self._extend(event.part, event.delta)
+        if event.full is not None:
+            self._replace(event.part, event.full)
+            return self._fresh()
+        if event.type in _DONE_PARTS:
+            self._close(event)
+            return self._fresh()
+        if event.type in _RESETS and event.reading is not None and self.text:
+            self._reset(event.reading.text or "")
+            return self._fresh()
+        return ""
+
+    def settle(self, final: str) -> str | None:
+        """Return what is left to show of the final text.
+
+        None when what was shown is not a beginning of it.
+        """
+        shown = self.shown
+        if not final.startswith(shown):
+            return None
+        self._shown = [final]
+        return final[len(shown) :]
+
+    def _reset(self, known: str) -> None:
+        self._parts, self._size = {(-1, 0): [known]}, len(known)
+        self._closed, self._caught_up = {(-1, 0)}, False
+
+    def _extend(self, part: tuple[int, int], delta: str) -> str:
+        self._parts.setdefault(part, []).append(delta)
+        self._size += len(delta)
+        if self._blocked or self._waits(part):
+            return ""
+        if not self._caught_up or part in self._closed:
+            return self._fresh()
+        self._shown.append(delta)
+        return delta
+
+    def _replace(self, part: tuple[int, int], full: str) -> None:
+        known = "".join(self._parts.get(part, ()))
+        if known != full:
+            self._parts[part] = [full]
+            self._size += len(full) - len(known)
+            self._caught_up = False
+        self._closed.add(part)
+
+    def _close(self, event: Event) -> None:
+        whole_item = event.type == "response.output_item.done"
+        done: Iterable[tuple[int, int]] = (
+            part
+            for part in self._parts
+            if (part[0] == event.part[0] if whole_item else part == event.part)
+        )
+        self._closed.update(tuple(done))
+
+    def _waits(self, part: tuple[int, int]) -> bool:
+        """Say whether an earlier part may still grow."""
+        return any(o < part and o not in self._closed for o in self._parts)
+
+    def _fresh(self) -> str:
+        """Compare what is known with what was shown; return what continues it."""
+        if self._blocked or self._size < self._shown_size():
+            return ""
+        ready, shown = self._ready(), self.shown
+        if not ready.startswith(shown):
+            self._caught_up = False
+            self._blocked = len(ready) >= len(shown)
+            return ""
+        self._caught_up = True
+        fresh = ready[len(shown) :]
+        if fresh:
+            self._shown.append(fresh)
+        return fresh
+
+    def _shown_size(self) -> int:
+        return len(self.shown) if not self._caught_up else 0
+
+    def _ready(self) -> str:
+        ready: list[str] = []
+        for part in sorted(self._parts):
+            ready.extend(self._parts[part])
+            if part not in self._closed:
+                break
+        return "".join(ready)

@@ -1,0 +1,176 @@
+"""Between a dialect and the machine: requests out, payloads in.
+
+May import core.dialect, core.model, core.paths, core.signals and core.times. Reading
+is lenient: what a server leaves out or spells oddly is data, never an error.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from bgresp.core import paths
+from bgresp.core.dialect import Dialect, Op
+from bgresp.core.model import ResponseError, Status, Usage
+from bgresp.core.signals import Cursor, Event, Reading
+from bgresp.core.times import unix
+
+_HOLE = re.compile(r"\{([a-z_.]+)\}")
+_MESSAGES: Final = ("error.message", "error.system_message", "message", "error_message")
+_DETAILS: Final = ("detail", "detail[*].msg", "error")
+MAX_ID: Final = 4096
+_UNSAFE_IN_ID: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def fill(template: Any, values: Mapping[str, Any]) -> Any:
+    """Fill `{name}` holes in a tree; an entry with an unset hole is left out.
+
+    A text that is one hole and nothing else keeps the JSON type of its value.
+    """
+    if isinstance(template, Mapping):
+        filled = {key: fill(value, values) for key, value in template.items()}
+        return {k: v for k, v in filled.items() if v is not None and v != ""}
+    if isinstance(template, list):
+        return [fill(item, values) for item in template]
+    if not isinstance(template, str):
+        return template
+    whole = _HOLE.fullmatch(template)
+    if whole:
+        return values.get(whole[1])
+    if any(values.get(name) is None for name in _HOLE.findall(template)):
+        return None
+    return _HOLE.sub(lambda hole: str(values[hole[1]]), template)
+
+
+def target(op: Op, values: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return the path and query of an operation; every value is percent-encoded.
+
+    Dots are encoded too where they alone make up a value: `..` must stay an id.
+    """
+    path, _, query = op.path.partition("?")
+    encoded = {name: encode(str(v)) for name, v in values.items() if v is not None}
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    wanted = {name: fill(value, values) for name, _, value in pairs}
+    filled = _HOLE.sub(lambda hole: encoded.get(hole[1], ""), path)
+    return filled, {name: str(v) for name, v in wanted.items() if v is not None}
+
+
+def encode(value: str) -> str:
+    """Percent-encode one path segment, dot segments too."""
+    quoted = quote(value, safe="", errors="surrogatepass")
+    return quoted.replace(".", "%2E") if set(value) <= {"."} else quoted
+
+
+def read_id(dialect: Dialect, payload: Any) -> str | None:
+    """Return a usable response id: text of 1 to 4096 characters, no controls."""
+    value = paths.first(payload, dialect.reads.id)
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID:
+        return None
+    return None if _UNSAFE_IN_ID.search(value) else value
+
+
+def read_response(dialect: Dialect, payload: Mapping[str, Any]) -> Reading | None:
+    """Read a response object; None when it has no status."""
+    reads = dialect.reads
+    word = paths.first(payload, reads.status)
+    if not isinstance(word, str):
+        return None
+    status = dialect.states.get(word)
+    reason = paths.first(payload, reads.reason)
+    model = paths.first(payload, reads.model)
+    key = paths.first(payload, reads.key)
+    background = payload.get("background")
+    return Reading(
+        status=status or Status.IN_PROGRESS,
+        raw_status=word,
+        id=read_id(dialect, payload),
+        text=paths.text(payload, reads.text),
+        model=model if isinstance(model, str) else None,
+        usage=Usage.read(paths.first(payload, reads.usage)),
+        error=read_error(paths.first(payload, reads.error)),
+        incomplete_reason=str(reason) if reason is not None else None,
+        created_at=unix(paths.first(payload, reads.created)),
+        finished_at=unix(paths.first(payload, reads.finished)),
+        key=key if isinstance(key, str) else None,
+        known=status is not None,
+        background=background if isinstance(background, bool) else None,
+    )
+
+
+def read_error(raw: Any) -> ResponseError | None:
+    """Read an error however it is spelled: text, or an object with code or message."""
+    if raw is None or raw in ("", {}):
+        return None
+    if not isinstance(raw, Mapping):
+        return ResponseError("error", str(raw))
+    code = raw.get("code") if raw.get("code") is not None else raw.get("type")
+    return ResponseError(str(code or "error"), str(raw.get("message") or code or raw))
+
+
+def read_refusal(payload: Any, body: str) -> ResponseError:
+    """Read the body of an HTTP error: JSON in any of the known shapes, else text."""
+    message = paths.first(payload, _MESSAGES)
+    if message is None:
+        strings = [v for v in map(str, _details(payload)) if v]
+        message = "; ".join(strings) or " ".join(body.split())
+    code = paths.first(payload, ("error.code", "error.type", "code"))
+    return ResponseError(str(code if code is not None else ""), str(message)[:500])
+
+
+def read_event(
+    dialect: Dialect, payload: Mapping[str, Any], *, name: str, raw: str
+) -> Event:
+    """Read one event's JSON; `name` is the SSE event name, `raw` the text itself."""
+    streaming = dialect.streaming
+    kind = _event_type(streaming.event, payload, name)
+    holder = paths.first(payload, streaming.object)
+    response = holder if isinstance(holder, Mapping) else None
+    reading = read_response(dialect, response) if response else None
+    last = reading is not None and reading.status.is_terminal
+    is_error = kind in {"error", "response.error"}
+    nested = payload.get("error") or payload
+    return Event(
+        type=kind,
+        sequence=_cursor(payload, streaming.cursor),
+        raw=raw,
+        part=(_index(payload, "output_index"), _index(payload, "content_index")),
+        delta=_string(payload, "delta") if kind in streaming.delta else None,
+        full=_string(payload, "text") if kind in streaming.full else None,
+        reading=reading,
+        response=response,
+        terminal=last or kind in streaming.end,
+        error=read_error(nested) if is_error else None,
+    )
+
+
+def _details(payload: Any) -> list[Any]:
+    for path in _DETAILS:
+        found = [v for v in paths.walk(payload, path) if isinstance(v, str)]
+        if found:
+            return found
+    return []
+
+
+def _event_type(sources: tuple[str, ...], payload: Any, name: str) -> str:
+    for source in sources:
+        value = name if source == "sse:event" else paths.first(payload, (source,))
+        if isinstance(value, str) and value:
+            return value
+    return ""
+
+
+def _cursor(payload: Any, sources: tuple[str, ...]) -> Cursor | None:
+    value = paths.first(payload, sources)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return value
+
+
+def _index(payload: Mapping[str, Any], name: str) -> int:
+    value = payload.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _string(payload: Mapping[str, Any], name: str) -> str | None:
+    value = payload.get(name)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,5 @@
+"""The disk: journal, responses, requests, progress, locks. May import core.
+
+The only package that writes below the state folder (the local endpoint's own folder
+apart).
+"""

@@ -1,0 +1,107 @@
+"""Files that survive a crash: private, synced, replaced whole. May import core.errors.
+
+Every call that can fail raises LedgerError with the path and the reason.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from bgresp.core.errors import LedgerError
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_DIR: Final = 0o700
+_HINT: Final = "bgresp doctor (BGRESP_STATE_DIR chooses another folder)"
+
+
+@contextmanager
+def blamed(path: Path, verb: str) -> Iterator[None]:
+    """Turn an OSError into a LedgerError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise LedgerError(f"cannot {verb} {path}: {reason}", hint=_HINT) from error
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder for us alone; tighten one that is ours."""
+    with blamed(folder, "create"):
+        folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) & 0o077:
+            folder.chmod(PRIVATE_DIR)
+
+
+def open_append(path: Path) -> int:
+    """Open a regular file of ours to read and append; create it private.
+
+    Raises LedgerError where it is something else: never replaced, never followed.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with blamed(path, "open"):
+        fd = os.open(path, flags | os.O_NONBLOCK, PRIVATE_FILE)
+        try:
+            _check(fd, path)
+        except BaseException:
+            os.close(fd)
+            raise
+    return fd
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write every byte; OSError as the system gave it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a whole private file: temp, sync, rename, sync the folder."""
+    with blamed(path, "write"):
+        fd, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+        try:
+            try:
+                write_all(fd, data)
+                if durable:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        if durable:
+            sync_folder(path.parent)
+
+
+def read(path: Path) -> bytes | None:
+    """Return a file's bytes; None when there is no such file."""
+    with blamed(path, "read"):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+def _check(fd: int, path: Path) -> None:
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise LedgerError(f"{path} is not a regular file", hint=_HINT)
+    if found.st_uid != os.getuid() and os.getuid() != 0:
+        raise LedgerError(f"{path} belongs to another user", hint=_HINT)
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        os.fchmod(fd, PRIVATE_FILE)

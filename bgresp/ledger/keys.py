@@ -1,0 +1,35 @@
+"""Keys of jobs: 26 characters, sortable by time, never reused. Pure.
+
+The form is a ULID's: 48 bits of milliseconds, 80 random bits, Crockford's base 32.
+"""
+
+from typing import Final
+
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+LENGTH: Final = 26
+_RANDOM_BITS: Final = 80
+_LAST: Final = (1 << 128) - 1
+
+
+def make(now: float, random: int, *, after: str | None) -> str:
+    """Return a key for this moment, greater than `after` whatever the clock says.
+
+    `random` holds 80 random bits.
+    """
+    milliseconds = min(max(int(now * 1000), 0), (1 << 48) - 1)
+    value = milliseconds << _RANDOM_BITS | random & ((1 << _RANDOM_BITS) - 1)
+    if after is not None and is_key(after):
+        value = max(value, min(_number(after) + 1, _LAST))
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def is_key(text: str) -> bool:
+    """Say whether a text has the form of a key."""
+    return len(text) == LENGTH and all(char in _ALPHABET for char in text)
+
+
+def _number(key: str) -> int:
+    value = 0
+    for char in key:
+        value = value << 5 | _ALPHABET.index(char)
+    return value

@@ -1,0 +1,72 @@
+"""One line of the journal: a job's whole record with a checksum; pure.
+
+May import core.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bgresp.core.model import LEDGER_VERSION, Job
+
+_SEALED: Final = re.compile(rb',"c":"([0-9a-f]{8})"\}$')
+_TAIL: Final = len(b',"c":"00000000"}')
+
+
+class BadLineError(ValueError):
+    """A line that cannot be read; it is kept, and costs the others nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a line says: a job, or that something newer wrote it."""
+
+    job: Job | None
+    newer: bool = False
+
+
+def encode(job: Job) -> bytes:
+    """Return the line of a job, newline included; ASCII only."""
+    body = json.dumps(job.to_line(), ensure_ascii=True, separators=(",", ":"))
+    return seal(body.encode("ascii"))
+
+
+def seal(body: bytes) -> bytes:
+    """Close a JSON object with the checksum of what stands before it."""
+    return b'%b,"c":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+def decode(raw: bytes) -> Line:
+    """Read one line without its newline.
+
+    A line without a checksum is taken as it is: a person may have written it. Raises
+    BadLineError with the reason.
+    """
+    sealed = _SEALED.search(raw)
+    if sealed:
+        body = raw[:-_TAIL] + b"}"
+        if zlib.crc32(body) != int(sealed[1], 16):
+            raise BadLineError("the checksum does not match")
+    try:
+        table: Any = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise BadLineError("not JSON") from None
+    if not isinstance(table, Mapping):
+        raise BadLineError("not an object")
+    return _job(table)
+
+
+def _job(table: Mapping[str, Any]) -> Line:
+    version = table.get("v", LEDGER_VERSION)
+    if isinstance(version, int) and version > LEDGER_VERSION:
+        return Line(None, newer=True)
+    known = {name: value for name, value in table.items() if name != "c"}
+    if "kind" in known and "key" not in known:
+        return Line(None)
+    try:
+        return Line(Job.from_line(known))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BadLineError(f"not a record of a job ({error})") from None

@@ -1,0 +1,40 @@
+"""`python -m bgresp.serve`: the endpoint's process, without the command line's weight.
+
+This is what a detached endpoint runs; `bgresp serve` calls `server.run` itself.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from bgresp.core.errors import BgrespError
+from bgresp.serve import server
+from bgresp.serve.server import ServeOptions
+
+
+def main(argv: list[str]) -> int:
+    """Serve as the arguments say; a trouble is one line on stderr."""
+    try:
+        return server.run(_options(argv))
+    except BgrespError as error:
+        sys.stderr.write(f"{error.message} ({error.hint})\n")
+        return int(error.code)
+
+
+def _options(argv: list[str]) -> ServeOptions:
+    parser = argparse.ArgumentParser(prog="python -m bgresp.serve")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--idle", type=float)
+    parser.add_argument("--detached", action="store_true")
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--pace", type=float)
+    parser.add_argument("--max-run", type=float)
+    parser.add_argument("--retention", type=float)
+    given = vars(parser.parse_args(argv)).items()
+    return ServeOptions(**{name: value for name, value in given if value is not None})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,218 @@
+"""The HTTP face of the endpoint: `/v1/responses` and its few neighbours.
+
+Imports starlette; `server` is its only importer.
+"""
+
+import asyncio
+import os
+import sys
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from bgresp.serve import refusal
+from bgresp.serve import request as asked
+from bgresp.serve.desk import Caller, Desk
+from bgresp.serve.paging import envelope, page
+from bgresp.serve.refusal import Refusal, RefusalError, invalid
+from bgresp.serve.store import Entry
+from bgresp.serve.wire import OPEN, Json, dumps
+
+BODY_LIMIT = 64 * 1024 * 1024
+_ALIVE = b": keep-alive\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """The handlers of `/v1/responses`."""
+
+    desk: Desk
+
+    async def create(self, request: Request) -> Response:
+        """Accept a job; answer at once, as a stream, or when it is done."""
+        body = asked.read(await _body(request))
+        entry = self.desk.create(body, _caller(request))
+        if body.get("stream") and entry.streamable:
+            return self._stream(entry, -1)
+        if entry.background:
+            return _json(self.desk.response(entry))
+        return _json(await self._answer(entry, request))
+
+    async def listing(self, request: Request) -> Response:
+        """List the tenant's jobs."""
+        wanted = page(request.query_params)
+        entries = self.desk.entries(_caller(request).tenant)
+        chosen, has_more = wanted.cut([entry.id for entry in entries])
+        data = [self.desk.response(entries[position]) for position in chosen]
+        return _json(envelope(data, has_more=has_more))
+
+    async def retrieve(self, request: Request) -> Response:
+        """Return a job, or its events from anywhere on."""
+        entry = self._entry(request)
+        query = request.query_params
+        streams = query.get("stream", "false").lower() in {"true", "1"}
+        if streams:
+            _check_streamable(entry)
+            return self._stream(entry, _starting_after(query.get("starting_after")))
+        if "starting_after" in query:
+            message = "'starting_after' is only allowed when stream=true."
+            raise RefusalError(invalid(message, "starting_after"))
+        return _json(self.desk.response(entry))
+
+    async def cancel(self, request: Request) -> Response:
+        """Cancel an open background job."""
+        entry = self._entry(request)
+        status = self.desk.response(entry)["status"]
+        if not entry.background:
+            status = "synchronous"
+        elif status in OPEN:
+            self.desk.cancel(entry)
+        if status in {"completed", "failed", "incomplete", "synchronous"}:
+            article = "an" if status == "incomplete" else "a"
+            message = f"Cannot cancel {article} {status} response."
+            raise RefusalError(invalid(message, "response_id"))
+        return _json(self.desk.response(entry))
+
+    async def delete(self, request: Request) -> Response:
+        """Drop a job; one that runs is cancelled first."""
+        entry = self._entry(request)
+        self.desk.delete(entry)
+        return _json({"id": entry.id, "object": "response", "deleted": True})
+
+    async def input_items(self, request: Request) -> Response:
+        """List the input of a job."""
+        entry = self._entry(request)
+        items = asked.items(entry.id, self.desk.request(entry))
+        wanted = page(request.query_params)
+        chosen, has_more = wanted.cut([item["id"] for item in items])
+        return _json(envelope([items[n] for n in chosen], has_more=has_more))
+
+    def _entry(self, request: Request) -> Entry:
+        return self.desk.find(request.path_params["id"], _caller(request).tenant)
+
+    def _stream(self, entry: Entry, after: int) -> Response:
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        frames = self._frames(entry, after)
+        return StreamingResponse(
+            frames, headers=headers, media_type="text/event-stream"
+        )
+
+    async def _frames(self, entry: Entry, after: int) -> AsyncIterator[bytes]:
+        try:
+            async for event in self.desk.follow(entry, after):
+                yield _ALIVE if event is None else event.frame()
+        finally:
+            if not entry.background:
+                self.desk.leave(entry)
+
+    async def _answer(self, entry: Entry, request: Request) -> Json:
+        """Wait for a synchronous job, as long as its caller is there."""
+        ended = asyncio.ensure_future(self.desk.settled(entry))
+        left = asyncio.ensure_future(request.receive())
+        await asyncio.wait({ended, left}, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        left.cancel()
+        response = self.desk.response(entry)
+        self.desk.leave(entry)
+        return response
+
+
+def build(desk: Desk) -> Starlette:
+    """Return the application without its gate (see `gate`)."""
+    api = Responses(desk)
+    one = "/v1/responses/{id}"
+    routes = [
+        Route("/v1/responses", api.create, methods=["POST"]),
+        Route("/v1/responses", api.listing, methods=["GET"]),
+        Route(one, api.retrieve, methods=["GET"]),
+        Route(one, api.delete, methods=["DELETE"]),
+        Route(f"{one}/cancel", api.cancel, methods=["POST"]),
+        Route(f"{one}/input_items", api.input_items, methods=["GET"]),
+        Route("/v1/models", _models, methods=["GET"]),
+        Route("/healthz", _health, methods=["GET"]),
+    ]
+    handlers: dict[Any, Any] = {
+        RefusalError: _refused,
+        HTTPException: _no_route,
+        Exception: _broken,
+    }
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _models(_: Request) -> Response:
+    model = {"id": "demo", "object": "model", "created": 0, "owned_by": "bgresp"}
+    return _json({"object": "list", "data": [model]})
+
+
+async def _health(_: Request) -> Response:
+    return _json({"status": "ok", "pid": os.getpid()})
+
+
+async def _refused(_: Request, error: RefusalError) -> Response:
+    return _refusal(error.refusal)
+
+
+async def _no_route(request: Request, error: HTTPException) -> Response:
+    message = f"Invalid URL ({request.method} {request.url.path})"
+    return _refusal(Refusal(error.status_code, message))
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    traceback.print_exception(error, file=sys.stderr)
+    return _refusal(refusal.broken())
+
+
+def _refusal(no: Refusal) -> Response:
+    return _json(no.body(), status=no.status, headers=no.headers)
+
+
+def _json(
+    value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(dumps(value), status, headers, "application/json")
+
+
+def _caller(request: Request) -> Caller:
+    headers = request.headers
+    return Caller(
+        tenant=headers.get("x-on-behalf-of", ""),
+        idempotency_key=headers.get("idempotency-key"),
+    )
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise RefusalError(refusal.too_large(BODY_LIMIT))
+    return bytes(body)
+
+
+def _check_streamable(entry: Entry) -> None:
+    for flag, name in ((entry.background, "background"), (entry.streamable, "stream")):
+        if not flag:
+            message = (
+                "This response cannot be streamed because it was not created "
+                f"with {name}=true."
+            )
+            raise RefusalError(invalid(message, "stream"))
+
+
+def _starting_after(value: str | None) -> int:
+    if value is None:
+        return -1
+    digits = value.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        message = "Invalid type for 'starting_after': expected an integer."
+        raise RefusalError(invalid(message, "starting_after", "invalid_type"))
+    return max(int(value), -1)

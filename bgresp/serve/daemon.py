@@ -1,0 +1,179 @@
+"""The local endpoint seen from outside: find it, start it, stop it.
+
+Imports nothing heavy: the server runs in a process of its own.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bgresp.core.errors import BgrespError, ConfigError
+from bgresp.serve import endpoint
+from bgresp.serve.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+IDLE = 900.0  # a detached endpoint leaves after so many seconds without work
+_STEP = 0.05
+_STOP_WAIT = 10.0
+
+
+def find(state: Path) -> Endpoint | None:
+    """Return the endpoint of this state folder if its process lives."""
+    found = endpoint.read(state / endpoint.FOLDER)
+    if found is None:
+        return None
+    os.close(found[1])
+    return found[0]
+
+
+def ensure(state: Path, *, said: Callable[[str], None], wait: float = 15.0) -> Endpoint:
+    """Find the endpoint of this state folder, or start it in the background."""
+    deadline = time.monotonic() + wait
+    running = find(state)
+    if running is not None and _answers(running):
+        return running
+    check_extra()
+    folder = endpoint.private_folder(state)
+    while time.monotonic() < deadline:
+        turn = endpoint.try_lock(folder / "start.lock")
+        if turn is not None:
+            try:
+                return _start(state, said=said, deadline=deadline)
+            finally:
+                os.close(turn)
+        time.sleep(_STEP)
+        running = find(state)
+        if running is not None and _answers(running):
+            return running
+    raise BgrespError("the local endpoint does not answer", hint=_log_hint(folder))
+
+
+def stop(state: Path) -> bool:
+    """Stop the endpoint of this state folder; False if none ran."""
+    found = endpoint.read(state / endpoint.FOLDER)
+    if found is None:
+        return False
+    running, handle = found
+    deadline = time.monotonic() + _STOP_WAIT
+    try:
+        with suppress(ProcessLookupError):
+            os.kill(running.pid, signal.SIGTERM)
+        while not endpoint.is_free(handle):
+            if time.monotonic() > deadline:
+                message = f"the local endpoint did not stop (process {running.pid})"
+                raise BgrespError(message)
+            time.sleep(_STEP)
+    finally:
+        os.close(handle)
+    return True
+
+
+def check_extra() -> None:
+    """Raise what to type if the endpoint's own packages are missing."""
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        message = "the local endpoint needs the extra 'local'"
+        raise ConfigError(message, hint="pip install 'bgresp[local]'")
+
+
+def _start(state: Path, *, said: Callable[[str], None], deadline: float) -> Endpoint:
+    """Start a server, unless one came up while we waited for our turn."""
+    process: Popen[bytes] | None = None
+    folder = state / endpoint.FOLDER
+    while time.monotonic() < deadline:
+        running = find(state)
+        if running is not None and _answers(running):
+            if process is None or running.pid != process.pid:
+                return running
+            # It outlives us: without this Popen's destructor would complain.
+            process.returncode = 0
+            said(
+                f"started the local endpoint at {running.base_url} "
+                "(stops when idle for 15m; bgresp serve --stop)"
+            )
+            return replace(running, started=True)
+        if process is None and running is None:
+            process = _spawn(state, folder)
+        elif process is not None and process.poll() is not None and running is None:
+            break
+        time.sleep(_STEP)
+    _abandon(process)
+    message = f"the local endpoint did not start: {_last_line(folder / 'log')}"
+    raise BgrespError(message, hint=_log_hint(folder))
+
+
+def _spawn(state: Path, folder: Path) -> "Popen[bytes]":
+    from subprocess import DEVNULL, Popen
+
+    command = [sys.executable, "-P", "-m", "bgresp.serve"]
+    command += ["--state", str(state.absolute()), "--detached", "--idle", str(IDLE)]
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    log = os.open(folder / "log", flags, 0o600)
+    try:
+        return Popen(  # noqa: S603 # our own module under our own interpreter
+            command,
+            stdin=DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            env=_environment(state),
+            start_new_session=True,
+        )
+    finally:
+        os.close(log)
+
+
+def _environment(state: Path) -> dict[str, str]:
+    """Return our environment without anyone's key, and where to find bgresp."""
+    kept = {k: v for k, v in os.environ.items() if not k.upper().endswith("_API_KEY")}
+    kept["BGRESP_STATE_DIR"] = str(state.absolute())
+    source = Path(__file__).resolve().parents[2]
+    if source.name not in {"site-packages", "dist-packages"}:
+        # A source tree, and -P keeps the current folder out of the path.
+        path = [*filter(None, [kept.get("PYTHONPATH")]), str(source)]
+        kept["PYTHONPATH"] = os.pathsep.join(path)
+    return kept
+
+
+def _answers(running: Endpoint) -> bool:
+    """Say whether the server at this address is that process."""
+    import json
+    from http.client import HTTPConnection, HTTPException
+    from urllib.parse import urlsplit
+
+    address = urlsplit(running.base_url)
+    connection = HTTPConnection(address.hostname or "", address.port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        body = json.loads(connection.getresponse().read())
+        return isinstance(body, dict) and body.get("pid") == running.pid
+    except (OSError, HTTPException, ValueError):
+        return False
+    finally:
+        connection.close()
+
+
+def _abandon(process: "Popen[bytes] | None") -> None:
+    if process is not None and process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        lines = []
+    return next((line for line in reversed(lines) if line.strip()), "no reason given")
+
+
+def _log_hint(folder: Path) -> str:
+    return f"see {folder / 'log'}"

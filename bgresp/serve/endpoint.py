@@ -1,0 +1,91 @@
+"""Where the running endpoint is: `endpoint.json`, believed only while it is locked.
+
+The server holds an OS lock on the very file that it wrote, for its life. A reader
+tries the lock of the file that it has open: text and lock are of one process, so
+neither a stale file nor a reused process id can deceive. Standard library alone.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = "serve"
+_FILE = "endpoint.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A running local endpoint; `started` says whether this call started it."""
+
+    base_url: str
+    key: str | None
+    pid: int
+    started: bool = False
+
+
+def read(folder: Path) -> tuple[Endpoint, int] | None:
+    """Return the endpoint of a living server and its open file, or None.
+
+    The file's lock becomes free when that server ends.
+    """
+    try:
+        handle = os.open(folder / _FILE, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    if not is_free(handle):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return _parse(os.pread(handle, 65536, 0)), handle
+    os.close(handle)
+    return None
+
+
+def publish(folder: Path, endpoint: Endpoint) -> int:
+    """Write the file, locked before anyone can see it; return its open handle."""
+    temporary = folder / f"{_FILE}.{os.getpid()}"
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    fields = {"base_url": endpoint.base_url, "key": endpoint.key, "pid": endpoint.pid}
+    os.write(handle, json.dumps(fields).encode())
+    temporary.replace(folder / _FILE)
+    return handle
+
+
+def retract(folder: Path) -> None:
+    """Remove the file; only its writer may."""
+    (folder / _FILE).unlink(missing_ok=True)
+
+
+def try_lock(path: Path) -> int | None:
+    """Take the lock at `path` without waiting; None if another has it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def is_free(handle: int) -> bool:
+    """Say whether nobody holds the lock of an open file."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def private_folder(state: Path) -> Path:
+    """Create the endpoint's folder below the state folder and return it."""
+    folder = state / FOLDER
+    for missing in (state, folder):
+        missing.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _parse(text: bytes) -> Endpoint:
+    fields = json.loads(text)
+    return Endpoint(str(fields["base_url"]), fields["key"], int(fields["pid"]))

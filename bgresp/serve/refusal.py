@@ -1,0 +1,107 @@
+"""How the endpoint says no: OpenAI's error envelope and the sentences in it.
+
+Pure; imports the standard library alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An HTTP status and what OpenAI's error envelope says with it."""
+
+    status: int
+    message: str
+    param: str | None = None
+    code: str | None = None
+    type: str = "invalid_request_error"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """Return the envelope."""
+        error = {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+        }
+        return {"error": error}
+
+
+class RefusalError(Exception):
+    """A request is answered with its refusal and nothing else happens."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        """Keep the refusal."""
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> Refusal:
+    """Refuse a request that makes no sense."""
+    return Refusal(400, message, param, code)
+
+
+def wrong_type(param: str, expected: str, value: object) -> Refusal:
+    """Refuse a field of the wrong JSON type, in OpenAI's words."""
+    message = (
+        f"Invalid type for '{param}': expected {expected}, "
+        f"but got {_kind(value)} instead."
+    )
+    return invalid(message, param, "invalid_type")
+
+
+def not_found(response_id: str) -> Refusal:
+    """Refuse an id that this tenant has not, or has no more."""
+    return Refusal(404, f"Response with id '{response_id}' not found.")
+
+
+def unauthorized() -> Refusal:
+    """Refuse a missing or wrong key."""
+    return Refusal(401, "Incorrect API key provided.", code="invalid_api_key")
+
+
+def foreign_page() -> Refusal:
+    """Refuse a browser page: an endpoint without a key answers programs only."""
+    return Refusal(403, "Without a key this endpoint does not answer web pages.")
+
+
+def too_large(limit: int) -> Refusal:
+    """Refuse a body above the limit."""
+    return Refusal(413, f"Request body is larger than {limit} bytes.")
+
+
+def queue_full(limit: int) -> Refusal:
+    """Refuse a job for now: as many wait as may."""
+    return Refusal(
+        429,
+        f"The queue is full: {limit} responses wait.",
+        code="rate_limit_exceeded",
+        type="rate_limit_error",
+        headers={"retry-after": "5"},
+    )
+
+
+def broken() -> Refusal:
+    """Own up to a fault of the endpoint itself."""
+    return Refusal(
+        500,
+        "The local endpoint failed to process the request.",
+        code="server_error",
+        type="server_error",
+    )
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {
+        bool: "a boolean",
+        int: "an integer",
+        float: "a decimal number",
+        str: "a string",
+        list: "an array",
+    }
+    return names.get(type(value), "an object")

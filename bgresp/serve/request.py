@@ -1,0 +1,127 @@
+"""What a create call may say: the body read, checked, and its input as items.
+
+Pure; imports `wire` and `refusal`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from bgresp.serve.refusal import Refusal, RefusalError, invalid, wrong_type
+from bgresp.serve.wire import Json
+
+_TYPES: Mapping[str, tuple[type, str]] = {
+    "background": (bool, "a boolean"),
+    "store": (bool, "a boolean"),
+    "stream": (bool, "a boolean"),
+    "model": (str, "a string"),
+    "previous_response_id": (str, "a string"),
+    "max_output_tokens": (int, "an integer"),
+    "metadata": (dict, "an object"),
+    "tools": (list, "an array"),
+}
+_PAIRS, _KEY, _VALUE = 16, 64, 512  # OpenAI's limits of metadata
+
+
+def read(body: bytes) -> Json:
+    """Parse the body of a create call; raise what OpenAI would answer."""
+    try:
+        request = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        message = "We could not parse the JSON body of your request."
+        raise RefusalError(invalid(message)) from None
+    if not isinstance(request, dict):
+        raise RefusalError(invalid("The request body must be a JSON object."))
+    refusal = next(_faults(request), None)
+    if refusal is not None:
+        raise RefusalError(refusal)
+    return request
+
+
+def items(response_id: str, request: Mapping[str, Any]) -> list[Json]:
+    """Return the input as a list of items, each with a type and an id."""
+    given = request["input"]
+    if isinstance(given, str):
+        given = [{"role": "user", "content": given}]
+    return [_item(item, f"{response_id}:{n}") for n, item in enumerate(given)]
+
+
+def prompt(request: Mapping[str, Any]) -> str:
+    """Return the text of the input, its parts joined by newlines."""
+    parts = [
+        part["text"]
+        for item in items("", request)
+        for part in _parts(item)
+        if isinstance(part.get("text"), str)
+    ]
+    return "\n".join(parts)
+
+
+def _faults(request: Json) -> Iterator[Refusal]:
+    if request.get("input") is None:
+        message = "Missing required parameter: 'input'."
+        yield invalid(message, "input", "missing_required_parameter")
+    if not _is_input(request.get("input")):
+        yield wrong_type("input", "a string or an array of objects", request["input"])
+    for name, (kind, expected) in _TYPES.items():
+        value = request.get(name)
+        if value is not None and type(value) is not kind:
+            yield wrong_type(name, expected, value)
+    yield from _limits(request)
+
+
+def _limits(request: Json) -> Iterator[Refusal]:
+    tokens = request.get("max_output_tokens")
+    if tokens is not None and tokens < 1:
+        message = (
+            "Invalid 'max_output_tokens': integer below minimum value. "
+            f"Expected a value >= 1, but got {tokens} instead."
+        )
+        yield invalid(message, "max_output_tokens", "integer_below_min_value")
+    if not _is_metadata(request.get("metadata") or {}):
+        message = (
+            f"Invalid 'metadata': at most {_PAIRS} pairs of strings, "
+            f"keys up to {_KEY} and values up to {_VALUE} characters."
+        )
+        yield invalid(message, "metadata", "invalid_value")
+    if request.get("background") and request.get("store") is False:
+        yield invalid("Background responses need store=true.", "store")
+
+
+def _is_input(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, dict) for item in value)
+    return isinstance(value, str)
+
+
+def _is_metadata(pairs: Json) -> bool:
+    return len(pairs) <= _PAIRS and all(
+        len(key) <= _KEY and isinstance(value, str) and len(value) <= _VALUE
+        for key, value in pairs.items()
+    )
+
+
+def _item(item: Json, seed: str) -> Json:
+    name = f"msg_{hashlib.sha256(seed.encode()).hexdigest()[:32]}"
+    named = {"id": name}
+    if not isinstance(item.get("id", name), str):
+        item = {**item, **named}
+    if item.get("type", "message") != "message":
+        return named | item
+    content = item.get("content")
+    if isinstance(content, str):
+        kind = "output_text" if item.get("role") == "assistant" else "input_text"
+        content = [{"type": kind, "text": content}]
+    message = {"type": "message", "status": "completed", "role": "user"}
+    return named | message | item | {"content": content or []}
+
+
+def _parts(item: Json) -> list[Json]:
+    content = item.get("content")
+    parts = content if isinstance(content, list) else []
+    return [part for part in parts if isinstance(part, dict)]
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are not JSON

@@ -1,0 +1,204 @@
+"""The endpoint's process: lock, socket, application, and when to stop.
+
+Imports starlette and uvicorn inside `run`; the job machinery is plain asyncio.
+"""
+
+import asyncio
+import ipaddress
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bgresp.core.errors import BgrespError
+from bgresp.serve import endpoint
+from bgresp.serve.daemon import IDLE, check_extra
+from bgresp.serve.desk import MAX_RUN, RETENTION, Desk, Limits
+from bgresp.serve.endpoint import Endpoint
+from bgresp.serve.engines import PACE, Demo
+from bgresp.serve.store import Store
+from bgresp.serve.worker import Workers
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from bgresp.serve.gate import Gate
+
+QUEUE_LIMIT = 10_000
+_TICK = 0.1
+_SWEEP = 1.0
+_PATIENCE = 1.0  # a server that has just stopped may hold its lock a moment longer
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What `bgresp serve` may be told."""
+
+    state: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    idle: float | None = None
+    detached: bool = False
+    workers: int = 2
+    pace: float = PACE
+    max_run: float = MAX_RUN
+    retention: float = RETENTION
+
+
+def run(options: ServeOptions) -> int:
+    """Serve until a signal comes or nothing is left to do; return the exit code."""
+    check_extra()
+    folder = endpoint.private_folder(options.state)
+    lock = _lock(folder)
+    try:
+        with _bind(options) as listener:
+            where = _where(options, listener)
+            desk = _desk(options, folder)
+            desk.open()
+            published = endpoint.publish(folder, where)
+            try:
+                _greet(options, where)
+                asyncio.run(_serve(options, desk, listener=listener, key=where.key))
+            finally:
+                endpoint.retract(folder)
+                os.close(published)
+    finally:
+        os.close(lock)
+    return 0
+
+
+def _lock(folder: Path) -> int:
+    deadline = time.monotonic() + _PATIENCE
+    while (handle := endpoint.try_lock(folder / "lock")) is None:
+        if time.monotonic() > deadline:
+            found = endpoint.read(folder)
+            at = f" at {found[0].base_url}" if found else ""
+            message = f"a local endpoint already runs for this state folder{at}"
+            raise BgrespError(message, hint="bgresp serve --stop")
+        time.sleep(_TICK)
+    return handle
+
+
+def _bind(options: ServeOptions) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (options.host, options.port), family=family, backlog=1024
+        )
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        message = f"cannot listen on {options.host} port {options.port}: {reason}"
+        raise BgrespError(message, hint="bgresp serve --port 0") from None
+
+
+def _where(options: ServeOptions, listener: socket.socket) -> Endpoint:
+    address = listener.getsockname()
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # how to reach it
+    host = here.get(address[0], address[0])
+    shown = f"[{host}]" if ":" in host else host
+    needs_key = options.detached or not _is_loopback(address[0])
+    key = secrets.token_urlsafe(32) if needs_key else None
+    return Endpoint(f"http://{shown}:{address[1]}/v1", key, os.getpid(), started=True)
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host).is_loopback
+
+
+def _desk(options: ServeOptions, folder: Path) -> Desk:
+    workers = Workers(Demo(options.pace), count=options.workers, limit=QUEUE_LIMIT)
+    limits = Limits(retention=options.retention, max_run=options.max_run)
+    return Desk(Store(folder / "jobs"), workers, clock=time.time, limits=limits)
+
+
+def _greet(options: ServeOptions, where: Endpoint) -> None:
+    if options.detached:
+        return
+    key = "" if where.key is None else f"key: {where.key}\n"
+    sys.stderr.write(f"listening on {where.base_url} (Ctrl-C stops)\n{key}")
+    sys.stderr.flush()
+
+
+async def _serve(
+    options: ServeOptions, desk: Desk, *, listener: socket.socket, key: str | None
+) -> None:
+    from bgresp.serve.app import build
+    from bgresp.serve.gate import Gate
+
+    idle = IDLE if options.idle is None and options.detached else options.idle
+    gate = Gate(build(desk), key=key, clock=time.monotonic)
+    server = quiet_server(gate)
+    with _stopped_by_signals(server):
+        tending = asyncio.ensure_future(tend(server, desk, gate=gate, idle=idle))
+        await server.serve(sockets=[listener])
+        await tending
+
+
+@contextmanager
+def _stopped_by_signals(server: "uvicorn.Server") -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the server instead of the process.
+
+    uvicorn raises the signal that it caught once more for whoever listened before
+    it: for us that is no reason to die before the files are in order.
+    """
+
+    def leave(*_: object) -> None:
+        server.should_exit = True
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def quiet_server(app: Any) -> "uvicorn.Server":
+    """Return uvicorn without its logs, its lifespan and its choices."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=1,
+        server_header=False,
+    )
+    return uvicorn.Server(config)
+
+
+async def tend(
+    server: "uvicorn.Server", desk: Desk, *, gate: "Gate", idle: float | None
+) -> None:
+    """Sweep, watch for idleness, and end the open jobs when the server stops."""
+    now = asyncio.get_running_loop().time
+    due = now()
+    while not server.should_exit:
+        if now() >= due:
+            due = now() + _SWEEP
+            _sweep(desk)
+        if idle is not None and desk.idle and gate.quiet_for() >= idle:
+            server.should_exit = True
+        await asyncio.sleep(_TICK)
+    await desk.close()
+
+
+def _sweep(desk: Desk) -> None:
+    try:
+        desk.sweep()
+    except OSError as error:
+        sys.stderr.write(f"cannot tidy up: {error}\n")

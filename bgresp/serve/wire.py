@@ -1,0 +1,143 @@
+"""What a background response looks like on the wire: the object and its events.
+
+Pure; imports the standard library alone. The shapes are OpenAI's.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Json = dict[str, Any]
+
+ID = re.compile(r"resp_[0-9a-f]{32}")
+OPEN = frozenset({"queued", "in_progress"})
+
+_ECHOED: Json = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "model": "demo",
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "service_tier": "default",
+    "store": True,
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "user": None,
+}
+
+
+def dumps(value: object) -> str:
+    """Write JSON in ASCII: no line separator, no lone surrogate on the wire."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def response(response_id: str, request: Mapping[str, Any], created_at: float) -> Json:
+    """Return the Response object of a request that has just been accepted."""
+    background = bool(request.get("background"))
+    echoed = {
+        name: default if request.get(name) is None else request[name]
+        for name, default in _ECHOED.items()
+    }
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": int(created_at),
+        "status": "queued" if background else "in_progress",
+        "background": background,
+        "completed_at": None,
+        "error": None,
+        "incomplete_details": None,
+        "output": [],
+        "usage": None,
+        **echoed,
+    }
+
+
+def message(response_id: str, status: str, text: str | None) -> Json:
+    """Return the one output item of a response; `None` is a message just begun."""
+    return {
+        "id": message_id(response_id),
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": [] if text is None else [text_part(text)],
+    }
+
+
+def message_id(response_id: str) -> str:
+    """Name the output message after its response."""
+    return f"msg_{response_id.removeprefix('resp_')}"
+
+
+def text_part(text: str) -> Json:
+    """Return a content part of output text."""
+    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+
+
+def usage(input_tokens: int, output_tokens: int) -> Json:
+    """Return the usage of a response that ended by itself."""
+    return {
+        "input_tokens": input_tokens,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": output_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": input_tokens + output_tokens,
+    }
+
+
+def lifecycle(kind: str, snapshot: Json) -> Json:
+    """Return an event that carries the whole response."""
+    return {"type": f"response.{kind}", "response": snapshot}
+
+
+def opening(snapshot: Json) -> list[Json]:
+    """Return the events that a response begins with."""
+    if not snapshot["background"]:
+        return [lifecycle("created", snapshot)]
+    return [lifecycle("created", snapshot), lifecycle("queued", snapshot)]
+
+
+def message_begun(response_id: str) -> list[Json]:
+    """Return the events before the first delta."""
+    item = message(response_id, "in_progress", None)
+    added = {"type": "response.output_item.added", "output_index": 0, "item": item}
+    part = {"part": text_part("")}
+    return [added, _inside("response.content_part.added", response_id) | part]
+
+
+def delta(response_id: str, piece: str) -> Json:
+    """Return the event of one more piece of text."""
+    tail = {"delta": piece, "logprobs": []}
+    return _inside("response.output_text.delta", response_id) | tail
+
+
+def message_done(response_id: str, item: Json) -> list[Json]:
+    """Return the events after the last delta."""
+    part = item["content"][0]
+    text = {"text": part["text"], "logprobs": []}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": item}
+    return [
+        _inside("response.output_text.done", response_id) | text,
+        _inside("response.content_part.done", response_id) | {"part": part},
+        done,
+    ]
+
+
+def _inside(kind: str, response_id: str) -> Json:
+    return {
+        "type": kind,
+        "item_id": message_id(response_id),
+        "output_index": 0,
+        "content_index": 0,
+    }

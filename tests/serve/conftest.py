@@ -1,0 +1,143 @@
+"""The local endpoint in a thread of the test, and as processes of their own."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import openai
+import pytest
+
+from bgresp.serve import daemon
+from bgresp.serve.app import build
+from bgresp.serve.desk import Desk, Limits
+from bgresp.serve.gate import Gate
+from bgresp.serve.server import quiet_server, tend
+from bgresp.serve.store import Store
+from bgresp.serve.worker import Workers
+from tests.serve.endpoints import (
+    DEADLINE,
+    ROOT,
+    Connect,
+    Launch,
+    Scripted,
+    Serve,
+    Served,
+    wait_until,
+)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Serve in threads of this process; options are those of the parts."""
+    with ExitStack() as stack:
+
+        def start(
+            *, key: str | None = None, count: int = 2, limit: int = 100
+        ) -> Served:
+            engine = Scripted()
+            workers = Workers(engine, count=count, limit=limit)
+            store = Store(tmp_path / "jobs")
+            desk = Desk(store, workers, clock=time.time, limits=Limits())
+            listener = socket.create_server(("127.0.0.1", 0))
+            stop = _in_thread(desk, listener, key)
+            stack.callback(stop)
+            clients = stack.enter_context(ExitStack())
+            port = listener.getsockname()[1]
+            return Served(f"http://127.0.0.1:{port}/v1", engine, key, clients)
+
+        yield start
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    return serve()
+
+
+@pytest.fixture
+def sdk(served: Served) -> openai.OpenAI:
+    return served.sdk()
+
+
+def _in_thread(
+    desk: Desk, listener: socket.socket, key: str | None
+) -> Callable[[], None]:
+    gate = Gate(build(desk), key=key, clock=time.monotonic)
+    server = quiet_server(gate)
+
+    async def main() -> None:
+        tending = asyncio.ensure_future(tend(server, desk, gate=gate, idle=None))
+        await server.serve(sockets=[listener])
+        await tending
+
+    desk.open()
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+
+    return stop
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """Lend a state folder; whatever endpoint runs for it at the end is stopped."""
+    folder = tmp_path / "state"
+    yield folder
+    daemon.stop(folder)
+
+
+@pytest.fixture
+def launch(state: Path) -> Iterator[Launch]:
+    """Run `python -m bgresp.serve` for the state folder and wait until it listens."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, ready: bool = True) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "bgresp.serve", "--state", str(state)]
+        process = subprocess.Popen(
+            [*command, *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        processes.append(process)
+        if ready:
+            wait_until(lambda: daemon.find(state) or process.poll() is not None)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Return an SDK client of the endpoint that runs for a state folder."""
+    with ExitStack() as stack:
+
+        def client(state: Path) -> openai.OpenAI:
+            running = daemon.find(state)
+            assert running is not None
+            return stack.enter_context(
+                openai.OpenAI(
+                    base_url=running.base_url,
+                    api_key=running.key or "any",
+                    max_retries=0,
+                    timeout=DEADLINE,
+                )
+            )
+
+        yield client

@@ -1,0 +1,121 @@
+"""What the tests of the local endpoint share: an engine on a string, and waiting."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import httpx
+import openai
+from openai.types.responses import Response
+
+from bgresp.serve.engines import Demo, EngineError, Outcome
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 20.0
+
+
+@dataclass
+class Scripted:
+    """An engine that does what the prompt says: hold, fail, burst, or the demo."""
+
+    released: threading.Event = field(default_factory=threading.Event)
+
+    async def run(self, request: Mapping[str, Any]) -> AsyncIterator[str | Outcome]:
+        what = request["input"]
+        if what == "hold":
+            yield "first "
+            while not self.released.is_set():  # noqa: ASYNC110 # set by another thread
+                await asyncio.sleep(0.005)
+            yield "second"
+            yield Outcome(1, 2)
+        elif what == "fail":
+            yield "half "
+            raise EngineError("server_error", "as asked")
+        elif what == "burst":
+            raise RuntimeError(what)
+        elif what == "silent":
+            yield Outcome(1, 0)
+        else:
+            async for piece in Demo(pace=0).run(request):
+                yield piece
+
+
+@dataclass
+class Served:
+    """A served endpoint: its address, its engine, and clients for it."""
+
+    base_url: str
+    engine: Scripted
+    key: str | None
+    clients: ExitStack
+
+    def sdk(self, *, key: str = "any", **headers: str) -> openai.OpenAI:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.clients.enter_context(
+            openai.OpenAI(
+                base_url=self.base_url,
+                api_key=self.key or key,
+                default_headers=named,
+                max_retries=0,
+                timeout=DEADLINE,
+            )
+        )
+
+    @property
+    def http(self) -> httpx.Client:
+        headers = {} if self.key is None else {"authorization": f"Bearer {self.key}"}
+        client = httpx.Client(
+            base_url=self.base_url,
+            headers=headers,
+            timeout=DEADLINE,
+            trust_env=False,
+        )
+        return self.clients.enter_context(client)
+
+
+Serve = Callable[..., Served]
+Launch = Callable[..., Popen[str]]
+Connect = Callable[[Path], openai.OpenAI]
+
+
+def wait_until(true: Callable[[], Any], *, deadline: float = DEADLINE) -> Any:
+    """Poll until something holds; return what it gave."""
+    end = time.monotonic() + deadline
+    pause = threading.Event()
+    while not (found := true()):
+        assert time.monotonic() < end, "it never came true"
+        pause.wait(0.02)
+    return found
+
+
+def create(sdk: openai.OpenAI, prompt: str, **fields: Any) -> Response:
+    """Create a background response."""
+    response: Response = sdk.responses.create(
+        model="demo", input=prompt, background=True, **fields
+    )
+    return response
+
+
+def stream(sdk: openai.OpenAI, prompt: str) -> Any:
+    """Create a background response that can be streamed; return its open stream."""
+    return sdk.responses.create(
+        model="demo", input=prompt, background=True, stream=True
+    )
+
+
+def poll(sdk: openai.OpenAI, response_id: str, *statuses: str) -> Response:
+    """Retrieve until the response has one of the statuses, by default a final one."""
+    wanted = statuses or ("completed", "failed", "incomplete", "cancelled")
+
+    def look() -> Response | None:
+        response = sdk.responses.retrieve(response_id)
+        return response if response.status in wanted else None
+
+    found: Response = wait_until(look)
+    return found
