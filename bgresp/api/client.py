@@ -4,7 +4,7 @@ May import core and the other modules of this package. Answers with signals; wha
 wrong on the way is a Fault value, never an exception.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +63,9 @@ class Api:
             return None
         return None if (answer.http_status or 0) // 100 == 2 else answer
 
-    async def stream(self, id_: str, after: Cursor | None) -> AsyncIterator[Signal]:
+    async def stream(
+        self, id_: str, after: Cursor | None
+    ) -> AsyncGenerator[Signal, None]:
         """Follow the event stream after a cursor.
 
         The last signal is a Fault or a Snapshot: even a clean end is Fault "closed",
@@ -83,7 +85,7 @@ class Api:
 
     async def create(
         self, body: bytes, *, key: str, stream: bool, sent: Sent
-    ) -> AsyncIterator[Signal]:
+    ) -> AsyncGenerator[Signal, None]:
         """Post one request, once; the first signal says what became of it.
 
         A Snapshot, or an Event with a response: accepted. Fault "unreachable": not

@@ -33,11 +33,6 @@ FAILURES: Final = (
     *(httpx.TransportError, httpx.InvalidURL, httpx.StreamError),
     ValueError,
 )
-    httpx.TransportError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    ValueError,
-)
 _NOT_SENT: Final = (
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError),
     *(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),

@@ -153,8 +153,15 @@ def classify(signal: Signal) -> Kind:
         return Kind.FINAL_SNAPSHOT if terminal else Kind.OPEN_SNAPSHOT
     if not signal.terminal:
         return Kind.EVENT
-    sure = signal.reading is not None and signal.reading.status.is_terminal
-    return Kind.FINAL_EVENT if sure else Kind.DOUBTFUL_EVENT
+    return Kind.FINAL_EVENT if _is_sure(signal) else Kind.DOUBTFUL_EVENT
+
+
+def _is_sure(event: Event) -> bool:
+    """Say whether an event is the last word: a completed answer has to have text."""
+    reading = event.reading
+    if reading is None or not reading.status.is_terminal:
+        return False
+    return reading.text is not None or reading.status is not Status.COMPLETED
 
 
 def _ruled_out(job: Job, policy: Policy) -> str | None:

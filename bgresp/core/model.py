@@ -217,11 +217,16 @@ _MAPPINGS: Final = frozenset({"labels", "vars"})
 def merge(old: Job, new: Job) -> Job:
     """Return what holds after `new` was recorded over `old`: the higher rank.
 
-    Between equal ranks the newer one holds.
+    Between equal ranks the newer one holds. What was once known is not forgotten: the
+    id, the request to cancel; a cursor never falls.
     """
-    if new.status.rank >= old.status.rank:
-        return new
-    return replace(old, checked_at=new.checked_at or old.checked_at)
+    if new.status.rank < old.status.rank:
+        return replace(old, checked_at=new.checked_at or old.checked_at)
+    cursor = new.cursor if new.cursor is not None else old.cursor
+    if isinstance(cursor, int) and isinstance(old.cursor, int):
+        cursor = max(cursor, old.cursor)
+    asked = new.cancel_requested_at or old.cancel_requested_at
+    return replace(new, id=new.id or old.id, cursor=cursor, cancel_requested_at=asked)
 
 
 def _plain(name: str, value: Any) -> Any:

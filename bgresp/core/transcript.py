@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from bgresp.core.signals import Event
 
+_PREFIX = (-1, 0)  # what was known before the events at hand
 _DONE_PARTS = frozenset({"response.content_part.done", "response.output_item.done"})
 _RESETS = frozenset({"response.created", "response.queued", "response.in_progress"})
 
@@ -20,7 +21,10 @@ class Transcript:
     arrive interleaved are shown in the order of the final answer.
     """
 
-    __slots__ = ("_blocked", "_caught_up", "_closed", "_parts", "_shown", "_size")
+    __slots__ = (
+        *("_blocked", "_caught_up", "_closed"),
+        *("_parts", "_shown", "_size", "_told"),
+    )
 
     def __init__(self, shown: str = "") -> None:
         """Start with what an earlier watch had shown already."""
@@ -28,6 +32,7 @@ class Transcript:
         self._closed: set[tuple[int, int]] = set()
         self._size = 0
         self._shown: list[str] = [shown] if shown else []
+        self._told = len(shown)
         self._caught_up = not shown
         self._blocked = False
 
@@ -41,6 +46,11 @@ class Transcript:
     def text(self) -> str:
         """Return the text as far as events told it."""
         return "".join("".join(self._parts[part]) for part in sorted(self._parts))
+
+    @property
+    def is_level(self) -> bool:
+        """Say whether everything that events told was shown, and nothing else."""
+        return self._caught_up and not self._blocked and self._size == self._told
 
     def restart(self, known: str = "") -> None:
         """Begin a stream whose events build on `known`; empty: replayed from scratch.
@@ -77,12 +87,12 @@ class Transcript:
         shown = self.shown
         if not final.startswith(shown):
             return None
-        self._shown = [final]
+        self._shown, self._told = [final], len(final)
         return final[len(shown) :]
 
     def _reset(self, known: str) -> None:
-        self._parts, self._size = {(-1, 0): [known]}, len(known)
-        self._closed, self._caught_up = {(-1, 0)}, False
+        self._parts, self._size = {_PREFIX: [known]}, len(known)
+        self._closed, self._caught_up = {_PREFIX}, False
 
     def _extend(self, part: tuple[int, int], delta: str) -> str:
         self._parts.setdefault(part, []).append(delta)
@@ -91,16 +101,27 @@ class Transcript:
             return ""
         if not self._caught_up or part in self._closed:
             return self._fresh()
-        self._shown.append(delta)
-        return delta
+        return self._show(delta)
 
     def _replace(self, part: tuple[int, int], full: str) -> None:
-        known = "".join(self._parts.get(part, ()))
-        if known != full:
-            self._parts[part] = [full]
-            self._size += len(full) - len(known)
-            self._caught_up = False
+        """Take a part's whole text; after a resume its beginning may be in the prefix.
+
+        Where that does not fit, only the final text can be shown.
+        """
+        known, prefix = "".join(self._parts.get(part, ())), self._prefix()
         self._closed.add(part)
+        if known == full:
+            return
+        if prefix:
+            before = full.removesuffix(known) if known else full
+            self._blocked |= not (full.endswith(known) and prefix.endswith(before))
+            return
+        self._parts[part] = [full]
+        self._size += len(full) - len(known)
+        self._caught_up = False
+
+    def _prefix(self) -> str:
+        return "".join(self._parts.get(_PREFIX, ()))
 
     def _close(self, event: Event) -> None:
         whole_item = event.type == "response.output_item.done"
@@ -117,7 +138,7 @@ class Transcript:
 
     def _fresh(self) -> str:
         """Compare what is known with what was shown; return what continues it."""
-        if self._blocked or self._size < self._shown_size():
+        if self._blocked or (not self._caught_up and self._size < self._told):
             return ""
         ready, shown = self._ready(), self.shown
         if not ready.startswith(shown):
@@ -125,13 +146,13 @@ class Transcript:
             self._blocked = len(ready) >= len(shown)
             return ""
         self._caught_up = True
-        fresh = ready[len(shown) :]
+        return self._show(ready[len(shown) :])
+
+    def _show(self, fresh: str) -> str:
         if fresh:
             self._shown.append(fresh)
+            self._told += len(fresh)
         return fresh
-
-    def _shown_size(self) -> int:
-        return len(self.shown) if not self._caught_up else 0
 
     def _ready(self) -> str:
         ready: list[str] = []

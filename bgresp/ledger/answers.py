@@ -31,6 +31,16 @@ class Answers:
         """Return the saved response; None while there is none."""
         return files.read(self.response_path(key))
 
+    def save_text(self, key: str, text: str) -> None:
+        """Save a text that only events told, where the response carries none."""
+        raw = text.encode("utf-8", "surrogatepass")
+        files.replace(self.state / "responses" / f"{key}.txt", raw)
+
+    def text(self, key: str) -> str | None:
+        """Return the text that only events told."""
+        raw = files.read(self.state / "responses" / f"{key}.txt")
+        return None if raw is None else raw.decode("utf-8", "surrogatepass")
+
     def save_request(self, key: str, raw: bytes) -> None:
         """Save the request body durably."""
         files.replace(self.request_path(key), raw)
@@ -41,8 +51,8 @@ class Answers:
 
     def forget(self, key: str) -> None:
         """Drop everything of a job but its line in the journal."""
-        folders = ("responses", "requests", "progress")
-        for folder, suffix in zip(folders, ("json", "json", "jsonl"), strict=True):
-            path = self.state / folder / f"{key}.{suffix}"
+        names = ("responses/{}.json", "responses/{}.txt", "requests/{}.json")
+        for name in (*names, "progress/{}.jsonl"):
+            path = self.state / name.format(key)
             with files.blamed(path, "remove"):
                 path.unlink(missing_ok=True)

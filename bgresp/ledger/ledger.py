@@ -7,6 +7,7 @@ readers take none. The fold is: the last line for a key holds, by rank.
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -95,20 +96,24 @@ class Ledger:
 
     # ---- writing -----------------------------------------------------------
 
-    def begin(self, draft: Job) -> Job:
-        """Write the intent of a submit and return it with its new key.
+    @contextmanager
+    def submitting(self, draft: Job) -> Iterator[Job]:
+        """Write the intent of a submit; hold its in-flight lock until the outcome.
 
-        Raises LedgerError; then nothing may be sent.
+        Yields the job with its new key. Raises LedgerError; then nothing may be sent.
         """
         self.prepare()
-        with locks.held(self.state / "ledger.lock"):
-            self._refresh()
-            self._refuse_newer()
-            last = max(self._jobs, default=None)
-            key = keys.make(self.now(), secrets.randbits(80), after=last)
-            job = replace(draft, key=key)
-            self._append(job)
-        return job
+        with ExitStack() as until_outcome:
+            with locks.held(self.state / "ledger.lock"):
+                self._refresh()
+                self._refuse_newer()
+                last = max(self._jobs, default=None)
+                key = keys.make(self.now(), secrets.randbits(80), after=last)
+                path = locks.inflight_path(self.state / "inflight", key=key)
+                until_outcome.enter_context(locks.inflight(path, wait=0.0))
+                job = replace(draft, key=key)
+                self._append(job)
+            yield job
 
     def record(self, job: Job) -> Job:
         """Write what became of a job; return what holds now, by rank.

@@ -55,7 +55,7 @@ def held(path: Path, *, wait: float = WAIT) -> Iterator[None]:
         lock.release()
 
 
-def inflight_path(folder: Path, *, key: str, submit_key: str | None) -> Path:
+def inflight_path(folder: Path, *, key: str, submit_key: str | None = None) -> Path:
     """Return the lock file of one submission; never built from a user's text."""
     if submit_key is None:
         return folder / f"{key}.lock"

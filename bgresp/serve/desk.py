@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bgresp.serve import wire
 from bgresp.serve.job import Clock, Job
 from bgresp.serve.log import Event, replay
-from bgresp.serve.refusal import RefusalError, invalid, not_found
+from bgresp.serve.refusal import RefusalError, invalid, not_found, stopping
 from bgresp.serve.store import Entry, Store
 from bgresp.serve.wire import Json
 from bgresp.serve.worker import Workers
@@ -47,6 +47,7 @@ class Desk:
         self._clock = clock
         self._limits = limits
         self._jobs: dict[str, Job] = {}
+        self._closing = False
 
     @property
     def idle(self) -> bool:
@@ -64,6 +65,7 @@ class Desk:
 
     async def close(self) -> None:
         """End every open job as interrupted and wait for the workers."""
+        self._closing = True
         for job in self._jobs.values():
             _interrupt(job)
             self._workers.drop(job)
@@ -74,6 +76,8 @@ class Desk:
         known = self._known(caller)
         if known is not None:
             return known
+        if self._closing:
+            raise RefusalError(stopping())
         self._check_previous(request, caller.tenant)
         self._workers.make_room()
         entry = self._entry(request, caller)

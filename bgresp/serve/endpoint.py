@@ -42,15 +42,14 @@ def read(folder: Path) -> tuple[Endpoint, int] | None:
     return None
 
 
-def publish(folder: Path, endpoint: Endpoint) -> int:
-    """Write the file, locked before anyone can see it; return its open handle."""
+def publish(folder: Path, endpoint: Endpoint) -> None:
+    """Write the file, locked before anyone can see it and until this process ends."""
     temporary = folder / f"{_FILE}.{os.getpid()}"
     handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX)
     fields = {"base_url": endpoint.base_url, "key": endpoint.key, "pid": endpoint.pid}
     os.write(handle, json.dumps(fields).encode())
     temporary.replace(folder / _FILE)
-    return handle
 
 
 def retract(folder: Path) -> None:

@@ -56,7 +56,9 @@ class EventLog:
         self._file.close()
         self._wake()
 
-    async def follow(self, after: int) -> AsyncIterator[Event | None]:
+    async def follow(
+        self, after: int, *, quiet: float = QUIET
+    ) -> AsyncIterator[Event | None]:
         """Yield the events above `after` as they come; None when it is quiet."""
         number = after + 1
         while True:
@@ -67,7 +69,7 @@ class EventLog:
             if self._closed:
                 return
             try:
-                await asyncio.wait_for(grown.wait(), QUIET)
+                await asyncio.wait_for(grown.wait(), quiet)
             except TimeoutError:
                 yield None
 

@@ -84,6 +84,17 @@ def queue_full(limit: int) -> Refusal:
     )
 
 
+def stopping() -> Refusal:
+    """Refuse a job because the endpoint is about to leave; nothing was accepted."""
+    return Refusal(
+        503,
+        "The local endpoint is stopping.",
+        code="server_stopping",
+        type="server_error",
+        headers={"retry-after": "1", "x-should-retry": "true"},
+    )
+
+
 def broken() -> Refusal:
     """Own up to a fault of the endpoint itself."""
     return Refusal(

@@ -62,13 +62,13 @@ def run(options: ServeOptions) -> int:
             where = _where(options, listener)
             desk = _desk(options, folder)
             desk.open()
-            published = endpoint.publish(folder, where)
+            # Its lock goes with the process: who stops us waits for our very end.
+            endpoint.publish(folder, where)
             try:
                 _greet(options, where)
                 asyncio.run(_serve(options, desk, listener=listener, key=where.key))
             finally:
                 endpoint.retract(folder)
-                os.close(published)
     finally:
         os.close(lock)
     return 0

@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -33,26 +34,40 @@ from tests.serve.endpoints import (
 )
 
 
+@contextmanager
+def serving(
+    folder: Path, *, key: str | None = None, count: int = 2, limit: int = 100
+) -> Iterator[Served]:
+    """Serve a folder of jobs in a thread of this process."""
+    engine = Scripted()
+    workers = Workers(engine, count=count, limit=limit)
+    desk = Desk(Store(folder), workers, clock=time.time, limits=Limits())
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    stop = _in_thread(desk, listener, key)
+    try:
+        with ExitStack() as clients:
+            yield Served(f"http://127.0.0.1:{port}/v1", engine, key, clients)
+    finally:
+        stop()
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Serve in threads of this process; options are those of the parts."""
     with ExitStack() as stack:
 
-        def start(
-            *, key: str | None = None, count: int = 2, limit: int = 100
-        ) -> Served:
-            engine = Scripted()
-            workers = Workers(engine, count=count, limit=limit)
-            store = Store(tmp_path / "jobs")
-            desk = Desk(store, workers, clock=time.time, limits=Limits())
-            listener = socket.create_server(("127.0.0.1", 0))
-            stop = _in_thread(desk, listener, key)
-            stack.callback(stop)
-            clients = stack.enter_context(ExitStack())
-            port = listener.getsockname()[1]
-            return Served(f"http://127.0.0.1:{port}/v1", engine, key, clients)
+        def start(**options: Any) -> Served:
+            return stack.enter_context(serving(tmp_path / "jobs", **options))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve once for all tests of a module that leave no job behind."""
+    with serving(tmp_path_factory.mktemp("shared") / "jobs") as served:
+        yield served
 
 
 @pytest.fixture

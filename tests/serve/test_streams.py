@@ -85,7 +85,7 @@ def test_a_cancelled_stream_ends_cancelled(served: Served, sdk: openai.OpenAI) -
         poll(sdk, job_id, "in_progress")
         sdk.responses.cancel(job_id)
         last = list(opened)[-1]
-    assert ("response.cancelled", "cancelled") == (last.type, last.response.status)
+    assert ("response.cancelled", "cancelled") == (last.type, last.response["status"])
     served.engine.released.set()
     assert last == later(sdk, job_id)[-1]
 

@@ -1,0 +1,77 @@
+"""A job's record after news of it: pure. May import core.dialect, model, signals."""
+
+from dataclasses import replace
+
+from bgresp.core.dialect import Limits
+from bgresp.core.model import Job, Status
+from bgresp.core.signals import Fault, FaultKind, Reading
+
+
+def accepted(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
+    """Return the record of a submit that the endpoint took."""
+    taken = replace(
+        job,
+        id=reading.id,
+        created_at=reading.created_at or now,
+        model=job.model or reading.model,
+        last_error=None,
+    )
+    return told(taken, reading, now=now, limits=limits)
+
+
+def told(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
+    """Return the record after the endpoint spoke of the job, by rank.
+
+    A lower rank never replaces a higher one: `cancelled` may turn `completed`, nothing
+    turns back.
+    """
+    status = _status(job, reading)
+    if status.rank < job.status.rank:
+        return replace(job, checked_at=now, last_error=None)
+    news = replace(
+        job,
+        status=status,
+        raw_status=reading.raw_status,
+        model=job.model or reading.model,
+        created_at=job.created_at or reading.created_at,
+        checked_at=now,
+        usage=reading.usage or job.usage,
+        error=reading.error,
+        incomplete_reason=reading.incomplete_reason,
+        last_error=None,
+    )
+    if status.is_terminal and job.finished_at is None:
+        news = replace(news, finished_at=reading.finished_at or now)
+    return replace(news, expires_at=_expires(news, limits))
+
+
+def unheard(job: Job, fault: Fault, *, now: float) -> Job:
+    """Return the record after a failure to hear of the job: its status stays."""
+    if fault.kind is FaultKind.GONE and fault.http_status is not None:
+        return replace(job, checked_at=now, last_error=fault.message)
+    return replace(job, last_error=fault.message)
+
+
+def lost(job: Job, fault: Fault, *, now: float) -> Job:
+    """Return the record of a job that the endpoint no longer has."""
+    if Status.LOST.rank < job.status.rank:
+        return replace(job, checked_at=now)
+    kept = "" if job.expires_at is None or now < job.expires_at else " (kept too long)"
+    reason = f"the endpoint no longer has it{kept}: {fault.message}"
+    return replace(job, status=Status.LOST, checked_at=now, last_error=reason)
+
+
+def _status(job: Job, reading: Reading) -> Status:
+    """Let a word nobody knows leave the last open status, or `in_progress`."""
+    if reading.known:
+        return reading.status
+    return job.status if job.status.is_open else Status.IN_PROGRESS
+
+
+def _expires(job: Job, limits: Limits) -> float | None:
+    if not limits.retention_stored:
+        return None
+    stored = job.extra.get("store") is not False
+    kept = limits.retention_stored if stored else limits.retention_unstored
+    start = job.finished_at or job.created_at or job.submitted_at
+    return start + kept if start is not None and kept else None

@@ -1,0 +1,1 @@
+"""Act: submit, follow, cancel. May import core, ledger, config and api."""

@@ -1,0 +1,42 @@
+"""Who is told while the engine works. May import core.
+
+The engine only knows this protocol; renderers fulfil it without knowing the engine.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bgresp.core.model import Job
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How following a job stands, for people: times in seconds of a monotonic clock."""
+
+    mode: str
+    characters: int = 0
+    events: int = 0
+    reconnects: int = 0
+    last_event_at: float | None = None
+
+
+class Audience(Protocol):
+    """Told of everything, in order; may raise OSError when stdout is gone."""
+
+    def changed(self, job: Job, view: View) -> None:
+        """Take news of a job's status."""
+
+    def moved(self, job: Job, view: View) -> None:
+        """Take a sign of life that changed no status."""
+
+    def text(self, job: Job, fresh: str) -> None:
+        """Write text that continues what was shown."""
+
+    def event(self, job: Job, raw: str) -> None:
+        """Take one event of the endpoint, its JSON as it came."""
+
+    def note(self, job: Job, message: str) -> None:
+        """Say something about a job that is no news of its status."""
+
+    def ended(self, job: Job, text: str) -> None:
+        """Take the last word: the job's record and its whole text."""

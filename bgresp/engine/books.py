@@ -1,0 +1,106 @@
+"""Write down what was heard, in the order that loses nothing.
+
+May import core and ledger. The raw response is on disk before the record says so, and
+both are before anybody is told.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bgresp.core import update, wire
+from bgresp.core.dialect import Dialect
+from bgresp.core.model import Job
+from bgresp.core.signals import Cursor, Event, Fault, Snapshot
+from bgresp.ledger.answers import Answers
+from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.progress import Progress, Shown, load
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The ledger and the folders beside it, with the clock that dates entries."""
+
+    ledger: Ledger
+    answers: Answers
+    now: Callable[[], float] = time.time
+
+    @classmethod
+    def at(cls, state: Path) -> "Books":
+        """Open the books of a state folder; nothing is read or created yet."""
+        return cls(Ledger(state), Answers(state))
+
+    def heard(
+        self, job: Job, news: Event | Snapshot, dialect: Dialect, *, text: str = ""
+    ) -> Job:
+        """Record what the endpoint said; save the response when it is the last word.
+
+        `text` is what the events told, for answers whose object carries none. Raises
+        LedgerError.
+        """
+        if news.reading is None:
+            return job
+        told = update.told(job, news.reading, now=self.now(), limits=dialect.limits)
+        if told.status.is_terminal and told.status.rank >= job.status.rank:
+            self._save(told.key, news, (dialect, text))
+        return self.ledger.record(told)
+
+    def unheard(self, job: Job, fault: Fault) -> Job:
+        """Record why nothing was heard; the job's status stays what it was."""
+        return self.ledger.record(update.unheard(job, fault, now=self.now()))
+
+    def lost(self, job: Job, fault: Fault) -> Job:
+        """Record that the endpoint no longer has the job."""
+        return self.ledger.record(update.lost(job, fault, now=self.now()))
+
+    def at_cursor(self, job: Job, cursor: Cursor | None) -> Job:
+        """Record how far the stream was read."""
+        return self.ledger.record(replace(job, cursor=cursor))
+
+    def text(self, key: str, dialect: Dialect) -> str | None:
+        """Return the text of a saved answer; None while nothing is saved."""
+        raw = self.answers.response(key)
+        if raw is None:
+            return None
+        found = self._text_of(raw, dialect)
+        return found or self.answers.text(key) or ""
+
+    def progress(self, key: str) -> Progress:
+        """Return the notes of a new watcher of a job."""
+        self.ledger.prepare()
+        return Progress(self._progress_path(key))
+
+    def shown(self, key: str) -> Shown:
+        """Return how far the furthest watcher came."""
+        return load(self._progress_path(key))
+
+    def _progress_path(self, key: str) -> Path:
+        return self.ledger.state / "progress" / f"{key}.jsonl"
+
+    def _save(self, key: str, news: Event | Snapshot, how: tuple[Dialect, str]) -> None:
+        """Save the answer unless a longer one is there already."""
+        dialect, streamed = how
+        if isinstance(news, Snapshot):
+            raw = news.raw
+        else:
+            raw = json.dumps(news.response, ensure_ascii=True).encode("ascii")
+        text = (news.reading.text if news.reading else None) or streamed
+        saved = self.text(key, dialect)
+        self.ledger.prepare()
+        if saved is None or len(text) >= len(saved):
+            self.answers.save_response(key, raw)
+            if streamed and not (news.reading and news.reading.text):
+                self.answers.save_text(key, streamed)
+
+    def _text_of(self, raw: bytes, dialect: Dialect) -> str | None:
+        try:
+            payload: Any = json.loads(raw)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(payload, dict):
+            return None
+        reading = wire.read_response(dialect, payload)
+        return reading.text if reading else None

@@ -1,0 +1,87 @@
+"""What a watcher shows of one job, and the notes of how far it came.
+
+May import core and ledger.progress. A note follows the write it speaks of, so that a
+crash in between shows a little twice rather than losing it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from bgresp.core.signals import Cursor, Event
+from bgresp.core.transcript import Transcript
+from bgresp.ledger.progress import Progress, Shown
+
+EVERY_SECONDS: Final = 0.25
+EVERY_CHARACTERS: Final = 4096
+
+
+@dataclass(slots=True)
+class Pen:
+    """One watcher's place in one job's text; without `progress` nothing is noted."""
+
+    progress: Progress | None = None
+    shown: Shown = field(default_factory=Shown)
+    clock: Callable[[], float] = time.monotonic
+    transcript: Transcript = field(init=False)
+    characters: int = 0
+    _unnoted: list[str] = field(default_factory=list)
+    _size: int = 0
+    _cursor: Cursor | None = None
+    _noted_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Start where an earlier watch left off."""
+        self.transcript = Transcript(self.shown.text)
+        self._cursor = self.shown.cursor
+        if self.progress is not None:
+            self.progress.begin(self.shown)
+
+    @property
+    def start_cursor(self) -> Cursor | None:
+        """Return the cursor to stream from: the last one whose text was all shown."""
+        return self.shown.cursor
+
+    def restart(self, *, replayed: bool) -> None:
+        """Prepare for a stream: from scratch, or going on after what was shown."""
+        self.transcript.restart("" if replayed else self.shown.text)
+
+    def missed(self) -> None:
+        """Note that events are missing."""
+        self.transcript.missed()
+
+    def take(self, event: Event, cursor: Cursor | None) -> str:
+        """Take a new event; return what may be shown now."""
+        self.characters += len(event.delta or "")
+        fresh = self.transcript.add(event)
+        if self.transcript.is_level:
+            self._cursor = cursor
+        return fresh
+
+    def wrote(self, fresh: str) -> None:
+        """Take note that text reached stdout."""
+        if self.progress is None:
+            return
+        self._unnoted.append(fresh)
+        self._size += len(fresh)
+        due = self.clock() - self._noted_at >= EVERY_SECONDS
+        if due or self._size >= EVERY_CHARACTERS:
+            self.flush()
+
+    def flush(self, *, sync: bool = False) -> None:
+        """Write the notes that are due."""
+        if self.progress is None or not (self._unnoted or sync):
+            return
+        self.progress.note("".join(self._unnoted), self._cursor, sync=sync)
+        self._unnoted, self._size, self._noted_at = [], 0, self.clock()
+
+    def settle(self, text: str) -> str | None:
+        """Return what is left to show of the final text; None: it does not fit."""
+        return self.transcript.settle(text)
+
+    def end(self) -> None:
+        """Note that everything was shown, the newline of the end included."""
+        self.flush()
+        if self.progress is not None:
+            self.progress.end(len(self.transcript.shown))

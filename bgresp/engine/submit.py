@@ -1,0 +1,249 @@
+"""Submit one request once: intent on disk, post, outcome on disk.
+
+May import core, api, ledger and the other modules of this package. RELIABILITY.md 1.4
+and 1.5 are the source of what may be sent again.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from bgresp.api.client import Api, Sent
+from bgresp.core import schedule, update
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    RefusedError,
+    UnknownOutcomeError,
+    UnreachableError,
+)
+from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
+from bgresp.engine.books import Books
+
+ATTEMPTS: Final = 4
+RATE_BUDGET: Final = 120.0
+GRACE: Final = 10.0
+HOLD: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A request ready to be sent: the record it starts as, and its body."""
+
+    job: Job
+    body: dict[str, Any]
+    stream: bool = False
+    keep: bool = True
+
+
+@dataclass(slots=True)
+class Submitted:
+    """What became of a submit; `signals` go on where a stream was asked for.
+
+    `interrupted`: a signal asked us to leave while the reply was awaited.
+    """
+
+    job: Job
+    signals: AsyncGenerator[Signal, None] | None = None
+    fault: Fault | None = None
+    interrupted: bool = False
+
+
+@dataclass(slots=True)
+class Submitter:
+    """Sends drafts to one endpoint; `say` is told what a person should know."""
+
+    api: Api
+    books: Books
+    say: Callable[[str], None]
+    jitter: Callable[[], float] = random.random
+
+    async def submit(self, draft: Draft) -> Submitted:
+        """Send a draft; the outcome is on disk when this returns.
+
+        Raises LedgerError before anything was sent when the intent cannot be kept.
+        """
+        with self.books.ledger.submitting(draft.job) as job:
+            body = self._body(draft, job)
+            if draft.keep:
+                self.books.answers.save_request(job.key, body)
+            return await self._until_outcome(job, body, draft.stream)
+
+    def _body(self, draft: Draft, job: Job) -> bytes:
+        body = dict(draft.body)
+        if "metadata" in self.api.endpoint.dialect.body:
+            body["metadata"] = {**body.get("metadata", {}), "bgresp_key": job.key}
+        return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode()
+
+    async def _until_outcome(self, job: Job, body: bytes, stream: bool) -> Submitted:
+        sent = Sent()
+        task = asyncio.create_task(self._post(job, body, (stream, sent)))
+        try:
+            first, signals = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            first, signals = await self._leave(job, task, sent)
+            outcome = self._outcome(job, first, signals)
+            outcome.interrupted = True
+            return outcome
+        return self._outcome(job, first, signals)
+
+    async def _leave(
+        self, job: Job, task: "asyncio.Task[_Answer]", sent: Sent
+    ) -> "_Answer":
+        """Wait a little for the id before leaving: the job may be accepted already."""
+        if not sent.started:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            if not sent.started:
+                return Fault(FaultKind.UNREACHABLE, "interrupted before sending"), None
+        self.say(f"waiting up to {GRACE:.0f} s for the id of {job.key}; again to leave")
+        try:
+            return await asyncio.wait_for(asyncio.shield(task), GRACE)
+        except (TimeoutError, asyncio.CancelledError):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return Fault(FaultKind.AMBIGUOUS, "left before the reply came"), None
+
+    async def _post(self, job: Job, body: bytes, how: tuple[bool, Sent]) -> "_Answer":
+        """Post until it is accepted, refused, or may have been accepted."""
+        stream, sent = how
+        waited, attempt = 0.0, 0
+        while True:
+            sent.started = False
+            signals = self.api.create(body, key=job.key, stream=stream, sent=sent)
+            first = await _first(signals)
+            if not isinstance(first, Fault):
+                return first, signals
+            await signals.aclose()
+            wait = self._again(first, attempt, waited)
+            if wait is None:
+                return first, None
+            self.say(f"{first.message}; trying again in {wait:.1f} s")
+            sent.started = False
+            await asyncio.sleep(wait)
+            attempt, waited = attempt + 1, waited + wait
+
+    def _again(self, fault: Fault, attempt: int, waited: float) -> float | None:
+        """Return the seconds to wait before posting again; None: never again."""
+        if fault.kind is FaultKind.UNREACHABLE:
+            if attempt + 1 >= ATTEMPTS or "certificate" in fault.message.lower():
+                return None
+            return schedule.backoff(attempt, self.jitter())
+        if fault.kind is not FaultKind.RATE_LIMITED:
+            return None
+        asked = fault.retry_after
+        wait = (
+            schedule.backoff(attempt + 1, self.jitter())
+            if asked is None
+            else schedule.told(asked, self.jitter())
+        )
+        least = wait if asked is None else asked
+        if waited + least > RATE_BUDGET:
+            return None
+        return min(wait, max(least, RATE_BUDGET - waited))
+
+    def _outcome(
+        self, job: Job, first: Signal, signals: AsyncGenerator[Signal, None] | None
+    ) -> Submitted:
+        now = self.books.now()
+        limits = self.api.endpoint.dialect.limits
+        if isinstance(first, Fault):
+            return Submitted(self.books.ledger.record(_failed(job, first)), fault=first)
+        reading = first.reading
+        if reading is None or reading.id is None:
+            fault = Fault(FaultKind.AMBIGUOUS, "accepted, but the reply has no id")
+            return Submitted(self.books.ledger.record(_failed(job, fault)), fault=fault)
+        taken = update.accepted(job, reading, now=now, limits=limits)
+        if taken.status.is_terminal:
+            accepted = replace(taken, status=Status.IN_PROGRESS)
+            self.books.ledger.record(accepted)
+            dialect = self.api.endpoint.dialect
+            return Submitted(self.books.heard(accepted, first, dialect), None)
+        recorded = self.books.ledger.record(taken)
+        return Submitted(recorded, _rejoined(first, signals))
+
+
+_Answer = tuple[Signal, AsyncGenerator[Signal, None] | None]
+
+
+def error_of(submitted: Submitted) -> BgrespError:
+    """Return the error that says why a submit did not end with an id."""
+    fault, job = submitted.fault, submitted.job
+    if fault is None:
+        raise ValueError("nothing went wrong")
+    rid = fault.request_id
+    if job.status is Status.UNKNOWN:
+        message = f"{job.key}: {fault.message}; it may have been accepted"
+        hint = f"do not submit it again; settle it: bgresp resolve {job.key} --adopt ID"
+        return UnknownOutcomeError(message, hint=hint, request_id=rid)
+    if job.error is not None and job.error.code == "not_sent":
+        asked = fault.retry_after
+        long = f"; the endpoint asks to wait {asked:g} s" if asked else ""
+        message = f"not sent: {fault.message}{long}"
+        return UnreachableError(message, request_id=rid, retryable=True)
+    http = fault.http_status or 0
+    if http in {401, 403} or 300 <= http < 400:
+        return ConfigError(f"refused: {fault.message}", request_id=rid)
+    return RefusedError(f"refused: {fault.message}", request_id=rid)
+
+
+async def hold(signals: AsyncGenerator[Signal, None]) -> None:
+    """Keep a creating stream until the job runs, or three seconds.
+
+    A stream dropped at its first event has left jobs queued for ever: community
+    thread 1382584 (WIRE.md 1.4).
+    """
+    try:
+        async with asyncio.timeout(HOLD), aclosing(signals):
+            async for signal in signals:
+                reading = signal.reading if isinstance(signal, Event) else None
+                if reading is not None and reading.status is not Status.QUEUED:
+                    return
+    except TimeoutError:
+        return
+
+
+def _failed(job: Job, fault: Fault) -> Job:
+    if fault.kind in {FaultKind.UNREACHABLE, FaultKind.RATE_LIMITED}:
+        status, error = Status.REJECTED, ResponseError("not_sent", fault.message)
+    elif fault.kind is FaultKind.REFUSED:
+        status = Status.REJECTED
+        error = fault.error or ResponseError("refused", fault.message)
+    else:
+        status, error = Status.UNKNOWN, None
+    return replace(
+        job,
+        status=status,
+        error=error,
+        last_error=fault.message,
+        request_id=fault.request_id or job.request_id,
+    )
+
+
+async def _first(signals: AsyncGenerator[Signal, None]) -> Signal:
+    """Return the signal that tells the outcome; events without a response do not."""
+    async for signal in signals:
+        if isinstance(signal, Fault | Snapshot) or signal.reading is not None:
+            return signal
+    return Fault(FaultKind.CLOSED, "the reply ended before an id came")
+
+
+def _rejoined(
+    first: Signal, rest: AsyncGenerator[Signal, None] | None
+) -> AsyncGenerator[Signal, None] | None:
+    """Put the first signal of a stream back before the others."""
+    if rest is None or isinstance(first, Snapshot):
+        return None
+
+    async def whole() -> AsyncGenerator[Signal, None]:
+        yield first
+        async with aclosing(rest) as source:
+            async for signal in source:
+                yield signal
+
+    return whole()

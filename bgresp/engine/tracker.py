@@ -1,0 +1,246 @@
+"""Follow one job: perform the machine's actions until it waits or is done.
+
+May import core, api and the other modules of this package.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bgresp.api.client import Api
+from bgresp.core import follow as machine
+from bgresp.core.follow import Follow, Policy
+from bgresp.core.model import Job, Status
+from bgresp.core.signals import (
+    Action,
+    Done,
+    Event,
+    Fault,
+    FaultKind,
+    Poll,
+    Signal,
+    Snapshot,
+    Stream,
+    Wait,
+)
+from bgresp.engine.audience import Audience, View
+from bgresp.engine.books import Books
+from bgresp.engine.gate import Gate
+from bgresp.engine.pen import Pen
+
+UNKNOWN_AGE: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What trackers of one endpoint share."""
+
+    api: Api
+    books: Books
+    audience: Audience
+    gate: Gate
+    policy: Policy
+    jitter: Callable[[], float] = random.random
+
+
+@dataclass(slots=True)
+class Tracker:
+    """One job on its way to its answer."""
+
+    job: Job
+    tools: Tools
+    pen: Pen
+    opened: AsyncGenerator[Signal, None] | None = None
+    follow: Follow = field(init=False)
+    action: Action = field(init=False)
+    fault: Fault | None = None
+    done: bool = False
+    _age_then: float = UNKNOWN_AGE
+    _started: float = 0.0
+    _events: int = 0
+    _reconnects: int = 0
+    _last_event_at: float | None = None
+
+    def begin(self) -> None:
+        """Decide the first action; call within the running loop."""
+        self._started = asyncio.get_running_loop().time()
+        if self.job.submitted_at is not None:
+            self._age_then = max(0.0, self.tools.books.now() - self.job.submitted_at)
+        job = replace(self.job, cursor=self.pen.start_cursor)
+        self.follow, self.action = machine.begin(job, self.tools.policy)
+        if self.follow.streams_ruled_out and self.tools.policy.mode == "auto":
+            self._note(f"polling: {self.follow.streams_ruled_out}")
+
+    async def turn(self) -> None:
+        """Act until the machine wants to wait, or is done."""
+        while not isinstance(self.action, Wait | Done):
+            if isinstance(self.action, Stream):
+                await self._stream(self.action)
+            else:
+                await self._poll()
+        if isinstance(self.action, Done):
+            self._finish(self.action)
+
+    def resume(self) -> None:
+        """Go on after a wait."""
+        if isinstance(self.action, Wait):
+            self.action = self.action.then
+
+    async def _stream(self, action: Stream) -> None:
+        signals = self.opened
+        if signals is None:
+            await self.tools.gate.turn()
+            signals = self.tools.api.stream(str(self.job.id), action.starting_after)
+        first = self._reconnects == 0 and self._events == 0
+        if first or action.starting_after is None:
+            self.pen.restart(replayed=action.starting_after is None)
+        self.opened = None
+        idle = self.tools.api.endpoint.dialect.streaming.idle_events
+        async with aclosing(signals) as source:
+            while True:
+                signal = await _next(source, idle)
+                answer = self._step(signal)
+                if answer is not None:
+                    self.action = answer
+                    return
+
+    async def _poll(self) -> None:
+        await self.tools.gate.turn()
+        signal = await self.tools.api.retrieve(str(self.job.id))
+        if isinstance(signal, Fault) and signal.retry_after is not None:
+            self.tools.gate.hold(min(signal.retry_after, 3600.0))
+        self.action = self._step(signal) or Poll()
+
+    def _step(self, signal: Signal) -> Action | None:
+        before = self.follow
+        self.follow, answer = machine.step(
+            before, signal, self.tools.policy, self.tools.jitter(), self._age()
+        )
+        if isinstance(signal, Event):
+            self._take_event(before, signal)
+        elif isinstance(signal, Snapshot):
+            self._take_snapshot(signal)
+        else:
+            self._take_fault(before, signal, answer)
+        return answer
+
+    def _take_event(self, before: Follow, event: Event) -> None:
+        if self.follow.seen == before.seen:
+            return
+        self._events += 1
+        self._last_event_at = asyncio.get_running_loop().time()
+        self.tools.audience.event(self.job, event.raw)
+        if self.follow.gaps > before.gaps:
+            self.pen.missed()
+        fresh = self.pen.take(event, self.follow.cursor)
+        if fresh:
+            self.tools.audience.text(self.job, fresh)
+            self.pen.wrote(fresh)
+        if event.reading is not None and not event.reading.status.is_terminal:
+            self._heard(event)
+        else:
+            self.tools.audience.moved(self.job, self.view)
+
+    def _take_snapshot(self, snapshot: Snapshot) -> None:
+        if not snapshot.reading.status.is_terminal:
+            self._heard(snapshot)
+
+    def _heard(self, news: Event | Snapshot) -> None:
+        """Record a change of status; a mere repetition is not worth a line."""
+        reading = news.reading
+        if reading is None:
+            return
+        same = reading.status is self.job.status or not reading.known
+        if same and reading.raw_status == self.job.raw_status:
+            self.tools.audience.moved(self.job, self.view)
+            return
+        if not reading.known:
+            word = reading.raw_status
+            self._note(f"the endpoint says {word!r}, which is taken for running")
+        dialect = self.tools.api.endpoint.dialect
+        self.job = self.tools.books.heard(self.job, news, dialect)
+        self.tools.audience.changed(self.job, self.view)
+
+    def _take_fault(self, before: Follow, fault: Fault, answer: Action | None) -> None:
+        self.fault = fault
+        if isinstance(answer, Done):
+            return
+        if before.state is machine.State.STREAMING and (
+            self.follow.state is machine.State.POLLING
+        ):
+            why = self.follow.streams_ruled_out or "the stream keeps breaking"
+            self._note(f"polling: {why}")
+        elif fault.kind is FaultKind.CLOSED and self.follow.cuts <= 1:
+            self._reconnects += 1
+        elif fault.kind not in {FaultKind.CLOSED, FaultKind.GONE}:
+            self._note(f"{fault.kind.value.replace('_', ' ')}: {fault.message}")
+
+    def _finish(self, done: Done) -> None:
+        self.done = True
+        if done.final is not None:
+            self._conclude(done.final)
+        elif done.fault is not None:
+            self.fault = done.fault
+            if done.status is Status.LOST:
+                self.job = self.tools.books.lost(self.job, done.fault)
+                self.tools.audience.changed(self.job, self.view)
+
+    def _conclude(self, final: Event | Snapshot) -> None:
+        dialect = self.tools.api.endpoint.dialect
+        streamed = self.pen.transcript.text
+        books = self.tools.books
+        seen = replace(self.job, cursor=self.follow.cursor)
+        self.job = books.heard(seen, final, dialect, text=streamed)
+        text = books.text(self.job.key, dialect) or ""
+        self.conclude(text)
+
+    def conclude(self, text: str) -> None:
+        """Show what is left of the final text, and say that this was the end."""
+        self.done = True
+        rest = self.pen.settle(text)
+        if rest is None:
+            ref = self.job.ref
+            self._note(f"what was shown is not how the answer begins: bgresp get {ref}")
+        elif rest:
+            self.tools.audience.text(self.job, rest)
+            self.pen.wrote(rest)
+        self.tools.audience.ended(self.job, text)
+        self.pen.end()
+
+    def detach(self) -> None:
+        """Keep what is known before leaving; the job goes on."""
+        self.pen.flush(sync=True)
+        if not self.done and self.follow.cursor is not None:
+            self.job = self.tools.books.at_cursor(self.job, self.follow.cursor)
+
+    @property
+    def view(self) -> View:
+        """Return how following stands, for people."""
+        streaming = self.follow.state is machine.State.STREAMING
+        return View(
+            mode="stream" if streaming else "poll",
+            characters=self.pen.characters,
+            events=self._events,
+            reconnects=self._reconnects,
+            last_event_at=self._last_event_at,
+        )
+
+    def _note(self, message: str) -> None:
+        self.tools.audience.note(self.job, message)
+
+    def _age(self) -> float:
+        """Return the job's age: by the wall clock once, then by the loop's."""
+        return self._age_then + asyncio.get_running_loop().time() - self._started
+
+
+async def _next(signals: AsyncIterator[Signal], idle: float) -> Signal:
+    try:
+        async with asyncio.timeout(idle):
+            return await anext(signals)
+    except TimeoutError:
+        return Fault(FaultKind.IDLE, f"no event for {idle:g} s")
+    except StopAsyncIteration:
+        return Fault(FaultKind.CLOSED, "the stream ended")
