@@ -45,6 +45,12 @@ class Settings:
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def identity(self) -> str:
+        """Return what is equal for jobs that may share connections."""
+        who = (self.profile, self.base_url, self.dialect.name, str(self.key_source))
+        return repr((*who, sorted(self.vars.items())))
+
+    @property
     def is_local(self) -> bool:
         """Say whether this is the endpoint that bgresp itself starts."""
         return self.base_url == urls.LOCAL

@@ -16,8 +16,10 @@ BASE: Final = "openai"
 ATTACH: Final = ("if_streamed", "any", "never")
 IDEMPOTENCY: Final = ("none", "replay", "reject")
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_FREE: Final = ("headers", "query", "request.body", "request.stream")
+_FREE: Final = ("request.body", "request.stream")
 _WHOLE: Final = ("headers", "query")
+_LISTS: Final = ("event", "cursor", "delta", "full", "object", "end")
+_LISTS_ONLY: Final = ("auth.command", "limits.poll")
 
 Table = Mapping[str, Any]
 
@@ -116,6 +118,7 @@ def build(name: str, tables: Mapping[str, Table]) -> Dialect:
     limits["poll"] = tuple(limits["poll"])
     stream |= {key: _names(stream[key]) for key in _LISTS}
     try:
+        _paths("stream", {key: stream[key] for key in ("event", "cursor", "object")})
         _check(stream, limits)
         return Dialect(
             name=name,
@@ -126,16 +129,13 @@ def build(name: str, tables: Mapping[str, Table]) -> Dialect:
             ops={op: _op(op, text) for op, text in table["ops"].items() if text},
             body=table["request"]["body"],
             stream_body=table["request"]["stream"],
-            reads=Reads(**{k: _paths(v) for k, v in table["response"].items()}),
+            reads=Reads(**_paths("response", table["response"])),
             states=_states(table["states"]),
             streaming=Streaming(**stream),
             limits=Limits(**limits),
         )
     except ValueError as error:
         raise ConfigError(f"dialect {name!r}: {error}") from None
-
-
-_LISTS: Final = frozenset({"event", "cursor", "delta", "full", "object", "end"})
 
 
 def _inherited(
@@ -146,11 +146,13 @@ def _inherited(
             f"no dialect {name!r}", hint="known: " + ", ".join(sorted(tables))
         )
     if name in seen:
-        raise ConfigError(f"dialect {name!r} extends itself")
+        raise ConfigError(f"dialect {name!r}: 'extends' leads back to itself")
+    _must_be("table", tables[name], (name, "dialects." + name))
     table = dict(tables[name])
     parent = table.pop("extends", None if name == BASE else BASE)
     if parent is None:
         return table
+    _must_be("text", parent, (name, "extends"))
     return _over(_inherited(parent, tables, (*seen, name)), table, (name, ""))
 
 
@@ -160,7 +162,7 @@ def _over(old: Table, new: Table, at: tuple[str, str]) -> dict[str, Any]:
     result = dict(old)
     for key, value in new.items():
         path = f"{where}.{key}" if where else key
-        if where not in _FREE:
+        if not any(f"{where}.".startswith(f"{free}.") for free in _FREE):
             _expect(old, key, value, (name, path))
         replaced = path in _WHOLE or (path == "request.body" and new.get("replace"))
         if isinstance(value, Mapping) and isinstance(old.get(key), Mapping):
@@ -177,14 +179,23 @@ def _expect(old: Table, key: str, value: Any, at: tuple[str, str]) -> None:
             f"dialect {name!r}: unknown key {path!r}",
             hint="expected one of " + ", ".join(sorted(old)),
         )
-    wanted, got = _kind(old[key]), _kind(value)
-    if got != wanted and (wanted, got) != ("list", "text"):
+    wanted = _kind(old[key])
+    if wanted == "list" and isinstance(value, str) and path not in _LISTS_ONLY:
+        return
+    _must_be(wanted, value, at)
+    for item in value if wanted == "list" else ():
+        _must_be("number" if path == "limits.poll" else "text", item, at)
+    for entry, text in value.items() if path in _WHOLE else ():
+        _must_be("text", text, (name, f"{path}.{entry}"))
+
+
+def _must_be(wanted: str, value: Any, at: tuple[str, str]) -> None:
+    name, path = at
+    if (got := _kind(value)) != wanted:
         raise ConfigError(f"dialect {name!r}: {path!r} must be a {wanted}, not a {got}")
 
 
 def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true or false"
     for kind, types in _KINDS.items():
         if isinstance(value, types):
             return kind
@@ -192,6 +203,7 @@ def _kind(value: Any) -> str:
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
+    "true or false": (bool,),  # before numbers: True is one
     "text": (str,),
     "number": (int, float),
     "list": (list, tuple),
@@ -201,11 +213,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 def _check(stream: Table, limits: Table) -> None:
     if stream["attach"] not in ATTACH:
-        raise ValueError(f"'stream.attach' must be one of {', '.join(ATTACH)}")
+        raise ValueError(f"'stream.attach' is one of {', '.join(ATTACH)}")
     if limits["idempotency"] not in IDEMPOTENCY:
-        raise ValueError(
-            f"'limits.idempotency' must be one of {', '.join(IDEMPOTENCY)}"
-        )
+        raise ValueError(f"'limits.idempotency' is one of {', '.join(IDEMPOTENCY)}")
     poll = limits["poll"]
     if len(poll) != 2 or not 0 < poll[0] <= poll[1]:
         raise ValueError("'limits.poll' must be two numbers, low and high")
@@ -225,10 +235,13 @@ def _names(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _paths(value: Any) -> tuple[str, ...]:
-    found = _names(value)
-    for path in found:
-        paths.steps(path)
+def _paths(where: str, table: Table) -> dict[str, tuple[str, ...]]:
+    found = {key: _names(value) for key, value in table.items()}
+    for key, names in found.items():
+        try:
+            _ = [paths.steps(path) for path in names]
+        except ValueError as error:
+            raise ValueError(f"'{where}.{key}': {error}") from None
     return found
 
 

@@ -77,7 +77,8 @@ class Follow:
     """What is known while following one job.
 
     `seen` counts the events that were new; `cuts` the streams that ended without one;
-    `faults` the failures since the last good reply; `gaps` the holes in the numbering.
+    `faults` the failures since the last good reply, `unreadable` those of them that
+    could not be read; `gaps` the holes in the numbering.
     """
 
     state: State
@@ -89,6 +90,7 @@ class Follow:
     cuts: int = 0
     faults: int = 0
     gone: int = 0
+    unreadable: int = 0
     progressed: bool = False
     streams_ruled_out: str | None = None
 
@@ -184,7 +186,18 @@ def _stale(follow: Follow, signal: Signal) -> bool:
 
 
 def _noted(follow: Follow, signal: Signal, kind: Kind) -> Follow:
-    """Write down what the signal says, before deciding what it leads to."""
+    """Write down what the signal says, before deciding what it leads to.
+
+    A stream that ended without telling anything sure is a cut, whatever ended it.
+    """
+    noted = _noted_signal(follow, signal, kind)
+    if follow.state is State.STREAMING and TABLE[kind][_S] is State.CHECKING:
+        cuts = 1 if follow.progressed else follow.cuts + 1
+        return replace(noted, cuts=cuts, progressed=False)
+    return noted
+
+
+def _noted_signal(follow: Follow, signal: Signal, kind: Kind) -> Follow:
     if isinstance(signal, Event):
         return _noted_event(follow, signal)
     if isinstance(signal, Snapshot):
@@ -195,14 +208,20 @@ def _noted(follow: Follow, signal: Signal, kind: Kind) -> Follow:
         if follow.state is State.STREAMING and ruled_out is None:
             ruled_out = "the endpoint answered with JSON, not events"
         noted = replace(follow, status=status, raw_status=word, faults=0, gone=0)
-        return replace(noted, streams_ruled_out=ruled_out)
-    if kind in {Kind.CLOSED, Kind.IDLE, Kind.AMBIGUOUS}:
-        cuts = 1 if follow.progressed else follow.cuts + 1
-        return replace(follow, cuts=cuts, progressed=False)
-    if kind is Kind.NOT_STREAMABLE:
-        return replace(follow, streams_ruled_out=signal.message)
+        return replace(noted, unreadable=0, streams_ruled_out=ruled_out)
+    return _noted_fault(follow, signal, kind)
+
+
+def _noted_fault(follow: Follow, fault: Fault, kind: Kind) -> Follow:
     if kind is Kind.GONE:
         return replace(follow, gone=follow.gone + 1)
+    streaming = follow.state is State.STREAMING
+    if streaming and kind in {Kind.CLOSED, Kind.IDLE, Kind.AMBIGUOUS}:
+        return follow
+    if kind is Kind.NOT_STREAMABLE:
+        follow = replace(follow, streams_ruled_out=fault.message)
+    elif kind is Kind.UNREADABLE:
+        follow = replace(follow, unreadable=follow.unreadable + 1)
     return replace(follow, faults=follow.faults + 1)
 
 
@@ -223,8 +242,14 @@ def _noted_event(follow: Follow, event: Event) -> Follow:
         gaps=follow.gaps + _gap(follow.cursor, event.sequence),
         faults=0,
         gone=0,
-        progressed=True,
+        unreadable=0,
+        progressed=follow.progressed or _is_new(follow, event),
     )
+
+
+def _is_new(follow: Follow, event: Event) -> bool:
+    """Say whether an event is surely new: only numbers tell it from a replay."""
+    return isinstance(event.sequence, int) and not _stale(follow, event)
 
 
 def _gap(cursor: Cursor | None, sequence: Cursor | None) -> int:
@@ -243,7 +268,7 @@ def _guarded(
     target = TABLE[kind][follow.state]
     if kind is Kind.GONE and _is_lost(follow, policy, now):
         return State.ENDED
-    if kind is Kind.UNREADABLE and follow.faults > policy.faults:
+    if kind is Kind.UNREADABLE and follow.unreadable > policy.faults:
         return State.ENDED
     if policy.mode == "stream" and follow.streams_ruled_out is not None:
         return State.ENDED
@@ -301,14 +326,15 @@ def _done(follow: Follow, signal: Signal) -> Done:
 def _after_fault(before: Follow, after: Follow, fault: Fault, jitter: float) -> Action:
     stream = after.state is State.STREAMING
     then: Stream | Poll = Stream(after.cursor) if stream else Poll()
-    if fault.retry_after is not None:
-        asked = min(fault.retry_after, schedule.RETRY_AFTER_CAP)
-        return Wait(schedule.told(asked, jitter), then)
-    if before.state is State.STREAMING and after.state is not State.STREAMING:
+    left_stream = before.state is State.STREAMING and not stream
+    if fault.retry_after is None and left_stream:
         return Poll()
+    own = schedule.backoff(after.faults - 1, jitter)
     if fault.kind is FaultKind.GONE:
-        return Wait(schedule.upward(5.0, jitter), then)
-    return Wait(schedule.backoff(after.faults - 1, jitter), then)
+        own = schedule.upward(5.0, jitter)
+    # An endpoint that asks for 0 s each time must not set the pace.
+    asked = min(fault.retry_after or 0.0, schedule.RETRY_AFTER_CAP)
+    return Wait(max(own, schedule.told(asked, jitter)), then)
 
 
 def _pace(how: tuple[Policy, float, float]) -> float:

@@ -15,13 +15,6 @@ _UNSAFE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
 )
-_NAMED: Final = {
-    "\r": "\\r",
-    "\x1b": "\\e",
-    "\x00": "\\0",
-    "\x07": "\\a",
-    "\x08": "\\b",
-}
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ of ours.
 
 import math
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 # Age of the job up to which the pace holds, and the pace, in seconds (DESIGN.md,
@@ -80,6 +81,11 @@ def _number(text: str | None) -> float | None:
 
 def _date(text: str | None) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp() if text else None
+        moment = parsedate_to_datetime(text) if text else None
+        if moment is None:
+            return None
+        # Without an offset it is UTC (RFC 9110 5.6.7), not this machine's zone.
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return zoned.timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None

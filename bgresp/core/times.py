@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from bgresp.core.errors import UsageError
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)", re.ASCII)
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d+)?)([smhd]?)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_9999 = 253_402_300_799.0
 

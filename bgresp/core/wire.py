@@ -31,7 +31,8 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
         filled = {key: fill(value, values) for key, value in template.items()}
         return {k: v for k, v in filled.items() if v is not None and v != ""}
     if isinstance(template, list):
-        return [fill(item, values) for item in template]
+        items = [fill(item, values) for item in template]
+        return [item for item in items if item is not None]
     if not isinstance(template, str):
         return template
     whole = _HOLE.fullmatch(template)

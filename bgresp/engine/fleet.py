@@ -21,7 +21,7 @@ class Fleet:
     connections: int
     stop: Callable[[Tracker], bool] = lambda _: False
     _heap: list[tuple[float, int, Tracker]] = field(default_factory=list)
-    _order: count[int] = field(default_factory=count)
+    _order: "count[int]" = field(default_factory=count)
     _tasks: dict[asyncio.Task[None], Tracker] = field(default_factory=dict)
 
     async def run(self, trackers: Iterable[Tracker]) -> None:

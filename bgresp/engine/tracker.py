@@ -28,6 +28,7 @@ from bgresp.core.signals import (
 )
 from bgresp.engine.audience import Audience, View
 from bgresp.engine.books import Books
+from bgresp.engine.ending import conclude
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
 
@@ -195,20 +196,7 @@ class Tracker:
         seen = replace(self.job, cursor=self.follow.cursor)
         self.job = books.heard(seen, final, dialect, text=streamed)
         text = books.text(self.job.key, dialect) or ""
-        self.conclude(text)
-
-    def conclude(self, text: str) -> None:
-        """Show what is left of the final text, and say that this was the end."""
-        self.done = True
-        rest = self.pen.settle(text)
-        if rest is None:
-            ref = self.job.ref
-            self._note(f"what was shown is not how the answer begins: bgresp get {ref}")
-        elif rest:
-            self.tools.audience.text(self.job, rest)
-            self.pen.wrote(rest)
-        self.tools.audience.ended(self.job, text)
-        self.pen.end()
+        conclude(self.job, text, self.pen, self.tools.audience)
 
     def detach(self) -> None:
         """Keep what is known before leaving; the job goes on."""

@@ -107,13 +107,28 @@ class Ledger:
             with locks.held(self.state / "ledger.lock"):
                 self._refresh()
                 self._refuse_newer()
-                last = max(self._jobs, default=None)
-                key = keys.make(self.now(), secrets.randbits(80), after=last)
+                key = self._next_key()
                 path = locks.inflight_path(self.state / "inflight", key=key)
                 until_outcome.enter_context(locks.inflight(path, wait=0.0))
                 job = replace(draft, key=key)
                 self._append(job)
             yield job
+
+    def adopt(self, draft: Job) -> Job:
+        """Take in a job that this ledger did not submit; return it with its new key.
+
+        An id that is known already keeps its record. Raises LedgerError.
+        """
+        self.prepare()
+        with locks.held(self.state / "ledger.lock"):
+            self._refresh()
+            self._refuse_newer()
+            known = self.by_id(draft.id) if draft.id else None
+            if known is not None:
+                return known
+            job = replace(draft, key=self._next_key())
+            self._append(job)
+        return job
 
     def record(self, job: Job) -> Job:
         """Write what became of a job; return what holds now, by rank.
@@ -139,6 +154,10 @@ class Ledger:
         readme = self.state / "README"
         if not readme.exists():
             files.replace(readme, README.encode(), durable=False)
+
+    def _next_key(self) -> str:
+        last = max(self._jobs, default=None)
+        return keys.make(self.now(), secrets.randbits(80), after=last)
 
     def _append(self, job: Job) -> None:
         journal.append(self.path, encode(job))

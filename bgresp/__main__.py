@@ -1,0 +1,70 @@
+"""The program's entry: run a command, turn whatever happens into an exit code."""
+
+import os
+import sys
+
+from bgresp.core.errors import BgrespError, ExitCode, UsageError
+from bgresp.render.streams import (
+    Streams,
+    guard_descriptors,
+    of_process,
+    silence_stdout,
+)
+
+
+def main() -> None:
+    """Run bgresp on sys.argv and leave with its exit code."""
+    closed = guard_descriptors()
+    setattr(sys, "_bgresp_closed", closed)  # noqa: B010  known to cli.context alone
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        silence_stdout()
+    sys.exit(code)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; return the exit code, never raise for what a user can cause."""
+    as_json = bool({"--json", "--jsonl"} & set(argv))
+    try:
+        from bgresp.cli.app import build
+
+        result = build()(argv, prog_name="bgresp", standalone_mode=False)
+    except BgrespError as error:
+        return _failed(error, as_json=as_json)
+    except BrokenPipeError:
+        silence_stdout()
+        return int(ExitCode.BROKEN_PIPE)
+    except KeyboardInterrupt:
+        return int(ExitCode.SIGINT)
+    except Exception as error:  # noqa: BLE001  a bug is raised again
+        return _other(error, as_json=as_json)
+    return int(result or 0)
+
+
+def _other(error: Exception, *, as_json: bool) -> int:
+    """Handle what is no error of ours: detaching, and what Typer says of the usage."""
+    from bgresp.cli.running import DetachedError
+
+    if isinstance(error, DetachedError):
+        return error.exit_code
+    message = getattr(error, "format_message", None)
+    if message is None:
+        raise error
+    said = str(message())
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "bgresp"
+    return _failed(UsageError(said, hint=f"{path} --help"), as_json=as_json)
+
+
+def _failed(error: BgrespError, *, as_json: bool) -> int:
+    from bgresp.cli.errors import show
+
+    streams: Streams = of_process(os.environ)
+    show(streams, error, as_json=as_json)
+    return int(error.code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""What a verb works with, built when first asked for: settings, books, api, streams."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bgresp.cli.options import Common
+from bgresp.config import files as config_files
+from bgresp.config.files import Config
+from bgresp.core.errors import UsageError
+from bgresp.core.model import RECORD_FIELDS, Job
+from bgresp.engine.books import Books
+from bgresp.render.rows import COLUMNS, DEFAULT, Table
+from bgresp.render.streams import Streams, as_json, of_process
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bgresp.api.client import Api
+    from bgresp.config.settings import Flags, Settings
+    from bgresp.core.dialect import Dialect
+
+CLOSED: frozenset[int] = frozenset()
+
+
+@dataclass(slots=True)
+class Context:
+    """One invocation of one verb."""
+
+    common: Common
+    environ: Mapping[str, str]
+    streams: Streams
+    _config: Config | None = None
+    _books: Books | None = None
+    detached: str = ""
+    _reported: bool = False
+
+    @classmethod
+    def of(cls, common: Common) -> "Context":
+        """Build the context of this process.
+
+        Raises UsageError when output options contradict each other.
+        """
+        if common.json and common.jsonl:
+            raise UsageError("--json and --jsonl exclude each other")
+        if common.color not in {"auto", "always", "never"}:
+            raise UsageError("--color takes auto, always or never")
+        known = {*RECORD_FIELDS, *COLUMNS, "text"}
+        for name in common.wanted_fields():
+            if name not in known:
+                raise UsageError(
+                    f"no field {name!r}", hint="one of " + " ".join(sorted(known))
+                )
+        streams = of_process(
+            os.environ,
+            closed=closed_at_start(),
+            color=common.color,
+            progress=not common.no_progress,
+        )
+        return cls(common, os.environ, streams)
+
+    @property
+    def now(self) -> float:
+        """Return the wall clock."""
+        return time.time()
+
+    @property
+    def is_json(self) -> bool:
+        """Say whether stdout is for a machine."""
+        return self.common.json or self.common.jsonl
+
+    @property
+    def state(self) -> Path:
+        """Return the ledger's folder."""
+        return config_files.state_path(self.environ)
+
+    @property
+    def config(self) -> Config:
+        """Return the configuration, read once.
+
+        Raises ConfigError.
+        """
+        if self._config is None:
+            path = config_files.config_path(self.environ)
+            self._config = config_files.load(path)
+        return self._config
+
+    @property
+    def books(self) -> Books:
+        """Return the books of the state folder."""
+        if self._books is None:
+            self._books = Books.at(self.state)
+        return self._books
+
+    @property
+    def flags(self) -> "Flags":
+        """Return what the command line says about the endpoint."""
+        from bgresp.config.settings import Flags
+
+        return Flags(
+            profile=self.common.profile,
+            base_url=self.common.base_url,
+            headers=self.common.headers(),
+            allow_http=self.common.allow_http,
+        )
+
+    def settings(self, *, model: str | None = None) -> "Settings":
+        """Return the settings for new jobs.
+
+        Raises ConfigError.
+        """
+        from bgresp.config.settings import resolve
+
+        return resolve(replace(self.flags, model=model), self.environ, self.config)
+
+    def settings_of(self, job: Job) -> "Settings":
+        """Return the settings that a job was made with.
+
+        Raises ConfigError.
+        """
+        from bgresp.config.settings import of_job
+
+        return of_job(job, self.flags, self.config)
+
+    def dialect_of(self, job: Job) -> "Dialect":
+        """Return the dialect that a job was made with.
+
+        Raises ConfigError.
+        """
+        from bgresp.config.settings import dialect
+
+        return dialect(job.dialect or "openai", self.config)
+
+    @asynccontextmanager
+    async def api(self, settings: "Settings") -> "AsyncIterator[Api]":
+        """Open the endpoint of some settings; the local one is started when needed.
+
+        Raises ConfigError.
+        """
+        from bgresp.api.client import Api
+        from bgresp.core.endpoint import Endpoint
+
+        base_url, key = settings.base_url, settings.key_source.read(self.environ)
+        if settings.is_local:
+            from bgresp.serve import daemon
+
+            local = daemon.ensure(self.state, said=self.say)
+            base_url, key = local.base_url, local.key
+        api = Api(
+            Endpoint(
+                profile=settings.profile,
+                base_url=base_url,
+                dialect=settings.dialect,
+                vars=settings.vars,
+                key=key,
+                headers=settings.headers,
+            )
+        )
+        try:
+            yield api
+        finally:
+            await api.aclose()
+
+    def say(self, message: str) -> None:
+        """Say something on stderr."""
+        self.streams.say(f"bgresp: {message}")
+
+    def report_ledger(self) -> None:
+        """Say once what is wrong with lines of the ledger; they are kept."""
+        bad = self.books.ledger.bad
+        if bad and not self._reported:
+            self._reported = True
+            numbers = ", ".join(str(number) for number, _ in bad[:5])
+            more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+            self.say(
+                f"{self.books.ledger.path}: line {numbers}{more} cannot be read "
+                f"({bad[0][1]}); kept as it is, the others are fine"
+            )
+
+    def show_jobs(self, jobs: list[Job], *, single: bool) -> None:
+        """Print jobs in the asked mode: ids, JSON, JSON Lines, or rows."""
+        wanted = self.common.wanted_fields()
+        if self.common.quiet:
+            for job in jobs:
+                self.streams.line(job.ref)
+        elif self.is_json:
+            self.show_records([_cut(job.to_record(), wanted) for job in jobs], single)
+        else:
+            Table(self.streams, self.now, wanted or DEFAULT).show(jobs)
+
+    def show_records(self, records: list[dict[str, Any]], single: bool) -> None:
+        """Print records: an object for exactly one, else an array; or one a line."""
+        if self.common.jsonl:
+            for record in records:
+                self.streams.raw(as_json(record).encode("ascii") + b"\n")
+        else:
+            value = records[0] if single and len(records) == 1 else records
+            self.streams.raw(as_json(value).encode("ascii") + b"\n")
+
+
+def _cut(record: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:
+    return {name: record.get(name) for name in wanted} if wanted else record
+
+
+def closed_at_start() -> frozenset[int]:
+    """Return which of 0, 1, 2 were closed when the process started."""
+    return frozenset(getattr(sys, "_bgresp_closed", CLOSED))

@@ -1,0 +1,241 @@
+"""Follow jobs to their end for the verbs that wait: watch, wait, submit.
+
+Builds trackers, chooses who is told, and turns what became of the jobs into an exit
+code.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bgresp.api.client import Api
+from bgresp.cli import outputs
+from bgresp.cli.context import Context
+from bgresp.core.errors import ExitCode, worst
+from bgresp.core.follow import Policy
+from bgresp.core.model import Job, Status
+from bgresp.core.signals import FaultKind, Signal
+from bgresp.engine.audience import Audience
+from bgresp.engine.ending import conclude
+from bgresp.engine.fleet import Fleet
+from bgresp.engine.gate import Gate
+from bgresp.engine.pen import Pen
+from bgresp.engine.tracker import Tools, Tracker
+from bgresp.ledger.progress import Shown
+from bgresp.render import lines
+from bgresp.render.lines import Events, JsonLines, Plain, Quiet
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to follow: `shows` says that one job's text is wanted as it comes."""
+
+    mode: str = "auto"
+    interval: float | None = None
+    timeout: float | None = None
+    resume: bool = False
+    events: bool = False
+    fail_fast: bool = False
+    any: bool = False
+    silent: bool = False
+    output: Path | None = None
+    force: bool = False
+
+
+@dataclass(slots=True)
+class Following:
+    """Some jobs being followed by one invocation."""
+
+    context: Context
+    plan: Plan
+    single: bool
+    audience: Any = None
+    trackers: list[Tracker] = field(default_factory=list)
+    _final: dict[str, Job] = field(default_factory=dict)
+
+    async def run(
+        self,
+        jobs: list[Job],
+        opened: AsyncGenerator[Signal, None] | None = None,
+    ) -> int:
+        """Follow the jobs and return the exit code.
+
+        `opened` is the stream that creating a single job opened.
+        """
+        self.context.detached = _how_to_go_on(jobs)
+        self.audience = self._audience(jobs)
+        self._final = {job.key: job for job in jobs}
+        ended_early = False
+        try:
+            async with AsyncExitStack() as stack:
+                await self._prepare(jobs, opened, stack)
+                fleet = Fleet(self._connections(), self._stop)
+                async with asyncio.timeout(self.plan.timeout):
+                    await fleet.run(self.trackers)
+        except TimeoutError:
+            ended_early = True
+        finally:
+            self._stop_showing()
+        self._final |= {tracker.job.key: tracker.job for tracker in self.trackers}
+        final = list(self._final.values())
+        if ended_early:
+            self._say_open(final)
+        self._deliver(final)
+        return self._exit_code(final)
+
+    async def _prepare(
+        self,
+        jobs: list[Job],
+        opened: AsyncGenerator[Signal, None] | None,
+        stack: AsyncExitStack,
+    ) -> None:
+        tools: dict[str, Tools] = {}
+        for job in jobs:
+            if self._is_at_rest(job):
+                self._conclude(job)
+                continue
+            settings = self.context.settings_of(job)
+            name = settings.identity
+            if name not in tools:
+                api = await stack.enter_async_context(self.context.api(settings))
+                tools[name] = self._tools(api)
+            ended = job.status.is_terminal
+            asked = replace(job, status=Status.IN_PROGRESS) if ended else job
+            tracker = Tracker(asked, tools[name], self._pen(job), opened)
+            self.trackers.append(tracker)
+
+    def _is_at_rest(self, job: Job) -> bool:
+        """Say whether nobody needs to be asked: saved, or never to be answered."""
+        if job.status.is_open:
+            return False
+        saved = self.context.books.answers.response_path(job.key).exists()
+        return saved or not job.status.is_terminal
+
+    def _conclude(self, job: Job) -> None:
+        text = self._text(job)
+        if text is None:
+            self.audience.note(job, lines.summary(job))
+        else:
+            conclude(job, text, self._pen(job), self.audience)
+
+    def _tools(self, api: Api) -> Tools:
+        dialect = api.endpoint.dialect
+        attach = "stream" in dialect.ops and dialect.streaming.attach != "never"
+        mode = self.plan.mode
+        if mode == "auto" and not self.single:
+            mode = "poll"
+        policy = Policy(
+            mode="poll" if self.plan.silent and mode == "auto" else mode,
+            poll=dialect.limits.poll,
+            interval=self.plan.interval,
+            attach=attach,
+        )
+        gate = Gate(dialect.limits.rate)
+        return Tools(api, self.context.books, self.audience, gate, policy)
+
+    def _pen(self, job: Job) -> Pen:
+        """Return where in the text to start, noting how far we come if it is shown."""
+        shows = self.single and not (self.plan.silent or self.plan.events)
+        if not shows or self.plan.output is not None:
+            return Pen()
+        books = self.context.books
+        shown = books.shown(job.key) if self.plan.resume else Shown()
+        return Pen(books.progress(job.key), shown)
+
+    def _audience(self, jobs: list[Job]) -> Audience:
+        streams = self.context.streams
+        common = self.context.common
+        if self.plan.silent or common.quiet or common.json:
+            return Quiet(streams)
+        if self.plan.events:
+            return Events(streams)
+        if common.jsonl:
+            return JsonLines(streams, common.wanted_fields())
+        if streams.animated:
+            return self._live(jobs)
+        return Plain(streams, to_stdout=self.single and self.plan.output is None)
+
+    def _live(self, jobs: list[Job]) -> Audience:
+        from bgresp.render.live import LiveMany, LiveOne
+
+        if self.single and jobs:
+            to_stdout = self.plan.output is None
+            one = LiveOne(self.context.streams, to_stdout=to_stdout)
+            if jobs[0].status.is_open:
+                one.start(jobs[0])
+            return one
+        many = LiveMany(self.context.streams)
+        many.start(jobs)
+        return many
+
+    def _stop_showing(self) -> None:
+        stop = getattr(self.audience, "stop", None)
+        if stop is not None:
+            stop()
+
+    def _connections(self) -> int:
+        limits = [t.tools.api.endpoint.dialect.limits for t in self.trackers]
+        return max((limit.connections for limit in limits), default=1)
+
+    def _stop(self, tracker: Tracker) -> bool:
+        bad = tracker.job.status.is_terminal and tracker.job.status.exit_code != 0
+        return self.plan.any or (self.plan.fail_fast and bad)
+
+    def _say_open(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            if job.status.is_open:
+                again = f"bgresp watch {job.ref} --resume"
+                self.context.say(f"{job.ref} is still {job.status.value}: {again}")
+
+    def _deliver(self, jobs: list[Job]) -> None:
+        """Write what comes at the end: JSON records, ids, the file."""
+        common = self.context.common
+        if self.plan.output is not None:
+            self._write_output(jobs[0])
+        if common.json or (common.jsonl and self.plan.silent):
+            wanted = common.wanted_fields()
+            records = [lines.record(j, wanted, text=self._text(j)) for j in jobs]
+            self.context.show_records(records, self.single)
+        elif common.quiet and not self.plan.silent:
+            for job in jobs:
+                self.context.streams.line(job.ref)
+
+    def _write_output(self, job: Job) -> None:
+        if self.plan.output is None or not job.status.is_terminal:
+            return
+        outputs.write_file(
+            self.plan.output, self._text(job) or "", force=self.plan.force
+        )
+
+    def _text(self, job: Job) -> str | None:
+        return self.context.books.text(job.key, self.context.dialect_of(job))
+
+    def _exit_code(self, jobs: list[Job]) -> int:
+        if self.plan.any:
+            ended = [job for job in jobs if not job.status.is_open]
+            jobs = ended or jobs
+        codes = [int(job.status.exit_code) for job in jobs]
+        for tracker in self.trackers:
+            if tracker.fault is not None and not tracker.job.status.is_terminal:
+                codes += _fault_codes(self.context, tracker)
+        return int(worst(codes))
+
+
+def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
+    """Return the codes of a fault that ended the following of a job."""
+    fault = tracker.fault
+    if fault is None or not tracker.done or tracker.job.status is Status.LOST:
+        return []
+    context.say(f"{tracker.job.ref}: {fault.message}")
+    if fault.kind is FaultKind.REFUSED and fault.http_status in {401, 403}:
+        return [ExitCode.CONFIG]
+    return [ExitCode.REFUSED]
+
+
+def _how_to_go_on(jobs: list[Job]) -> str:
+    if len(jobs) == 1:
+        return f"the job goes on: bgresp watch {jobs[0].ref} --resume"
+    return "the jobs go on: bgresp watch"

@@ -1,0 +1,138 @@
+"""`bgresp get`: the answer, from disk, else fetched."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from bgresp.cli import inputs, outputs, refs
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, Refs, opt
+from bgresp.core import paths
+from bgresp.core.errors import UsageError, worst
+from bgresp.core.model import Job
+from bgresp.render.lines import record
+from bgresp.render.streams import as_json
+
+PARTS: Final = ("text", "reasoning", "citations", "usage", "error", "request", "raw")
+REASONING: Final = (
+    "output[type=reasoning].summary[*].text",
+    "output[type=reasoning].content[*].text",
+)
+CITATIONS: Final = "output[type=message].content[*].annotations[*]"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `get` takes."""
+
+    part: Annotated[
+        str,
+        opt("--part", help="text reasoning citations usage error request raw."),
+    ] = "text"
+    output: Annotated[
+        str | None,
+        opt("-o", "--output", help="Write it there.", metavar="FILE"),
+    ] = None
+    force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
+
+
+def get(which: Refs, options: Options, common: Common) -> int:
+    """Print answers, from disk where they are saved, else fetched.
+
+    Examples:
+
+      bgresp get @last
+      bgresp get resp_123 --part usage
+    """
+    context = Context.of(common)
+    if options.part not in PARTS:
+        raise UsageError(f"no part {options.part!r}", hint="one of " + " ".join(PARTS))
+    target = inputs.target(options.output, force=options.force)
+    choice = refs.chosen(context, which, default="@last")
+    codes: list[int] = []
+    jobs = _fetched(context, choice, codes)
+    if not refs.require_some(jobs, which):
+        return 0
+    if options.output is not None and len(jobs) != 1:
+        raise UsageError(f"-o takes one job, not {len(jobs)}")
+    if context.is_json or common.quiet:
+        _show_records(context, jobs, choice.single)
+    else:
+        _show_parts(context, jobs, (options, target))
+    for job in jobs:
+        if job.status.is_open:
+            context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.ref}")
+    return int(worst([*codes, *(int(job.status.exit_code) for job in jobs)]))
+
+
+def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Job]:
+    """Return the jobs, asked about where their answer is not on disk."""
+    answers = context.books.answers
+    if not choice.foreign and all(
+        answers.response_path(job.key).exists() or job.id is None for job in choice.jobs
+    ):
+        return choice.jobs
+    from bgresp.cli.refreshing import refreshed
+    from bgresp.cli.running import run
+
+    found: list[Job] = []
+
+    async def ask() -> int:
+        jobs, faults = await refreshed(context, await choice.adopt(context))
+        found.extend(jobs)
+        codes.extend(faults)
+        return 0
+
+    run(ask())
+    return found
+
+
+def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
+    wanted = context.common.wanted_fields()
+    if context.common.quiet:
+        for job in jobs:
+            context.streams.line(job.ref)
+        return
+    records = []
+    for job in jobs:
+        text = context.books.text(job.key, context.dialect_of(job))
+        records.append(record(job, wanted, text=text or ""))
+    context.show_records(records, single)
+
+
+def _show_parts(
+    context: Context, jobs: list[Job], how: tuple[Options, Path | None]
+) -> None:
+    options, target = how
+    for job in jobs:
+        text = _part(context, job, options.part)
+        if target is not None and text is not None:
+            outputs.write_file(target, text, force=options.force)
+        elif target is None and text:
+            end = "" if text.endswith("\n") else "\n"
+            context.streams.answer(text + end)
+
+
+def _part(context: Context, job: Job, part: str) -> str | None:
+    """Return a part of a saved answer as text; None while there is none."""
+    answers = context.books.answers
+    if part == "text":
+        return context.books.text(job.key, context.dialect_of(job))
+    if part in {"usage", "error"}:
+        value = job.usage if part == "usage" else job.error
+        return as_json(value.to_dict()) if value is not None else None
+    saved = answers.request if part == "request" else answers.response
+    raw = saved(job.key)
+    if raw is None:
+        return None
+    if part in {"request", "raw"}:
+        return raw.decode("utf-8", "replace")
+    return _from_response(json.loads(raw), part)
+
+
+def _from_response(payload: Any, part: str) -> str | None:
+    if part == "reasoning":
+        found = [v for p in REASONING for v in paths.walk(payload, p)]
+        return "\n\n".join(v for v in found if isinstance(v, str)) or None
+    return "\n".join(as_json(v) for v in paths.walk(payload, CITATIONS)) or None

@@ -1,0 +1,114 @@
+"""What a submit is given: prompts, bodies and targets, checked before anything is sent.
+
+Every refusal is a UsageError that names the file and the reason.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from bgresp.core.errors import UsageError
+from bgresp.core.request import MAX_PROMPT
+
+STDIN: Final = "-"
+_MOST_BYTES: Final = 4 * MAX_PROMPT
+
+
+def prompt(name: str) -> str:
+    """Read a prompt from a file, or from stdin where the name is `-`."""
+    shown = "stdin" if name == STDIN else name
+    return checked(_decoded(_bytes(name, shown), shown), shown)
+
+
+def checked(text: str, shown: str) -> str:
+    """Refuse a prompt that is empty, too long, or no text."""
+    if not text.strip():
+        raise UsageError(f"{shown}: the prompt is empty")
+    if len(text) > MAX_PROMPT:
+        raise UsageError(f"{shown}: the prompt is longer than {MAX_PROMPT} characters")
+    if "\x00" in text:
+        raise UsageError(f"{shown}: the prompt has NUL bytes: not a text file")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"{shown}: the prompt is not UTF-8") from None
+    return text
+
+
+def text_or_file(value: str, option: str) -> str:
+    """Read STR, or @FILE."""
+    if not value.startswith("@"):
+        return value
+    shown = f"{option} {value}"
+    return _decoded(_bytes(value[1:], shown), shown)
+
+
+def json_or_file(value: str, option: str) -> dict[str, Any]:
+    """Read a JSON object, or @FILE that holds one."""
+    try:
+        found = json.loads(text_or_file(value, option))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{option}: not JSON ({str(error)[:80]})") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{option}: must be a JSON object")
+    return found
+
+
+def change(item: str) -> tuple[str, Any]:
+    """Read one --set PATH=VALUE: VALUE is JSON, else text."""
+    path, mark, value = item.partition("=")
+    if not mark:
+        raise UsageError(f"--set takes PATH=VALUE, not {item!r}")
+    try:
+        return path, json.loads(value)
+    except (ValueError, RecursionError):
+        return path, value
+
+
+def target(name: str | None, *, force: bool) -> Path | None:
+    """Check where an answer is to go before anything is paid; None is stdout."""
+    if name is None or name == STDIN:
+        return None
+    path = Path(name)
+    if path.is_dir():
+        raise UsageError(f"-o {name}: is a directory")
+    if not path.parent.is_dir():
+        raise UsageError(f"-o {name}: there is no directory {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"-o {name}: the directory cannot be written")
+    if os.path.lexists(path) and not force:
+        raise UsageError(f"-o {name}: exists already", hint="--force replaces it")
+    return path
+
+
+def _bytes(name: str, shown: str) -> bytes:
+    try:
+        if name == STDIN:
+            if sys.stdin is None:
+                raise UsageError("stdin is closed")
+            raw = sys.stdin.buffer.read(_MOST_BYTES + 1)
+        else:
+            path = Path(name)
+            if path.is_dir():
+                raise UsageError(f"{shown}: is a directory")
+            with path.open("rb") as file:
+                raw = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(
+            f"{shown}: no such file", hint="a prompt on the command line needs -t"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "cannot be read"
+        raise UsageError(f"{shown}: {reason}") from None
+    if len(raw) > _MOST_BYTES:
+        raise UsageError(f"{shown}: larger than {_MOST_BYTES >> 20} MiB")
+    return raw
+
+
+def _decoded(raw: bytes, shown: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{shown}: not UTF-8 (byte {error.start})") from None

@@ -1,0 +1,214 @@
+"""The options that verbs share, as dataclasses; and how a dataclass becomes a command.
+
+A field's annotation is its Typer option. A verb lists the groups it takes, and is
+called with one instance of each.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Annotated, Any
+
+import typer
+
+from bgresp import __version__
+from bgresp.core.board import Selector, statuses
+from bgresp.core.errors import UsageError
+from bgresp.core.times import duration, point
+
+OUTPUT = "Output"
+ENDPOINT = "Endpoint"
+SELECT = "Which jobs"
+
+
+def pairs(items: list[str] | None, option: str) -> dict[str, str]:
+    """Read repeated K=V options.
+
+    Raises UsageError when one has no `=`.
+    """
+    found: dict[str, str] = {}
+    for item in items or []:
+        name, mark, value = item.partition("=")
+        if not mark or not name:
+            raise UsageError(f"{option} takes K=V, not {item!r}")
+        found[name] = value
+    return found
+
+
+def _version(given: bool) -> None:
+    if given:
+        typer.echo(f"bgresp {__version__}")
+        raise typer.Exit
+
+
+def opt(*names: str, help: str, metavar: str | None = None, panel: str = "") -> Any:  # noqa: A002  Typer's word
+    """Return a Typer option in the house's form."""
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "-V", "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What every command takes."""
+
+    profile: Annotated[
+        str | None,
+        opt("-p", "--profile", help="The endpoint to use.", metavar="P"),
+    ] = None
+    base_url: Annotated[
+        str | None, opt("--base-url", help="Its base URL.", metavar="URL")
+    ] = None
+    header: Annotated[
+        list[str] | None,
+        opt("-H", "--header", help="Send 'K: V' too (repeat).", metavar="'K: V'"),
+    ] = None
+    allow_http: Annotated[
+        bool, opt("--allow-http", help="Let a key travel over http://.")
+    ] = False
+    json: Annotated[bool, opt("--json", help="Print JSON.")] = False
+    jsonl: Annotated[bool, opt("--jsonl", help="Print JSON, an object a line.")] = False
+    fields: Annotated[
+        str | None, opt("--fields", help="Only these fields.", metavar="a,b")
+    ] = None
+    quiet: Annotated[bool, opt("-q", "--quiet", help="Print ids only.")] = False
+    verbose: Annotated[bool, opt("-v", "--verbose", help="Say more.")] = False
+    color: Annotated[
+        str, opt("--color", help="auto, always or never.", metavar="WHEN")
+    ] = "auto"
+    no_progress: Annotated[bool, opt("--no-progress", help="Animate nothing.")] = False
+    version: Version = False
+
+    def headers(self) -> dict[str, str]:
+        """Return the -H options as a mapping.
+
+        Raises UsageError when one is not 'K: V'.
+        """
+        found: dict[str, str] = {}
+        for item in self.header or []:
+            name, mark, value = item.partition(":")
+            clean = value.strip()
+            if not mark or not name.strip() or not (name + clean).isascii():
+                raise UsageError(f"-H takes 'K: V', not {name!r}")
+            if not (name + clean).isprintable():
+                raise UsageError(f"the header {name!r} has control characters")
+            found[name.strip()] = clean
+        return found
+
+    def wanted_fields(self) -> tuple[str, ...]:
+        """Return --fields as names."""
+        return tuple(name.strip() for name in (self.fields or "").split(",") if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Refs:
+    """Which jobs a verb is about: REFs, or selectors instead."""
+
+    refs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REF]...",
+            help="An id or its beginning, a name, @last, @2, or - for stdin.",
+        ),
+    ] = None
+    group: Annotated[
+        str | None, opt("--group", help="Jobs of a group.", metavar="G")
+    ] = None
+    label: Annotated[
+        list[str] | None,
+        opt("-l", "--label", help="Jobs with a label (repeat: and).", metavar="K[=V]"),
+    ] = None
+    status: Annotated[
+        str | None, opt("--status", help="Jobs in a status.", metavar="S[,S]")
+    ] = None
+    since: Annotated[
+        str | None, opt("--since", help="Submitted since.", metavar="T")
+    ] = None
+    until: Annotated[
+        str | None, opt("--until", help="Submitted before.", metavar="T")
+    ] = None
+    model: Annotated[
+        str | None, opt("--model", help="Jobs of a model.", metavar="M")
+    ] = None
+    open: Annotated[bool, opt("--open", help="Jobs that are not over.")] = False
+    all: Annotated[bool, opt("--all", help="Every job.")] = False
+    allow_empty: Annotated[bool, opt("--allow-empty", help="No match is no error.")] = (
+        False
+    )
+
+    def selector(self, common: Common, *, now: float) -> Selector:
+        """Return the selectors; `-p` selects too.
+
+        Raises UsageError when one cannot be read.
+        """
+        labels: dict[str, str | None] = {}
+        for item in self.label or []:
+            name, mark, value = item.partition("=")
+            labels[name] = value if mark else None
+        words = [word for word in (self.status or "").split(",") if word]
+        return Selector(
+            group=self.group,
+            labels=labels,
+            statuses=statuses(words),
+            since=point(self.since, now=now) if self.since else None,
+            until=point(self.until, now=now) if self.until else None,
+            model=self.model,
+            profile=common.profile,
+            open=self.open,
+            all=self.all,
+        )
+
+
+def seconds(text: str | None) -> float | None:
+    """Read an optional duration.
+
+    Raises UsageError when it is none.
+    """
+    return None if text is None else duration(text)
+
+
+def command(run: Callable[..., int], *groups: type) -> Callable[..., int]:
+    """Return a Typer command that fills the groups and calls `run` with them.
+
+    The first group's fields come first in the help.
+    """
+
+    def call(**values: Any) -> int:
+        filled = (
+            group(**{item.name: values[item.name] for item in fields(group)})
+            for group in groups
+        )
+        return run(*filled)
+
+    parameters = [
+        inspect.Parameter(
+            item.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=item.default if item.default is not MISSING else None,
+            annotation=item.type,
+        )
+        for group in groups
+        for item in fields(group)
+    ]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    call.__doc__ = run.__doc__
+    call.__name__ = run.__name__
+    return call
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One line of the list of commands."""
+
+    name: str
+    run: Callable[..., int]
+    groups: tuple[type, ...]
+    hidden: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,54 @@
+"""`bgresp status`: ask once, print."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from bgresp.cli import refs
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, Refs, opt
+from bgresp.core.errors import worst
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `status` takes."""
+
+    local: Annotated[bool, opt("--local", help="Ask nobody: the ledger only.")] = False
+    exit_status: Annotated[
+        bool, opt("--exit-status", help="Exit as the job ended.")
+    ] = False
+
+
+def status(which: Refs, options: Options, common: Common) -> int:
+    """Ask the endpoint once and print what it says.
+
+    Examples:
+
+      bgresp status
+      bgresp status resp_123 --json
+    """
+    from bgresp.cli.running import run
+
+    context = Context.of(common)
+    choice = refs.chosen(context, which, default="@last")
+    codes: list[int] = []
+    if options.local:
+        jobs = choice.known()
+    else:
+        from bgresp.cli.refreshing import refreshed
+
+        jobs = []
+
+        async def ask() -> int:
+            found, faults = await refreshed(context, await choice.adopt(context))
+            jobs.extend(found)
+            codes.extend(faults)
+            return 0
+
+        run(ask())
+    if not refs.require_some(jobs, which):
+        return 0
+    context.show_jobs(jobs, single=choice.single)
+    if options.exit_status:
+        codes += [int(job.status.exit_code) for job in jobs]
+    return int(worst(codes))

@@ -1,0 +1,174 @@
+"""`bgresp submit`: one background response a FILE."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bgresp.cli import inputs
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, opt, seconds
+from bgresp.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from bgresp.engine.submit import Draft
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `submit` takes."""
+
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE|-]...", help="Prompts; - is stdin."),
+    ] = None
+    text: Annotated[
+        str | None, opt("-t", "--text", help="The prompt itself.", metavar="STR")
+    ] = None
+    model: Annotated[
+        str | None, opt("-m", "--model", help="The model.", metavar="M")
+    ] = None
+    system: Annotated[
+        str | None,
+        opt("-s", "--system", help="Instructions.", metavar="STR|@FILE"),
+    ] = None
+    body: Annotated[
+        str | None,
+        opt("--body", help="The raw request body.", metavar="@FILE|JSON"),
+    ] = None
+    changes: Annotated[
+        list[str] | None,
+        opt("--set", help="Set a field of the body (repeat).", metavar="PATH=VALUE"),
+    ] = None
+    previous: Annotated[
+        str | None, opt("--previous", help="Continue from a job.", metavar="REF")
+    ] = None
+    metadata: Annotated[
+        list[str] | None,
+        opt("--metadata", help="Metadata for the endpoint.", metavar="K=V"),
+    ] = None
+    max_output_tokens: Annotated[
+        int | None,
+        opt("--max-output-tokens", help="Stop the answer there.", metavar="N"),
+    ] = None
+    name: Annotated[
+        str | None, opt("-n", "--name", help="A name to find it by.", metavar="NAME")
+    ] = None
+    label: Annotated[
+        list[str] | None, opt("-l", "--label", help="A label (repeat).", metavar="K=V")
+    ] = None
+    group: Annotated[
+        str | None, opt("--group", help="A group to put it in.", metavar="G")
+    ] = None
+    no_keep_prompt: Annotated[
+        bool, opt("--no-keep-prompt", help="Keep no copy of the request.")
+    ] = False
+    expect: Annotated[
+        str | None, opt("--expect", help="How long it may take.", metavar="D")
+    ] = None
+    dry_run: Annotated[
+        bool, opt("--dry-run", help="Print the request; send nothing.")
+    ] = False
+    watch: Annotated[
+        bool, opt("-w", "--watch", help="Follow it; its answer is stdout.")
+    ] = False
+    wait: Annotated[bool, opt("--wait", help="Wait for its end, silently.")] = False
+    timeout: Annotated[
+        str | None, opt("--timeout", help="Stop waiting after.", metavar="D")
+    ] = None
+    output: Annotated[
+        str | None,
+        opt("-o", "--output", help="Wait; write the answer there.", metavar="FILE"),
+    ] = None
+    force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
+    stream: Annotated[
+        bool | None, opt("--stream/--no-stream", help="Create it streamable.")
+    ] = None
+
+
+def submit(options: Options, common: Common) -> int:
+    """Submit one background response a FILE and print its id.
+
+    Examples:
+
+      bgresp submit prompt.txt
+      bgresp submit -t 'Why is the sky blue?' -m gpt-5 --watch
+      git diff | bgresp submit - -s 'Review this.' -o review.md
+    """
+    from bgresp.cli.running import run
+
+    context = Context.of(common)
+    _check(options)
+    target = inputs.target(options.output, force=options.force)
+    waits = options.watch or options.wait or options.output is not None
+    timeout = seconds(options.timeout)
+    drafts = _drafts(context, options)
+    if options.dry_run:
+        return _dry_run(context, drafts)
+    from bgresp.cli.following import Plan
+    from bgresp.cli.sending import Sending
+
+    plan = Plan(
+        timeout=timeout,
+        silent=not options.watch,
+        output=target,
+        force=options.force,
+    )
+    to_stdout = options.watch or options.output == inputs.STDIN
+    sending = Sending(context, plan, waits=waits, ids_to_stderr=to_stdout)
+    return run(sending.run(drafts, single=len(drafts) == 1))
+
+
+def _check(options: Options) -> None:
+    files = options.files or []
+    if options.text is not None and files:
+        raise UsageError("give FILEs or -t, not both")
+    if files.count(inputs.STDIN) > 1:
+        raise UsageError("stdin can be read once only")
+    if len(files) > 1:
+        single = {
+            "-n": options.name,
+            "-o": options.output,
+            "--watch": options.watch,
+        }
+        given = [name for name, value in single.items() if value]
+        if given:
+            raise UsageError(f"{given[0]} takes one FILE, not {len(files)}")
+    if options.watch and options.wait:
+        raise UsageError("--watch and --wait exclude each other")
+    if options.name is not None and (
+        not options.name.strip() or not options.name.isprintable()
+    ):
+        raise UsageError("a name must be printable text")
+
+
+def _drafts(context: Context, options: Options) -> "list[Draft]":
+    """Read and check every input before anything is sent."""
+    from bgresp.cli.drafting import Drafting
+
+    drafting = Drafting.of(context, options)
+    return [drafting.draft(text) for text in _prompts(options)]
+
+
+def _prompts(options: Options) -> list[str | None]:
+    files = options.files or []
+    if options.text is not None:
+        return [inputs.checked(options.text, "-t")]
+    if files:
+        return [inputs.prompt(name) for name in files]
+    if options.body is not None:
+        return [None]
+    from bgresp.render.streams import stdin_is_terminal
+
+    if stdin_is_terminal():
+        raise UsageError(
+            "nothing to submit", hint="name a FILE, give -t TEXT, or pipe a prompt in"
+        )
+    return [inputs.prompt(inputs.STDIN)]
+
+
+def _dry_run(context: Context, drafts: "list[Draft]") -> int:
+    context.show_records([draft.body for draft in drafts], single=True)
+    count, where = len(drafts), drafts[0].job.base_url
+    context.say(f"nothing was sent; {count} request(s) would go to {where}")
+    return 0

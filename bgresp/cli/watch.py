@@ -1,0 +1,88 @@
+"""`bgresp watch`: follow until the end."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from bgresp.cli import inputs, refs
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, Refs, opt, seconds
+from bgresp.core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `watch` takes."""
+
+    resume: Annotated[
+        bool, opt("--resume", help="Print only what was not shown before.")
+    ] = False
+    mode: Annotated[
+        str, opt("--mode", help="auto, stream or poll.", metavar="MODE")
+    ] = "auto"
+    interval: Annotated[
+        str | None, opt("--interval", help="Between polls.", metavar="D")
+    ] = None
+    timeout: Annotated[
+        str | None, opt("--timeout", help="Stop waiting after.", metavar="D")
+    ] = None
+    events: Annotated[
+        bool, opt("--events", help="Print the endpoint's events as they are.")
+    ] = False
+    fail_fast: Annotated[
+        bool, opt("--fail-fast", help="Stop when one did not complete.")
+    ] = False
+    output: Annotated[
+        str | None,
+        opt("-o", "--output", help="Write the answer there.", metavar="FILE"),
+    ] = None
+    force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
+
+
+def watch(which: Refs, options: Options, common: Common) -> int:
+    """Follow jobs until they end; of one job, its text as it comes.
+
+    Ctrl-C leaves, the job goes on; --resume prints only what was not shown before.
+
+    Examples:
+
+      bgresp watch resp_123
+      bgresp watch @last --resume >> answer.md
+    """
+    from bgresp.cli.following import Following, Plan
+    from bgresp.cli.running import run
+
+    context = Context.of(common)
+    if options.mode not in {"auto", "stream", "poll"}:
+        raise UsageError("--mode takes auto, stream or poll")
+    if options.events and (common.json or common.jsonl):
+        raise UsageError("--events prints events; --json and --jsonl print records")
+    plan = Plan(
+        mode=options.mode,
+        interval=seconds(options.interval),
+        timeout=seconds(options.timeout),
+        resume=options.resume,
+        events=options.events,
+        fail_fast=options.fail_fast,
+        output=inputs.target(options.output, force=options.force),
+        force=options.force,
+    )
+    given = bool(which.refs) or which.selector(common, now=context.now).given
+    if not given:
+        jobs = list(context.books.ledger.open_jobs())
+        if not jobs:
+            context.report_ledger()
+            context.say("nothing is open: bgresp list")
+            return 0
+        return run(Following(context, plan, single=len(jobs) == 1).run(jobs))
+    choice = refs.chosen(context, which)
+
+    async def follow() -> int:
+        jobs = await choice.adopt(context)
+        if not refs.require_some(jobs, which):
+            return 0
+        single = len(jobs) == 1
+        if options.output is not None and not single:
+            raise UsageError(f"-o takes one job, not {len(jobs)}")
+        return await Following(context, plan, single=single).run(jobs)
+
+    return run(follow())

@@ -1,0 +1,113 @@
+"""Cancel a job and find out what became of it. May import core, api and this package.
+
+The reply to a cancel is advice (WIRE.md 1.6): whatever it says, ask afterwards.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bgresp.api.client import Api
+from bgresp.core.errors import ExitCode
+from bgresp.core.model import Job, Status
+from bgresp.core.signals import Fault, FaultKind, Snapshot
+from bgresp.engine.books import Books
+
+CONFIRM: Final = 10.0
+ATTEMPTS: Final = 3
+PACE: Final = (0.2, 0.5, 1.0)
+_CANNOT: Final = frozenset({405, 501})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a cancel came to: the job as it is now, an exit code, a word on it."""
+
+    job: Job
+    code: ExitCode
+    said: str = ""
+
+
+async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
+    """Cancel an open job, then ask until it ended or ten seconds passed.
+
+    Where cancel is a DELETE, the job is asked for first: a finished answer is never
+    deleted.
+    """
+    op = api.endpoint.dialect.ops.get("cancel")
+    if op is None or op.method == "DELETE":
+        job, verdict = await _looked(api, books, job)
+        if verdict is not None:
+            return verdict
+    if op is None:
+        name = api.endpoint.dialect.name
+        return Verdict(job, ExitCode.REFUSED, f"goes on: {name} cannot cancel")
+    job = books.ledger.record(replace(job, cancel_requested_at=books.now()))
+    reply = await _asked_to_cancel(api, job)
+    verdict = _hopeless(job, reply)
+    return verdict or await _confirmed(api, books, (job, reply))
+
+
+async def _looked(api: Api, books: Books, job: Job) -> tuple[Job, Verdict | None]:
+    news = await api.retrieve(str(job.id))
+    if isinstance(news, Fault):
+        said = f"was not cancelled: {news.message}"
+        return job, Verdict(job, ExitCode.NOT_FINISHED, said)
+    job = books.heard(job, news, api.endpoint.dialect)
+    return job, _over(job) if job.status.is_terminal else None
+
+
+async def _asked_to_cancel(api: Api, job: Job) -> Snapshot | Fault:
+    """Send the cancel; it is idempotent, so a broken exchange may be repeated."""
+    reply = await api.cancel(str(job.id))
+    for wait in PACE[: ATTEMPTS - 1]:
+        broken = isinstance(reply, Fault) and reply.http_status is None
+        if not broken:
+            break
+        await asyncio.sleep(wait)
+        reply = await api.cancel(str(job.id))
+    return reply
+
+
+def _hopeless(job: Job, reply: Snapshot | Fault) -> Verdict | None:
+    if not isinstance(reply, Fault):
+        return None
+    if reply.http_status in {401, 403}:
+        return Verdict(job, ExitCode.CONFIG, f"was not cancelled: {reply.message}")
+    if reply.kind is FaultKind.UNREACHABLE and reply.http_status is None:
+        return Verdict(job, ExitCode.UNREACHABLE, f"was not cancelled: {reply.message}")
+    return None
+
+
+async def _confirmed(
+    api: Api, books: Books, asked: tuple[Job, Snapshot | Fault]
+) -> Verdict:
+    job, reply = asked
+    loop = asyncio.get_running_loop()
+    deadline, pace = loop.time() + CONFIRM, iter(PACE)
+    said = ""
+    while True:
+        news = await api.retrieve(str(job.id))
+        if not isinstance(news, Fault):
+            job = books.heard(job, news, api.endpoint.dialect)
+            if job.status.is_terminal:
+                return _over(job)
+            if isinstance(reply, Fault) and reply.http_status in _CANNOT:
+                said = f"goes on: the endpoint cannot cancel ({reply.message})"
+                return Verdict(job, ExitCode.REFUSED, said)
+        else:
+            said = news.message
+        wait = next(pace, PACE[-1])
+        if loop.time() + wait > deadline:
+            break
+        await asyncio.sleep(wait)
+    why = reply.message if isinstance(reply, Fault) else said
+    detail = f" ({why})" if why else ""
+    text = f"is {job.status.value}: not confirmed within {CONFIRM:.0f} s{detail}"
+    return Verdict(job, ExitCode.NOT_FINISHED, text)
+
+
+def _over(job: Job) -> Verdict:
+    if job.status is Status.CANCELLED:
+        return Verdict(job, ExitCode.OK)
+    return Verdict(job, ExitCode.OK, f"ended before the cancel: {job.status.value}")

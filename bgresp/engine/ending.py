@@ -1,0 +1,27 @@
+"""The end of a job's following: show the rest, say how it ended.
+
+May import core and the other modules of this package.
+"""
+
+from bgresp.core.model import Job
+from bgresp.engine.audience import Audience
+from bgresp.engine.pen import Pen
+
+
+def conclude(job: Job, text: str, pen: Pen, audience: Audience) -> None:
+    """Show what is left of the final text, and tell the audience that this was all.
+
+    Where what was shown is no beginning of it, nothing more is shown: the saved answer
+    is right, and a note says how to get it.
+    """
+    rest = pen.settle(text)
+    if rest is None:
+        message = "what was shown is not how the answer begins"
+        audience.note(job, f"{message}: bgresp get {job.ref}")
+    elif rest:
+        audience.text(job, rest)
+        pen.wrote(rest)
+    if pen.shown.ended:
+        return
+    audience.ended(job, text)
+    pen.end()

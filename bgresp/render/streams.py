@@ -1,0 +1,143 @@
+"""The process's three streams: what is a terminal, and how bytes get out.
+
+May import core. stdout carries answers: exact bytes to a pipe, made safe for a
+terminal. stderr carries talk and is always made safe.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from bgresp.core.errors import OutputError
+from bgresp.core.printable import printable
+
+CLOSED: Final = "stdout is closed"
+
+
+@dataclass(slots=True)
+class Streams:
+    """Where output goes; `out` is None where stdout was closed at start."""
+
+    out: BinaryIO | None
+    err: BinaryIO | None
+    out_is_terminal: bool = False
+    err_is_terminal: bool = False
+    colour: bool = False
+    animated: bool = False
+    width: int = 80
+
+    def answer(self, text: str) -> None:
+        """Write text of the endpoint to stdout, at once."""
+        safe = printable(text) if self.out_is_terminal else text
+        self.raw(safe.encode("utf-8", "backslashreplace"))
+
+    def line(self, text: str) -> None:
+        """Write one line of our own to stdout; it may quote the endpoint."""
+        self.raw(printable(text).encode("utf-8", "backslashreplace") + b"\n")
+
+    def raw(self, data: bytes) -> None:
+        """Write bytes to stdout, at once.
+
+        Raises BrokenPipeError when the reader left, OutputError for other failures.
+        """
+        if self.out is None:
+            raise OutputError("cannot write the answer: stdout is closed")
+        try:
+            self.out.write(data)
+            self.out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot write to stdout: {error.strerror}") from error
+
+    def say(self, text: str) -> None:
+        """Write one line to stderr; a stderr that is gone is no reason to fail."""
+        if self.err is None:
+            return
+        try:
+            self.err.write(printable(text).encode("utf-8", "backslashreplace") + b"\n")
+            self.err.flush()
+        except OSError:
+            self.err = None
+
+
+def guard_descriptors() -> frozenset[int]:
+    """Open /dev/null where 0, 1 or 2 is closed; return which were.
+
+    Else the next file that is opened, perhaps the ledger, would become stdout.
+    """
+    closed = set()
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            closed.add(fd)
+    return frozenset(closed)
+
+
+def of_process(
+    environ: Mapping[str, str],
+    *,
+    closed: frozenset[int] = frozenset(),
+    color: str = "auto",
+    progress: bool = True,
+) -> Streams:
+    """Return the streams of this process; terminals are asked, never assumed.
+
+    Nothing moves unless stderr is really a terminal, whatever FORCE_COLOR says.
+    """
+    out_tty = 1 not in closed and os.isatty(1)
+    err_tty = 2 not in closed and os.isatty(2)
+    dumb = environ.get("TERM") == "dumb"
+    return Streams(
+        out=None if 1 in closed else io.FileIO(1, "wb", closefd=False),
+        err=None if 2 in closed else io.FileIO(2, "wb", closefd=False),
+        out_is_terminal=out_tty,
+        err_is_terminal=err_tty,
+        colour=_coloured(environ, color, out_tty and not dumb),
+        animated=err_tty and progress and not dumb and not environ.get("CI"),
+        width=_width(),
+    )
+
+
+def silence_stdout() -> None:
+    """Point stdout at /dev/null, so that leaving cannot fail on a pipe that is gone."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _coloured(environ: Mapping[str, str], color: str, terminal: bool) -> bool:
+    if color != "auto":
+        return color == "always"
+    if environ.get("NO_COLOR"):
+        return False
+    return terminal or bool(environ.get("FORCE_COLOR"))
+
+
+def _width() -> int:
+    for fd in (2, 1):
+        try:
+            return os.get_terminal_size(fd).columns or 80
+        except OSError:
+            continue
+    return 80
+
+
+def as_json(value: Any) -> str:
+    """Return JSON as it is printed: ASCII-escaped, on one line."""
+    import json
+
+    return json.dumps(value, ensure_ascii=True)
+
+
+def stdin_is_terminal() -> bool:
+    """Say whether a person, not a pipe, is at stdin."""
+    try:
+        return sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:
+        return False
