@@ -29,7 +29,7 @@ def cancel(which: Refs, common: Common) -> int:
         context.show_jobs([v.job for v in verdicts], single=choice.single)
         return int(worst(int(v.code) for v in verdicts))
 
-    return run(work())
+    return run(context, work())
 
 
 async def _one(context: Context, job: Job) -> Verdict:

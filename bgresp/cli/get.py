@@ -84,7 +84,7 @@ def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Jo
         codes.extend(faults)
         return 0
 
-    run(ask())
+    run(context, ask())
     return found
 
 

@@ -53,7 +53,7 @@ def list_(which: Refs, options: Options, common: Common) -> int:
             codes.extend(faults)
             return 0
 
-        run(ask())
+        run(context, ask())
     context.show_jobs(jobs, single=False)
     return int(worst(codes))
 

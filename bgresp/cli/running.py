@@ -9,6 +9,8 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from bgresp.cli.context import Context
+
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -21,11 +23,20 @@ class DetachedError(Exception):
         self.exit_code = 128 + number
 
 
-def run(work: Coroutine[Any, Any, int]) -> int:
+def run(context: Context, work: Coroutine[Any, Any, int]) -> int:
     """Run to the end and return the exit code.
 
-    Raises DetachedError when a signal came first.
+    Raises DetachedError when a signal came first; stderr says then how to go on.
     """
+    try:
+        return _run(work)
+    except DetachedError:
+        if context.detached:
+            context.say(f"detached; {context.detached}")
+        raise
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
     received: list[int] = []
 
     async def main() -> int:

@@ -45,7 +45,7 @@ def status(which: Refs, options: Options, common: Common) -> int:
             codes.extend(faults)
             return 0
 
-        run(ask())
+        run(context, ask())
     if not refs.require_some(jobs, which):
         return 0
     context.show_jobs(jobs, single=choice.single)

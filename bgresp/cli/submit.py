@@ -116,7 +116,7 @@ def submit(options: Options, common: Common) -> int:
     )
     to_stdout = options.watch or options.output == inputs.STDIN
     sending = Sending(context, plan, waits=waits, ids_to_stderr=to_stdout)
-    return run(sending.run(drafts, single=len(drafts) == 1))
+    return run(context, sending.run(drafts, single=len(drafts) == 1))
 
 
 def _check(options: Options) -> None:

@@ -51,4 +51,4 @@ def wait(which: Refs, options: Options, common: Common) -> int:
             return 0
         return await Following(context, plan, single=choice.single).run(jobs)
 
-    return run(follow())
+    return run(context, follow())

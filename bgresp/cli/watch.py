@@ -73,7 +73,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
             context.report_ledger()
             context.say("nothing is open: bgresp list")
             return 0
-        return run(Following(context, plan, single=len(jobs) == 1).run(jobs))
+        return run(context, Following(context, plan, single=len(jobs) == 1).run(jobs))
     choice = refs.chosen(context, which)
 
     async def follow() -> int:
@@ -85,4 +85,4 @@ def watch(which: Refs, options: Options, common: Common) -> int:
             raise UsageError(f"-o takes one job, not {len(jobs)}")
         return await Following(context, plan, single=single).run(jobs)
 
-    return run(follow())
+    return run(context, follow())
