@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from bgresp.core.signals import Event
 
 _PREFIX = (-1, 0)  # what was known before the events at hand
+_BEGIN_PART = "response.content_part.added"
 _DONE_PARTS = frozenset({"response.content_part.done", "response.output_item.done"})
 _RESETS = frozenset({"response.created", "response.queued", "response.in_progress"})
 
@@ -71,6 +72,8 @@ class Transcript:
         if event.full is not None:
             self._replace(event.part, event.full)
             return self._fresh()
+        if event.type == _BEGIN_PART:  # a later part may speak first, and has to wait
+            self._parts.setdefault(event.part, [])
         if event.type in _DONE_PARTS:
             self._close(event)
             return self._fresh()
@@ -99,7 +102,7 @@ class Transcript:
         self._size += len(delta)
         if self._blocked or self._waits(part):
             return ""
-        if not self._caught_up or part in self._closed:
+        if not self._caught_up or part in self._closed or self._is_late(part):
             return self._fresh()
         return self._show(delta)
 
@@ -135,6 +138,10 @@ class Transcript:
     def _waits(self, part: tuple[int, int]) -> bool:
         """Say whether an earlier part may still grow."""
         return any(o < part and o not in self._closed for o in self._parts)
+
+    def _is_late(self, part: tuple[int, int]) -> bool:
+        """Say whether a later part has begun, and may have been shown."""
+        return any(o > part for o in self._parts)
 
     def _fresh(self) -> str:
         """Compare what is known with what was shown; return what continues it."""

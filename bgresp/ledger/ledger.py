@@ -23,6 +23,8 @@ This folder is the ledger of bgresp, a command-line tool for background jobs of 
 endpoints. ledger.jsonl has one JSON record a line, the last one for a key holds;
 responses/ has the answers, requests/ what was asked. It may hold private text.
 """
+FORGOTTEN: Final = "forgotten"
+CLAIM_WAIT: Final = 120.0
 FOLDERS: Final = ("responses", "requests", "progress", "inflight")
 
 
@@ -94,13 +96,38 @@ class Ledger:
         """Return the newest submission under a `--key`."""
         return next((j for j in self.newest() if j.submit_key == submit_key), None)
 
+    def by_row(self, group: str, row: str) -> Job | None:
+        """Return the newest submission of a batch's row."""
+        found = (j for j in self.newest() if j.group == group and j.row == row)
+        return next(found, None)
+
+    def is_dead(self, job: Job) -> bool:
+        """Say whether a submission died: its record stands, its lock is free."""
+        if job.status is not Status.SUBMITTING:
+            return False
+        folder = self.state / "inflight"
+        path = locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
+        return not locks.is_held(path)
+
     # ---- writing -----------------------------------------------------------
+
+    @contextmanager
+    def claim(self, submit_key: str, *, wait: float = CLAIM_WAIT) -> Iterator[None]:
+        """Hold the right to submit under a key; look the key up once it is held.
+
+        Raises NotFinishedError when another process still submits under it.
+        """
+        self.prepare()
+        folder = self.state / "inflight"
+        path = locks.inflight_path(folder, key="", submit_key=submit_key)
+        with locks.inflight(path, wait=wait):
+            yield
 
     @contextmanager
     def submitting(self, draft: Job) -> Iterator[Job]:
         """Write the intent of a submit; hold its in-flight lock until the outcome.
 
-        Yields the job with its new key. Raises LedgerError; then nothing may be sent.
+        Under a `--key` that lock is the claim, which the caller holds. Yields the job with its new key. Raises LedgerError; then nothing may be sent.
         """
         self.prepare()
         with ExitStack() as until_outcome:
@@ -108,8 +135,9 @@ class Ledger:
                 self._refresh()
                 self._refuse_newer()
                 key = self._next_key()
-                path = locks.inflight_path(self.state / "inflight", key=key)
-                until_outcome.enter_context(locks.inflight(path, wait=0.0))
+                if draft.submit_key is None:
+                    path = locks.inflight_path(self.state / "inflight", key=key)
+                    until_outcome.enter_context(locks.inflight(path, wait=0.0))
                 job = replace(draft, key=key)
                 self._append(job)
             yield job
@@ -144,6 +172,19 @@ class Ledger:
             if old is None or merged != old:
                 self._append(merged)
         return merged
+
+    def forget(self, job: Job) -> None:
+        """Drop a job from view for good; its submit key keeps its id.
+
+        Raises LedgerError.
+        """
+        kept = Job(key=job.key, status=job.status, extra={FORGOTTEN: True})
+        if job.submit_key is not None:
+            kept = replace(kept, id=job.id, submit_key=job.submit_key)
+        with locks.held(self.state / "ledger.lock"):
+            self._refresh()
+            self._refuse_newer()
+            self._append(kept)
 
     def prepare(self) -> None:
         """Create the state folder and its folders, private."""
