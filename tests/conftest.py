@@ -1,0 +1,76 @@
+"""What all tests share: no home, a clean environment, an endpoint, the command."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import command
+from tests.command import Changes, Ran, Run
+from tests.fakeserver import FakeServer
+
+# What a developer's shell or a CI runner may have set and bgresp, httpx or Rich read.
+_FOREIGN = re.compile(
+    r"(BGRESP|OPENAI)_.*|.*_API_KEY|.*_PROXY|SSL_CERT_.*|NO_COLOR|FORCE_COLOR|CI"
+    r"|TERM|TERM_PROGRAM|COLORTERM|COLUMNS|LINES|TTY_.*|EDITOR|VISUAL|PAGER"
+    r"|PYTHON(DONTWRITEBYTECODE|IOENCODING|UNBUFFERED|WARNINGS)",
+    re.IGNORECASE,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Put a file where the home should be: nothing can be read or made in it.
+
+    A test that forgets to choose a folder fails, and the path says why.
+    """
+    home = tmp_path_factory.getbasetemp() / "you-forgot-BGRESP_STATE_DIR-or-_CONFIG"
+    home.touch()
+    for name in [name for name in os.environ if name.startswith("XDG_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def clean_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away every variable that could reach a test from outside."""
+    for name in [name for name in os.environ if _FOREIGN.fullmatch(name)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """Run a scripted endpoint; an answer left unused fails the test."""
+    with FakeServer() as running:
+        yield running
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """Choose a ledger's folder, which does not exist yet."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def run(state: Path, tmp_path: Path) -> Run:
+    """Run the real command as a process, with `state` and an absent config.toml."""
+    chosen = {
+        "BGRESP_STATE_DIR": str(state),
+        "BGRESP_CONFIG": str(tmp_path / "config" / "config.toml"),
+    }
+
+    def start(
+        *args: str,
+        env: Changes | None = None,
+        stdin: str | bytes | None = None,
+        cwd: Path | None = None,
+    ) -> Ran:
+        changes = {**chosen, **(env or {})}
+        return command.run(args, changes, stdin=stdin, cwd=cwd or tmp_path)
+
+    return start
