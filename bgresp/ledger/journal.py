@@ -65,6 +65,11 @@ def read(path: Path, start: int = 0) -> Iterator[RawLine]:
         os.close(fd)
 
 
+def line_number(path: Path, offset: int) -> int:
+    """Return the number of the line that starts at an offset, counted from 1."""
+    return 1 + sum(1 for line in read(path) if line.offset < offset)
+
+
 def _lines(fd: int, path: Path, start: int) -> Iterator[RawLine]:
     offset, rest = start, b""
     while True:

@@ -1,7 +1,7 @@
 """The ledger: every job this machine submitted, and what is known of it.
 
 May import core and the other modules of this package. Writers append under a lock;
-readers take none. The fold is: the last line for a key holds, by rank.
+readers take none. The last line for a key holds, by rank.
 """
 
 import secrets
@@ -15,31 +15,37 @@ from typing import Final
 from bgresp.core.board import Selector
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status, merge
-from bgresp.ledger import files, journal, keys, locks
-from bgresp.ledger.line import BadLineError, decode, encode
+from bgresp.ledger import compact, files, journal, keys, locks, runs, segments
+from bgresp.ledger.line import encode
+from bgresp.ledger.view import FORGOTTEN, View
 
 README: Final = """\
 This folder is the ledger of bgresp, a command-line tool for background jobs of model
-endpoints. ledger.jsonl has one JSON record a line, the last one for a key holds;
-responses/ has the answers, requests/ what was asked. It may hold private text.
+endpoints. ledger.jsonl (and sealed/, older lines) has one JSON record a line, the last
+one for a key holds; responses/ has the answers, requests/ what was asked. It may hold
+private text. index/ is derived and may be deleted.
 """
-FORGOTTEN: Final = "forgotten"
 CLAIM_WAIT: Final = 120.0
+RUN_BYTES: Final = 256 * 1024
 FOLDERS: Final = ("responses", "requests", "progress", "inflight")
 
 
 @dataclass(slots=True)
 class Ledger:
-    """One state folder. Reading starts when first asked; nothing is created by it."""
+    """One state folder. Reading starts when first asked; nothing is created by it.
+
+    `run_bytes` and `seal_bytes` say when the tail is indexed and the file sealed.
+    """
 
     state: Path
     now: Callable[[], float] = time.time
-    bad: list[tuple[int, str]] = field(default_factory=list)
-    newer: bool = False
-    _jobs: dict[str, Job] = field(default_factory=dict)
-    _offset: int = 0
-    _lines: int = 0
-    _inode: int = 0
+    run_bytes: int = RUN_BYTES
+    seal_bytes: int = segments.SEAL_BYTES
+    _view: View = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look nowhere yet."""
+        self._view = View(self.state)
 
     @property
     def path(self) -> Path:
@@ -49,57 +55,73 @@ class Ledger:
     # ---- reading -----------------------------------------------------------
 
     def newest(self) -> Iterator[Job]:
-        """Yield jobs, newest first."""
-        self._refresh()
-        for key in sorted(self._jobs, reverse=True):
-            yield self._jobs[key]
+        """Yield jobs, newest first, reading only as far as is asked."""
+        return self._look().newest()
 
     def open_jobs(self) -> Iterator[Job]:
         """Yield the jobs that the endpoint may still change, newest first."""
-        return (job for job in self.newest() if job.status.is_open)
+        return (job for job in self._look().open_jobs() if job.status.is_open)
 
     def unsettled(self) -> Iterator[Job]:
         """Yield submissions without a known outcome, newest first."""
-        wanted = {Status.SUBMITTING, Status.UNKNOWN}
-        return (job for job in self.newest() if job.status in wanted)
+        return (job for job in self._look().open_jobs() if not job.status.is_open)
 
     def select(self, selector: Selector) -> Iterator[Job]:
         """Yield the jobs a selector means, newest first."""
-        jobs = self.open_jobs() if selector.only_open else self.newest()
-        return (job for job in jobs if selector.matches(job))
+        if selector.only_open:
+            jobs = self.open_jobs()
+        elif selector.group is not None:
+            group = selector.group
+            term = runs.term("g", group)
+            grouped = self._look().matching(term, lambda j: j.group == group)
+            jobs = iter(sorted(grouped, key=lambda job: job.key, reverse=True))
+        else:
+            jobs = self._since(selector.since)
+        return (job for job in jobs if _is_kept(job) and selector.matches(job))
 
     def by_key(self, key: str) -> Job | None:
         """Return the job with our key."""
-        self._refresh()
-        return self._jobs.get(key)
+        job = self._look().by_key(key)
+        return job if job is not None and _is_kept(job) else None
 
     def by_id(self, id_: str) -> Job | None:
         """Return the newest job with the endpoint's id."""
-        return next((job for job in self.newest() if job.id == id_), None)
+        fits = _kept_where("id", id_)
+        return self._look().latest_matching(runs.id_term(id_), fits)
 
     def by_name(self, name: str) -> Job | None:
         """Return the newest bearer of a name."""
-        return next((job for job in self.newest() if job.name == name), None)
+        fits = _kept_where("name", name)
+        return self._look().latest_matching(runs.term("n", name), fits)
 
     def by_prefix(self, prefix: str, *, limit: int) -> list[Job]:
         """Return jobs whose id begins so, with or without `resp_`; at most `limit`."""
-        forms = (prefix, f"resp_{prefix}")
-        found: list[Job] = []
-        for job in self.newest():
-            if job.id is not None and job.id.startswith(forms):
-                found.append(job)
-            if len(found) == limit:
-                break
-        return found
+        forms = (prefix, runs.PREFIX + prefix)
+
+        def fits(job: Job) -> bool:
+            return _is_kept(job) and job.id is not None and job.id.startswith(forms)
+
+        found: dict[str, Job] = {}
+        for term in {runs.id_term(prefix), runs.term("i", prefix)}:
+            for job in self._look().matching(term, fits):
+                found[job.key] = job
+                if len(found) >= limit:
+                    break
+        return sorted(found.values(), key=lambda job: job.key, reverse=True)[:limit]
 
     def by_submit_key(self, submit_key: str) -> Job | None:
-        """Return the newest submission under a `--key`."""
-        return next((j for j in self.newest() if j.submit_key == submit_key), None)
+        """Return the newest submission under a `--key`, forgotten ones included."""
+        term = runs.term("s", submit_key)
+        return self._look().latest_matching(
+            term, lambda job: job.submit_key == submit_key
+        )
 
     def by_row(self, group: str, row: str) -> Job | None:
         """Return the newest submission of a batch's row."""
-        found = (j for j in self.newest() if j.group == group and j.row == row)
-        return next(found, None)
+        return self._look().latest_matching(
+            runs.row_term(group, row),
+            lambda job: _is_kept(job) and job.group == group and job.row == row,
+        )
 
     def is_dead(self, job: Job) -> bool:
         """Say whether a submission died: its record stands, its lock is free."""
@@ -108,6 +130,19 @@ class Ledger:
         folder = self.state / "inflight"
         path = locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
         return not locks.is_held(path)
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        """Return the lines that cannot be read, as `file:line`, and why."""
+        return [
+            (f"{segment.path}:{journal.line_number(segment.path, at)}", why)
+            for segment, at, why in self._view.bad
+        ]
+
+    @property
+    def newer(self) -> bool:
+        """Say whether a newer bgresp wrote here: then this one only reads."""
+        return self._view.newer
 
     # ---- writing -----------------------------------------------------------
 
@@ -127,18 +162,15 @@ class Ledger:
     def submitting(self, draft: Job) -> Iterator[Job]:
         """Write the intent of a submit; hold its in-flight lock until the outcome.
 
-        Under a `--key` that lock is the claim, which the caller holds. Yields the job with its new key. Raises LedgerError; then nothing may be sent.
+        Under a `--key` that lock is the claim, which the caller holds. Yields the job
+        with its new key. Raises LedgerError; then nothing may be sent.
         """
-        self.prepare()
         with ExitStack() as until_outcome:
-            with locks.held(self.state / "ledger.lock"):
-                self._refresh()
-                self._refuse_newer()
-                key = self._next_key()
+            with self._writing():
+                job = replace(draft, key=self._next_key())
                 if draft.submit_key is None:
-                    path = locks.inflight_path(self.state / "inflight", key=key)
+                    path = locks.inflight_path(self.state / "inflight", key=job.key)
                     until_outcome.enter_context(locks.inflight(path, wait=0.0))
-                job = replace(draft, key=key)
                 self._append(job)
             yield job
 
@@ -147,15 +179,13 @@ class Ledger:
 
         An id that is known already keeps its record. Raises LedgerError.
         """
-        self.prepare()
-        with locks.held(self.state / "ledger.lock"):
-            self._refresh()
-            self._refuse_newer()
+        with self._writing():
             known = self.by_id(draft.id) if draft.id else None
             if known is not None:
                 return known
             job = replace(draft, key=self._next_key())
             self._append(job)
+        self.tend()
         return job
 
     def record(self, job: Job) -> Job:
@@ -163,14 +193,12 @@ class Ledger:
 
         Raises LedgerError when it could not be made durable.
         """
-        self.prepare()
-        with locks.held(self.state / "ledger.lock"):
-            self._refresh()
-            self._refuse_newer()
-            old = self._jobs.get(job.key)
+        with self._writing():
+            old = self._view.by_key(job.key)
             merged = job if old is None else merge(old, job)
-            if old is None or merged != old:
+            if merged != old:
                 self._append(merged)
+        self.tend()
         return merged
 
     def forget(self, job: Job) -> None:
@@ -181,10 +209,29 @@ class Ledger:
         kept = Job(key=job.key, status=job.status, extra={FORGOTTEN: True})
         if job.submit_key is not None:
             kept = replace(kept, id=job.id, submit_key=job.submit_key)
-        with locks.held(self.state / "ledger.lock"):
-            self._refresh()
-            self._refuse_newer()
+        with self._writing():
             self._append(kept)
+        self.tend()
+
+    def compact(self) -> int:
+        """Rewrite the files without what no longer holds; return the bytes saved.
+
+        Raises LedgerError; then every file is the old one or the new one, whole.
+        """
+        with self._writing():
+            saved = compact.compact(self._view)
+            self._view.close()
+        return saved
+
+    def tend(self) -> None:
+        """Index a tail that has grown, seal a file that is large; never in a hurry."""
+        if self._look().tail_bytes < self.run_bytes:
+            return
+        self._view.index_tail()
+        if self._look().active.size >= self.seal_bytes:
+            with self._writing():
+                if self._view.active.size >= self.seal_bytes:
+                    segments.seal(self.state)
 
     def prepare(self) -> None:
         """Create the state folder and its folders, private."""
@@ -196,49 +243,41 @@ class Ledger:
         if not readme.exists():
             files.replace(readme, README.encode(), durable=False)
 
-    def _next_key(self) -> str:
-        last = max(self._jobs, default=None)
-        return keys.make(self.now(), secrets.randbits(80), after=last)
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the lock with the view up to date; refuse what a newer bgresp wrote."""
+        self.prepare()
+        with locks.held(self.state / "ledger.lock"):
+            if self._look().newer:
+                raise LedgerError(
+                    f"{self.path} was written by a newer bgresp: read-only here",
+                    hint="pip install --upgrade bgresp",
+                )
+            yield
 
     def _append(self, job: Job) -> None:
         journal.append(self.path, encode(job))
-        self._refresh()
+        self._view.refresh()
 
-    def _refuse_newer(self) -> None:
-        if self.newer:
-            raise LedgerError(
-                f"{self.path} was written by a newer bgresp: it is read-only here",
-                hint="pip install --upgrade bgresp",
-            )
+    def _next_key(self) -> str:
+        return keys.make(self.now(), secrets.randbits(80), after=self._view.last)
 
-    # ---- the fold ----------------------------------------------------------
+    def _look(self) -> View:
+        self._view.refresh()
+        return self._view
 
-    def _refresh(self) -> None:
-        """Read what was appended since the last look."""
-        inode = self._identity()
-        if inode != self._inode:
-            self._jobs, self._offset, self._lines = {}, 0, 0
-            self.bad, self._inode = [], inode
-        for line in journal.read(self.path, self._offset):
-            self._lines += 1
-            self._offset = line.end
-            if line.raw:
-                self._take(line.raw)
+    def _since(self, moment: float | None) -> Iterator[Job]:
+        """Yield jobs newest first; keys are in the order of time, so one may stop."""
+        floor = keys.make(max(moment, 0.0), 0, after=None) if moment else ""
+        for job in self.newest():
+            if job.key < floor and keys.is_key(job.key) and job.submitted_at:
+                return
+            yield job
 
-    def _identity(self) -> int:
-        try:
-            return self.path.stat().st_ino
-        except OSError:
-            return 0
 
-    def _take(self, raw: bytes) -> None:
-        try:
-            line = decode(raw)
-        except BadLineError as error:
-            self.bad.append((self._lines, str(error)))
-            return
-        if line.newer:
-            self.newer = True
-        if line.job is not None:
-            old = self._jobs.get(line.job.key)
-            self._jobs[line.job.key] = merge(old, line.job) if old else line.job
+def _is_kept(job: Job) -> bool:
+    return FORGOTTEN not in job.extra
+
+
+def _kept_where(name: str, value: str) -> Callable[[Job], bool]:
+    return lambda job: _is_kept(job) and getattr(job, name) == value

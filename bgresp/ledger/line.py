@@ -13,6 +13,7 @@ from typing import Any, Final
 from bgresp.core.model import LEDGER_VERSION, Job
 
 _SEALED: Final = re.compile(rb',"c":"([0-9a-f]{8})"\}$')
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _TAIL: Final = len(b',"c":"00000000"}')
 
 
@@ -66,6 +67,8 @@ def _job(table: Mapping[str, Any]) -> Line:
     known = {name: value for name, value in table.items() if name != "c"}
     if "kind" in known and "key" not in known:
         return Line(None)
+    if not _KEY.fullmatch(str(known.get("key", ""))):
+        raise BadLineError("no key, or one that is none")
     try:
         return Line(Job.from_line(known))
     except (KeyError, ValueError, TypeError, AttributeError) as error:

@@ -1,0 +1,160 @@
+"""The read side answers as a fold of the whole journal would, whatever was derived."""
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bgresp.core.board import Selector
+from bgresp.core.model import Job, Status, merge
+from bgresp.ledger import journal
+from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.line import decode
+
+NAMES = ("nightly", "weekly", "a b", "ü%20", "-" * 80)
+GROUPS = ("night", "day")
+
+
+def folded(state: Path) -> dict[str, Job]:
+    """Fold the files from end to end: the reference."""
+    jobs: dict[str, Job] = {}
+    paths = [*sorted((state / "sealed").glob("*.jsonl")), state / "ledger.jsonl"]
+    for path in paths:
+        for line in journal.read(path):
+            job = decode(line.raw).job
+            if job is not None:
+                old = jobs.get(job.key)
+                jobs[job.key] = merge(old, job) if old else job
+    return {k: j for k, j in jobs.items() if "forgotten" not in j.extra}
+
+
+def filled(state: Path, seed: int, steps: int, **sizes: int) -> Ledger:
+    """Write a random history: submits, news, forgetting, a second writer."""
+    rng = random.Random(seed)
+    ledgers = [Ledger(state, **sizes), Ledger(state, **sizes)]
+    keys: list[str] = []
+    for step in range(steps):
+        ledger = rng.choice(ledgers)
+        if not keys or rng.random() < 0.4:
+            draft = Job(
+                key="",
+                name=rng.choice([*NAMES, None]),
+                group=rng.choice([*GROUPS, None]),
+                row=rng.choice(["1", "2", None]),
+                submit_key=rng.choice(["k1", "k2", None]),
+                submitted_at=float(step),
+            )
+            with ledger.submitting(draft) as job:
+                keys.append(job.key)
+            continue
+        known = ledger.by_key(rng.choice(keys))
+        if known is None:
+            continue
+        if rng.random() < 0.05:
+            ledger.forget(known)
+        else:
+            from dataclasses import replace
+
+            status = rng.choice([Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED])
+            id_ = known.id or f"resp_{rng.randrange(16**12):012x}{rng.choice('/é x')}"
+            ledger.record(replace(known, id=id_, status=status))
+    return ledgers[0]
+
+
+def agrees(ledger: Ledger, state: Path) -> None:
+    """Compare every look-up with the fold."""
+    truth = folded(state)
+    newest = sorted(truth.values(), key=lambda job: job.key, reverse=True)
+    assert newest == list(ledger.newest())
+    assert [j for j in newest if j.status.is_open] == list(ledger.open_jobs())
+    unsettled = [j for j in newest if j.status in {Status.SUBMITTING, Status.UNKNOWN}]
+    assert unsettled == list(ledger.unsettled())
+    for job in newest:
+        assert job == ledger.by_key(job.key)
+        if job.id is not None:
+            assert job == ledger.by_id(job.id)
+            bare = job.id.removeprefix("resp_")[:10]
+            found = [j for j in newest if j.id and j.id.startswith(f"resp_{bare}")]
+            assert found == ledger.by_prefix(bare, limit=9)
+            assert found == ledger.by_prefix(f"resp_{bare}", limit=9)
+    for name in NAMES:
+        first = next((j for j in newest if j.name == name), None)
+        assert first == ledger.by_name(name)
+    for group in GROUPS:
+        wanted = [j for j in newest if j.group == group]
+        assert wanted == list(ledger.select(Selector(group=group)))
+        first = next((j for j in wanted if j.row == "1"), None)
+        assert first == ledger.by_row(group, "1")
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.integers(300, 3000), st.integers(2000, 20000))
+def test_every_look_up_is_the_folds(seed: int, run_bytes: int, seal_bytes: int) -> None:
+    """A look-up through runs, checkpoint and seals differs from folding the files."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder)
+        ledger = filled(state, seed, 120, run_bytes=run_bytes, seal_bytes=seal_bytes)
+        agrees(ledger, state)
+        agrees(Ledger(state, run_bytes=run_bytes), state)
+
+
+@pytest.fixture(name="history")
+def _history(tmp_path: Path) -> Iterator[tuple[Path, Ledger]]:
+    yield tmp_path, filled(tmp_path, 7, 300, run_bytes=2000, seal_bytes=15000)
+
+
+def test_what_is_derived_may_vanish(history: tuple[Path, Ledger]) -> None:
+    """A ledger whose index was deleted answers otherwise than before."""
+    state, _ = history
+    assert list((state / "sealed").glob("*.jsonl"))
+    shutil.rmtree(state / "index")
+    agrees(Ledger(state), state)
+
+
+def test_what_is_derived_may_be_torn(history: tuple[Path, Ledger]) -> None:
+    """A torn or foreign index file changes an answer."""
+    state, _ = history
+    rng = random.Random(1)
+    for path in sorted((state / "index").iterdir()):
+        raw = path.read_bytes()
+        match rng.randrange(3):
+            case 0:
+                path.write_bytes(raw[: rng.randrange(len(raw))])
+            case 1:
+                path.write_bytes(b"")
+            case _:
+                at = raw.rfind(b"\n", 0, -1) + 1
+                path.write_bytes(raw[:at] + b"~{}\n")
+    agrees(Ledger(state), state)
+
+
+def test_compaction_loses_nothing(history: tuple[Path, Ledger]) -> None:
+    """A compaction changes what the ledger says, or saves nothing."""
+    state, ledger = history
+    before = list(ledger.newest())
+    assert ledger.compact() > 0
+    assert before == list(ledger.newest()) == list(Ledger(state).newest())
+    agrees(Ledger(state), state)
+    assert ledger.compact() == 0
+
+
+def test_compaction_keeps_strange_lines(tmp_path: Path) -> None:
+    """A line that cannot be read, or of an unknown kind, is lost by compacting."""
+    ledger = filled(tmp_path, 3, 60)
+    path = tmp_path / "ledger.jsonl"
+    strange = [b"not json at all", b'{"v":1,"kind":"later","x":1}', b"\x00" * 40]
+    with path.open("ab") as file:
+        file.write(b"\n".join(strange) + b"\n")
+    Ledger(tmp_path).compact()
+    lines = path.read_bytes().split(b"\n")
+    assert all(line in lines for line in strange)
+    assert len(ledger.bad) == 0
+    fresh = Ledger(tmp_path)
+    list(fresh.newest())
+    assert 2 == len(fresh.bad)
