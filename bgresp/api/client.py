@@ -1,4 +1,4 @@
-"""The endpoint's verbs: create, retrieve, cancel, delete, stream.
+"""The endpoint's verbs: create, retrieve, list, cancel, delete, stream.
 
 May import core and the other modules of this package. Answers with signals; what goes
 wrong on the way is a Fault value, never an exception.
@@ -7,7 +7,7 @@ wrong on the way is a Fault value, never an exception.
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -16,6 +16,9 @@ from bgresp.core import wire
 from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError
 from bgresp.core.signals import Cursor, Fault, FaultKind, Signal, Snapshot
+
+PAGE: Final = 100
+_JSON: Final = {"Accept": "application/json"}
 
 
 @dataclass(slots=True)
@@ -52,6 +55,16 @@ class Api:
         """Ask once for the response."""
         return await self._ask("get", id_)
 
+    async def list(self, after: str | None = None) -> Mapping[str, Any] | Fault:
+        """Return one page of the endpoint's responses, newest first, after an id."""
+        values = {"limit": PAGE, "after": after}
+        try:
+            async with self._send("list", values, {}, _JSON) as response:
+                reply = await transport.whole(response)
+        except transport.FAILURES as error:
+            return transport.broken(error)
+        return replies.listed(reply)
+
     async def cancel(self, id_: str) -> Snapshot | Fault:
         """Ask to cancel; the reply is advice, ask again to know (WIRE.md 1.6)."""
         return await self._ask("cancel", id_)
@@ -77,7 +90,8 @@ class Api:
         if after is not None and name:
             (query if kind == "query" else headers)[name] = str(after)
         try:
-            async with self._send("stream", id_, query, headers) as response:
+            values = {"id": id_}
+            async with self._send("stream", values, query, headers) as response:
                 async for signal in self._signals(response):
                     yield signal
         except transport.FAILURES as error:
@@ -109,7 +123,7 @@ class Api:
 
     async def _ask(self, op: str, id_: str) -> Snapshot | Fault:
         try:
-            async with self._send(op, id_, {}, {"Accept": "application/json"}) as got:
+            async with self._send(op, {"id": id_}, {}, _JSON) as got:
                 reply = await transport.whole(got)
         except transport.FAILURES as error:
             return transport.broken(error)
@@ -129,7 +143,11 @@ class Api:
 
     @asynccontextmanager
     async def _send(
-        self, op: str, id_: str, query: Mapping[str, str], headers: Mapping[str, str]
+        self,
+        op: str,
+        values: Mapping[str, Any],
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
     ) -> AsyncIterator[httpx.Response]:
         known = self.endpoint.dialect.ops.get(op)
         if known is None:
@@ -137,7 +155,7 @@ class Api:
             raise RefusedError(f"a {dialect} endpoint cannot {op} a response")
         if self._client is None:
             self._client = transport.client(self.endpoint, keep_alive=True)
-        path, fixed = wire.target(known, {"id": id_, **self._vars()})
+        path, fixed = wire.target(known, {**values, **self._vars()})
         params = {**self._query(), **fixed, **query}
         async with self._client.stream(
             known.method,

@@ -7,9 +7,9 @@ from typing import Any, Final
 from bgresp.api import bounded
 from bgresp.core import schedule, wire
 from bgresp.core.dialect import Dialect
-from bgresp.core.model import ResponseError
+from bgresp.core.model import ResponseError, Status
 from bgresp.core.printable import one_line
-from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
+from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
 
 # Replies that say nothing about the request itself: worth asking again.
 TRANSIENT: Final = frozenset({408, 409, 425, 500, 502, 503, 504})
@@ -46,7 +46,7 @@ class Reply:
 def created(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     """Read the answer to a create: RELIABILITY.md 1.5 is the table."""
     if 200 <= reply.status < 300:
-        snapshot = _snapshot(dialect, reply)
+        snapshot = _named(dialect, reply) or _snapshot(dialect, reply)
         if isinstance(snapshot, Fault) or snapshot.reading.id is None:
             what = "not JSON" if reply.payload is None else "no readable id"
             said = f"accepted (HTTP {reply.status}), but {what} in the reply"
@@ -66,6 +66,21 @@ def retrieved(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     """Read the answer to a retrieve or cancel."""
     if 200 <= reply.status < 300:
         return _snapshot(dialect, reply)
+    return _unheard(reply)
+
+
+def listed(reply: Reply) -> Mapping[str, Any] | Fault:
+    """Read the answer to a list: the page as it is."""
+    if not 200 <= reply.status < 300:
+        return _unheard(reply)
+    payload = reply.payload
+    if isinstance(payload, Mapping) and isinstance(payload.get("data"), list):
+        return payload
+    return _fault(FaultKind.UNREADABLE, reply, "the reply is no list")
+
+
+def _unheard(reply: Reply) -> Fault:
+    """Read a refusal where asking again is free."""
     error = wire.read_refusal(reply.payload, _text(reply))
     if reply.status in {404, 410}:
         return _fault(FaultKind.GONE, reply, error.message)
@@ -109,6 +124,17 @@ def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     return Snapshot(reading, reply.body, reply.request_id)
 
 
+def _named(dialect: Dialect, reply: Reply) -> Snapshot | None:
+    """Take a reply that has an id and no status: the job exists, and can be asked."""
+    payload = reply.payload
+    if not isinstance(payload, Mapping) or wire.read_response(dialect, payload):
+        return None
+    reading = Reading(
+        Status.IN_PROGRESS, "", id=wire.read_id(dialect, payload), known=False
+    )
+    return Snapshot(reading, reply.body, reply.request_id)
+
+
 def _fault(kind: FaultKind, reply: Reply, message: str) -> Fault:
     error: ResponseError | None = None
     if reply.status >= 400:
@@ -136,6 +162,7 @@ def _may_retry_503(reply: Reply) -> bool:
 
 def _text(reply: Reply) -> str:
     """Return an error body for a message; markup of a gateway says nothing."""
-    if "html" in reply.headers.get("content-type", ""):
+    kind = reply.headers.get("content-type", "").lower()
+    if "html" in kind or reply.body[:256].lstrip().startswith(b"<"):
         return f"HTTP {reply.status} with an HTML page"
     return reply.body[:4096].decode("utf-8", "replace")

@@ -84,7 +84,7 @@ async def whole(response: httpx.Response) -> Reply:
 
 def is_stream(response: httpx.Response) -> bool:
     """Say whether a reply is a successful event stream."""
-    content_type = response.headers.get("content-type", "")
+    content_type = response.headers.get("content-type", "").lower()
     return response.is_success and EVENT_STREAM in content_type
 
 

@@ -175,11 +175,11 @@ class Context:
         bad = self.books.ledger.bad
         if bad and not self._reported:
             self._reported = True
-            numbers = ", ".join(str(number) for number, _ in bad[:5])
+            places = ", ".join(place for place, _ in bad[:5])
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
             self.say(
-                f"{self.books.ledger.path}: line {numbers}{more} cannot be read "
-                f"({bad[0][1]}); kept as it is, the others are fine"
+                f"{places}{more}: cannot be read ({bad[0][1]}); kept as it is, "
+                "the other lines are fine"
             )
 
     def show_jobs(self, jobs: list[Job], *, single: bool) -> None:

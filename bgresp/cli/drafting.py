@@ -93,6 +93,7 @@ def _record(settings: Settings, options: "Options", request: Request) -> Job:
         key="",
         name=options.name,
         group=options.group,
+        submit_key=options.key,
         labels=pairs(options.label, "-l"),
         profile=settings.profile,
         base_url=settings.base_url,

@@ -31,7 +31,7 @@ from bgresp.render.lines import Events, JsonLines, Plain, Quiet
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to follow: `shows` says that one job's text is wanted as it comes."""
+    """How to follow; `answer`: text to stdout at the end; `array`: of one job too."""
 
     mode: str = "auto"
     interval: float | None = None
@@ -43,6 +43,8 @@ class Plan:
     silent: bool = False
     output: Path | None = None
     force: bool = False
+    answer: bool = False
+    array: bool = False
 
 
 @dataclass(slots=True)
@@ -73,8 +75,10 @@ class Following:
             async with AsyncExitStack() as stack:
                 await self._prepare(jobs, opened, stack)
                 fleet = Fleet(self._connections(), self._stop)
-                async with asyncio.timeout(self.plan.timeout):
-                    await fleet.run(self.trackers)
+                at_rest = (job for job in jobs if self._is_at_rest(job))
+                if not any(map(self._ends_it, at_rest)):
+                    async with asyncio.timeout(self.plan.timeout):
+                        await fleet.run(self.trackers)
         except TimeoutError:
             ended_early = True
         finally:
@@ -181,7 +185,10 @@ class Following:
         return max((limit.connections for limit in limits), default=1)
 
     def _stop(self, tracker: Tracker) -> bool:
-        bad = tracker.job.status.is_terminal and tracker.job.status.exit_code != 0
+        return self._ends_it(tracker.job)
+
+    def _ends_it(self, job: Job) -> bool:
+        bad = job.status.is_terminal and job.status.exit_code != 0
         return self.plan.any or (self.plan.fail_fast and bad)
 
     def _say_open(self, jobs: list[Job]) -> None:
@@ -198,17 +205,19 @@ class Following:
         if common.json or (common.jsonl and self.plan.silent):
             wanted = common.wanted_fields()
             records = [lines.record(j, wanted, text=self._text(j)) for j in jobs]
-            self.context.show_records(records, self.single)
+            self.context.show_records(records, self.single and not self.plan.array)
+        elif self.plan.answer:
+            for job in jobs:
+                outputs.print_text(self.context.streams, self._text(job))
         elif common.quiet and not self.plan.silent:
             for job in jobs:
                 self.context.streams.line(job.ref)
 
     def _write_output(self, job: Job) -> None:
-        if self.plan.output is None or not job.status.is_terminal:
-            return
-        outputs.write_file(
-            self.plan.output, self._text(job) or "", force=self.plan.force
-        )
+        path, text = self.plan.output, self._text(job)
+        if path is not None and job.status.is_terminal:
+            again = f"the answer is kept: bgresp get {job.ref} -o FILE"
+            outputs.write_file(path, text or "", force=self.plan.force, hint=again)
 
     def _text(self, job: Job) -> str | None:
         return self.context.books.text(job.key, self.context.dialect_of(job))
@@ -217,17 +226,16 @@ class Following:
         if self.plan.any:
             ended = [job for job in jobs if not job.status.is_open]
             jobs = ended or jobs
-        codes = [int(job.status.exit_code) for job in jobs]
-        for tracker in self.trackers:
-            if tracker.fault is not None and not tracker.job.status.is_terminal:
-                codes += _fault_codes(self.context, tracker)
-        return int(worst(codes))
+        faults = {t.job.key: _fault_codes(self.context, t) for t in self.trackers}
+        codes = [faults.get(job.key) or [job.status.exit_code] for job in jobs]
+        return int(worst(int(code) for some in codes for code in some))
 
 
 def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     """Return the codes of a fault that ended the following of a job."""
-    fault = tracker.fault
-    if fault is None or not tracker.done or tracker.job.status is Status.LOST:
+    fault, status = tracker.fault, tracker.job.status
+    over = status.is_terminal or status is Status.LOST
+    if fault is None or not tracker.done or over:
         return []
     context.say(f"{tracker.job.ref}: {fault.message}")
     if fault.kind is FaultKind.REFUSED and fault.http_status in {401, 403}:

@@ -10,8 +10,8 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.core import paths
 from bgresp.core.errors import UsageError, worst
-from bgresp.core.model import Job
-from bgresp.render.lines import record
+from bgresp.core.model import Job, Status
+from bgresp.render.lines import record, summary
 from bgresp.render.streams import as_json
 
 PARTS: Final = ("text", "reasoning", "citations", "usage", "error", "request", "raw")
@@ -61,9 +61,16 @@ def get(which: Refs, options: Options, common: Common) -> int:
     else:
         _show_parts(context, jobs, (options, target))
     for job in jobs:
-        if job.status.is_open:
-            context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.ref}")
+        _say_why(context, job)
     return int(worst([*codes, *(int(job.status.exit_code) for job in jobs)]))
+
+
+def _say_why(context: Context, job: Job) -> None:
+    """Say how a job ended that did not complete: its text alone would not tell."""
+    if job.status.is_open:
+        context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.ref}")
+    elif job.status is not Status.COMPLETED:
+        context.say(f"{job.ref} {summary(job)}")
 
 
 def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Job]:
@@ -95,10 +102,11 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
             context.streams.line(job.ref)
         return
     records = []
-    for job in jobs:
+    for job in (job for job in jobs if not job.status.is_open):
         text = context.books.text(job.key, context.dialect_of(job))
         records.append(record(job, wanted, text=text or ""))
-    context.show_records(records, single)
+    if records or not single:
+        context.show_records(records, single)
 
 
 def _show_parts(
@@ -109,9 +117,8 @@ def _show_parts(
         text = _part(context, job, options.part)
         if target is not None and text is not None:
             outputs.write_file(target, text, force=options.force)
-        elif target is None and text:
-            end = "" if text.endswith("\n") else "\n"
-            context.streams.answer(text + end)
+        elif target is None:
+            outputs.print_text(context.streams, text)
 
 
 def _part(context: Context, job: Job, part: str) -> str | None:

@@ -96,9 +96,8 @@ def _bytes(name: str, shown: str) -> bytes:
             with path.open("rb") as file:
                 raw = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError(
-            f"{shown}: no such file", hint="a prompt on the command line needs -t"
-        ) from None
+        hint = "a prompt on the command line needs -t" if shown == name else ""
+        raise UsageError(f"{shown}: no such file", hint=hint) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "cannot be read"
         raise UsageError(f"{shown}: {reason}") from None

@@ -54,7 +54,7 @@ def list_(which: Refs, options: Options, common: Common) -> int:
             return 0
 
         run(context, ask())
-    context.show_jobs(jobs, single=False)
+    context.show_jobs(jobs, single=len(which.refs or []) == 1)
     return int(worst(codes))
 
 

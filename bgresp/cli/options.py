@@ -13,8 +13,9 @@ import typer
 
 from bgresp import __version__
 from bgresp.core.board import Selector, statuses
-from bgresp.core.errors import UsageError
+from bgresp.core.errors import ExitCode, UsageError
 from bgresp.core.times import duration, point
+from bgresp.render.streams import silence_stdout
 
 OUTPUT = "Output"
 ENDPOINT = "Endpoint"
@@ -184,7 +185,12 @@ def command(run: Callable[..., int], *groups: type) -> Callable[..., int]:
             group(**{item.name: values[item.name] for item in fields(group)})
             for group in groups
         )
-        return run(*filled)
+        try:
+            return run(*filled)
+        except BrokenPipeError:
+            # Before Click sees it, which would leave with 1.
+            silence_stdout()
+            return int(ExitCode.BROKEN_PIPE)
 
     parameters = [
         inspect.Parameter(

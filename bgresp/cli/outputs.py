@@ -8,13 +8,20 @@ import tempfile
 from pathlib import Path
 
 from bgresp.core.errors import OutputError
+from bgresp.render.streams import Streams
 
 
-def write_file(path: Path, text: str, *, force: bool) -> None:
+def print_text(streams: Streams, text: str | None) -> None:
+    """Write an answer to stdout, with a newline at its end; nothing of no text."""
+    if text:
+        streams.answer(text if text.endswith("\n") else text + "\n")
+
+
+def write_file(path: Path, text: str, *, force: bool, hint: str = "") -> None:
     """Write an answer to a file whole, or not at all.
 
     Without `force` the name must be free when the answer is ready: a link is as much
-    in the way as a file.
+    in the way as a file. `hint` says where the answer is if that fails.
     """
     data = text.encode("utf-8", "backslashreplace")
     if text and not text.endswith("\n"):
@@ -32,9 +39,11 @@ def write_file(path: Path, text: str, *, force: bool) -> None:
             os.link(temp, path)
             Path(temp).unlink()
     except FileExistsError:
-        raise OutputError(f"{path} appeared meanwhile and was not touched") from None
+        message = f"{path} appeared meanwhile and was not touched"
+        raise OutputError(message, hint=hint) from None
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        message = f"cannot write {path}: {error.strerror}"
+        raise OutputError(message, hint=hint) from error
     finally:
         if temp is not None:
             Path(temp).unlink(missing_ok=True)

@@ -2,13 +2,16 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from bgresp.cli.context import Context
 from bgresp.cli.following import Following, Plan
-from bgresp.core.errors import BgrespError, worst
+from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
+from bgresp.engine.keyed import Keyed, unsettled
 from bgresp.engine.submit import Draft, Submitted, Submitter, error_of, hold
+
+AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
 
 
 @dataclass(slots=True)
@@ -19,6 +22,7 @@ class Sending:
     plan: Plan
     waits: bool
     ids_to_stderr: bool
+    unique: bool = False
     _accepted: list[Submitted] = field(default_factory=list)
     _errors: list[BgrespError] = field(default_factory=list)
 
@@ -27,10 +31,12 @@ class Sending:
         settings = self.context.settings(model=drafts[0].job.model)
         async with self.context.api(settings) as api:
             submitter = Submitter(api, self.context.books, self.context.say)
+            keyed = Keyed(submitter, self._settled, unique=self.unique)
             for draft in drafts:
-                submitted = await submitter.submit(draft)
+                submitted = await keyed.submit(draft)
                 self._take(submitted)
                 if submitted.interrupted:
+                    self._report()
                     raise asyncio.CancelledError
                 if submitted.fault is not None and not _goes_on(submitted):
                     break
@@ -48,7 +54,13 @@ class Sending:
             self._errors.append(error_of(submitted))
             return
         self._accepted.append(submitted)
+        if submitted.rescued is not None:
+            self._errors.append(LedgerError(submitted.rescued, hint=AFTER_RESCUE))
         self._print_id(submitted.job)
+
+    async def _settled(self, job: Job) -> Job:
+        """Settle a dead submission under the same key before going on."""
+        return self.context.books.ledger.record(unsettled(job))
 
     def _print_id(self, job: Job) -> None:
         common = self.context.common

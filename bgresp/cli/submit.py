@@ -60,6 +60,13 @@ class Options:
     group: Annotated[
         str | None, opt("--group", help="A group to put it in.", metavar="G")
     ] = None
+    key: Annotated[
+        str | None,
+        opt("--key", help="One job under KEY, ever: else print its id.", metavar="KEY"),
+    ] = None
+    unique: Annotated[
+        bool, opt("--unique", help="Print the id of the same request still open.")
+    ] = False
     no_keep_prompt: Annotated[
         bool, opt("--no-keep-prompt", help="Keep no copy of the request.")
     ] = False
@@ -113,9 +120,12 @@ def submit(options: Options, common: Common) -> int:
         silent=not options.watch,
         output=target,
         force=options.force,
+        answer=options.output == inputs.STDIN,
     )
     to_stdout = options.watch or options.output == inputs.STDIN
-    sending = Sending(context, plan, waits=waits, ids_to_stderr=to_stdout)
+    sending = Sending(
+        context, plan, waits=waits, ids_to_stderr=to_stdout, unique=options.unique
+    )
     return run(context, sending.run(drafts, single=len(drafts) == 1))
 
 
@@ -128,6 +138,7 @@ def _check(options: Options) -> None:
     if len(files) > 1:
         single = {
             "-n": options.name,
+            "--key": options.key,
             "-o": options.output,
             "--watch": options.watch,
         }

@@ -65,6 +65,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
         fail_fast=options.fail_fast,
         output=inputs.target(options.output, force=options.force),
         force=options.force,
+        array=len(which.refs or []) != 1,
     )
     given = bool(which.refs) or which.selector(common, now=context.now).given
     if not given:

@@ -50,8 +50,12 @@ class Transcript:
 
     @property
     def is_level(self) -> bool:
-        """Say whether everything that events told was shown, and nothing else."""
-        return self._caught_up and not self._blocked and self._size == self._told
+        """Say whether everything that events told was shown, and nothing else.
+
+        Not while two parts are open: who goes on from here could not order them.
+        """
+        shown = self._caught_up and not self._blocked and self._size == self._told
+        return shown and not self._waits(max(self._parts, default=_PREFIX))
 
     def restart(self, known: str = "") -> None:
         """Begin a stream whose events build on `known`; empty: replayed from scratch.

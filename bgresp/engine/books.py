@@ -4,20 +4,26 @@ May import core and ledger. The raw response is on disk before the record says s
 both are before anybody is told.
 """
 
+import errno
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bgresp.core import update, wire
 from bgresp.core.dialect import Dialect
+from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
 from bgresp.core.signals import Cursor, Event, Fault, Snapshot
+from bgresp.ledger import rescue
 from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.progress import Progress, Shown, load
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,28 @@ class Books:
         if told.status.is_terminal and told.status.rank >= job.status.rank:
             self._save(told.key, news, (dialect, text))
         return self.ledger.record(told)
+
+    def keep_accepted(self, job: Job) -> tuple[Job, str | None]:
+        """Record an accepted job, whatever the disk does: its id must not be lost.
+
+        A full disk is given the ballast's room. After any other failure nothing is
+        synced again, it could lie (RELIABILITY.md 2.2): a rescue file takes the job.
+        The second value says where, or why not even that could be done.
+        """
+        try:
+            return self.ledger.record(job), None
+        except LedgerError as first:
+            failure = first
+        if getattr(failure.__cause__, "errno", None) in FULL:
+            try:
+                rescue.release_ballast(self.ledger.state)
+                return self.ledger.record(job), None
+            except LedgerError as again:
+                failure = again
+        try:
+            return job, f"{failure.message}; kept in {rescue.write(job, os.environ)}"
+        except LedgerError as last:
+            return job, f"{failure.message}; {last.message}"
 
     def unheard(self, job: Job, fault: Fault) -> Job:
         """Record why nothing was heard; the job's status stays what it was."""

@@ -45,13 +45,15 @@ class Draft:
 class Submitted:
     """What became of a submit; `signals` go on where a stream was asked for.
 
-    `interrupted`: a signal asked us to leave while the reply was awaited.
+    `interrupted`: a signal asked us to leave while the reply was awaited. `rescued`:
+    the ledger could not take the accepted job, this says where it is kept instead.
     """
 
     job: Job
     signals: AsyncGenerator[Signal, None] | None = None
     fault: Fault | None = None
     interrupted: bool = False
+    rescued: str | None = None
 
 
 @dataclass(slots=True)
@@ -68,10 +70,13 @@ class Submitter:
 
         Raises LedgerError before anything was sent when the intent cannot be kept.
         """
-        with self.books.ledger.submitting(draft.job) as job:
-            body = self._body(draft, job)
+
+        def keep(job: Job) -> None:
             if draft.keep:
-                self.books.answers.save_request(job.key, body)
+                self.books.answers.save_request(job.key, self._body(draft, job))
+
+        with self.books.ledger.submitting(draft.job, keep) as job:
+            body = self._body(draft, job)
             return await self._until_outcome(job, body, draft.stream)
 
     def _body(self, draft: Draft, job: Job) -> bytes:
@@ -159,12 +164,15 @@ class Submitter:
             fault = Fault(FaultKind.AMBIGUOUS, "accepted, but the reply has no id")
             return Submitted(self.books.ledger.record(_failed(job, fault)), fault=fault)
         taken = update.accepted(job, reading, now=now, limits=limits)
+        running = taken
         if taken.status.is_terminal:
-            accepted = replace(taken, status=Status.IN_PROGRESS)
-            self.books.ledger.record(accepted)
+            running = replace(taken, status=Status.IN_PROGRESS)
+        recorded, rescued = self.books.keep_accepted(running)
+        if rescued is not None:
+            return Submitted(recorded, rescued=rescued)
+        if taken.status.is_terminal:
             dialect = self.api.endpoint.dialect
-            return Submitted(self.books.heard(accepted, first, dialect), None)
-        recorded = self.books.ledger.record(taken)
+            return Submitted(self.books.heard(recorded, first, dialect), None)
         return Submitted(recorded, _rejoined(first, signals))
 
 

@@ -15,7 +15,7 @@ from typing import Final
 from bgresp.core.board import Selector
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status, merge
-from bgresp.ledger import compact, files, journal, keys, locks, runs, segments
+from bgresp.ledger import compact, files, journal, keys, locks, rescue, runs, segments
 from bgresp.ledger.line import encode
 from bgresp.ledger.view import FORGOTTEN, View
 
@@ -25,7 +25,6 @@ endpoints. ledger.jsonl (and sealed/, older lines) has one JSON record a line, t
 one for a key holds; responses/ has the answers, requests/ what was asked. It may hold
 private text. index/ is derived and may be deleted.
 """
-CLAIM_WAIT: Final = 120.0
 RUN_BYTES: Final = 256 * 1024
 FOLDERS: Final = ("responses", "requests", "progress", "inflight")
 
@@ -147,23 +146,25 @@ class Ledger:
     # ---- writing -----------------------------------------------------------
 
     @contextmanager
-    def claim(self, submit_key: str, *, wait: float = CLAIM_WAIT) -> Iterator[None]:
-        """Hold the right to submit under a key; look the key up once it is held.
+    def claim(self, name: str) -> Iterator[None]:
+        """Hold the right to submit under a name; look it up once it is held.
 
-        Raises NotFinishedError when another process still submits under it.
+        The names are `key:KEY` and `unique:REQUEST`. Raises NotFinishedError when
+        another process holds it.
         """
         self.prepare()
-        folder = self.state / "inflight"
-        path = locks.inflight_path(folder, key="", submit_key=submit_key)
-        with locks.inflight(path, wait=wait):
+        with locks.inflight(locks.claim_path(self.state / "inflight", name), wait=0.0):
             yield
 
     @contextmanager
-    def submitting(self, draft: Job) -> Iterator[Job]:
+    def submitting(
+        self, draft: Job, before: Callable[[Job], None] = lambda _: None
+    ) -> Iterator[Job]:
         """Write the intent of a submit; hold its in-flight lock until the outcome.
 
         Under a `--key` that lock is the claim, which the caller holds. Yields the job
-        with its new key. Raises LedgerError; then nothing may be sent.
+        with its new key, after `before` was done with it. Raises LedgerError; then
+        nothing may be sent.
         """
         with ExitStack() as until_outcome:
             with self._writing():
@@ -171,6 +172,7 @@ class Ledger:
                 if draft.submit_key is None:
                     path = locks.inflight_path(self.state / "inflight", key=job.key)
                     until_outcome.enter_context(locks.inflight(path, wait=0.0))
+                before(job)
                 self._append(job)
             yield job
 
@@ -239,6 +241,7 @@ class Ledger:
             files.make_private(self.state)
             for name in FOLDERS:
                 files.make_private(self.state / name)
+        rescue.keep_ballast(self.state)
         readme = self.state / "README"
         if not readme.exists():
             files.replace(readme, README.encode(), durable=False)

@@ -59,8 +59,13 @@ def inflight_path(folder: Path, *, key: str, submit_key: str | None = None) -> P
     """Return the lock file of one submission; never built from a user's text."""
     if submit_key is None:
         return folder / f"{key}.lock"
-    digest = hashlib.sha256(submit_key.encode("utf-8", "surrogatepass")).hexdigest()
-    return folder / f"k-{digest[:40]}.lock"
+    return claim_path(folder, f"key:{submit_key}")
+
+
+def claim_path(folder: Path, name: str) -> Path:
+    """Return the lock file of a claim: named by a digest of its name."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return folder / f"c-{digest[:40]}.lock"
 
 
 @contextmanager

@@ -115,7 +115,9 @@ class Table:
 
         heading = [name.upper() for name in self.columns]
         rows = [self.cells(job) for job in jobs]
-        widths = [max(map(cell_len, column)) for column in zip(heading, *rows, strict=True)]
+        widths = [
+            max(map(cell_len, column)) for column in zip(heading, *rows, strict=True)
+        ]
         self._row(heading, widths, "1")
         for job, row in zip(jobs, rows, strict=True):
             self._row(row, widths, _COLOURS.get(job.status, ""))

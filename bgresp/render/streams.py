@@ -43,15 +43,25 @@ class Streams:
 
         Raises BrokenPipeError when the reader left, OutputError for other failures.
         """
-        if self.out is None:
-            raise OutputError("cannot write the answer: stdout is closed")
+        view = memoryview(data)
         try:
-            self.out.write(data)
-            self.out.flush()
+            while view:
+                view = view[self._written(view) :]
         except BrokenPipeError:
             raise
         except OSError as error:
             raise OutputError(f"cannot write to stdout: {error.strerror}") from error
+
+    def _written(self, view: memoryview) -> int:
+        """Write some bytes; return how many: a nearly full disk takes only a part."""
+        if self.out is None:
+            raise OutputError("cannot write the answer: stdout is closed")
+        count: int | None = self.out.write(view)
+        if count is None:  # a pipe that does not block is full
+            import select
+
+            select.select([], [self.out], [])
+        return count or 0
 
     def say(self, text: str) -> None:
         """Write one line to stderr; a stderr that is gone is no reason to fail."""

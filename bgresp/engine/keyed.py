@@ -1,0 +1,92 @@
+"""One submit for one key, however many processes ask: look, take the claim, look again.
+
+May import core, ledger and the other modules of this package.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bgresp.core.errors import NotFinishedError
+from bgresp.core.model import Job, Status
+from bgresp.core.signals import Fault, FaultKind
+from bgresp.engine.submit import Draft, Submitted, Submitter
+
+WAIT: Final = 120.0
+PACE: Final = 0.02
+_UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
+
+Settle = Callable[[Job], Awaitable[Job]]
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """Submits drafts under a `--key`, or `--unique`; `settle` clears up dead ones."""
+
+    submitter: Submitter
+    settle: Settle
+    unique: bool = False
+
+    async def submit(self, draft: Draft) -> Submitted:
+        """Send a draft unless it was accepted before; then return that job.
+
+        Raises NotFinishedError when another process submits under the key for too
+        long, LedgerError.
+        """
+        claims = [f"key:{draft.job.submit_key}"] if draft.job.submit_key else []
+        if self.unique:
+            claims.append(f"unique:{_what(draft.job)}")
+        if not claims:
+            return await self.submitter.submit(draft)
+        async with self._claimed(claims):
+            earlier = self._earlier(draft.job)
+            if earlier is not None and earlier.status in _UNSETTLED:
+                earlier = await self.settle(earlier)
+            if earlier is None or earlier.status is Status.REJECTED:
+                return await self.submitter.submit(draft)
+        if earlier.status in _UNSETTLED:
+            said = "an earlier submit of it has no known outcome"
+            return Submitted(earlier, fault=Fault(FaultKind.AMBIGUOUS, said))
+        return Submitted(earlier)
+
+    def _earlier(self, draft: Job) -> Job | None:
+        ledger = self.submitter.books.ledger
+        if draft.submit_key is not None:
+            found = ledger.by_submit_key(draft.submit_key)
+            if found is not None:
+                return found
+        if not self.unique:
+            return None
+        same = (job for job in ledger.open_jobs() if _what(job) == _what(draft))
+        unsure = (job for job in ledger.unsettled() if _what(job) == _what(draft))
+        return next(same, None) or next(unsure, None)
+
+    @asynccontextmanager
+    async def _claimed(self, names: list[str]) -> AsyncIterator[None]:
+        """Hold claims, waiting in the loop so that a signal is heard."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + WAIT
+        with ExitStack() as held:
+            for name in names:
+                while True:
+                    claim = self.submitter.books.ledger.claim(name)
+                    try:
+                        held.enter_context(claim)
+                        break
+                    except NotFinishedError:
+                        if loop.time() >= deadline:
+                            raise
+                    await asyncio.sleep(PACE)
+            yield
+
+
+def _what(job: Job) -> str:
+    """Return what makes two requests the same: body, endpoint, tenant."""
+    return repr((job.request_sha256, job.base_url, sorted(job.vars.items())))
+
+
+def unsettled(job: Job) -> Job:
+    """Return the record of a dead submission that nothing could settle."""
+    return replace(job, status=Status.UNKNOWN)
