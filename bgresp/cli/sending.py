@@ -9,7 +9,8 @@ from bgresp.cli.following import Following, Plan
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
 from bgresp.engine.keyed import Keyed, unsettled
-from bgresp.engine.submit import Draft, Submitted, Submitter, error_of, hold
+from bgresp.engine.outcome import Submitted, error_of
+from bgresp.engine.submit import Draft, Submitter, hold
 
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
 

@@ -12,7 +12,8 @@ from typing import Final
 from bgresp.core.errors import NotFinishedError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.engine.submit import Draft, Submitted, Submitter
+from bgresp.engine.outcome import Submitted
+from bgresp.engine.submit import Draft, Submitter
 
 WAIT: Final = 120.0
 PACE: Final = 0.02

@@ -14,16 +14,10 @@ from typing import Any, Final
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import schedule, update
-from bgresp.core.errors import (
-    BgrespError,
-    ConfigError,
-    RefusedError,
-    UnknownOutcomeError,
-    UnreachableError,
-)
-from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
+from bgresp.engine.outcome import Submitted, failed
 
 ATTEMPTS: Final = 4
 RATE_BUDGET: Final = 120.0
@@ -39,21 +33,6 @@ class Draft:
     body: dict[str, Any]
     stream: bool = False
     keep: bool = True
-
-
-@dataclass(slots=True)
-class Submitted:
-    """What became of a submit; `signals` go on where a stream was asked for.
-
-    `interrupted`: a signal asked us to leave while the reply was awaited. `rescued`:
-    the ledger could not take the accepted job, this says where it is kept instead.
-    """
-
-    job: Job
-    signals: AsyncGenerator[Signal, None] | None = None
-    fault: Fault | None = None
-    interrupted: bool = False
-    rescued: str | None = None
 
 
 @dataclass(slots=True)
@@ -158,11 +137,11 @@ class Submitter:
         now = self.books.now()
         limits = self.api.endpoint.dialect.limits
         if isinstance(first, Fault):
-            return Submitted(self.books.ledger.record(_failed(job, first)), fault=first)
+            return Submitted(self.books.ledger.record(failed(job, first)), fault=first)
         reading = first.reading
         if reading is None or reading.id is None:
             fault = Fault(FaultKind.AMBIGUOUS, "accepted, but the reply has no id")
-            return Submitted(self.books.ledger.record(_failed(job, fault)), fault=fault)
+            return Submitted(self.books.ledger.record(failed(job, fault)), fault=fault)
         taken = update.accepted(job, reading, now=now, limits=limits)
         running = taken
         if taken.status.is_terminal:
@@ -179,27 +158,6 @@ class Submitter:
 _Answer = tuple[Signal, AsyncGenerator[Signal, None] | None]
 
 
-def error_of(submitted: Submitted) -> BgrespError:
-    """Return the error that says why a submit did not end with an id."""
-    fault, job = submitted.fault, submitted.job
-    if fault is None:
-        raise ValueError("nothing went wrong")
-    rid = fault.request_id
-    if job.status is Status.UNKNOWN:
-        message = f"{job.key}: {fault.message}; it may have been accepted"
-        hint = f"do not submit it again; settle it: bgresp resolve {job.key} --adopt ID"
-        return UnknownOutcomeError(message, hint=hint, request_id=rid)
-    if job.error is not None and job.error.code == "not_sent":
-        asked = fault.retry_after
-        long = f"; the endpoint asks to wait {asked:g} s" if asked else ""
-        message = f"not sent: {fault.message}{long}"
-        return UnreachableError(message, request_id=rid, retryable=True)
-    http = fault.http_status or 0
-    if http in {401, 403} or 300 <= http < 400:
-        return ConfigError(f"refused: {fault.message}", request_id=rid)
-    return RefusedError(f"refused: {fault.message}", request_id=rid)
-
-
 async def hold(signals: AsyncGenerator[Signal, None]) -> None:
     """Keep a creating stream until the job runs, or three seconds.
 
@@ -214,23 +172,6 @@ async def hold(signals: AsyncGenerator[Signal, None]) -> None:
                     return
     except TimeoutError:
         return
-
-
-def _failed(job: Job, fault: Fault) -> Job:
-    if fault.kind in {FaultKind.UNREACHABLE, FaultKind.RATE_LIMITED}:
-        status, error = Status.REJECTED, ResponseError("not_sent", fault.message)
-    elif fault.kind is FaultKind.REFUSED:
-        status = Status.REJECTED
-        error = fault.error or ResponseError("refused", fault.message)
-    else:
-        status, error = Status.UNKNOWN, None
-    return replace(
-        job,
-        status=status,
-        error=error,
-        last_error=fault.message,
-        request_id=fault.request_id or job.request_id,
-    )
 
 
 async def _first(signals: AsyncGenerator[Signal, None]) -> Signal:

@@ -10,9 +10,10 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from bgresp.ledger import files, journal, runs
+from bgresp.ledger.checkpoint import FORGOTTEN
 from bgresp.ledger.line import BadLineError, decode
 from bgresp.ledger.segments import Segment
-from bgresp.ledger.view import FORGOTTEN, View
+from bgresp.ledger.view import View
 
 
 def compact(view: View) -> int:

@@ -15,18 +15,12 @@ from typing import Final
 from bgresp.core.board import Selector
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status, merge
-from bgresp.ledger import compact, files, journal, keys, locks, rescue, runs, segments
+from bgresp.ledger import compact, folders, journal, keys, locks, runs, segments
+from bgresp.ledger.checkpoint import FORGOTTEN
 from bgresp.ledger.line import encode
-from bgresp.ledger.view import FORGOTTEN, View
+from bgresp.ledger.view import View
 
-README: Final = """\
-This folder is the ledger of bgresp, a command-line tool for background jobs of model
-endpoints. ledger.jsonl (and sealed/, older lines) has one JSON record a line, the last
-one for a key holds; responses/ has the answers, requests/ what was asked. It may hold
-private text. index/ is derived and may be deleted.
-"""
 RUN_BYTES: Final = 256 * 1024
-FOLDERS: Final = ("responses", "requests", "progress", "inflight")
 
 
 @dataclass(slots=True)
@@ -75,7 +69,7 @@ class Ledger:
             grouped = self._look().matching(term, lambda j: j.group == group)
             jobs = iter(sorted(grouped, key=lambda job: job.key, reverse=True))
         else:
-            jobs = self._since(selector.since)
+            jobs = self._look().since(selector.since)
         return (job for job in jobs if _is_kept(job) and selector.matches(job))
 
     def by_key(self, key: str) -> Job | None:
@@ -237,14 +231,7 @@ class Ledger:
 
     def prepare(self) -> None:
         """Create the state folder and its folders, private."""
-        if not (self.state / "inflight").is_dir():
-            files.make_private(self.state)
-            for name in FOLDERS:
-                files.make_private(self.state / name)
-        rescue.keep_ballast(self.state)
-        readme = self.state / "README"
-        if not readme.exists():
-            files.replace(readme, README.encode(), durable=False)
+        folders.prepare(self.state)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -268,14 +255,6 @@ class Ledger:
     def _look(self) -> View:
         self._view.refresh()
         return self._view
-
-    def _since(self, moment: float | None) -> Iterator[Job]:
-        """Yield jobs newest first; keys are in the order of time, so one may stop."""
-        floor = keys.make(max(moment, 0.0), 0, after=None) if moment else ""
-        for job in self.newest():
-            if job.key < floor and keys.is_key(job.key) and job.submitted_at:
-                return
-            yield job
 
 
 def _is_kept(job: Job) -> bool:

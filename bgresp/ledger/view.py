@@ -7,61 +7,23 @@ from the journal.
 """
 
 import heapq
-import json
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bgresp.core.errors import LedgerError
-from bgresp.core.model import Job, Status, merge
-from bgresp.ledger import files, journal, runs, segments
+from bgresp.core.model import Job
+from bgresp.ledger import journal, keys, runs, segments
+from bgresp.ledger.checkpoint import FORGOTTEN, Checkpoint, matters
 from bgresp.ledger.line import BadLineError, decode
-from bgresp.ledger.runs import Found, Run
+from bgresp.ledger.run import Run
+from bgresp.ledger.runs import Found
+from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
 
 BUILD_BYTES: Final = 8 * 1024 * 1024
-FORGOTTEN: Final = "forgotten"
-_UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
-
-Place = tuple[int, int]
-
-
-@dataclass(slots=True)
-class Scan:
-    """A fold over lines: the last state of each job with where it stands."""
-
-    jobs: dict[str, tuple[Job, int]] = field(default_factory=dict)
-    bad: list[tuple[int, str]] = field(default_factory=list)
-    newer: bool = False
-    stop: int = 0
-    last: str = ""
-
-    def take(
-        self, lines: Iterable[journal.RawLine], *, upto: int | None = None
-    ) -> None:
-        """Fold lines in, up to an offset."""
-        for line in lines:
-            if upto is not None and line.end > upto:
-                return
-            self.stop = line.end
-            if line.raw:
-                self._one(line)
-
-    def _one(self, line: journal.RawLine) -> None:
-        try:
-            read = decode(line.raw)
-        except BadLineError as error:
-            self.bad.append((line.offset, str(error)))
-            return
-        self.newer |= read.newer
-        if read.job is not None:
-            old = self.jobs.get(read.job.key)
-            job = merge(old[0], read.job) if old else read.job
-            self.jobs[job.key] = (job, line.offset)
-            self.last = max(self.last, job.key)
 
 
 @dataclass(slots=True)
@@ -71,11 +33,14 @@ class View:
     state: Path
     segments: list[Segment] = field(default_factory=list)
     tail: Scan = field(default_factory=Scan)
-    _last: str = ""
     _runs: list[Run] = field(default_factory=list)
-    _open: dict[str, Place] = field(default_factory=dict)
+    _open: Checkpoint = field(init=False)
     _inode: tuple[int, int] = (0, 0)
     _tail_start: int = 0
+
+    def __post_init__(self) -> None:
+        """Look nowhere yet."""
+        self._open = Checkpoint(self.index / "open")
 
     @property
     def active(self) -> Segment:
@@ -85,7 +50,7 @@ class View:
     @property
     def last(self) -> str | None:
         """Return the greatest key that was ever given."""
-        return max(self._last, self.tail.last) or None
+        return max(self._open.last, self.tail.last) or None
 
     @property
     def tail_bytes(self) -> int:
@@ -117,16 +82,24 @@ class View:
             if job is not None and FORGOTTEN not in job.extra:
                 yield job
 
+    def since(self, moment: float | None) -> Iterator[Job]:
+        """Yield jobs newest first; keys are in the order of time, so it may stop."""
+        floor = keys.make(max(moment, 0.0), 0, after=None) if moment else ""
+        for job in self.newest():
+            if job.key < floor and keys.is_key(job.key) and job.submitted_at:
+                return
+            yield job
+
     def open_jobs(self) -> list[Job]:
         """Return open and unsettled jobs, newest first."""
         by_number = {segment.number: segment for segment in self.segments}
         found = [job for job, _ in self.tail.jobs.values()]
-        for key, (number, offset) in self._open.items():
+        for key, (number, offset) in self._open.places.items():
             if key not in self.tail.jobs and number in by_number:
                 job = _decoded(by_number[number].line_at(offset))
                 if job is not None:
                     found.append(job)
-        wanted = [job for job in found if _matters(job)]
+        wanted = [job for job in found if matters(job)]
         return sorted(wanted, key=lambda job: job.key, reverse=True)
 
     def by_key(self, key: str) -> Job | None:
@@ -206,8 +179,8 @@ class View:
         found = Found(self.tail.jobs, tuple(self.tail.bad), self.tail.newer)
         span = (self._tail_start, self.tail.stop)
         runs.write(self.index, self.active, span, found)
-        self._note_open(self.active.number, self.tail)
-        self._save_open((self.active.number, self.tail.stop))
+        self._open.note(self.active.number, self.tail)
+        self._open.save(self.active, self.tail.stop)
         runs.tend(self.index, self.active)
         self.close()
 
@@ -226,7 +199,7 @@ class View:
         covered, start = runs.cover(self.index, self.active)
         self._runs += covered
         self.tail, self._tail_start = Scan(stop=start), start
-        self._load_open(start)
+        self._open.load(current, start)
 
     def _covered(self, segment: Segment) -> list[Run]:
         """Return the runs of a sealed segment; build what is missing."""
@@ -247,60 +220,6 @@ class View:
                 raise LedgerError(f"cannot write the index in {self.index}")
             covered, at = grown, reached
         return covered
-
-    # ---- the checkpoint of open jobs ---------------------------------------
-
-    def _load_open(self, upto: int) -> None:
-        """Fold the open jobs from the checkpoint up to where the tail starts."""
-        number, offset = self._read_open()
-        for segment in self.segments:
-            if segment.number < number:
-                continue
-            scan = Scan(stop=offset if segment.number == number else 0)
-            start = scan.stop
-            end = upto if segment is self.active else segment.size
-            if start < end:
-                scan.take(journal.read(segment.path, start), upto=end)
-                self._note_open(segment.number, scan)
-
-    def _note_open(self, number: int, scan: Scan) -> None:
-        for key, (job, offset) in scan.jobs.items():
-            if _matters(job):
-                self._open[key] = (number, offset)
-            else:
-                self._open.pop(key, None)
-        self._last = max(self._last, scan.last)
-
-    def _read_open(self) -> Place:
-        """Read the checkpoint; return the place up to which it holds."""
-        self._open, self._last = {}, ""
-        try:
-            said: Any = json.loads((self.index / "open").read_bytes())
-            number, offset = said["at"]
-            holder = next(s for s in self.segments if s.number == number)
-            if holder.size >= offset and holder.fingerprint(offset) == said["print"]:
-                self._open = {key: (n, at) for key, n, at in said["open"]}
-                self._last = str(said["last"])
-                return number, offset
-        except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
-            self._open, self._last = {}, ""
-        return self.segments[0].number, 0
-
-    def _save_open(self, at: Place) -> None:
-        value = {
-            "at": at,
-            "print": self.active.fingerprint(at[1]),
-            "last": self._last,
-            "open": [[key, *place] for key, place in self._open.items()],
-        }
-        data = json.dumps(value, separators=(",", ":")).encode("ascii")
-        with suppress(OSError, LedgerError):
-            files.replace(self.index / "open", data, durable=False)
-
-
-def _matters(job: Job) -> bool:
-    open_ = job.status.is_open or job.status in _UNSETTLED
-    return open_ and FORGOTTEN not in job.extra
 
 
 def _decoded(raw: bytes) -> Job | None:

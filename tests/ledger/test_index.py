@@ -2,11 +2,10 @@
 
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgresp.core.board import Selector
@@ -91,7 +90,7 @@ def agrees(ledger: Ledger, state: Path) -> None:
         assert first == ledger.by_row(group, "1")
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(st.integers(0, 10**6), st.integers(300, 3000), st.integers(2000, 20000))
 def test_every_look_up_is_the_folds(seed: int, run_bytes: int, seal_bytes: int) -> None:
     """A look-up through runs, checkpoint and seals differs from folding the files."""
@@ -99,14 +98,14 @@ def test_every_look_up_is_the_folds(seed: int, run_bytes: int, seal_bytes: int) 
 
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder)
-        ledger = filled(state, seed, 120, run_bytes=run_bytes, seal_bytes=seal_bytes)
+        ledger = filled(state, seed, 80, run_bytes=run_bytes, seal_bytes=seal_bytes)
         agrees(ledger, state)
         agrees(Ledger(state, run_bytes=run_bytes), state)
 
 
 @pytest.fixture(name="history")
-def _history(tmp_path: Path) -> Iterator[tuple[Path, Ledger]]:
-    yield tmp_path, filled(tmp_path, 7, 300, run_bytes=2000, seal_bytes=15000)
+def _history(tmp_path: Path) -> tuple[Path, Ledger]:
+    return tmp_path, filled(tmp_path, 7, 300, run_bytes=2000, seal_bytes=15000)
 
 
 def test_what_is_derived_may_vanish(history: tuple[Path, Ledger]) -> None:

@@ -1,0 +1,89 @@
+"""The open jobs up to a place in the journal: a small derived file.
+
+May import core and the other modules of this package but the view. Where the file is
+missing, torn or of another journal, the jobs are read from the journal.
+"""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bgresp.core.errors import LedgerError
+from bgresp.core.model import Job, Status
+from bgresp.ledger import files, journal
+from bgresp.ledger.scan import Scan
+from bgresp.ledger.segments import Segment
+
+FORGOTTEN: Final = "forgotten"
+UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
+
+Place = tuple[int, int]
+
+
+def matters(job: Job) -> bool:
+    """Say whether a job is open, or a submission without a known outcome."""
+    open_ = job.status.is_open or job.status in UNSETTLED
+    return open_ and FORGOTTEN not in job.extra
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """Where the records of open jobs stand: key to (segment, offset).
+
+    `last` is the greatest key that was met.
+    """
+
+    path: Path
+    places: dict[str, Place] = field(default_factory=dict)
+    last: str = ""
+
+    def note(self, number: int, scan: Scan) -> None:
+        """Take over what a scan of a segment's range found."""
+        for key, (job, offset) in scan.jobs.items():
+            if matters(job):
+                self.places[key] = (number, offset)
+            else:
+                self.places.pop(key, None)
+        self.last = max(self.last, scan.last)
+
+    def load(self, segments: list[Segment], upto: int) -> None:
+        """Read the file, and the journal from there to `upto` in the last segment."""
+        number, offset = self._read(segments)
+        for segment in segments:
+            if segment.number < number:
+                continue
+            start = offset if segment.number == number else 0
+            end = upto if segment is segments[-1] else segment.size
+            if start < end:
+                scan = Scan(stop=start)
+                scan.take(journal.read(segment.path, start), upto=end)
+                self.note(segment.number, scan)
+
+    def save(self, segment: Segment, upto: int) -> None:
+        """Write the file; failing to is no failure."""
+        value = {
+            "at": (segment.number, upto),
+            "print": segment.fingerprint(upto),
+            "last": self.last,
+            "open": [[key, *place] for key, place in self.places.items()],
+        }
+        data = json.dumps(value, separators=(",", ":")).encode("ascii")
+        with suppress(OSError, LedgerError):
+            files.replace(self.path, data, durable=False)
+
+    def _read(self, segments: list[Segment]) -> Place:
+        """Read the file; return the place up to which it holds."""
+        try:
+            said: Any = json.loads(self.path.read_bytes())
+            number, offset = said["at"]
+            holder = next(s for s in segments if s.number == number)
+            if holder.size >= offset and holder.fingerprint(offset) == said["print"]:
+                self.places = {key: (n, at) for key, n, at in said["open"]}
+                self.last = str(said["last"])
+                return number, offset
+        except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
+            pass
+        self.places, self.last = {}, ""
+        return segments[0].number, 0

@@ -1,0 +1,32 @@
+"""The state folder itself: private, and explained to a stranger.
+
+May import ledger.files and ledger.rescue.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from bgresp.ledger import files, rescue
+
+README: Final = """\
+This folder is the ledger of bgresp, a command-line tool for background jobs of model
+endpoints. ledger.jsonl (and sealed/, older lines) has one JSON record a line, the last
+one for a key holds; responses/ has the answers, requests/ what was asked. It may hold
+private text. index/ is derived and may be deleted.
+"""
+FOLDERS: Final = ("responses", "requests", "progress", "inflight")
+
+
+def prepare(state: Path) -> None:
+    """Create what is missing, the ballast included.
+
+    Raises LedgerError; then nothing may be sent.
+    """
+    if not (state / "inflight").is_dir():
+        files.make_private(state)
+        for name in FOLDERS:
+            files.make_private(state / name)
+    rescue.keep_ballast(state)
+    readme = state / "README"
+    if not readme.exists():
+        files.replace(readme, README.encode(), durable=False)
