@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import command
 from tests.command import Changes, Ran, Run
 from tests.fakeserver import FakeServer
+
+# The same examples each time: a failure is the change's, never the day's.
+settings.register_profile("bgresp", derandomize=True, deadline=None, max_examples=100)
+settings.load_profile("bgresp")
 
 # What a developer's shell or a CI runner may have set and bgresp, httpx or Rich read.
 _FOREIGN = re.compile(

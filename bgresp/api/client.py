@@ -118,6 +118,8 @@ class Api:
                     reply = await transport.whole(response)
                     yield replies.created(self.endpoint.dialect, reply)
         except transport.FAILURES as error:
+            if transport.is_unformed(error):
+                sent.started = False  # it was announced, but nothing was written
             tell = transport.unsure if sent.started else transport.unsent
             yield tell(error)
 

@@ -35,7 +35,11 @@ FAILURES: Final = (
 )
 _NOT_SENT: Final = (
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError),
+)
+# Told while a request is put together: a header that HTTP cannot carry, no URL.
+_NOT_FORMED: Final = (
     *(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),
+    UnicodeEncodeError,
 )
 
 
@@ -111,6 +115,8 @@ def broken(error: Exception) -> Fault:
         return Fault(FaultKind.IDLE, "nothing came for too long")
     if isinstance(error, UnaskedEncodingError):
         return Fault(FaultKind.REFUSED, str(error))
+    if is_unformed(error):
+        return Fault(FaultKind.REFUSED, reason(error))
     if isinstance(error, bounded.TooLargeError):
         return Fault(FaultKind.UNREADABLE, str(error))
     if isinstance(error, _NOT_SENT):
@@ -120,7 +126,7 @@ def broken(error: Exception) -> Fault:
 
 def unsent(error: Exception) -> Fault:
     """Say that a create failed before its first byte: it may be sent again."""
-    kind = FaultKind.REFUSED if _is_hopeless(error) else FaultKind.UNREACHABLE
+    kind = FaultKind.REFUSED if is_unformed(error) else FaultKind.UNREACHABLE
     return Fault(kind, reason(error))
 
 
@@ -131,12 +137,18 @@ def unsure(error: Exception) -> Fault:
     return Fault(FaultKind.AMBIGUOUS, reason(error))
 
 
+def is_unformed(error: Exception) -> bool:
+    """Say whether a request could not even be put together: no byte of it left."""
+    return isinstance(error, _NOT_FORMED)
+
+
 def reason(error: BaseException) -> str:
     """Return the innermost reason of a failure, on one line, without secrets."""
     if isinstance(error, httpx.ConnectTimeout):
         return "connecting took too long"
-    if isinstance(error, httpx.LocalProtocolError):
-        return "the request could not be formed"  # its text may quote a header
+    if isinstance(error, httpx.LocalProtocolError | UnicodeEncodeError):
+        # The error's own text may quote a header.
+        return "the request cannot be formed: a header holds what HTTP cannot carry"
     cause: BaseException = error
     while cause.__cause__ is not None or cause.__context__ is not None:
         cause = cause.__cause__ or cause.__context__ or cause
@@ -144,10 +156,6 @@ def reason(error: BaseException) -> str:
             break
     text = cause.strerror if isinstance(cause, OSError) and cause.strerror else ""
     return one_line(text or str(error) or str(cause) or type(error).__name__, limit=200)
-
-
-def _is_hopeless(error: Exception) -> bool:
-    return isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL)
 
 
 def _refuse_encoding(response: httpx.Response) -> None:

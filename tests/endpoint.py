@@ -1,0 +1,83 @@
+"""An OpenAI-shaped endpoint as bgresp sees it, with what a test wants different."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from bgresp.api.client import Api
+from bgresp.config import files
+from bgresp.core.dialect import Dialect, Op, build
+from bgresp.core.endpoint import Endpoint
+
+KEY = "sk-test-0123456789"
+Result = TypeVar("Result")
+Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def dialect(
+    name: str = "openai",
+    *,
+    streaming: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
+    ops: Mapping[str, Op | None] | None = None,
+) -> Dialect:
+    """Build a built-in dialect, then change parts of it; an op of None is missing."""
+    built = build(name, files.built_in())
+    changed = {**built.ops, **(ops or {})}
+    return replace(
+        built,
+        streaming=replace(built.streaming, **(streaming or {})),
+        limits=replace(built.limits, **(limits or {})),
+        ops={op: how for op, how in changed.items() if how is not None},
+    )
+
+
+def endpoint(
+    base_url: str = "https://api.openai.com/v1",
+    *,
+    spoken: Dialect | None = None,
+    key: str | None = KEY,
+    **rest: Any,
+) -> Endpoint:
+    """Speak a dialect, OpenAI's by default, at a base URL."""
+    return Endpoint("test", base_url, spoken or dialect(), key=key, **rest)
+
+
+def using(place: Endpoint, ask: Callable[[Api], Awaitable[Result]]) -> Result:
+    """Ask an endpoint in a loop of its own, and close its connections."""
+
+    async def main() -> Result:
+        api = Api(place)
+        try:
+            return await ask(api)
+        finally:
+            await api.aclose()
+
+    return asyncio.run(main())
+
+
+async def listed(values: AsyncIterator[Result]) -> list[Result]:
+    """Take everything to the end."""
+    return [value async for value in values]
+
+
+@asynccontextmanager
+async def listening(converse: Converse) -> AsyncIterator[str]:
+    """Listen with a handler of the test's own; lend host:port, leave when all ended."""
+    conversations: list[asyncio.Task[None]] = []
+
+    async def handle(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await converse(reader, writer)
+        writer.close()
+        await writer.wait_closed()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversations.append(asyncio.create_task(handle(reader, writer)))
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+        yield "{}:{}".format(*server.sockets[0].getsockname())
+        await asyncio.gather(*conversations, return_exceptions=True)
