@@ -15,7 +15,15 @@ from bgresp.core.errors import RefusedError
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from tests import fakeanswers as fa
 from tests import fakewire as fw
-from tests.endpoint import KEY, dialect, endpoint, listed, listening, using
+from tests.endpoint import (
+    KEY,
+    dialect,
+    endpoint,
+    listed,
+    listening,
+    patient_unless_hanging,
+    using,
+)
 from tests.fakeanswers import End, Reply, Stream
 from tests.fakehttp import read_request, reply_wire
 from tests.fakejobs import Seen
@@ -23,7 +31,6 @@ from tests.fakeserver import FakeServer
 
 BODY = {"model": "m", "input": "hi", "background": True, "store": True}
 METADATA = {"metadata": {"bgresp_key": "01K"}}
-IMPATIENT = dialect(streaming={"idle_bytes": 0.1})
 ID = fw.FIRST_ID
 
 
@@ -98,7 +105,7 @@ def test_a_create_that_fails_is_sent_once(
 ) -> None:
     """Each way to fail has its meaning, and the client itself never sends again."""
     server.script("create", answer)
-    place = endpoint(server.base_url, spoken=IMPATIENT)
+    place = endpoint(server.base_url, spoken=patient_unless_hanging(answer))
     (found,), sent = posted(place, stream=stream)
     assert isinstance(found, Fault)
     assert (kind, started) == (found.kind, sent.started)

@@ -14,25 +14,32 @@ from bgresp.core.errors import ConfigError
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from tests import fakeanswers as fa
 from tests import fakewire as fw
-from tests.endpoint import KEY, dialect, endpoint, listed, listening, using
+from tests.endpoint import (
+    KEY,
+    dialect,
+    endpoint,
+    listed,
+    listening,
+    patient_unless_hanging,
+    using,
+)
 from tests.fakeanswers import End, Framing, Reply, Stream
 from tests.fakeserver import FakeServer
 
 ID = fw.FIRST_ID
 SSE = {"Content-Type": "text/event-stream"}
-IMPATIENT = dialect(streaming={"idle_bytes": 0.1})
 EVENTS = fw.events_of(fw.FOX)
 
 
 def retrieved(server: FakeServer, answer: fa.Answer) -> Snapshot | Fault:
     server.script("get", answer)
-    place = endpoint(server.base_url, spoken=IMPATIENT)
+    place = endpoint(server.base_url, spoken=patient_unless_hanging(answer))
     return using(place, lambda api: api.retrieve(ID))
 
 
 def streamed(server: FakeServer, answer: fa.Answer) -> list[Signal]:
     server.script("stream", answer)
-    place = endpoint(server.base_url, spoken=IMPATIENT)
+    place = endpoint(server.base_url, spoken=patient_unless_hanging(answer))
     return using(place, lambda api: listed(api.stream(ID, None)))
 
 
