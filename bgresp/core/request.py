@@ -6,6 +6,7 @@ May import core.dialect, core.errors and core.wire.
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ def render(request: Request, dialect: Dialect, vars_: Mapping[str, str]) -> Any:
         "metadata": dict(request.metadata) or None,
     }
     body: dict[str, Any] = fill(dialect.body, values)
-    body |= request.body or {}
+    body |= deepcopy(dict(request.body or {}))  # requests may share one
     for path, value in request.changes:
         assign(body, path, value)
     _check_metadata(body.get("metadata"))

@@ -10,7 +10,7 @@ from hypothesis import settings
 from bgresp.core.dialect import Dialect, build
 
 # The same examples each time: a failure is the change's, never the day's.
-settings.register_profile("core", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile("core", derandomize=True, deadline=None, max_examples=75)
 settings.load_profile("core")
 
 

@@ -22,7 +22,8 @@ def test_openai_is_the_identity(openai: Dialect) -> None:
     """The wire's own words are the base: nothing is renamed for OpenAI."""
     words = {word: str(status) for word, status in openai.states.items()}
     assert {"canceled": "cancelled"} == {w: s for w, s in words.items() if w != s}
-    assert {s for s in Status if s.is_open or s.is_terminal} == {*openai.states.values()}
+    wire = {status for status in Status if status.is_open or status.is_terminal}
+    assert wire == {*openai.states.values()}
     assert ("id",) == openai.reads.id
     assert ("status",) == openai.reads.status
     assert ("usage",) == openai.reads.usage
@@ -74,7 +75,7 @@ def test_the_contracts_example_builds(tables: Tables) -> None:
 
 def test_extending_goes_through_generations(tables: Tables, openai: Dialect) -> None:
     """A dialect inherits from one that inherits, the nearest word first."""
-    family = {
+    family: Tables = {
         "old": {"limits": {"rate": 1, "streams": 2}},
         "mid": {"extends": "old", "limits": {"rate": 3}},
         "new": {"extends": "mid", "ops": {"cancel": ""}},
@@ -183,7 +184,7 @@ def test_a_mistake_is_named(tables: Tables, mine: Tables, key: str) -> None:
 @pytest.mark.parametrize("table", ["openai", 5, None, ["a"]])
 def test_a_dialect_is_a_table(tables: Tables, table: object) -> None:
     """Where no table stands, there is no dialect."""
-    with pytest.raises(ConfigError, match="'mine'.*table"):
+    with pytest.raises(ConfigError, match=r"'mine'.*table"):
         build("mine", {**tables, "mine": table})  # type: ignore[dict-item]
 
 

@@ -21,11 +21,13 @@ from bgresp.core.model import (
 )
 
 # Retyped from CONTRACT.md, Machine output.
-RECORD = """
-    schema key id name group labels profile base_url model status raw_status created_at
-    submitted_at finished_at checked_at expires_at cursor usage error incomplete_reason
-    retry_of previous_id output_path request_sha256 submit_key row last_error exit_code
-""".split()
+RECORD = [
+    *("schema", "key", "id", "name", "group", "labels", "profile", "base_url", "model"),
+    *("status", "raw_status", "created_at", "submitted_at", "finished_at"),
+    *("checked_at", "expires_at", "cursor", "usage", "error", "incomplete_reason"),
+    *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key", "row"),
+    *("last_error", "exit_code"),
+]
 RANKS = [
     {Status.SUBMITTING},
     {Status.UNKNOWN},
@@ -163,9 +165,16 @@ def test_open_and_terminal_exclude_each_other() -> None:
 def test_each_status_exits_as_the_contract_says() -> None:
     """Waiting for a job exits with the code of what became of it."""
     expected = {
-        **{Status.COMPLETED: 0, Status.INCOMPLETE: 10, Status.CANCELLED: 11},
-        **{Status.FAILED: 12, Status.LOST: 13, Status.UNKNOWN: 7, Status.REJECTED: 5},
-        **{Status.SUBMITTING: 8, Status.QUEUED: 8, Status.IN_PROGRESS: 8},
+        Status.COMPLETED: 0,
+        Status.REJECTED: 5,
+        Status.UNKNOWN: 7,
+        Status.SUBMITTING: 8,
+        Status.QUEUED: 8,
+        Status.IN_PROGRESS: 8,
+        Status.INCOMPLETE: 10,
+        Status.CANCELLED: 11,
+        Status.FAILED: 12,
+        Status.LOST: 13,
     }
     assert expected == {status: status.exit_code for status in Status}
     assert all(isinstance(status.exit_code, ExitCode) for status in Status)

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from bgresp.core.printable import one_line, printable
 
-_RISKY = st.sampled_from(
-    ["\x1b", "\x9b", "\r", "\u202e", "\u2066", "\u200b", "\ufeff", "\U000e0041", "\udc80"]
-)
+_RISKY = st.sampled_from("\x1b\x9b\r\u202e\u2066\u200b\ufeff\U000e0041\udc80")
 TEXT = st.text(_RISKY | st.characters(), max_size=40)
 # Written as ranges, apart from the code's own: RELIABILITY.md 5.1.
 UNSAFE = [
@@ -36,11 +34,11 @@ def test_nothing_unsafe_comes_out(text: str) -> None:
     assert not any(unicodedata.category(chr(p)) == "Cc" for p in points - {9, 10})
 
 
-@pytest.mark.parametrize("point", UNSAFE)
-def test_each_unsafe_code_point_is_shown(point: int) -> None:
+def test_each_unsafe_code_point_is_shown() -> None:
     """An unsafe code point is written out, so that a person sees that it was there."""
-    expected = "\\r" if point == 0x0D else f"\\u{{{point:x}}}"
-    assert f"a{expected}b" == printable(f"a{chr(point)}b")
+    for point in UNSAFE:
+        expected = "\\r" if point == 0x0D else f"\\u{{{point:x}}}"
+        assert f"a{expected}b" == printable(f"a{chr(point)}b")
 
 
 @given(TEXT)
@@ -57,7 +55,14 @@ def test_a_sequence_split_over_events_is_caught(one: str, other: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["می\u200cخواهم", "क्\u200dष", "👩\u200d💻", "a\tb\nc", "é ñ 漢字 \u00a0 [/foo] :x:", ""],
+    [
+        "\u0646\u0645\u06cc\u200c\u0634\u0648\u062f",
+        "\u0915\u094d\u200d\u0937",
+        "\U0001f469\u200d\U0001f4bb",
+        "a\tb\nc",
+        "é 漢字 \u00a0 [/foo] :x:",
+        "",
+    ],
 )
 def test_writing_systems_keep_their_joiners(text: str) -> None:
     """Persian, Hindi and emoji look as they should; tab and newline stay."""

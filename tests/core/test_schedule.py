@@ -127,7 +127,7 @@ def test_retry_after_is_read_or_ignored(
     "form", ["%a, %d %b %Y %H:%M:%S -0000", "%a %b %d %H:%M:%S %Y", "%c"]
 )
 def test_a_date_without_an_offset_is_utc(form: str) -> None:
-    """This machine's time zone never changes how long an endpoint is left alone."""
+    """The time zone of the machine never changes how long an endpoint is left alone."""
     text = time.strftime(form, time.gmtime(NOW + 30))
     assert 30.0 == retry_after({"retry-after": text}, now=NOW)
 

@@ -1,0 +1,173 @@
+"""Selectors mean what they say, and every order of jobs is a whole order."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.core.board import SORTS, Selector, counts, ordered, statuses, took
+from bgresp.core.errors import UsageError
+from bgresp.core.model import Job, Status, Usage
+
+JOB = Job(
+    "k1",
+    Status.IN_PROGRESS,
+    name="report",
+    group="night",
+    labels={"team": "search", "empty": ""},
+    profile="work",
+    model="gpt",
+    submitted_at=100.0,
+)
+_SMALL = st.none() | st.integers(0, 3).map(float)
+JOBS = st.builds(
+    Job,
+    key=st.text("abc", min_size=1, max_size=3),
+    status=st.sampled_from(Status),
+    name=st.none() | st.sampled_from(["a", "b"]),
+    model=st.none() | st.sampled_from(["x", "y"]),
+    submitted_at=_SMALL,
+    finished_at=_SMALL,
+    expires_at=_SMALL,
+    usage=st.none() | st.builds(Usage, total_tokens=st.none() | st.integers(0, 3)),
+)
+
+
+@pytest.mark.parametrize(
+    ("selector", "matches"),
+    [
+        (Selector(), True),
+        (Selector(all=True), True),
+        (Selector(open=True), True),
+        (Selector(group="night"), True),
+        (Selector(group="day"), False),
+        (Selector(labels={"team": None}), True),
+        (Selector(labels={"team": "search", "empty": ""}), True),
+        (Selector(labels={"team": "search", "missing": None}), False),
+        (Selector(labels={"team": "ads"}), False),
+        (Selector(statuses=frozenset({Status.IN_PROGRESS, Status.LOST})), True),
+        (Selector(statuses=frozenset({Status.LOST})), False),
+        (Selector(model="gpt"), True),
+        (Selector(model="g"), False),
+        (Selector(profile="work"), True),
+        (Selector(profile="home"), False),
+        (Selector(since=100.0), True),
+        (Selector(since=100.1), False),
+        (Selector(until=100.1), True),
+        (Selector(until=100.0), False),
+        (Selector(group="night", model="other"), False),
+    ],
+)
+def test_a_selector_means_all_it_says(selector: Selector, matches: bool) -> None:
+    """A job is meant when every given condition holds, and only then."""
+    assert matches is selector.matches(JOB)
+    assert selector.given is (selector != Selector())
+
+
+def test_open_means_open() -> None:
+    """`--open` never selects a job that ended."""
+    selector = Selector(open=True)
+    selected = {s for s in Status if selector.matches(replace(JOB, status=s))}
+    assert {Status.QUEUED, Status.IN_PROGRESS} == selected
+
+
+def test_a_job_without_a_submit_is_dated_by_its_creation() -> None:
+    """An adopted job is found by the time that the endpoint gave it."""
+    adopted = replace(JOB, submitted_at=None, created_at=50.0)
+    assert Selector(since=40.0, until=60.0).matches(adopted)
+    assert not Selector(since=1.0).matches(replace(adopted, created_at=None))
+
+
+@pytest.mark.parametrize(
+    ("selector", "only_open"),
+    [
+        (Selector(), False),
+        (Selector(open=True), True),
+        (Selector(statuses=frozenset({Status.QUEUED})), True),
+        (Selector(statuses=frozenset({Status.QUEUED, Status.FAILED})), False),
+    ],
+)
+def test_open_jobs_alone_are_read_where_they_suffice(
+    selector: Selector, only_open: bool
+) -> None:
+    """The ledger is told when nothing but an open job can match."""
+    assert only_open is selector.only_open
+
+
+@given(
+    JOBS, st.booleans(), st.frozensets(st.sampled_from(Status), min_size=1, max_size=2)
+)
+def test_only_open_is_no_lie(job: Job, is_open: bool, words: frozenset[Status]) -> None:
+    """A selector that claims to need open jobs only matches no other."""
+    selector = Selector(open=is_open, statuses=words)
+    assert not (selector.only_open and selector.matches(job) and not job.status.is_open)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], set()),
+        (["open"], {Status.QUEUED, Status.IN_PROGRESS}),
+        (["failed", "canceled"], {Status.FAILED, Status.CANCELLED}),
+        (["ended"], {s for s in Status if s.is_terminal}),
+        (["open", "lost"], {Status.QUEUED, Status.IN_PROGRESS, Status.LOST}),
+        (list(Status), set(Status)),
+    ],
+)
+def test_status_words_are_read(words: list[str], expected: set[Status]) -> None:
+    """Every status is a word, and open and ended are groups of them."""
+    assert expected == statuses(words)
+
+
+def test_an_unknown_status_word_is_answered_with_the_known() -> None:
+    """A mistyped status is a usage error that names all that exist."""
+    with pytest.raises(UsageError, match="'done'") as caught:
+        statuses(["queued", "done"])
+    assert all(status in caught.value.hint for status in Status)
+
+
+@given(st.lists(JOBS, unique_by=lambda job: job.key), st.sampled_from(sorted(SORTS)))
+def test_an_order_is_whole(jobs: list[Job], by: str) -> None:
+    """Each column sorts all jobs, the same however they came; unknown ones last."""
+    found = ordered(jobs, by)
+    assert sorted(j.key for j in jobs) == sorted(j.key for j in found)
+    assert found == ordered(jobs[::-1], by)
+    assert found[::-1] == ordered(jobs, by, reverse=True)
+    key, largest_first = SORTS[by]
+    values = [key(job) for job in found]
+    known = [value for value in values if value is not None]
+    assert known == values[: len(known)]
+    assert known == sorted(known, reverse=largest_first)
+
+
+def test_the_newest_comes_first() -> None:
+    """Sorted by age the newest is the first, and equals stay in that order."""
+    jobs = [Job("a", name="n"), Job("c", name="n"), Job("b", name="n")]
+    assert ["c", "b", "a"] == [job.key for job in ordered(jobs, "age")]
+    assert ["c", "b", "a"] == [job.key for job in ordered(jobs, "name")]
+
+
+def test_an_unknown_column_is_answered_with_the_known() -> None:
+    """A mistyped column is a usage error that names all that exist."""
+    with pytest.raises(UsageError, match="'size'") as caught:
+        ordered([], "size")
+    assert all(name in caught.value.hint for name in SORTS)
+
+
+@given(JOBS)
+def test_a_span_is_never_negative(job: Job) -> None:
+    """A clock that was set back does not make a job end before it began."""
+    seconds = took(job)
+    known = job.submitted_at is not None and job.finished_at is not None
+    assert (seconds is not None) is known
+    assert seconds is None or seconds >= 0
+
+
+@given(st.lists(JOBS))
+def test_every_job_is_counted_once(jobs: list[Job]) -> None:
+    """The counts add up, in the order of the statuses, without zeros."""
+    found = counts(jobs)
+    assert len(jobs) == sum(found.values())
+    assert list(found) == [status for status in Status if status in found]
+    assert all(found.values())

@@ -1,0 +1,184 @@
+"""The machine is total: it answers every signal in every state, and absorbs the end."""
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.core.follow import TABLE, Follow, Kind, Policy, State, classify, step
+from bgresp.core.model import Status
+from bgresp.core.schedule import RETRY_AFTER_CAP
+from bgresp.core.signals import (
+    Done,
+    Event,
+    Fault,
+    FaultKind,
+    Reading,
+    Signal,
+    Snapshot,
+    Stream,
+    Wait,
+)
+from tests.core.samples import (
+    DELTA,
+    DONE,
+    ERROR,
+    FINAL,
+    OPEN,
+    STREAMING,
+    fault,
+    step_of,
+)
+
+EXAMPLES: dict[Kind, Signal] = {
+    Kind.EVENT: DELTA,
+    Kind.FINAL_EVENT: DONE,
+    Kind.DOUBTFUL_EVENT: ERROR,
+    Kind.OPEN_SNAPSHOT: OPEN,
+    Kind.FINAL_SNAPSHOT: FINAL,
+    **{Kind(kind.value): fault(kind) for kind in FaultKind},
+}
+
+_READINGS = st.builds(
+    Reading,
+    st.sampled_from(Status),
+    st.text(max_size=3),
+    text=st.none() | st.text(max_size=2),
+    known=st.booleans(),
+)
+_SEQUENCES = st.none() | st.integers(-2, 20) | st.sampled_from(["", "a", "b"])
+_EVENTS = st.builds(
+    Event,
+    st.text(max_size=3),
+    sequence=_SEQUENCES,
+    reading=st.none() | _READINGS,
+    terminal=st.booleans(),
+)
+_FAULTS = st.builds(
+    Fault,
+    st.sampled_from(FaultKind),
+    st.just("it broke"),
+    retry_after=st.none() | st.floats(0, 1e9),
+)
+SIGNALS = _EVENTS | st.builds(Snapshot, _READINGS) | _FAULTS
+COUNTS = st.integers(0, 10)
+FOLLOWS = st.builds(
+    Follow,
+    st.sampled_from(State),
+    st.sampled_from(Status),
+    cursor=_SEQUENCES,
+    cuts=COUNTS,
+    faults=COUNTS,
+    gone=COUNTS,
+    unreadable=COUNTS,
+    progressed=st.booleans(),
+    streams_ruled_out=st.none() | st.just("why"),
+)
+POLICIES = st.builds(
+    Policy,
+    mode=st.sampled_from(["auto", "stream", "poll"]),
+    interval=st.none() | st.floats(0.1, 60),
+    expect=st.none() | st.floats(0, 1e6),
+    attach=st.booleans(),
+)
+JITTER = st.floats(0, 1, exclude_max=True)
+AGES = st.floats(-10, 1e7)
+LONGEST: Final = RETRY_AFTER_CAP + 30.0
+
+
+def test_the_table_has_an_answer_for_everything() -> None:
+    """Every kind of signal has a target in every state, and the end is the end."""
+    assert set(Kind) == set(TABLE)
+    assert all(set(State) == set(row) for row in TABLE.values())
+    assert {State.ENDED} == {row[State.ENDED] for row in TABLE.values()}
+    assert set(Kind) == {classify(signal) for signal in EXAMPLES.values()}
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("state", State)
+def test_the_machine_does_what_the_table_says(kind: Kind, state: State) -> None:
+    """Within its budgets the machine goes exactly where the table points."""
+    before = replace(STREAMING, state=state, status=Status.IN_PROGRESS)
+    follow, _ = step_of(before, EXAMPLES[kind])
+    assert TABLE[kind][state] is follow.state
+
+
+@given(FOLLOWS, SIGNALS, POLICIES, JITTER, AGES)
+def test_every_signal_in_every_state_has_an_answer(
+    follow: Follow, signal: Signal, policy: Policy, jitter: float, now: float
+) -> None:
+    """No signal in any state raises; only open streams go on without an action."""
+    after, action = step(follow, signal, policy, jitter, now)
+    assert isinstance(action, Done) is (
+        after.state is State.ENDED and follow.state is not State.ENDED
+    )
+    if not isinstance(signal, Event) and follow.state is not State.ENDED:
+        assert action is not None
+    if isinstance(action, Wait):
+        assert 0 < action.seconds <= LONGEST
+        assert isinstance(action.then, Stream) is (after.state is State.STREAMING)
+    if policy.mode == "poll" and follow.state is not State.STREAMING:
+        follow = replace(follow, streams_ruled_out="asked to poll")
+        after, _ = step(follow, signal, policy, jitter, now)
+        assert after.state is not State.STREAMING
+
+
+@given(FOLLOWS, st.lists(SIGNALS, max_size=5), POLICIES, JITTER, AGES)
+def test_the_end_absorbs(
+    follow: Follow, signals: list[Signal], policy: Policy, jitter: float, now: float
+) -> None:
+    """After the end nothing is answered and nothing changes."""
+    ended = replace(follow, state=State.ENDED)
+    for signal in signals:
+        assert (ended, None) == step(ended, signal, policy, jitter, now)
+
+
+@given(FOLLOWS, SIGNALS, POLICIES, JITTER)
+def test_retry_after_is_never_undercut(
+    follow: Follow, signal: Signal, policy: Policy, jitter: float
+) -> None:
+    """An endpoint that asks for a wait gets it, up to an hour, whatever the state."""
+    _, action = step(follow, signal, policy, jitter, 100.0)
+    asked = signal.retry_after if isinstance(signal, Fault) else None
+    if asked is not None and action is not None and not isinstance(action, Done):
+        assert isinstance(action, Wait)
+        assert action.seconds >= min(asked, RETRY_AFTER_CAP)
+
+
+@given(st.none() | st.integers(-1, 9), st.lists(_EVENTS | _FAULTS, max_size=20))
+def test_the_cursor_never_falls(start: int | None, signals: list[Signal]) -> None:
+    """Whatever numbers arrive in whatever order, the cursor only grows."""
+    follow = replace(STREAMING, cursor=start)
+    for signal in signals:
+        if isinstance(signal, Event) and isinstance(signal.sequence, str):
+            continue
+        before, (follow, _) = follow.cursor, step_of(follow, signal)
+        if before is not None:
+            assert follow.cursor is not None
+            assert int(follow.cursor) >= int(before)
+
+
+@given(FOLLOWS, _EVENTS.filter(lambda event: event.sequence is not None), POLICIES)
+def test_a_duplicate_changes_nothing(
+    follow: Follow, event: Event, policy: Policy
+) -> None:
+    """An event that comes twice is as one that came once."""
+    once, _ = step_of(follow, event, policy)
+    assert (once, None) == step_of(once, event, policy)
+
+
+@given(st.lists(st.integers(0, 6), max_size=12))
+def test_old_numbers_count_for_nothing(numbers: list[int]) -> None:
+    """Events count once each, in rising order; what is below the cursor is dropped."""
+    follow = replace(STREAMING, cursor=None)
+    expected: list[int] = []
+    for number in numbers:
+        follow, action = step_of(follow, Event("x", sequence=number))
+        assert action is None
+        if not expected or number > expected[-1]:
+            expected.append(number)
+    assert len(expected) == follow.seen
+    pairs = zip([0, *expected], expected, strict=False)
+    assert follow.gaps == sum(now > before + 1 for before, now in pairs)

@@ -1,0 +1,117 @@
+"""A job's record follows the endpoint's word, and forgets nothing it has learnt."""
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.core import update
+from bgresp.core.dialect import Dialect, Limits
+from bgresp.core.model import Job, ResponseError, Status, Usage
+from bgresp.core.signals import Fault, FaultKind, Reading
+
+JOB: Final = Job("k", Status.IN_PROGRESS, id="resp_1", model="gpt", submitted_at=100.0)
+ERROR: Final = ResponseError("server_error", "It broke.")
+NOW: Final = 200.0
+GONE: Final = Fault(FaultKind.GONE, "no such response", http_status=404)
+
+
+@pytest.fixture(name="limits", scope="session")
+def _limits(openai: Dialect) -> Limits:
+    return openai.limits
+
+
+def _reading(status: Status, **more: object) -> Reading:
+    return replace(Reading(status, str(status)), **more)  # type: ignore[arg-type]
+
+
+def test_an_accepted_submit_has_an_id_and_a_date(limits: Limits) -> None:
+    """What was taken is open under the endpoint's id, dated by it or by us."""
+    job = Job("k", Status.SUBMITTING, last_error="refused once")
+    reading = _reading(Status.QUEUED, id="resp_1", model="gpt-x")
+    taken = update.accepted(job, reading, now=NOW, limits=limits)
+    assert ("resp_1", Status.QUEUED, NOW) == (taken.id, taken.status, taken.created_at)
+    assert ("gpt-x", None) == (taken.model, taken.last_error)
+    dated = replace(reading, created_at=150.0)
+    kept = update.accepted(replace(job, model="m"), dated, now=NOW, limits=limits)
+    assert ("m", 150.0) == (kept.model, kept.created_at)
+
+
+@given(st.sampled_from(Status), st.sampled_from(Status))
+def test_nothing_turns_back(limits: Limits, before: Status, after: Status) -> None:
+    """A lower rank never replaces a higher one, but says that the endpoint answered."""
+    old = replace(JOB, status=before, raw_status="old")
+    new = update.told(old, _reading(after), now=NOW, limits=limits)
+    assert new.status.rank == max(before.rank, after.rank)
+    assert NOW == new.checked_at
+    if after.rank < before.rank:
+        assert replace(old, checked_at=NOW) == new
+
+
+def test_a_cancelled_job_may_turn_completed(limits: Limits) -> None:
+    """A job that finished despite the cancel is reported as finished."""
+    cancelled = update.told(JOB, _reading(Status.CANCELLED), now=NOW, limits=limits)
+    usage = Usage(1, 2, 3)
+    reading = _reading(Status.COMPLETED, usage=usage, finished_at=250.0)
+    done = update.told(cancelled, reading, now=300.0, limits=limits)
+    assert (Status.COMPLETED, usage) == (done.status, done.usage)
+    assert NOW == done.finished_at
+
+
+def test_the_end_has_a_time_and_an_expiry(limits: Limits) -> None:
+    """A finished job is dated, and kept by the endpoint for its retention."""
+    reading = _reading(Status.FAILED, error=ERROR, finished_at=150.0)
+    done = update.told(JOB, reading, now=NOW, limits=limits)
+    assert (150.0, ERROR) == (done.finished_at, done.error)
+    assert 150.0 + limits.retention_stored == done.expires_at
+    undated = update.told(JOB, _reading(Status.FAILED), now=NOW, limits=limits)
+    assert NOW == undated.finished_at
+    unstored = replace(JOB, extra={"store": False})
+    soon = update.told(unstored, reading, now=NOW, limits=limits)
+    assert 150.0 + limits.retention_unstored == soon.expires_at
+    for_ever = replace(limits, retention_stored=0)
+    assert update.told(JOB, reading, now=NOW, limits=for_ever).expires_at is None
+
+
+def test_an_unknown_word_leaves_the_last_open_status(limits: Limits) -> None:
+    """A word nobody knows is kept; the job stays open as it was, or in progress."""
+    reading = Reading(Status.IN_PROGRESS, "paused", known=False)
+    for before, after in [
+        (Status.QUEUED, Status.QUEUED),
+        (Status.SUBMITTING, Status.IN_PROGRESS),
+    ]:
+        job = replace(JOB, status=before)
+        told = update.told(job, reading, now=NOW, limits=limits)
+        assert (after, "paused") == (told.status, told.raw_status)
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+def test_a_fault_never_changes_the_status(kind: FaultKind) -> None:
+    """Rule 2 of the contract: a failure to hear says nothing of the job."""
+    told = update.unheard(JOB, Fault(kind, "it broke"), now=NOW)
+    assert replace(JOB, last_error="it broke") == told
+
+
+def test_a_404_is_an_answer() -> None:
+    """An endpoint that says 404 was heard, though it is not believed at once."""
+    told = update.unheard(JOB, GONE, now=NOW)
+    assert replace(JOB, last_error="no such response", checked_at=NOW) == told
+
+
+@pytest.mark.parametrize(
+    ("expires", "told"), [(None, False), (NOW + 1, False), (NOW - 1, True)]
+)
+def test_a_lost_job_says_why(expires: float | None, told: bool) -> None:
+    """A job that is gone is lost, and past its retention that is said to be why."""
+    lost = update.lost(replace(JOB, expires_at=expires), GONE, now=NOW)
+    assert (Status.LOST, NOW) == (lost.status, lost.checked_at)
+    assert "no such response" in str(lost.last_error)
+    assert told is ("kept too long" in str(lost.last_error))
+
+
+def test_a_finished_job_is_never_lost() -> None:
+    """What became of a job is known even when the endpoint forgets it."""
+    done = replace(JOB, status=Status.COMPLETED)
+    assert replace(done, checked_at=NOW) == update.lost(done, GONE, now=NOW)
