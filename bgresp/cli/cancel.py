@@ -1,11 +1,15 @@
 """`bgresp cancel`: cancel, then ask, and report what really is."""
 
+from typing import TYPE_CHECKING
+
 from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs
 from bgresp.core.errors import ExitCode, worst
 from bgresp.core.model import Job
-from bgresp.engine.cancel import Verdict, cancelled
+
+if TYPE_CHECKING:
+    from bgresp.engine.cancel import Verdict
 
 
 def cancel(which: Refs, common: Common) -> int:
@@ -32,7 +36,9 @@ def cancel(which: Refs, common: Common) -> int:
     return run(context, work())
 
 
-async def _one(context: Context, job: Job) -> Verdict:
+async def _one(context: Context, job: Job) -> "Verdict":
+    from bgresp.engine.cancel import Verdict, cancelled
+
     if not job.status.is_open:
         code = ExitCode.OK if job.status.is_terminal else job.status.exit_code
         context.say(f"{job.ref} is {job.status.value} already")

@@ -13,7 +13,7 @@ from bgresp.cli.options import Common
 from bgresp.config import files as config_files
 from bgresp.config.files import Config
 from bgresp.core.errors import UsageError
-from bgresp.core.model import RECORD_FIELDS, Job
+from bgresp.core.model import RECORD_FIELDS, Job, Status
 from bgresp.engine.books import Books
 from bgresp.render.rows import COLUMNS, DEFAULT, Table
 from bgresp.render.streams import Streams, as_json, of_process
@@ -39,6 +39,7 @@ class Context:
     _books: Books | None = None
     detached: str = ""
     _reported: bool = False
+    _reported_dead: bool = False
 
     @classmethod
     def of(cls, common: Common) -> "Context":
@@ -171,7 +172,8 @@ class Context:
         self.streams.say(f"bgresp: {message}")
 
     def report_ledger(self) -> None:
-        """Say once what is wrong with lines of the ledger; they are kept."""
+        """Say once what is wrong with the ledger; nobody is asked."""
+        self._report_dead()
         bad = self.books.ledger.bad
         if bad and not self._reported:
             self._reported = True
@@ -180,6 +182,25 @@ class Context:
             self.say(
                 f"{places}{more}: cannot be read ({bad[0][1]}); kept as it is, "
                 "the other lines are fine"
+            )
+
+    def _report_dead(self) -> None:
+        """Name submissions that died before their outcome was known."""
+        if self._reported_dead:
+            return
+        self._reported_dead = True
+        ledger = self.books.ledger
+        dead = [job.key for job in list(ledger.unsettled()) if ledger.is_dead(job)]
+        # Looked at again: its lock may be free because it ended well just now.
+        found = [job for key in dead if (job := ledger.by_key(key))]
+        dead = [job.key for job in found if job.status is Status.SUBMITTING]
+        if dead:
+            names = ", ".join(dead[:3])
+            more = f" and {len(dead) - 3} more" if len(dead) > 3 else ""
+            are = "submit has" if len(dead) == 1 else "submits have"
+            self.say(
+                f"{len(dead)} {are} no known outcome: {names}{more} "
+                f"(bgresp resolve {dead[0]})"
             )
 
     def show_jobs(self, jobs: list[Job], *, single: bool) -> None:

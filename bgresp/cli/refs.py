@@ -4,8 +4,8 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from bgresp.api.client import Api
 from bgresp.cli.context import Context
 from bgresp.cli.options import Refs
 from bgresp.core.errors import (
@@ -16,8 +16,11 @@ from bgresp.core.errors import (
     UsageError,
 )
 from bgresp.core.model import Job, Status
-from bgresp.core.signals import Fault, FaultKind
+from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.ledger.keys import is_key
+
+if TYPE_CHECKING:
+    from bgresp.api.client import Api
 
 PREFIX = 4
 _NEVER_TYPED = re.compile(r"[/?#%\\\s\x00-\x1f\x7f-\x9f]")
@@ -152,9 +155,12 @@ async def adopted(context: Context, id_: str) -> Job:
         return await _asked(context, api, draft)
 
 
-async def _asked(context: Context, api: Api, draft: Job) -> Job:
+async def _asked(context: Context, api: "Api", draft: Job) -> Job:
     answer = await api.retrieve(str(draft.id))
     if not isinstance(answer, Fault):
+        settled = _settled(context, api, str(draft.id), answer)
+        if settled is not None:
+            return settled
         job = context.books.ledger.adopt(draft)
         return context.books.heard(job, answer, api.endpoint.dialect)
     said = f"{draft.id}: {answer.message}"
@@ -171,6 +177,23 @@ async def _asked(context: Context, api: Api, draft: Job) -> Job:
     raise UnreachableError(said, request_id=answer.request_id, retryable=True)
 
 
+def _settled(context: Context, api: "Api", id_: str, news: Snapshot) -> Job | None:
+    """Record a response as what a lost submit of ours made; None where none did.
+
+    Raises NotFinishedError when that submit is still at work.
+    """
+    from bgresp.engine.settle import UNSETTLED, Settling, holding
+
+    key, books = news.reading.key, context.books
+    lost = books.ledger.by_key(key) if key is not None and is_key(key) else None
+    if lost is None or lost.status not in UNSETTLED:
+        return None
+    with holding(books, lost) as job:
+        if job.status not in UNSETTLED:
+            return None
+        return Settling(api, books, context.say).accepted(job, id_, news)
+
+
 def _by_refs(context: Context, typed: list[str]) -> Choice:
     jobs: list[Job] = []
     foreign: list[str] = []
@@ -178,7 +201,7 @@ def _by_refs(context: Context, typed: list[str]) -> Choice:
     for ref in typed:
         job = find(context, ref)
         if job is None:
-            _check_typed(ref)
+            check_typed(ref)
             foreign.append(ref)
         elif job.key not in seen:
             seen.add(job.key)
@@ -187,6 +210,10 @@ def _by_refs(context: Context, typed: list[str]) -> Choice:
     return Choice(jobs, foreign, single=len(typed) == 1)
 
 
-def _check_typed(ref: str) -> None:
+def check_typed(ref: str) -> None:
+    """Refuse what cannot be an id that a person typed.
+
+    Raises UsageError.
+    """
     if _NEVER_TYPED.search(ref) or not ref or len(ref) > 4096:
         raise UsageError(f"not an id: {ref[:80]!r}", hint="bgresp list")

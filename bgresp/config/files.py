@@ -3,6 +3,7 @@
 May import core.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ PROFILE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
     "connections": int,
     "streams": int,
 }
+_LEAST: Final = {"rate": 0, "connections": 1, "streams": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +137,13 @@ def _check_profile(name: str, profile: Table, path: Path) -> None:
             kinds = wanted if isinstance(wanted, tuple) else (wanted,)
             names = " or ".join(kind.__name__ for kind in kinds)
             raise ConfigError(f"{path}: profile {name!r}: {key!r} must be a {names}")
+        if key in _LEAST and not _LEAST[key] <= value < math.inf:
+            least = f"{_LEAST[key]} or more"
+            raise ConfigError(f"{path}: profile {name!r}: {key!r} must be {least}")
+        if key == "api_key_cmd" and not _is_command(value):
+            said = "must be a program and its arguments, each a text"
+            raise ConfigError(f"{path}: profile {name!r}: {key!r} {said}")
+
+
+def _is_command(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(part, str) for part in value)

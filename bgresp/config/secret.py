@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
+from bgresp.config import urls
 from bgresp.config.files import Table
-from bgresp.config.urls import LOCAL
 from bgresp.core.dialect import Auth
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
@@ -62,17 +61,18 @@ def choose(
     `to` is the base URL, and whether the user named it. Raises ConfigError.
     """
     base_url, explicit = to
-    if base_url == LOCAL:
+    if base_url == urls.LOCAL:
         return KeySource("local")
     if environ.get("BGRESP_API_KEY"):
         return KeySource("env", "BGRESP_API_KEY")
     configured = _profile_source(profile)
     if configured is not None:
         return configured
-    belongs = explicit or urlsplit(base_url).hostname == "api.openai.com"
+    host = urls.host(base_url)
+    belongs = explicit or host == "api.openai.com"
     if auth.env == "OPENAI_API_KEY" and not belongs:
         raise ConfigError(
-            f"OPENAI_API_KEY is not sent to {urlsplit(base_url).hostname}",
+            f"OPENAI_API_KEY is not sent to {host or 'what is no URL'}",
             hint="set BGRESP_API_KEY, or api_key_env in the profile",
         )
     if environ.get(auth.env):
@@ -88,7 +88,7 @@ def _profile_source(profile: Table) -> KeySource | None:
     if "api_key_env" in profile:
         return KeySource("env", profile["api_key_env"])
     if profile.get("api_key_cmd"):
-        return KeySource("cmd", command=tuple(map(str, profile["api_key_cmd"])))
+        return KeySource("cmd", command=tuple(profile["api_key_cmd"]))
     if "api_key_file" in profile:
         return KeySource("file", profile["api_key_file"])
     return None

@@ -4,6 +4,7 @@ May import core and the other modules of this package.
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -17,6 +18,7 @@ from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
 
 OPENAI: Final = "openai"
+_VARIABLE: Final = re.compile(r"\{var\.([a-z_.]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,11 @@ def dialect(name: str, config: Config) -> Dialect:
 
     Raises ConfigError that names the dialect and the mistake.
     """
-    tables = {**built_in(), **config.dialects}
-    if name in config.dialects and name in built_in():
-        raise ConfigError(f"{config.path}: dialect {name!r} is built in; choose a name")
-    return build(name, tables)
+    for own in config.dialects:
+        if own in built_in():
+            said = f"dialect {own!r} is built in; choose a name"
+            raise ConfigError(f"{config.path}: {said}")
+    return build(name, {**built_in(), **config.dialects})
 
 
 def resolve(flags: Flags, environ: Mapping[str, str], config: Config) -> Settings:
@@ -76,14 +79,17 @@ def resolve(flags: Flags, environ: Mapping[str, str], config: Config) -> Setting
     profile = _profile(name, config)
     spoken = _tuned(dialect(str(profile.get("dialect", OPENAI)), config), profile)
     variables = _vars(name, profile, environ)
-    base_url, origin = _base_url(name, profile, flags, (environ, spoken))
+    template, origin = _base_url(name, profile, flags, (environ, spoken))
+    base_url = _filled(template, variables, name)
+    allow_http = flags.allow_http or bool(profile.get("allow_http", False))
+    urls.check(base_url, keyed=False, allow_http=allow_http)
     explicit = flags.base_url is not None or origin == "OPENAI_BASE_URL"
     source = secret.choose(profile, environ, spoken.auth, (base_url, explicit))
     model, model_origin = _model(flags, environ, profile)
     settings = Settings(
         profile=name,
         dialect=spoken,
-        base_url=_filled(base_url, variables, name),
+        base_url=base_url,
         key_source=source,
         model=model,
         vars=variables,
@@ -91,8 +97,7 @@ def resolve(flags: Flags, environ: Mapping[str, str], config: Config) -> Setting
         stream=bool(profile.get("stream", False)),
         origins={"profile": why, "base_url": origin, "model": model_origin},
     )
-    allow_http = flags.allow_http or bool(profile.get("allow_http", False))
-    urls.check(settings.base_url, keyed=source.kind != "none", allow_http=allow_http)
+    urls.check(base_url, keyed=source.kind != "none", allow_http=allow_http)
     return settings
 
 
@@ -196,8 +201,9 @@ def _filled(base_url: str, variables: Mapping[str, str], profile: str) -> str:
     values = {f"var.{name}": wire.encode(value) for name, value in variables.items()}
     filled = wire.fill(base_url, values)
     if not filled:
+        missing = [n for n in _VARIABLE.findall(base_url) if n not in variables]
         raise ConfigError(
-            f"profile {profile!r}: {base_url} needs a variable that is not set",
+            f"profile {profile!r}: its base URL needs {', '.join(missing)}",
             hint=f"set it under [profiles.{profile}.vars]",
         )
     return str(filled)

@@ -1,7 +1,7 @@
 """Which base URLs are fit to be sent a key. May import core."""
 
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from bgresp.core.endpoint import is_loopback
 from bgresp.core.errors import ConfigError
@@ -16,17 +16,12 @@ def check(base_url: str, *, keyed: bool, allow_http: bool) -> None:
     """
     if base_url == LOCAL:
         return
-    try:
-        parts = urlsplit(base_url)
-        fine = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        named = bool(parts.username or parts.password)
-        _ = parts.port
-    except ValueError:
-        fine, named = False, False
-    if named:
+    parts = _parts(base_url)
+    if parts is not None and "@" in parts.netloc:
         raise ConfigError("the base URL holds a user name or password: refused")
-    if not fine:
-        raise ConfigError(f"not a base URL: {base_url!r}", hint="write https://HOST/v1")
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        shown = "" if "@" in base_url or "?" in base_url else f": {base_url!r}"
+        raise ConfigError(f"not a base URL{shown}", hint="write https://HOST/v1")
     if parts.query or parts.fragment:
         raise ConfigError("the base URL must not have a query or a fragment")
     if parts.scheme == "http" and keyed and not (allow_http or is_loopback(base_url)):
@@ -34,3 +29,21 @@ def check(base_url: str, *, keyed: bool, allow_http: bool) -> None:
             f"a key is never sent over http:// to {parts.hostname}",
             hint="use https://, or --allow-http if the way there is safe",
         )
+
+
+def host(base_url: str) -> str | None:
+    """Return the host of a URL; None where it is no URL."""
+    parts = _parts(base_url)
+    return parts.hostname if parts is not None else None
+
+
+def _parts(base_url: str) -> SplitResult | None:
+    """Split a URL; None where it cannot be, or holds white space or controls."""
+    if any(char.isspace() or not char.isprintable() for char in base_url):
+        return None
+    try:
+        parts = urlsplit(base_url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts

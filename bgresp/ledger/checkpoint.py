@@ -17,15 +17,16 @@ from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
 
 FORGOTTEN: Final = "forgotten"
-UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
+WANTED: Final = frozenset(
+    {Status.SUBMITTING, Status.UNKNOWN, Status.QUEUED, Status.IN_PROGRESS}
+)
 
 Place = tuple[int, int]
 
 
 def matters(job: Job) -> bool:
     """Say whether a job is open, or a submission without a known outcome."""
-    open_ = job.status.is_open or job.status in UNSETTLED
-    return open_ and FORGOTTEN not in job.extra
+    return job.status in WANTED and FORGOTTEN not in job.extra
 
 
 @dataclass(slots=True)
@@ -41,16 +42,21 @@ class Checkpoint:
 
     def note(self, number: int, scan: Scan) -> None:
         """Take over what a scan of a segment's range found."""
-        for key, (job, offset) in scan.jobs.items():
-            if matters(job):
-                self.places[key] = (number, offset)
+        for key, entry in scan.entries.items():
+            table = entry.line.table or {}
+            if table["status"] in WANTED and FORGOTTEN not in table:
+                self.places[key] = (number, entry.offset)
             else:
                 self.places.pop(key, None)
         self.last = max(self.last, scan.last)
 
-    def load(self, segments: list[Segment], upto: int) -> None:
-        """Read the file, and the journal from there to `upto` in the last segment."""
+    def load(self, segments: list[Segment], upto: int) -> int:
+        """Read the file, and the journal from there to `upto` in the last segment.
+
+        Returns how many bytes of the journal had to be read.
+        """
         number, offset = self._read(segments)
+        total = 0
         for segment in segments:
             if segment.number < number:
                 continue
@@ -60,6 +66,8 @@ class Checkpoint:
                 scan = Scan(stop=start)
                 scan.take(journal.read(segment.path, start), upto=end)
                 self.note(segment.number, scan)
+                total += end - start
+        return total
 
     def save(self, segment: Segment, upto: int) -> None:
         """Write the file; failing to is no failure."""

@@ -38,7 +38,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         """Look nowhere yet."""
-        self._view = View(self.state)
+        self._view = View(self.state, 4 * self.run_bytes)
 
     @property
     def path(self) -> Path:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bgresp.core.model import LEDGER_VERSION, Job
+from bgresp.core.model import LEDGER_VERSION, Job, Status
 
 _SEALED: Final = re.compile(rb',"c":"([0-9a-f]{8})"\}$')
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_STATUSES: Final = frozenset(map(str, Status))
 _TAIL: Final = len(b',"c":"00000000"}')
 
 
@@ -23,10 +24,25 @@ class BadLineError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a line says: a job, or that something newer wrote it."""
+    """What a line says: a job's record as a table, or that something newer wrote it."""
 
-    job: Job | None
+    table: Mapping[str, Any] | None
     newer: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return the job's key; only where there is a table."""
+        return str((self.table or {})["key"])
+
+    @property
+    def job(self) -> Job | None:
+        """Return the job; None where the line holds none, or one of odd shapes."""
+        if self.table is None:
+            return None
+        try:
+            return Job.from_line(self.table)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return None
 
 
 def encode(job: Job) -> bytes:
@@ -55,21 +71,21 @@ def decode(raw: bytes) -> Line:
         table: Any = json.loads(raw)
     except (ValueError, RecursionError):
         raise BadLineError("not JSON") from None
-    if not isinstance(table, Mapping):
+    if not isinstance(table, dict):
         raise BadLineError("not an object")
     return _job(table)
 
 
-def _job(table: Mapping[str, Any]) -> Line:
+def _job(table: dict[str, Any]) -> Line:
     version = table.get("v", LEDGER_VERSION)
     if isinstance(version, int) and version > LEDGER_VERSION:
         return Line(None, newer=True)
-    known = {name: value for name, value in table.items() if name != "c"}
-    if "kind" in known and "key" not in known:
+    table.pop("c", None)
+    if "kind" in table and "key" not in table:
         return Line(None)
-    if not _KEY.fullmatch(str(known.get("key", ""))):
+    key = table.get("key")
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise BadLineError("no key, or one that is none")
-    try:
-        return Line(Job.from_line(known))
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise BadLineError(f"not a record of a job ({error})") from None
+    if table.get("status") not in _STATUSES:
+        raise BadLineError(f"no status that is known: {table.get('status')!r}"[:80])
+    return Line(table)

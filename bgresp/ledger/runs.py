@@ -11,15 +11,14 @@ import heapq
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from bgresp.core.errors import LedgerError
-from bgresp.core.model import Job
 from bgresp.ledger import files
 from bgresp.ledger.run import END, Run
+from bgresp.ledger.scan import Entry, Scan
 from bgresp.ledger.segments import Segment
 
 MOST: Final = 60
@@ -38,19 +37,20 @@ def id_term(id_: str) -> bytes:
     return term("i", id_.removeprefix(PREFIX))
 
 
-def terms(job: Job) -> list[bytes]:
+def terms(key: str, entry: Entry) -> list[bytes]:
     """Return what a job can be found by."""
-    found = [term("k", job.key)]
-    if job.id is not None:
-        found.append(id_term(job.id))
-    if job.name is not None:
-        found.append(term("n", job.name))
-    if job.submit_key is not None:
-        found.append(term("s", job.submit_key))
-    if job.group is not None:
-        found.append(term("g", job.group))
-        if job.row is not None:
-            found.append(row_term(job.group, job.row))
+    found = [term("k", key)]
+    id_, group, row = entry.text("id"), entry.text("group"), entry.text("row")
+    if id_ is not None:
+        found.append(id_term(id_))
+    for kind, name in (("n", "name"), ("s", "submit_key")):
+        value = entry.text(name)
+        if value is not None:
+            found.append(term(kind, value))
+    if group is not None:
+        found.append(term("g", group))
+        if row is not None:
+            found.append(row_term(group, row))
     return found
 
 
@@ -59,23 +59,14 @@ def row_term(group: str, row: str) -> bytes:
     return term("r", f"{row}\x1f{group}")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a scan of a range told: jobs with their last offsets, and oddities."""
-
-    jobs: dict[str, tuple[Job, int]]
-    bad: tuple[tuple[int, str], ...] = ()
-    newer: bool = False
-
-
-def write(folder: Path, segment: Segment, upto: tuple[int, int], found: Found) -> None:
+def write(folder: Path, segment: Segment, upto: tuple[int, int], scan: Scan) -> None:
     """Write the run of a scanned range; failing to is no failure."""
     lines = sorted(
-        b"%b %b %d" % (term_, key.encode("ascii", "replace"), offset)
-        for key, (job, offset) in found.jobs.items()
-        for term_ in terms(job)
+        b"%b %b %d" % (term_, key.encode("ascii"), entry.offset)
+        for key, entry in scan.entries.items()
+        for term_ in terms(key, entry)
     )
-    _save(folder, segment, upto, (lines, list(found.bad), found.newer))
+    _save(folder, segment, upto, (lines, scan.bad, scan.newer))
 
 
 def merge(folder: Path, older: Run, newer: Run) -> None:

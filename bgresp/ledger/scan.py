@@ -3,16 +3,30 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bgresp.core.model import Job, merge
+from bgresp.core.model import Status
 from bgresp.ledger.journal import RawLine
-from bgresp.ledger.line import BadLineError, decode
+from bgresp.ledger.line import BadLineError, Line, decode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The line that holds for a job, and where it stands."""
+
+    line: Line
+    offset: int
+    rank: int
+
+    def text(self, name: str) -> str | None:
+        """Return a field of the record where it is text."""
+        value = (self.line.table or {}).get(name)
+        return value if isinstance(value, str) else None
 
 
 @dataclass(slots=True)
 class Scan:
-    """A fold over lines: the last state of each job with where it stands."""
+    """The last line of each job by rank, what could not be read, how far it went."""
 
-    jobs: dict[str, tuple[Job, int]] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
     bad: list[tuple[int, str]] = field(default_factory=list)
     newer: bool = False
     stop: int = 0
@@ -27,15 +41,17 @@ class Scan:
             if line.raw:
                 self._one(line)
 
-    def _one(self, line: RawLine) -> None:
+    def _one(self, raw: RawLine) -> None:
         try:
-            read = decode(line.raw)
+            line = decode(raw.raw)
         except BadLineError as error:
-            self.bad.append((line.offset, str(error)))
+            self.bad.append((raw.offset, str(error)))
             return
-        self.newer |= read.newer
-        if read.job is not None:
-            old = self.jobs.get(read.job.key)
-            job = merge(old[0], read.job) if old else read.job
-            self.jobs[job.key] = (job, line.offset)
-            self.last = max(self.last, job.key)
+        self.newer |= line.newer
+        if line.table is None:
+            return
+        key, rank = line.key, Status(line.table["status"]).rank
+        old = self.entries.get(key)
+        if old is None or rank >= old.rank or "forgotten" in line.table:
+            self.entries[key] = Entry(line, raw.offset, rank)
+            self.last = max(self.last, key)

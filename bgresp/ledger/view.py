@@ -19,7 +19,6 @@ from bgresp.ledger import journal, keys, runs, segments
 from bgresp.ledger.checkpoint import FORGOTTEN, Checkpoint, matters
 from bgresp.ledger.line import BadLineError, decode
 from bgresp.ledger.run import Run
-from bgresp.ledger.runs import Found
 from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
 
@@ -31,6 +30,7 @@ class View:
     """One look at the journal; `refresh` follows what is appended."""
 
     state: Path
+    spare_bytes: int
     segments: list[Segment] = field(default_factory=list)
     tail: Scan = field(default_factory=Scan)
     _runs: list[Run] = field(default_factory=list)
@@ -93,19 +93,17 @@ class View:
     def open_jobs(self) -> list[Job]:
         """Return open and unsettled jobs, newest first."""
         by_number = {segment.number: segment for segment in self.segments}
-        found = [job for job, _ in self.tail.jobs.values()]
+        found = [entry.line.job for entry in self.tail.entries.values()]
         for key, (number, offset) in self._open.places.items():
-            if key not in self.tail.jobs and number in by_number:
-                job = _decoded(by_number[number].line_at(offset))
-                if job is not None:
-                    found.append(job)
-        wanted = [job for job in found if matters(job)]
+            if key not in self.tail.entries and number in by_number:
+                found.append(_decoded(by_number[number].line_at(offset)))
+        wanted = [job for job in found if job is not None and matters(job)]
         return sorted(wanted, key=lambda job: job.key, reverse=True)
 
     def by_key(self, key: str) -> Job | None:
         """Return what holds for a key, a forgotten job's tombstone included."""
-        if key in self.tail.jobs:
-            return self.tail.jobs[key][0]
+        if key in self.tail.entries:
+            return self.tail.entries[key].line.job
         wanted = runs.term("k", key) + b" "
         for run in reversed(self._runs):
             for hit in run.starting(wanted):
@@ -115,8 +113,9 @@ class View:
 
     def matching(self, term: bytes, fits: Callable[[Job], bool]) -> Iterator[Job]:
         """Yield the jobs under a term that fit, lazily, in no order; tombstones too."""
-        seen = set(self.tail.jobs)
-        yield from (job for job, _ in self.tail.jobs.values() if fits(job))
+        seen = set(self.tail.entries)
+        tail = (entry.line.job for entry in self.tail.entries.values())
+        yield from (job for job in tail if job is not None and fits(job))
         for run in reversed(self._runs):
             for hit in run.starting(term):
                 if hit.key in seen:
@@ -128,7 +127,8 @@ class View:
 
     def latest_matching(self, term: bytes, fits: Callable[[Job], bool]) -> Job | None:
         """Return the newest job under a whole term, reading one entry a run."""
-        best = max((k for k, (j, _) in self.tail.jobs.items() if fits(j)), default="")
+        tail = (entry.line.job for entry in self.tail.entries.values())
+        best = max((j.key for j in tail if j is not None and fits(j)), default="")
         for run in reversed(self._runs):
             for hit in run.ending(term + b" "):
                 if hit.key <= best:
@@ -148,8 +148,8 @@ class View:
 
     def _latest(self) -> Iterator[tuple[str, int, int]]:
         """Yield (key, age of its run, offset), newest key first; the tail is newest."""
-        tail = sorted(self.tail.jobs, reverse=True)
-        streams = [((k, len(self._runs), self.tail.jobs[k][1]) for k in tail)]
+        tail = sorted(self.tail.entries, reverse=True)
+        streams = [((k, len(self._runs), self.tail.entries[k].offset) for k in tail)]
         streams += [_tagged(run, age) for age, run in enumerate(self._runs)]
         merged = heapq.merge(*streams, reverse=True)
         for _, places in groupby(merged, key=lambda place: place[0]):
@@ -157,7 +157,7 @@ class View:
 
     def _at(self, key: str, age: int, offset: int) -> Job | None:
         if age == len(self._runs):
-            return self.tail.jobs[key][0]
+            return self.tail.entries[key].line.job
         return _decoded(self._runs[age].segment.line_at(offset))
 
     # ---- keeping up --------------------------------------------------------
@@ -176,9 +176,8 @@ class View:
 
     def index_tail(self) -> None:
         """Move the tail into a run of its own, and keep the runs few."""
-        found = Found(self.tail.jobs, tuple(self.tail.bad), self.tail.newer)
         span = (self._tail_start, self.tail.stop)
-        runs.write(self.index, self.active, span, found)
+        runs.write(self.index, self.active, span, self.tail)
         self._open.note(self.active.number, self.tail)
         self._open.save(self.active, self.tail.stop)
         runs.tend(self.index, self.active)
@@ -195,31 +194,39 @@ class View:
         self.close()
         self.segments, self._inode = current, inode
         for segment in current[:-1]:
-            self._runs += self._covered(segment)
-        covered, start = runs.cover(self.index, self.active)
+            self._runs += self._covered(segment, segment.size)[0]
+        upto = self.active.size - self.spare_bytes
+        covered, start = self._covered(self.active, upto)
         self._runs += covered
         self.tail, self._tail_start = Scan(stop=start), start
-        self._open.load(current, start)
+        if self._open.load(current, start) > self.spare_bytes:
+            self._open.save(self.active, start)
 
-    def _covered(self, segment: Segment) -> list[Run]:
-        """Return the runs of a sealed segment; build what is missing."""
+    def _covered(self, segment: Segment, upto: int) -> tuple[list[Run], int]:
+        """Return the runs of a segment and where they end; build what is missing.
+
+        Where no run can be written, the rest is left to the tail.
+        """
         covered, at = runs.cover(self.index, segment)
-        while at < segment.size:
+        while at < upto:
             scan = Scan(stop=at)
-            upto = min(at + BUILD_BYTES, segment.size)
             for line in journal.read(segment.path, at):
                 scan.take([line])
-                if scan.stop >= upto:
+                if scan.stop >= min(at + BUILD_BYTES, upto):
                     break
             if scan.stop == at:  # a torn end: nothing complete is left
-                return covered
-            found = Found(scan.jobs, tuple(scan.bad), scan.newer)
-            runs.write(self.index, segment, (at, scan.stop), found)
-            grown, reached = runs.cover(self.index, segment)
-            if reached <= at:
+                break
+            runs.write(self.index, segment, (at, scan.stop), scan)
+            runs.tend(self.index, segment)
+            for run in covered:
+                run.close()
+            covered, reached = runs.cover(self.index, segment)
+            if reached <= at and segment is not self.active:
                 raise LedgerError(f"cannot write the index in {self.index}")
-            covered, at = grown, reached
-        return covered
+            if reached <= at:
+                break
+            at = reached
+        return covered, at
 
 
 def _decoded(raw: bytes) -> Job | None:

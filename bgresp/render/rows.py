@@ -11,7 +11,7 @@ from bgresp.core.board import took
 from bgresp.core.model import Job, Status
 from bgresp.core.printable import one_line
 from bgresp.core.times import brief, rfc3339
-from bgresp.render.streams import Streams
+from bgresp.render.streams import Streams, as_json
 
 Cell = Callable[[Job, float], str]
 NONE: Final = "-"
@@ -45,6 +45,19 @@ def _text(name: str) -> Cell:
         del now
         value = getattr(job, name)
         return NONE if value is None or value == "" else str(value)
+
+    return cell
+
+
+def _field(name: str) -> Cell:
+    """Return the cell of a field of the record: text as it is, else JSON."""
+
+    def cell(job: Job, now: float) -> str:
+        del now
+        value = job.to_record().get(name)
+        if value is None or value == "":
+            return NONE
+        return value if isinstance(value, str) else as_json(value)
 
     return cell
 
@@ -106,9 +119,7 @@ class Table:
         return [one_line(self._cell(name)(job, self.now)) for name in self.columns]
 
     def _cell(self, name: str) -> Cell:
-        if name in COLUMNS:
-            return COLUMNS[name]
-        return _moment(name) if name.endswith("_at") else _text(name)
+        return COLUMNS[name] if name in COLUMNS else _field(name)
 
     def _aligned(self, jobs: list[Job]) -> None:
         from rich.cells import cell_len

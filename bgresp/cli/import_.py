@@ -1,0 +1,90 @@
+"""`bgresp import`: take ids that this machine did not submit into the ledger."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import typer
+
+from bgresp.cli import errors, refs
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, opt, pairs
+from bgresp.core.errors import BgrespError, LedgerError, UsageError, worst
+from bgresp.core.model import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `import` takes."""
+
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="Response ids; - reads them from stdin."),
+    ] = None
+    name: Annotated[
+        str | None, opt("-n", "--name", help="A name to find it by.", metavar="NAME")
+    ] = None
+    label: Annotated[
+        list[str] | None, opt("-l", "--label", help="A label (repeat).", metavar="K=V")
+    ] = None
+    group: Annotated[
+        str | None, opt("--group", help="A group to put it in.", metavar="G")
+    ] = None
+
+
+def import_(options: Options, common: Common) -> int:
+    """Take ids from elsewhere into the ledger; -p says which endpoint has them.
+
+    An id that the ledger knows already is only printed.
+
+    Examples:
+
+      bgresp import resp_123 -p work
+      bgresp import resp_123 resp_456 --group night
+    """
+    from bgresp.cli.running import run
+
+    context = Context.of(common)
+    ids = list(dict.fromkeys(refs.expanded(options.ids or [])))
+    _check(ids, options)
+    jobs: list[Job] = []
+    codes: list[int] = []
+
+    async def adopt() -> int:
+        for id_ in ids:
+            try:
+                jobs.append(await _one(context, id_, options))
+            except LedgerError:
+                raise
+            except BgrespError as error:
+                errors.show(context.streams, error, as_json=context.is_json)
+                codes.append(int(error.code))
+        return 0
+
+    run(context, adopt())
+    context.report_ledger()
+    if jobs:
+        context.show_jobs(jobs, single=len(ids) == 1)
+    return int(worst(codes))
+
+
+def _check(ids: list[str], options: Options) -> None:
+    if not ids:
+        raise UsageError("no ID given")
+    for id_ in ids:
+        refs.check_typed(id_)
+    if options.name is not None and len(ids) > 1:
+        raise UsageError(f"-n takes one ID, not {len(ids)}")
+    pairs(options.label, "-l")
+
+
+async def _one(context: Context, id_: str, options: Options) -> Job:
+    known = context.books.ledger.by_id(id_)
+    job = known or await refs.adopted(context, id_)
+    labels = {**job.labels, **pairs(options.label, "-l")}
+    named = replace(
+        job,
+        name=options.name or job.name,
+        group=options.group or job.group,
+        labels=labels,
+    )
+    return job if named == job else context.books.ledger.record(named)

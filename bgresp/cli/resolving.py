@@ -1,0 +1,107 @@
+"""Settle one submit by what a person knows, or what its endpoint tells."""
+
+from typing import TYPE_CHECKING, Final
+
+from bgresp.cli.context import Context
+from bgresp.cli.running import run
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    NoSuchJobError,
+    RefusedError,
+    UnknownOutcomeError,
+    UnreachableError,
+    UsageError,
+)
+from bgresp.core.model import Job, Status
+from bgresp.core.signals import Fault
+from bgresp.engine import settle
+from bgresp.engine.asking import exit_code
+from bgresp.engine.settle import ABANDONED, UNSETTLED, Settling
+
+if TYPE_CHECKING:
+    from bgresp.cli.resolve import Options
+
+WAIT: Final = 10.0
+
+
+def resolved(context: Context, job: Job, options: "Options") -> Job:
+    """Settle a submit and return its record; the same again changes nothing.
+
+    Raises UsageError when it is settled otherwise, NotFinishedError while it is at
+    work, UnknownOutcomeError when nobody can tell.
+    """
+    with settle.holding(context.books, job, wait=WAIT) as now:
+        return now if _is_done(now, options) else _settled(context, now, options)
+
+
+def _is_done(job: Job, options: "Options") -> bool:
+    """Say whether it was settled just so before.
+
+    Raises UsageError when it is settled otherwise.
+    """
+    if job.status in UNSETTLED:
+        return False
+    given_up = job.error is not None and job.error.code == ABANDONED
+    if options.adopt is not None and options.adopt == job.id:
+        return True
+    if options.abandon and job.status is Status.REJECTED and given_up:
+        return True
+    raise UsageError(f"{job.ref} is {job.status.value}: there is nothing to resolve")
+
+
+def _settled(context: Context, job: Job, options: "Options") -> Job:
+    if options.abandon:
+        return settle.abandoned(context.books, job)
+    found: list[Job] = []
+
+    async def ask() -> int:
+        settings = context.settings_of(job)
+        asked = options.adopt is not None or options.resend
+        if not asked and not settle.can_settle(settings.dialect):
+            blind = Settling(None, context.books, context.say)
+            found.extend(await blind.settle_held([job]))
+            return 0
+        async with context.api(settings) as api:
+            settling = Settling(api, context.books, context.say)
+            found.append(await _asked(settling, job, options))
+        return 0
+
+    run(context, ask())
+    if found[0].status in UNSETTLED:
+        raise _unknown(context, found[0])
+    return found[0]
+
+
+async def _asked(settling: Settling, job: Job, options: "Options") -> Job:
+    if options.adopt is not None:
+        news = await settling.adopt(job, options.adopt)
+    elif options.resend:
+        news = await settling.resend(job)
+    else:
+        return (await settling.settle_held([job]))[0]
+    if isinstance(news, Fault):
+        raise _failure(f"{options.adopt or job.key}: {news.message}", news, options)
+    return news
+
+
+def _failure(message: str, fault: Fault, options: "Options") -> BgrespError:
+    rid = fault.request_id
+    if options.resend:
+        said = f"{message}; it may have been accepted before"
+        return UnknownOutcomeError(said, request_id=rid)
+    if fault.http_status in {404, 410}:
+        return NoSuchJobError(message, request_id=rid)
+    kind = {4: ConfigError, 5: RefusedError, 6: UnreachableError}[int(exit_code(fault))]
+    return kind(message, request_id=rid)
+
+
+def _unknown(context: Context, job: Job) -> UnknownOutcomeError:
+    """Name the ways that are left."""
+    ways = ["--adopt ID", "--abandon"]
+    if context.books.answers.request_path(job.key).exists():
+        ways.append("--resend (at the risk of paying twice)")
+    message = f"{job.key}: its endpoint cannot tell whether it was accepted"
+    return UnknownOutcomeError(
+        message, hint=f"bgresp resolve {job.key} {' | '.join(ways)}"
+    )

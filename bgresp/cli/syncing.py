@@ -1,0 +1,80 @@
+"""The pass of `bgresp sync` over every endpoint at once, and what it prints."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from bgresp.cli import errors, refs
+from bgresp.cli.context import Context
+from bgresp.cli.endpoints import by_endpoint
+from bgresp.cli.options import Refs
+from bgresp.config.settings import Settings
+from bgresp.core.errors import BgrespError, ConfigError, RefusedError, worst
+from bgresp.core.model import Job
+from bgresp.engine.settle import UNSETTLED, can_settle, candidates
+from bgresp.engine.sync import Pass
+
+
+@dataclass(slots=True)
+class Syncing:
+    """One invocation's pass."""
+
+    context: Context
+    codes: list[int] = field(default_factory=list)
+    _jobs: dict[str, Job] = field(default_factory=dict)
+    _changed: list[Job] = field(default_factory=list)
+
+    async def run(self, which: Refs, *, exit_status: bool) -> int:
+        """Go over the jobs and return the exit code."""
+        jobs = list(self._chosen(which))
+        self._jobs = {job.key: job for job in jobs}
+        groups = by_endpoint(self.context, jobs, self._failed)
+        await asyncio.gather(*(self._endpoint(*group) for group in groups))
+        if self.context.common.json:
+            self.context.show_jobs(self._changed, single=False)
+        if exit_status:
+            self.codes += [int(job.status.exit_code) for job in self._jobs.values()]
+        return int(worst(self.codes))
+
+    def _chosen(self, which: Refs) -> Iterator[Job]:
+        """Yield open jobs and unsettled submits, as REFs or selectors say."""
+        context, ledger = self.context, self.context.books.ledger
+        if which.refs:
+            named = refs.chosen(context, which).known()
+            unsettled = {job.key for job in candidates(context.books)}
+            yield from (j for j in named if j.status.is_open or j.key in unsettled)
+            return
+        selector = which.selector(context.common, now=context.now)
+        yield from (job for job in ledger.open_jobs() if selector.matches(job))
+        anyway = replace(selector, open=False)
+        yield from (job for job in candidates(context.books) if anyway.matches(job))
+
+    async def _endpoint(self, settings: Settings, jobs: list[Job]) -> None:
+        one = Pass(self.context.books, self._tell, self.context.say, self.codes)
+        if not can_settle(settings.dialect):
+            await one.bury(job for job in jobs if job.status in UNSETTLED)
+            jobs = [job for job in jobs if job.status not in UNSETTLED]
+        if not jobs:
+            return
+        try:
+            async with self.context.api(settings) as api:
+                await one.over(api, jobs)
+        except (ConfigError, RefusedError) as error:
+            self._failed(jobs[0], error)
+
+    def _failed(self, _: Job, error: BgrespError) -> None:
+        errors.show(self.context.streams, error, as_json=self.context.is_json)
+        self.codes.append(int(error.code))
+
+    def _tell(self, before: Job, job: Job) -> None:
+        """Print a changed job: id, old status, new status."""
+        self._jobs[job.key] = job
+        if job.status is before.status:
+            return
+        self._changed.append(job)
+        common = self.context.common
+        if common.quiet or common.jsonl:
+            self.context.show_jobs([job], single=True)
+        elif not common.json:
+            cells = (job.ref, before.status.value, job.status.value)
+            self.context.streams.line("\t".join(cells))

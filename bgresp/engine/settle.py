@@ -1,0 +1,234 @@
+"""Settle submissions without a known outcome; twice or at once, the end is the same.
+
+May import core, api, ledger and the other modules of this package. A submission is
+settled only while its in-flight lock is held, and is looked at again under it. A second
+POST leaves only where the endpoint tells duplicates apart, or where a person said so.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bgresp.api.client import Api, Sent
+from bgresp.core import update
+from bgresp.core.dialect import Dialect, Limits
+from bgresp.core.errors import (
+    LedgerError,
+    NoSuchJobError,
+    NotFinishedError,
+    UsageError,
+)
+from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
+from bgresp.engine import orphans
+from bgresp.engine.books import Books
+from bgresp.engine.submit import hold
+from bgresp.ledger import locks
+
+UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
+ABANDONED: Final = "abandoned"
+AT_ONCE: Final = 50
+# Idempotency keys are kept for a day or more (Stripe: 24 h); later it is a new job.
+KEYS_KEPT: Final = 12 * 3600.0
+
+
+def can_settle(dialect: Dialect) -> bool:
+    """Say whether an endpoint can tell what became of a submission."""
+    return "list" in dialect.ops or dialect.limits.idempotency == "replay"
+
+
+def candidates(books: Books) -> list[Job]:
+    """Return the submissions that may be settled: no live process works on them."""
+    ledger = books.ledger
+    return [
+        job
+        for job in ledger.unsettled()
+        if job.status is Status.UNKNOWN or ledger.is_dead(job)
+    ]
+
+
+@contextmanager
+def holding(books: Books, job: Job, *, wait: float = 0.0) -> Iterator[Job]:
+    """Hold a submission's lock, and yield its record as it stands now.
+
+    Raises NotFinishedError while another process submits or settles it, NoSuchJobError
+    when it was forgotten meanwhile.
+    """
+    books.ledger.prepare()
+    folder = books.ledger.state / "inflight"
+    path = locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
+    with locks.inflight(path, wait=wait):
+        now = books.ledger.by_key(job.key)
+        if now is None:
+            raise NoSuchJobError(f"{job.key} was forgotten meanwhile")
+        yield now
+
+
+async def settle(
+    api: Api | None, books: Books, jobs: Iterable[Job], say: Callable[[str], None]
+) -> list[Job]:
+    """Settle submissions of one endpoint as far as it can tell; see Settling.settle."""
+    return await Settling(api, books, say).settle(jobs)
+
+
+def abandoned(books: Books, job: Job) -> Job:
+    """Record that a person gave a submission up; the caller holds its lock."""
+    error = ResponseError(ABANDONED, "given up by bgresp resolve --abandon")
+    return books.ledger.record(replace(job, status=Status.REJECTED, error=error))
+
+
+@dataclass(slots=True)
+class Settling:
+    """Settles submissions of one endpoint; without `api` nobody is asked.
+
+    `say` is told what became of each, `faults` has what went wrong in asking.
+    """
+
+    api: Api | None
+    books: Books
+    say: Callable[[str], None]
+    faults: list[Fault] = field(default_factory=list)
+
+    async def settle(self, jobs: Iterable[Job]) -> list[Job]:
+        """Settle what no other process holds; return those records as they are now.
+
+        Raises LedgerError.
+        """
+        waiting, done = list(jobs), list[Job]()
+        while waiting:
+            some, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+            with ExitStack() as stack:
+                mine: list[Job] = []
+                for job in some:
+                    try:
+                        mine.append(stack.enter_context(holding(self.books, job)))
+                    except (NotFinishedError, NoSuchJobError):
+                        continue
+                done += await self.settle_held(mine)
+        return done
+
+    async def settle_held(self, jobs: Iterable[Job]) -> list[Job]:
+        """Settle submissions whose locks the caller holds."""
+        found = {job.key: self._noted(job) for job in jobs}
+        if self.api is None:
+            return list(found.values())
+        left = {key: job for key, job in found.items() if job.status in UNSETTLED}
+        if left and self.api.can("list"):
+            tagged = await orphans.find(self.api, left)
+            if tagged.fault is not None:
+                self._failed(tagged.fault)
+            for key, id_ in tagged.ids.items():
+                found[key] = await self._adopted(left.pop(key), id_)
+        limits = self.api.endpoint.dialect.limits
+        for job in left.values():
+            if _may_replay(job, limits, self.books.now()):
+                found[job.key] = await self._replayed(job)
+        return list(found.values())
+
+    async def adopt(self, job: Job, id_: str) -> Job | Fault:
+        """Ask for an id and record it as what a submission made; its lock is held.
+
+        Raises UsageError when the id is another job's, NotFinishedError when another
+        process adopts it, LedgerError.
+        """
+        assert self.api is not None
+        with self.books.ledger.claim(f"id:{id_}"):
+            owner = self.books.ledger.by_id(id_)
+            if owner is not None and owner.key != job.key:
+                raise UsageError(f"{id_} is the job {owner.key} already")
+            answer = await self.api.retrieve(id_)
+            if isinstance(answer, Fault):
+                return answer
+            if answer.reading.key not in {None, job.key}:
+                raise UsageError(f"{id_} was made by the submit {answer.reading.key}")
+            return self.accepted(job, id_, answer)
+
+    async def resend(self, job: Job) -> Job | Fault:
+        """Post the stored request once more under its own key; its lock is held.
+
+        Whatever goes wrong, the first POST may have been accepted: the job stays
+        `unknown`. Raises NoSuchJobError when the request was not kept, LedgerError.
+        """
+        assert self.api is not None
+        body = self.books.answers.request(job.key)
+        if body is None:
+            raise NoSuchJobError(f"the request of {job.ref} was not kept")
+        job, stream = self._noted(job), bool(job.streamable)
+        fault = Fault(FaultKind.CLOSED, "the reply ended before an id came")
+        create = self.api.create(body, key=job.key, stream=stream, sent=Sent())
+        async with aclosing(create) as signals:
+            async for signal in signals:
+                if isinstance(signal, Fault):
+                    fault = signal
+                    break
+                if signal.reading is not None and signal.reading.id is not None:
+                    taken = self.accepted(job, signal.reading.id, signal)
+                    await hold(signals)
+                    return taken
+        self.books.unheard(job, fault)
+        return fault
+
+    def accepted(self, job: Job, id_: str, news: Snapshot | Event) -> Job:
+        """Record what a submission made: the id first, then what is known of the job.
+
+        Raises LedgerError; it names the id.
+        """
+        assert self.api is not None
+        assert news.reading is not None
+        dialect = self.api.endpoint.dialect
+        reading = replace(news.reading, id=id_)
+        now, limits = self.books.now(), dialect.limits
+        taken = update.accepted(job, reading, now=now, limits=limits)
+        ended = taken.status.is_terminal
+        open_ = replace(taken, status=Status.IN_PROGRESS) if ended else taken
+        recorded, rescued = self.books.keep_accepted(open_)
+        if rescued is not None:
+            raise LedgerError(f"{job.key} is {id_}, but {rescued}")
+        return self.books.heard(recorded, news, dialect) if ended else recorded
+
+    def _noted(self, job: Job) -> Job:
+        """Record that a submission died: nobody is at work on it any more."""
+        if job.status is not Status.SUBMITTING:
+            return job
+        self.say(f"the submit {job.key} died: it may have been accepted")
+        said = "the submit died before a reply came"
+        return self.books.ledger.record(
+            replace(job, status=Status.UNKNOWN, last_error=job.last_error or said)
+        )
+
+    async def _adopted(self, job: Job, id_: str) -> Job:
+        try:
+            news = await self.adopt(job, id_)
+        except (UsageError, NotFinishedError) as error:
+            self.say(f"{job.key}: {error.message}: bgresp resolve {job.key} --abandon")
+            return job
+        return self._settled(job, news)
+
+    async def _replayed(self, job: Job) -> Job:
+        try:
+            news = await self.resend(job)
+        except NoSuchJobError as error:
+            self.say(f"{error.message}: bgresp resolve {job.key}")
+            return job
+        return self._settled(job, news)
+
+    def _settled(self, job: Job, news: Job | Fault) -> Job:
+        if isinstance(news, Fault):
+            self._failed(news)
+            return job
+        self.say(f"the submit {job.key} was accepted: it is {news.id}")
+        return news
+
+    def _failed(self, fault: Fault) -> None:
+        assert self.api is not None
+        self.faults.append(fault)
+        self.say(f"{self.api.endpoint.host} does not tell: {fault.message}")
+
+
+def _may_replay(job: Job, limits: Limits, now: float) -> bool:
+    """Say whether the endpoint surely still knows a key, whatever the clock did."""
+    if limits.idempotency != "replay" or job.submitted_at is None:
+        return False
+    kept = min(KEYS_KEPT, limits.retention_stored or KEYS_KEPT)
+    return abs(now - job.submitted_at) < kept
