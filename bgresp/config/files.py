@@ -137,13 +137,15 @@ def _check_profile(name: str, profile: Table, path: Path) -> None:
             kinds = wanted if isinstance(wanted, tuple) else (wanted,)
             names = " or ".join(kind.__name__ for kind in kinds)
             raise ConfigError(f"{path}: profile {name!r}: {key!r} must be a {names}")
-        if key in _LEAST and not _LEAST[key] <= value < math.inf:
-            least = f"{_LEAST[key]} or more"
-            raise ConfigError(f"{path}: profile {name!r}: {key!r} must be {least}")
-        if key == "api_key_cmd" and not _is_command(value):
-            said = "must be a program and its arguments, each a text"
-            raise ConfigError(f"{path}: profile {name!r}: {key!r} {said}")
+        wrong = _beyond(key, value)
+        if wrong:
+            raise ConfigError(f"{path}: profile {name!r}: {key!r} {wrong}")
 
 
-def _is_command(value: list[Any]) -> bool:
-    return bool(value) and all(isinstance(part, str) for part in value)
+def _beyond(key: str, value: Any) -> str | None:
+    """Say what a value of the right type must be; None where it is."""
+    if key in _LEAST and not _LEAST[key] <= value < math.inf:
+        return f"must be {_LEAST[key]} or more"
+    if key != "api_key_cmd" or (value and all(isinstance(v, str) for v in value)):
+        return None
+    return "must be a program and its arguments, each a text"

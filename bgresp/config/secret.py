@@ -120,9 +120,8 @@ def checked(raw: str, source: str) -> str:
 
     Raises ConfigError that names the source, never the value.
     """
-    key = raw.strip()
-    if key[:7].lower() == "bearer ":
-        key = key[7:].strip()
+    scheme, _, rest = raw.strip().partition(" ")
+    key = rest.strip() if scheme.lower() == "bearer" else raw.strip()
     if not key:
         raise ConfigError(f"the key from {source} is empty")
     if not all("!" <= char <= "~" for char in key):

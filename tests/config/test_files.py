@@ -1,0 +1,173 @@
+"""What the TOML files may say, and how a mistake in them is named."""
+
+from pathlib import Path
+
+import pytest
+
+from bgresp.config import files
+from bgresp.core.errors import ConfigError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+def written(path: Path, text: str) -> files.Config:
+    return files.load(put(path, text))
+
+
+def refused(path: Path, text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        written(path, text)
+    assert "\n" not in caught.value.message
+    return caught.value
+
+
+def test_no_file_is_an_empty_configuration(path: Path) -> None:
+    """Neither config.toml nor profiles/ has to exist."""
+    assert files.Config(path) == files.load(path)
+
+
+def test_the_contract_s_example_is_read(path: Path) -> None:
+    """What CONTRACT.md shows is a configuration."""
+    config = written(
+        path,
+        """
+        default_profile = "work"
+        [profiles.work]
+        dialect = "openai"
+        base_url = "https://NAME.openai.azure.com/openai/v1"
+        model = "my-deployment"
+        api_key_env = "WORK_KEY"
+        [profiles.work.vars]
+        end_user = "user-7"
+        [profiles.work.headers]
+        "X-Team" = "search"
+        [dialects.mine]
+        extends = "openai"
+        base_url = "https://llm.example.com/v9"
+        auth = { header = "X-API-Key", value = "{key}", env = "MINE_KEY" }
+        [dialects.mine.states]
+        queued = ["pending"]
+        in_progress = ["running"]
+        """,
+    )
+    assert "work" == config.default_profile
+    assert {"end_user": "user-7"} == config.profiles["work"]["vars"]
+    assert {"work": path} == config.origins
+    assert ["pending"] == config.dialects["mine"]["states"]["queued"]
+
+
+def test_profiles_lie_beside_config_toml(path: Path) -> None:
+    """profiles/NAME.toml holds the bare keys of one profile."""
+    own = put(path.parent / "profiles" / "fast.toml", 'model = "m"')
+    config = written(path, '[profiles.slow]\nmodel = "n"')
+    assert {"slow": {"model": "n"}, "fast": {"model": "m"}} == config.profiles
+    assert {"slow": path, "fast": own} == config.origins
+
+
+def test_a_profile_has_one_place(path: Path) -> None:
+    """A name both in config.toml and in profiles/ is refused, and both are named."""
+    own = put(path.parent / "profiles" / "work.toml", 'model = "m"')
+    error = refused(path, '[profiles.work]\nmodel = "n"')
+    assert str(path) in error.message
+    assert str(own) in error.message
+    assert "bgresp config remove work" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('default_profile = "a\n', 1),
+        ("\n\n[profiles\n", 3),
+        ('a = 1\na = 2\n[profiles.x]\nmodel = "y"', 2),
+    ],
+)
+def test_malformed_toml_is_named_with_its_line(
+    path: Path, text: str, line: int
+) -> None:
+    """A file that is no TOML is named with the line of the mistake."""
+    error = refused(path, text)
+    assert str(path) in error.message
+    assert f"line {line}" in error.message
+
+
+def test_malformed_profiles_are_named_too(path: Path) -> None:
+    """A mistake in profiles/NAME.toml names that file and its line."""
+    own = put(path.parent / "profiles" / "work.toml", 'model = "m"\nmodel =\n')
+    with pytest.raises(ConfigError) as caught:
+        files.load(path)
+    assert str(own) in caught.value.message
+    assert "line 2" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("defaultprofile = 'x'", ["unknown key 'defaultprofile'"]),
+        ("[profile.work]", ["unknown key 'profile'"]),
+        ("default_profile = 3", ["default_profile", "text"]),
+        ("profiles = 3", ["'profiles'", "tables"]),
+        ("[profiles]\nwork = 'x'", ["'profiles'", "tables"]),
+        ("dialects = []", ["'dialects'", "tables"]),
+        ("[profiles.work]\nbaseurl = 'x'", ["'work'", "unknown key 'baseurl'"]),
+        ("[profiles.work]\napi_key = 'sk-hunter2'", ["'work'", "'api_key'"]),
+        ("[profiles.work]\nmodel = 3", ["'work'", "'model'", "str"]),
+        ("[profiles.work]\nmodel = true", ["'work'", "'model'", "str"]),
+        ("[profiles.work]\nstream = 1", ["'work'", "'stream'", "bool"]),
+        ("[profiles.work]\nrate = true", ["'work'", "'rate'", "int or float"]),
+        ("[profiles.work]\nconnections = 1.5", ["'work'", "'connections'", "int"]),
+        ("[profiles.work]\nvars = 'x'", ["'work'", "'vars'"]),
+        ("[profiles.work]\napi_key_cmd = 'pass'", ["'work'", "'api_key_cmd'", "list"]),
+        ("[profiles.work]\napi_key_cmd = []", ["'work'", "'api_key_cmd'"]),
+        ("[profiles.work]\napi_key_cmd = ['pass', 3]", ["'work'", "'api_key_cmd'"]),
+        ("[profiles.work]\nconnections = 0", ["'work'", "'connections'", "1"]),
+        ("[profiles.work]\nstreams = -1", ["'work'", "'streams'"]),
+        ("[profiles.work]\nrate = -1", ["'work'", "'rate'"]),
+        ("[profiles.work]\nrate = nan", ["'work'", "'rate'"]),
+        ("[profiles.work]\nrate = inf", ["'work'", "'rate'"]),
+    ],
+)
+def test_a_wrong_key_is_named(path: Path, text: str, words: list[str]) -> None:
+    """An unknown key, type or number is named with its file, never with its value."""
+    error = refused(path, text)
+    assert str(path) in error.message
+    assert not [word for word in words if word not in error.message]
+    assert "hunter2" not in error.message + error.hint
+
+
+def test_no_rate_is_a_rate(path: Path) -> None:
+    """A rate of 0 lets everything through, and one connection is enough."""
+    config = written(path, "[profiles.x]\nrate = 0\nconnections = 1\nstreams = 0")
+    assert 0 == config.profiles["x"]["rate"]
+
+
+def test_what_cannot_be_read_is_named(path: Path) -> None:
+    """A file that is not UTF-8, or no file at all, is named with the reason."""
+    path.write_bytes(b'default_profile = "\xff"')
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        files.load(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match="Is a directory"):
+        files.load(path)
+
+
+def test_paths_come_from_the_environment(tmp_path: Path) -> None:
+    """BGRESP_CONFIG names a file and BGRESP_STATE_DIR a folder; ~ is the home."""
+    environ = {"BGRESP_CONFIG": "~/c.toml", "BGRESP_STATE_DIR": "~/state"}
+    assert Path("~/c.toml").expanduser() == files.config_path(environ)
+    assert Path("~/state").expanduser() == files.state_path(environ)
+    assert Path.cwd() / "here" == files.state_path({"BGRESP_STATE_DIR": "here"})
+
+
+def test_every_built_in_dialect_is_a_table() -> None:
+    """The dialects that bgresp brings are there, the base among them."""
+    assert {"openai", "local"} <= set(files.built_in())
