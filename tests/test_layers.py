@@ -33,7 +33,8 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 # Within core each module knows only those before it.
 CORE: Final = (
     *("errors", "times", "model", "signals", "paths", "dialect", "wire", "request"),
-    *("endpoint", "update", "schedule", "follow", "transcript", "board", "printable"),
+    *("endpoint", "update", "schedule", "states", "follow", "transcript", "board"),
+    "printable",
 )
 IMPURE: Final = {"asyncio", "os", "time", "random", "httpx", "httpx_sse", "rich"}
 OVER_HTTP: Final = {"api"}

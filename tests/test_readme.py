@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from bgresp.core.errors import MEANINGS, ExitCode
-from bgresp.core.follow import TABLE, State
+from bgresp.core.states import TABLE, State
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -20,7 +20,7 @@ def transitions() -> str:
 def test_the_transition_table_is_the_machines() -> None:
     """The README's table of transitions is another one than the machine's."""
     text = README.read_text("utf-8")
-    block = re.search(r"<!-- transitions -->\n(.*?)<!-- /transitions -->", text, re.S)
+    block = re.search(r"<!-- transitions -->\n(.*?)<!-- /transitions -->", text, re.DOTALL)
     assert block is not None
     assert block[1].strip() == transitions()
 

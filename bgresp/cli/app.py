@@ -4,7 +4,23 @@ from typing import Final
 
 import typer
 
-from bgresp.cli import cancel, get, listing, serve, status, submit, wait, watch
+from bgresp.cli import (
+    cancel,
+    doctor,
+    forget,
+    get,
+    import_,
+    listing,
+    prune,
+    resolve,
+    retry,
+    serve,
+    status,
+    submit,
+    sync,
+    wait,
+    watch,
+)
 from bgresp.cli.options import Common, Refs, Verb, Version, command
 
 VERBS: Final = (
@@ -15,6 +31,13 @@ VERBS: Final = (
     Verb("list", listing.list_, (Refs, listing.Options, Common)),
     Verb("wait", wait.wait, (Refs, wait.Options, Common)),
     Verb("get", get.get, (Refs, get.Options, Common)),
+    Verb("retry", retry.retry, (Refs, retry.Options, Common)),
+    Verb("sync", sync.sync, (Refs, sync.Options, Common)),
+    Verb("import", import_.import_, (import_.Options, Common)),
+    Verb("resolve", resolve.resolve, (resolve.Options, Common)),
+    Verb("forget", forget.forget, (Refs, forget.Options, Common)),
+    Verb("prune", prune.prune, (Refs, prune.Options, Common)),
+    Verb("doctor", doctor.doctor, (doctor.Options, Common)),
     Verb("serve", serve.serve, (serve.Options, Common)),
 )
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

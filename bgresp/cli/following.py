@@ -15,9 +15,9 @@ from bgresp.api.client import Api
 from bgresp.cli import outputs
 from bgresp.cli.context import Context
 from bgresp.core.errors import ExitCode, worst
-from bgresp.core.follow import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind, Signal
+from bgresp.core.states import Policy
 from bgresp.engine.audience import Audience
 from bgresp.engine.ending import conclude
 from bgresp.engine.fleet import Fleet

@@ -51,7 +51,7 @@ class Retrying:
             async with self.context.api(settings) as api:
                 submitter = Submitter(api, self.context.books, self.context.say)
                 await self._send(submitter, [by_key[job.key] for job in jobs])
-        if self.context.common.json and self._accepted:
+        if self.context.common.json and (self._accepted or not self.single):
             self.context.show_jobs(self._accepted, single=self.single)
         return int(worst(self.codes))
 

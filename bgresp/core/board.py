@@ -31,12 +31,6 @@ class Selector:
         """Say whether anything was selected at all."""
         return self != Selector()
 
-    @property
-    def only_open(self) -> bool:
-        """Say whether open jobs alone can match, so that only they need be read."""
-        wanted = self.statuses
-        return self.open or (bool(wanted) and all(s.is_open for s in wanted))
-
     def matches(self, job: Job) -> bool:
         """Say whether a job is meant."""
         if self.open and not job.status.is_open:

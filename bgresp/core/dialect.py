@@ -219,6 +219,8 @@ def _check(stream: Table, limits: Table) -> None:
     poll = limits["poll"]
     if len(poll) != 2 or not 0 < poll[0] <= poll[1]:
         raise ValueError("'limits.poll' must be two numbers, low and high")
+    if min(limits["connections"], limits["streams"]) < 1:
+        raise ValueError("'limits.connections' and 'limits.streams' are 1 or more")
     kind, _, name = stream["resume"].partition(":")
     if stream["resume"] and (kind not in {"query", "header"} or not name):
         raise ValueError("'stream.resume' must be query:NAME or header:NAME")

@@ -1,13 +1,11 @@
 """The machine that follows one job: signals in, actions out; total and without I/O.
 
-May import core.model, core.schedule and core.signals. Everything that decides a
-transition stands in TABLE; what a table cannot say (budgets, a job's age) stands in
+May import core.model, core.schedule, core.signals and core.states. What decides a
+transition stands in the TABLE; what a table cannot say (budgets, a job's age) stands in
 `_guarded`.
 """
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Final
+from dataclasses import replace
 
 from bgresp.core import schedule
 from bgresp.core.model import Job, Status
@@ -24,94 +22,7 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-
-
-class State(StrEnum):
-    """Where the machine stands."""
-
-    STREAMING = "streaming"  # a stream is open, or about to be
-    CHECKING = "checking"  # the stream told nothing sure: ask once, then decide
-    POLLING = "polling"  # asking at the pace of the job's age
-    ENDED = "ended"
-
-
-class Kind(StrEnum):
-    """What a signal means to the machine."""
-
-    EVENT = "event"
-    FINAL_EVENT = "final event"
-    DOUBTFUL_EVENT = "doubtful end"
-    OPEN_SNAPSHOT = "open snapshot"
-    FINAL_SNAPSHOT = "final snapshot"
-    CLOSED = "closed"
-    IDLE = "idle"
-    UNREACHABLE = "unreachable"
-    RATE_LIMITED = "rate_limited"
-    UNREADABLE = "unreadable"
-    NOT_STREAMABLE = "not_streamable"
-    GONE = "gone"
-    REFUSED = "refused"
-    AMBIGUOUS = "ambiguous"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the user and the dialect allow: mode, pace and budgets.
-
-    `poll` is the range of the pace in seconds; `interval` overrides the pace.
-    """
-
-    mode: str = "auto"
-    poll: tuple[float, float] = (1.0, 60.0)
-    interval: float | None = None
-    expect: float | None = None
-    attach: bool = True
-    cuts: int = 5
-    faults: int = 5
-    young: float = 60.0
-    gone: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Follow:
-    """What is known while following one job.
-
-    `seen` counts the events that were new; `cuts` the streams that ended without one;
-    `faults` the failures since the last good reply, `unreadable` those of them that
-    could not be read; `gaps` the holes in the numbering.
-    """
-
-    state: State
-    status: Status
-    raw_status: str | None = None
-    cursor: Cursor | None = None
-    seen: int = 0
-    gaps: int = 0
-    cuts: int = 0
-    faults: int = 0
-    gone: int = 0
-    unreadable: int = 0
-    progressed: bool = False
-    streams_ruled_out: str | None = None
-
-
-_S, _C, _P, _E = State.STREAMING, State.CHECKING, State.POLLING, State.ENDED
-TABLE: Final[dict[Kind, dict[State, State]]] = {
-    Kind.EVENT: {_S: _S, _C: _C, _P: _P, _E: _E},
-    Kind.FINAL_EVENT: {_S: _E, _C: _C, _P: _P, _E: _E},
-    Kind.DOUBTFUL_EVENT: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.OPEN_SNAPSHOT: {_S: _P, _C: _S, _P: _P, _E: _E},
-    Kind.FINAL_SNAPSHOT: {_S: _E, _C: _E, _P: _E, _E: _E},
-    Kind.CLOSED: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.IDLE: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.UNREACHABLE: {_S: _S, _C: _C, _P: _P, _E: _E},
-    Kind.RATE_LIMITED: {_S: _S, _C: _C, _P: _P, _E: _E},
-    Kind.UNREADABLE: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.NOT_STREAMABLE: {_S: _P, _C: _P, _P: _P, _E: _E},
-    Kind.GONE: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.REFUSED: {_S: _E, _C: _E, _P: _E, _E: _E},
-    Kind.AMBIGUOUS: {_S: _C, _C: _C, _P: _P, _E: _E},
-}
+from bgresp.core.states import TABLE, Follow, Kind, Policy, State, classify
 
 
 def begin(job: Job, policy: Policy) -> tuple[Follow, Action]:
@@ -146,26 +57,6 @@ def step(
     return moved, _act(follow, moved, signal, (policy, jitter, now))
 
 
-def classify(signal: Signal) -> Kind:
-    """Say what a signal means to the machine."""
-    if isinstance(signal, Fault):
-        return Kind(signal.kind.value)
-    if isinstance(signal, Snapshot):
-        terminal = signal.reading.status.is_terminal
-        return Kind.FINAL_SNAPSHOT if terminal else Kind.OPEN_SNAPSHOT
-    if not signal.terminal:
-        return Kind.EVENT
-    return Kind.FINAL_EVENT if _is_sure(signal) else Kind.DOUBTFUL_EVENT
-
-
-def _is_sure(event: Event) -> bool:
-    """Say whether an event is the last word: a completed answer has to have text."""
-    reading = event.reading
-    if reading is None or not reading.status.is_terminal:
-        return False
-    return reading.text is not None or reading.status is not Status.COMPLETED
-
-
 def _ruled_out(job: Job, policy: Policy) -> str | None:
     if policy.mode == "poll":
         return "asked to poll"
@@ -191,7 +82,10 @@ def _noted(follow: Follow, signal: Signal, kind: Kind) -> Follow:
     A stream that ended without telling anything sure is a cut, whatever ended it.
     """
     noted = _noted_signal(follow, signal, kind)
-    if follow.state is State.STREAMING and TABLE[kind][_S] is State.CHECKING:
+    if (
+        follow.state is State.STREAMING
+        and TABLE[kind][State.STREAMING] is State.CHECKING
+    ):
         cuts = 1 if follow.progressed else follow.cuts + 1
         return replace(noted, cuts=cuts, progressed=False)
     return noted

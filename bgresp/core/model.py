@@ -4,7 +4,7 @@ May import core.errors and core.times. A record never holds a key or output text
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -183,8 +183,10 @@ class Job:
 
         Raises KeyError or ValueError when key or status cannot be read.
         """
-        known: dict[str, Any] = {"key": str(line["key"])}
-        known["status"] = Status(line["status"])
+        known: dict[str, Any] = {
+            "key": str(line["key"]),
+            "status": Status(line["status"]),
+        }
         for name in _NAMES:
             if name in line and name not in known:
                 known[name] = _value(name, line[name])
@@ -202,31 +204,16 @@ class Job:
 
 
 RECORD_FIELDS: Final = (
-    *("schema", "key", "id", "name", "group", "labels", "profile", "base_url"),
-    *("model", "status", "raw_status", "created_at", "submitted_at", "finished_at"),
+    *("schema", "key", "id", "name", "group", "labels", "profile", "base_url", "model"),
+    *("status", "raw_status", "created_at", "submitted_at", "finished_at"),
     *("checked_at", "expires_at", "cursor", "usage", "error", "incomplete_reason"),
-    *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key"),
-    *("row", "last_error", "exit_code"),
+    *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key", "row"),
+    *("last_error", "exit_code"),
 )
 _NAMES: Final = tuple(item.name for item in fields(Job) if item.name != "extra")
 _KNOWN: Final = frozenset(_NAMES) | {"v"}
 _TIMES: Final = frozenset(name for name in _NAMES if name.endswith("_at"))
 _MAPPINGS: Final = frozenset({"labels", "vars"})
-
-
-def merge(old: Job, new: Job) -> Job:
-    """Return what holds after `new` was recorded over `old`: the higher rank.
-
-    Between equal ranks the newer one holds. What was once known is not forgotten: the
-    id, the request to cancel; a cursor never falls.
-    """
-    if new.status.rank < old.status.rank:
-        return replace(old, checked_at=new.checked_at or old.checked_at)
-    cursor = new.cursor if new.cursor is not None else old.cursor
-    if isinstance(cursor, int) and isinstance(old.cursor, int):
-        cursor = max(cursor, old.cursor)
-    asked = new.cancel_requested_at or old.cancel_requested_at
-    return replace(new, id=new.id or old.id, cursor=cursor, cancel_requested_at=asked)
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -252,4 +239,4 @@ def _value(name: str, raw: Any) -> Any:
 
 
 def _count(raw: object) -> int | None:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) else None
+    return raw if type(raw) is int else None

@@ -45,6 +45,21 @@ def told(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
     return replace(news, expires_at=_expires(news, limits))
 
 
+def merge(old: Job, new: Job) -> Job:
+    """Return what holds after `new` was recorded over `old`: the higher rank.
+
+    Between equal ranks the newer one holds. What was once known is not forgotten: the
+    id, the request to cancel; a cursor never falls.
+    """
+    if new.status.rank < old.status.rank:
+        return replace(old, checked_at=new.checked_at or old.checked_at)
+    cursor = old.cursor if new.cursor is None else new.cursor
+    if isinstance(cursor, int) and isinstance(old.cursor, int):
+        cursor = max(cursor, old.cursor)
+    asked = new.cancel_requested_at or old.cancel_requested_at
+    return replace(new, id=new.id or old.id, cursor=cursor, cancel_requested_at=asked)
+
+
 def unheard(job: Job, fault: Fault, *, now: float) -> Job:
     """Return the record after a failure to hear of the job: its status stays."""
     if fault.kind is FaultKind.GONE and fault.http_status is not None:

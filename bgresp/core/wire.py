@@ -15,7 +15,7 @@ from bgresp.core.model import ResponseError, Status, Usage
 from bgresp.core.signals import Cursor, Event, Reading
 from bgresp.core.times import unix
 
-_HOLE = re.compile(r"\{([a-z_.]+)\}")
+_HOLE = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
 _MESSAGES: Final = ("error.message", "error.system_message", "message", "error_message")
 _DETAILS: Final = ("detail", "detail[*].msg", "error")
 MAX_ID: Final = 4096

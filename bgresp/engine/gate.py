@@ -4,6 +4,7 @@ Requests pass at most `rate` a second; what an endpoint asks to wait holds every
 """
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 BURST = 10
@@ -14,20 +15,28 @@ class Gate:
     """Requests a second that may pass; 0 lets everything through."""
 
     rate: float
-    _next: float = 0.0
+    _next: float = -math.inf
+    _held: float = -math.inf
 
     async def turn(self) -> None:
-        """Wait for one's turn."""
-        if self.rate <= 0 and self._next <= 0:
-            return
-        now = asyncio.get_running_loop().time()
-        spare = (BURST - 1) / self.rate if self.rate > 0 else 0.0
-        slot = max(self._next, now - spare)
-        self._next = slot + (1.0 / self.rate if self.rate > 0 else 0.0)
-        if slot > now:
-            await asyncio.sleep(slot - now)
+        """Wait for one's turn; a hold that comes meanwhile counts too."""
+        loop = asyncio.get_running_loop()
+        slot = self._take(loop.time())
+        while slot > loop.time():
+            await asyncio.sleep(slot - loop.time())
+            if slot < self._held:
+                slot = self._take(loop.time())
 
     def hold(self, seconds: float) -> None:
         """Let nobody pass for so long: the endpoint asked for it."""
         now = asyncio.get_running_loop().time()
-        self._next = max(self._next, now + seconds)
+        self._held = max(self._held, now + seconds)
+
+    def _take(self, now: float) -> float:
+        """Take the next free moment; idle time saves up a burst, a hold does not."""
+        if self.rate <= 0:
+            return max(now, self._held)
+        spare = (BURST - 1) / self.rate
+        slot = max(self._next, now - spare, self._held)
+        self._next = slot + 1.0 / self.rate
+        return slot

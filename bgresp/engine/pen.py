@@ -57,6 +57,8 @@ class Pen:
         fresh = self.transcript.add(event)
         if self.transcript.is_level:
             self._cursor = cursor
+        elif fresh:
+            self._cursor = None  # no cursor stands for this text: replay all of it
         return fresh
 
     def wrote(self, fresh: str) -> None:

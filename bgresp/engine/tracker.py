@@ -12,7 +12,6 @@ from typing import Final
 
 from bgresp.api.client import Api
 from bgresp.core import follow as machine
-from bgresp.core.follow import Follow, Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import (
     Action,
@@ -26,6 +25,7 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
+from bgresp.core.states import Follow, Policy, State
 from bgresp.engine.audience import Audience, View
 from bgresp.engine.books import Books
 from bgresp.engine.ending import conclude
@@ -169,9 +169,7 @@ class Tracker:
         self.fault = fault
         if isinstance(answer, Done):
             return
-        if before.state is machine.State.STREAMING and (
-            self.follow.state is machine.State.POLLING
-        ):
+        if before.state is State.STREAMING and (self.follow.state is State.POLLING):
             why = self.follow.streams_ruled_out or "the stream keeps breaking"
             self._note(f"polling: {why}")
         elif fault.kind is FaultKind.CLOSED and self.follow.cuts <= 1:
@@ -207,7 +205,7 @@ class Tracker:
     @property
     def view(self) -> View:
         """Return how following stands, for people."""
-        streaming = self.follow.state is machine.State.STREAMING
+        streaming = self.follow.state is State.STREAMING
         return View(
             mode="stream" if streaming else "poll",
             characters=self.pen.characters,

@@ -6,7 +6,7 @@ missing, torn or of another journal, the jobs are read from the journal.
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,19 @@ WANTED: Final = frozenset(
 )
 
 Place = tuple[int, int]
+
+
+def is_kept(job: Job) -> bool:
+    """Say whether a job was not forgotten."""
+    return FORGOTTEN not in job.extra
+
+
+def tombstone(job: Job) -> Job:
+    """Return what stays of a forgotten job: its submit key keeps its id."""
+    left = Job(key=job.key, status=job.status, extra={FORGOTTEN: True})
+    if job.submit_key is None:
+        return left
+    return replace(left, id=job.id, submit_key=job.submit_key)
 
 
 def matters(job: Job) -> bool:

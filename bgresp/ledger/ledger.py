@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from bgresp.core.board import Selector
 from bgresp.core.errors import LedgerError
-from bgresp.core.model import Job, Status, merge
+from bgresp.core.model import Job, Status
+from bgresp.core.update import merge
 from bgresp.ledger import compact, folders, journal, keys, locks, runs, segments
-from bgresp.ledger.checkpoint import FORGOTTEN
+from bgresp.ledger.checkpoint import WANTED, is_kept, tombstone
 from bgresp.ledger.line import encode
 from bgresp.ledger.view import View
 
@@ -45,8 +47,6 @@ class Ledger:
         """Return the journal's path."""
         return self.state / "ledger.jsonl"
 
-    # ---- reading -----------------------------------------------------------
-
     def newest(self) -> Iterator[Job]:
         """Yield jobs, newest first, reading only as far as is asked."""
         return self._look().newest()
@@ -61,8 +61,8 @@ class Ledger:
 
     def select(self, selector: Selector) -> Iterator[Job]:
         """Yield the jobs a selector means, newest first."""
-        if selector.only_open:
-            jobs = self.open_jobs()
+        if selector.open or (selector.statuses and selector.statuses <= WANTED):
+            jobs = iter(self._look().open_jobs())
         elif selector.group is not None:
             group = selector.group
             term = runs.term("g", group)
@@ -70,36 +70,34 @@ class Ledger:
             jobs = iter(sorted(grouped, key=lambda job: job.key, reverse=True))
         else:
             jobs = self._look().since(selector.since)
-        return (job for job in jobs if _is_kept(job) and selector.matches(job))
+        return (job for job in jobs if is_kept(job) and selector.matches(job))
 
     def by_key(self, key: str) -> Job | None:
         """Return the job with our key."""
         job = self._look().by_key(key)
-        return job if job is not None and _is_kept(job) else None
+        return job if job is not None and is_kept(job) else None
 
     def by_id(self, id_: str) -> Job | None:
         """Return the newest job with the endpoint's id."""
-        fits = _kept_where("id", id_)
-        return self._look().latest_matching(runs.id_term(id_), fits)
+        return self._latest(runs.id_term(id_), id=id_)
 
     def by_name(self, name: str) -> Job | None:
         """Return the newest bearer of a name."""
-        fits = _kept_where("name", name)
-        return self._look().latest_matching(runs.term("n", name), fits)
+        return self._latest(runs.term("n", name), name=name)
 
     def by_prefix(self, prefix: str, *, limit: int) -> list[Job]:
         """Return jobs whose id begins so, with or without `resp_`; at most `limit`."""
         forms = (prefix, runs.PREFIX + prefix)
 
         def fits(job: Job) -> bool:
-            return _is_kept(job) and job.id is not None and job.id.startswith(forms)
+            return is_kept(job) and job.id is not None and job.id.startswith(forms)
 
-        found: dict[str, Job] = {}
-        for term in {runs.id_term(prefix), runs.term("i", prefix)}:
-            for job in self._look().matching(term, fits):
-                found[job.key] = job
-                if len(found) >= limit:
-                    break
+        terms = {runs.id_term(prefix), runs.term("i", prefix)}
+        view = self._look()
+        hits = (
+            job for term in terms for job in islice(view.matching(term, fits), limit)
+        )
+        found = {job.key: job for job in hits}
         return sorted(found.values(), key=lambda job: job.key, reverse=True)[:limit]
 
     def by_submit_key(self, submit_key: str) -> Job | None:
@@ -111,10 +109,7 @@ class Ledger:
 
     def by_row(self, group: str, row: str) -> Job | None:
         """Return the newest submission of a batch's row."""
-        return self._look().latest_matching(
-            runs.row_term(group, row),
-            lambda job: _is_kept(job) and job.group == group and job.row == row,
-        )
+        return self._latest(runs.row_term(group, row), group=group, row=row)
 
     def is_dead(self, job: Job) -> bool:
         """Say whether a submission died: its record stands, its lock is free."""
@@ -127,17 +122,12 @@ class Ledger:
     @property
     def bad(self) -> list[tuple[str, str]]:
         """Return the lines that cannot be read, as `file:line`, and why."""
-        return [
-            (f"{segment.path}:{journal.line_number(segment.path, at)}", why)
-            for segment, at, why in self._view.bad
-        ]
+        return self._view.bad
 
     @property
     def newer(self) -> bool:
         """Say whether a newer bgresp wrote here: then this one only reads."""
         return self._view.newer
-
-    # ---- writing -----------------------------------------------------------
 
     @contextmanager
     def claim(self, name: str) -> Iterator[None]:
@@ -202,11 +192,8 @@ class Ledger:
 
         Raises LedgerError.
         """
-        kept = Job(key=job.key, status=job.status, extra={FORGOTTEN: True})
-        if job.submit_key is not None:
-            kept = replace(kept, id=job.id, submit_key=job.submit_key)
         with self._writing():
-            self._append(kept)
+            self._append(tombstone(job))
         self.tend()
 
     def compact(self) -> int:
@@ -252,14 +239,14 @@ class Ledger:
     def _next_key(self) -> str:
         return keys.make(self.now(), secrets.randbits(80), after=self._view.last)
 
+    def _latest(self, term: bytes, **wanted: str) -> Job | None:
+        """Return the newest job under a term whose fields are these."""
+
+        def fits(job: Job) -> bool:
+            return is_kept(job) and all(getattr(job, k) == v for k, v in wanted.items())
+
+        return self._look().latest_matching(term, fits)
+
     def _look(self) -> View:
         self._view.refresh()
         return self._view
-
-
-def _is_kept(job: Job) -> bool:
-    return FORGOTTEN not in job.extra
-
-
-def _kept_where(name: str, value: str) -> Callable[[Job], bool]:
-    return lambda job: _is_kept(job) and getattr(job, name) == value

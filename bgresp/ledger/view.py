@@ -63,10 +63,13 @@ class View:
         return self.tail.newer or any(run.newer for run in self._runs)
 
     @property
-    def bad(self) -> list[tuple[Segment, int, str]]:
-        """Return the lines that cannot be read: file, offset, reason."""
+    def bad(self) -> list[tuple[str, str]]:
+        """Return the lines that cannot be read, as `file:line`, and why."""
         found = [(run.segment, at, why) for run in self._runs for at, why in run.bad]
-        return found + [(self.active, at, why) for at, why in self.tail.bad]
+        found += [(self.active, at, why) for at, why in self.tail.bad]
+        return [
+            (f"{s.path}:{journal.line_number(s.path, at)}", w) for s, at, w in found
+        ]
 
     @property
     def index(self) -> Path:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bgresp.core.follow import Follow, Policy, State, step
+from bgresp.core.follow import step
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import (
     Action,
@@ -13,6 +13,7 @@ from bgresp.core.signals import (
     Signal,
     Snapshot,
 )
+from bgresp.core.states import Follow, Policy, State
 
 JOB: Final = Job("k", Status.QUEUED, id="resp_1", cursor=3)
 STREAMING: Final = Follow(State.STREAMING, Status.QUEUED, cursor=3)

@@ -80,31 +80,6 @@ def test_a_job_without_a_submit_is_dated_by_its_creation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("selector", "only_open"),
-    [
-        (Selector(), False),
-        (Selector(open=True), True),
-        (Selector(statuses=frozenset({Status.QUEUED})), True),
-        (Selector(statuses=frozenset({Status.QUEUED, Status.FAILED})), False),
-    ],
-)
-def test_open_jobs_alone_are_read_where_they_suffice(
-    selector: Selector, only_open: bool
-) -> None:
-    """The ledger is told when nothing but an open job can match."""
-    assert only_open is selector.only_open
-
-
-@given(
-    JOBS, st.booleans(), st.frozensets(st.sampled_from(Status), min_size=1, max_size=2)
-)
-def test_only_open_is_no_lie(job: Job, is_open: bool, words: frozenset[Status]) -> None:
-    """A selector that claims to need open jobs only matches no other."""
-    selector = Selector(open=is_open, statuses=words)
-    assert not (selector.only_open and selector.matches(job) and not job.status.is_open)
-
-
-@pytest.mark.parametrize(
     ("words", "expected"),
     [
         ([], set()),

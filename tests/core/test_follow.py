@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgresp.core.follow import Policy, State, begin, step
+from bgresp.core.follow import begin, step
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import (
     Action,
@@ -18,6 +18,7 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
+from bgresp.core.states import Policy, State
 from tests.core.samples import (
     DONE,
     ERROR,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.follow import TABLE, Follow, Kind, Policy, State, classify, step
+from bgresp.core.follow import step
 from bgresp.core.model import Status
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
@@ -21,6 +21,7 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
+from bgresp.core.states import TABLE, Follow, Kind, Policy, State, classify
 from tests.core.samples import (
     DELTA,
     DONE,

@@ -17,8 +17,8 @@ from bgresp.core.model import (
     ResponseError,
     Status,
     Usage,
-    merge,
 )
+from bgresp.core.update import merge
 
 # Retyped from CONTRACT.md, Machine output.
 RECORD = [

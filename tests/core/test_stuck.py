@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import pytest
 
-from bgresp.core.follow import Policy, begin, step
+from bgresp.core.follow import begin, step
 from bgresp.core.model import Status
 from bgresp.core.signals import Action, Done, Event, Signal, Stream, Wait
+from bgresp.core.states import Policy
 from tests.core.samples import ERROR, JOB, OPEN, QUEUED, fault
 
 HOUR: Final = 3600.0

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgresp.core.board import Selector
-from bgresp.core.model import Job, Status, merge
+from bgresp.core.model import Job, Status
+from bgresp.core.update import merge
 from bgresp.ledger import journal
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.line import decode

@@ -1,0 +1,84 @@
+"""`bgresp doctor`: what may be wrong, and with --fix some of it put right."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, opt
+from bgresp.core.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from bgresp.engine.checkup import Check
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `doctor` takes."""
+
+    fix: Annotated[
+        bool, opt("--fix", help="Tighten modes, bring rescued records home.")
+    ] = False
+
+
+def doctor(options: Options, common: Common) -> int:
+    """Check configuration, ledger, locks and clock; nobody is asked.
+
+    Prints a line a check: ok, warn or bad, what, detail. Exits 0 when nothing is bad.
+
+    Examples:
+
+      bgresp doctor
+      bgresp doctor --fix
+    """
+    from bgresp.engine.checkup import BAD, Checkup
+
+    context = Context.of(common)
+    checkup = Checkup(
+        context.books, context.environ, options.fix, os.getuid(), _mountinfo()
+    )
+    configuration = list(_configuration(context))
+    checks = [*configuration, *checkup.all()]
+    if context.is_json:
+        context.show_records([asdict(check) for check in checks], single=False)
+    else:
+        for one in checks:
+            context.streams.line(f"{one.level}\t{one.check}\t{one.detail}")
+    bad = [check for check in checks if check.level == BAD]
+    if not bad:
+        return 0
+    unset = all(check in configuration for check in bad)
+    return int(ExitCode.CONFIG if unset else ExitCode.INTERNAL)
+
+
+def _configuration(context: Context) -> "Iterator[Check]":
+    from bgresp.config.settings import dialect
+    from bgresp.engine.checkup import BAD, OK, WARN, Check
+
+    try:
+        config = context.config
+        used = {str(p.get("dialect", "openai")) for p in config.profiles.values()}
+        for name in sorted({*config.dialects, *used}):
+            dialect(name, config)
+    except ConfigError as error:
+        yield Check("config", BAD, error.message)
+        return
+    there = "" if config.path.exists() else " (not there: defaults)"
+    yield Check("config", OK, f"{config.path}{there}")
+    try:
+        settings = context.settings()
+    except ConfigError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        yield Check("endpoint", WARN, f"{error.message}{hint}")
+        return
+    source = settings.key_source
+    yield Check("endpoint", OK, f"{settings.base_url}, the key from {source}")
+
+
+def _mountinfo() -> str:
+    try:
+        return Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+    except OSError:
+        return ""

@@ -1,0 +1,81 @@
+"""Drop jobs from the ledger and the disk, at the endpoint too where that is asked."""
+
+from dataclasses import dataclass, field
+
+from bgresp.cli import errors
+from bgresp.cli.context import Context
+from bgresp.core.errors import (
+    BgrespError,
+    NotFinishedError,
+    RefusedError,
+    UnknownOutcomeError,
+    worst,
+)
+from bgresp.core.model import Job, Status
+
+
+def refusal(context: Context, job: Job) -> BgrespError | None:
+    """Return why a job is dropped only with --force; None where it may be."""
+    if job.status.is_open:
+        what = f"{job.ref} is {job.status.value}: its answer would be lost"
+        return NotFinishedError(what, hint="--force drops it all the same")
+    unsure = job.status is Status.UNKNOWN or context.books.ledger.is_dead(job)
+    if unsure:
+        what = f"{job.ref} may have been accepted: nothing would tell of it any more"
+        hint = f"bgresp resolve {job.key}, or --force"
+        return UnknownOutcomeError(what, hint=hint)
+    if job.status is Status.SUBMITTING:
+        return NotFinishedError(f"{job.ref} is being submitted")
+    return None
+
+
+@dataclass(slots=True)
+class Dropping:
+    """One command's jobs to drop."""
+
+    context: Context
+    remote: bool = False
+    dropped: list[Job] = field(default_factory=list)
+    _codes: list[int] = field(default_factory=list)
+
+    def drop(self, jobs: list[Job]) -> int:
+        """Drop jobs; one that its endpoint would not delete stays. Return a code."""
+        if not self.remote:
+            self._forget(jobs)
+            return 0
+        from bgresp.cli.running import run
+
+        return run(self.context, self._everywhere(jobs))
+
+    async def _everywhere(self, jobs: list[Job]) -> int:
+        from bgresp.cli.endpoints import by_endpoint
+        from bgresp.engine.asking import exit_code
+
+        self._forget([job for job in jobs if job.id is None])
+        known = [job for job in jobs if job.id is not None]
+        for settings, some in by_endpoint(self.context, known, self._failed):
+            async with self.context.api(settings) as api:
+                if not api.can("delete"):
+                    name = settings.dialect.name
+                    error = RefusedError(f"a {name} endpoint cannot delete a response")
+                    self._failed(some[0], error)
+                    continue
+                for job in some:
+                    fault = await api.delete(str(job.id))
+                    if fault is None:
+                        self._forget([job])
+                    else:
+                        self.context.say(f"{job.ref} was not deleted: {fault.message}")
+                        self._codes.append(int(exit_code(fault)))
+        return int(worst(self._codes))
+
+    def _failed(self, _: Job, error: BgrespError) -> None:
+        errors.show(self.context.streams, error, as_json=self.context.is_json)
+        self._codes.append(int(error.code))
+
+    def _forget(self, jobs: list[Job]) -> None:
+        """Drop the files first: while a line is left, the same again finishes it."""
+        for job in jobs:
+            self.context.books.answers.forget(job.key)
+            self.context.books.ledger.forget(job)
+            self.dropped.append(job)

@@ -1,0 +1,47 @@
+"""`bgresp forget`: drop jobs from the ledger and the disk."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from bgresp.cli import refs
+from bgresp.cli.context import Context
+from bgresp.cli.dropping import Dropping, refusal
+from bgresp.cli.options import Common, Refs, opt
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `forget` takes."""
+
+    remote: Annotated[
+        bool, opt("--remote", help="Delete them at the endpoint too.")
+    ] = False
+    force: Annotated[
+        bool, opt("--force", help="Those that are open or unsettled too.")
+    ] = False
+
+
+def forget(which: Refs, options: Options, common: Common) -> int:
+    """Drop jobs and their answers from the ledger and the disk.
+
+    A submit key keeps its id, so that --key never sends it again.
+
+    Examples:
+
+      bgresp forget resp_123
+      bgresp forget --group night --remote
+    """
+    context = Context.of(common)
+    choice = refs.chosen(context, which)
+    jobs = choice.known()
+    if not refs.require_some(jobs, which):
+        return 0
+    for job in jobs if not options.force else ():
+        reason = refusal(context, job)
+        if reason is not None:
+            raise reason
+    dropping = Dropping(context, options.remote)
+    code = dropping.drop(jobs)
+    if context.is_json or common.quiet:
+        context.show_jobs(dropping.dropped, single=choice.single)
+    return code

@@ -1,0 +1,119 @@
+"""Where the machine may stand, what moves it, and the table of its transitions: data.
+
+May import core.model and core.signals.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from bgresp.core.model import Status
+from bgresp.core.signals import Cursor, Event, Fault, Signal, Snapshot
+
+
+class State(StrEnum):
+    """Where the machine stands."""
+
+    STREAMING = "streaming"  # a stream is open, or about to be
+    CHECKING = "checking"  # the stream told nothing sure: ask once, then decide
+    POLLING = "polling"  # asking at the pace of the job's age
+    ENDED = "ended"
+
+
+class Kind(StrEnum):
+    """What a signal means to the machine."""
+
+    EVENT = "event"
+    FINAL_EVENT = "final event"
+    DOUBTFUL_EVENT = "doubtful end"
+    OPEN_SNAPSHOT = "open snapshot"
+    FINAL_SNAPSHOT = "final snapshot"
+    CLOSED = "closed"
+    IDLE = "idle"
+    UNREACHABLE = "unreachable"
+    RATE_LIMITED = "rate_limited"
+    UNREADABLE = "unreadable"
+    NOT_STREAMABLE = "not_streamable"
+    GONE = "gone"
+    REFUSED = "refused"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user and the dialect allow: mode, pace and budgets.
+
+    `poll` is the range of the pace in seconds; `interval` overrides the pace.
+    """
+
+    mode: str = "auto"
+    poll: tuple[float, float] = (1.0, 60.0)
+    interval: float | None = None
+    expect: float | None = None
+    attach: bool = True
+    cuts: int = 5
+    faults: int = 5
+    young: float = 60.0
+    gone: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """What is known while following one job.
+
+    `seen` counts the events that were new; `cuts` the streams that ended without one;
+    `faults` the failures since the last good reply, `unreadable` those of them that
+    could not be read; `gaps` the holes in the numbering.
+    """
+
+    state: State
+    status: Status
+    raw_status: str | None = None
+    cursor: Cursor | None = None
+    seen: int = 0
+    gaps: int = 0
+    cuts: int = 0
+    faults: int = 0
+    gone: int = 0
+    unreadable: int = 0
+    progressed: bool = False
+    streams_ruled_out: str | None = None
+
+
+_S, _C, _P, _E = State.STREAMING, State.CHECKING, State.POLLING, State.ENDED
+TABLE: Final[dict[Kind, dict[State, State]]] = {
+    Kind.EVENT: {_S: _S, _C: _C, _P: _P, _E: _E},
+    Kind.FINAL_EVENT: {_S: _E, _C: _C, _P: _P, _E: _E},
+    Kind.DOUBTFUL_EVENT: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.OPEN_SNAPSHOT: {_S: _P, _C: _S, _P: _P, _E: _E},
+    Kind.FINAL_SNAPSHOT: {_S: _E, _C: _E, _P: _E, _E: _E},
+    Kind.CLOSED: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.IDLE: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.UNREACHABLE: {_S: _S, _C: _C, _P: _P, _E: _E},
+    Kind.RATE_LIMITED: {_S: _S, _C: _C, _P: _P, _E: _E},
+    Kind.UNREADABLE: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.NOT_STREAMABLE: {_S: _P, _C: _P, _P: _P, _E: _E},
+    Kind.GONE: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.REFUSED: {_S: _E, _C: _E, _P: _E, _E: _E},
+    Kind.AMBIGUOUS: {_S: _C, _C: _C, _P: _P, _E: _E},
+}
+
+
+def classify(signal: Signal) -> Kind:
+    """Say what a signal means to the machine."""
+    if isinstance(signal, Fault):
+        return Kind(signal.kind.value)
+    if isinstance(signal, Snapshot):
+        terminal = signal.reading.status.is_terminal
+        return Kind.FINAL_SNAPSHOT if terminal else Kind.OPEN_SNAPSHOT
+    if not signal.terminal:
+        return Kind.EVENT
+    return Kind.FINAL_EVENT if _is_sure(signal) else Kind.DOUBTFUL_EVENT
+
+
+def _is_sure(event: Event) -> bool:
+    """Say whether an event is the last word: a completed answer has to have text."""
+    reading = event.reading
+    if reading is None or not reading.status.is_terminal:
+        return False
+    return reading.text is not None or reading.status is not Status.COMPLETED

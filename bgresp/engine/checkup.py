@@ -1,0 +1,211 @@
+"""What may be wrong with a state folder: one finding a check, each with its cure.
+
+May import core, ledger and the other modules of this package. Nothing is changed
+without `fix`.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from bgresp.core.errors import LedgerError
+from bgresp.core.model import Job, Status
+from bgresp.core.times import brief
+from bgresp.engine import rescued
+from bgresp.engine.books import Books
+from bgresp.engine.mounts import mount_of
+from bgresp.ledger import files, journal, locks, segments
+from bgresp.ledger.line import BadLineError, decode
+
+OK: Final = "ok"
+WARN: Final = "warn"
+BAD: Final = "bad"
+NAMED: Final = 5
+SKEW: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding: what was looked at, `ok`, `warn` or `bad`, and what there was."""
+
+    check: str
+    level: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """The checks of one state folder; `uid` is whose it must be."""
+
+    books: Books
+    environ: Mapping[str, str]
+    fix: bool = False
+    uid: int = -1
+    mountinfo: str = ""
+
+    def all(self) -> Iterator[Check]:
+        """Yield every finding; those that follow from a missing folder are left out."""
+        state = self.books.ledger.state
+        yield self._filesystem(state)
+        if not state.is_dir():
+            yield _missing(state)
+            yield from self._rescues()
+            return
+        yield self._modes(state)
+        yield from self._readable(state)
+        yield self._writable(state)
+        yield self._lock(state)
+        yield self._unsettled()
+        yield from self._rescues()
+        yield self._clock()
+
+    def _filesystem(self, state: Path) -> Check:
+        mount = mount_of(os.path.realpath(state), self.mountinfo)
+        if mount is not None and mount.is_network:
+            said = f"{state} is on {mount.kind}: locks may not hold there"
+            return Check("file system", WARN, f"{said} (BGRESP_STATE_DIR)")
+        return Check("file system", OK, mount.kind if mount else "not known")
+
+    def _modes(self, state: Path) -> Check:
+        foreign, loose, count = [], [], 0
+        for path, found in _walk(state):
+            count += 1
+            if found.st_uid != self.uid:
+                foreign.append(path)
+            elif stat.S_IMODE(found.st_mode) & 0o077:
+                loose.append(path)
+        if foreign:
+            return Check("modes", BAD, f"belong to another user: {_names(foreign)}")
+        if loose and not self.fix:
+            said = f"others may read {_names(loose)} (bgresp doctor --fix)"
+            return Check("modes", WARN, said)
+        for path in loose:
+            path.chmod(files.PRIVATE_DIR if path.is_dir() else files.PRIVATE_FILE)
+        done = f", {len(loose)} made so now" if loose else ""
+        return Check("modes", OK, f"{count} files and folders are private{done}")
+
+    def _readable(self, state: Path) -> Iterator[Check]:
+        """Read every line there is: an index may hide what is wrong."""
+        bad: list[str] = []
+        lines, newer = 0, False
+        try:
+            for segment in segments.listed(state):
+                for number, line in enumerate(journal.read(segment.path), 1):
+                    lines += 1
+                    try:
+                        newer |= bool(line.raw) and decode(line.raw).newer
+                    except BadLineError as error:
+                        bad.append(f"{segment.path}:{number} ({error})")
+        except LedgerError as error:
+            yield Check("ledger", BAD, error.message)
+            return
+        if newer:
+            yield Check("ledger", BAD, "written by a newer bgresp: read-only here")
+        if bad:
+            more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+            said = f"cannot be read, and is kept: {', '.join(bad[:NAMED])}{more}"
+            yield Check("ledger", WARN, said)
+        elif not newer:
+            yield Check("ledger", OK, f"{lines} lines")
+
+    def _writable(self, state: Path) -> Check:
+        probe = state / ".doctor"
+        try:
+            files.replace(probe, b"bgresp doctor\n")
+            probe.unlink()
+            if self.books.ledger.path.exists():
+                os.close(files.open_append(self.books.ledger.path))
+        except LedgerError as error:
+            return Check("write", BAD, error.message)
+        return Check("write", OK, str(state))
+
+    def _lock(self, state: Path) -> Check:
+        """Take the ledger's lock twice: the second time must fail."""
+        path = state / "ledger.lock"
+        try:
+            with locks.held(path):
+                if locks.is_held(path):
+                    return Check("lock", OK, str(path))
+        except LedgerError as error:
+            return Check("lock", BAD, error.message)
+        said = "a lock on it does not keep others out (BGRESP_STATE_DIR)"
+        return Check("lock", BAD, f"{path}: {said}")
+
+    def _unsettled(self) -> Check:
+        ledger = self.books.ledger
+        found = [
+            job.key
+            for job in ledger.unsettled()
+            if job.status is Status.UNKNOWN or ledger.is_dead(job)
+        ]
+        if not found:
+            return Check("unsettled", OK, "every submit has a known outcome")
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        said = f"no known outcome: {', '.join(found[:NAMED])}{more}"
+        return Check("unsettled", WARN, f"{said} (bgresp resolve {found[0]})")
+
+    def _rescues(self) -> Iterator[Check]:
+        found = list(rescued.waiting(self.environ))
+        if not found:
+            yield Check("rescue", OK, "no record lies outside the ledger")
+        for path in found:
+            if not self.fix:
+                said = f"{path}: an accepted job is not in the ledger"
+                yield Check("rescue", BAD, f"{said} (bgresp doctor --fix)")
+                continue
+            try:
+                job = rescued.bring_home(self.books, path)
+            except LedgerError as error:
+                yield Check("rescue", BAD, error.message)
+            else:
+                yield Check("rescue", OK, f"{job.ref} is in the ledger now")
+
+    def _clock(self) -> Check:
+        newest = islice(self.books.ledger.newest(), 100)
+        last = max((moment for job in newest for moment in _moments(job)), default=0.0)
+        behind = last - self.books.now()
+        if behind > SKEW:
+            said = f"stands {brief(behind)} before the newest record"
+            return Check("clock", WARN, said)
+        return Check("clock", OK, "stands after the newest record")
+
+
+def _missing(state: Path) -> Check:
+    place = next(p for p in (state, *state.parents) if p.exists())
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return Check("state", OK, f"{state} is made by the first submit")
+    said = f"{state} cannot be made in {place} (BGRESP_STATE_DIR)"
+    return Check("state", BAD, said)
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield everything below and including a folder; links are left alone."""
+    yield folder, folder.lstat()
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for path in entries:
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            continue
+        if stat.S_ISDIR(found.st_mode):
+            yield from _walk(path)
+        elif not stat.S_ISLNK(found.st_mode):
+            yield path, found
+
+
+def _names(paths: list[Path]) -> str:
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return ", ".join(map(str, paths[:NAMED])) + more
+
+
+def _moments(job: Job) -> Iterator[float]:
+    for moment in (job.submitted_at, job.checked_at, job.finished_at):
+        if moment is not None:
+            yield moment

@@ -1,0 +1,55 @@
+"""Records that the ledger could not take when they were made: bring them home.
+
+May import core, ledger and the other modules of this package.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from bgresp.core.errors import LedgerError
+from bgresp.core.model import Job
+from bgresp.engine.books import Books
+from bgresp.ledger import rescue
+from bgresp.ledger.files import blamed
+
+MOST: Final = 1 << 20
+
+
+def waiting(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield our rescue files, wherever the process that wrote them may have looked.
+
+    A cron job has no XDG_RUNTIME_DIR, and so wrote to the temporary folder.
+    """
+    yield from dict.fromkeys((*rescue.found(environ), *rescue.found({})))
+
+
+def bring_home(books: Books, path: Path) -> Job:
+    """Record what a rescue file says, then drop it; twice does no harm.
+
+    Raises LedgerError; then the file stays.
+    """
+    with blamed(path, "read"):
+        raw = _read(path)
+    try:
+        job = Job.from_line(json.loads(raw))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise LedgerError(f"{path} is no record of a job") from None
+    recorded = books.ledger.record(job)
+    with blamed(path, "remove"):
+        path.unlink(missing_ok=True)
+    return recorded
+
+
+def _read(path: Path) -> bytes:
+    """Read a file of ours only: the temporary folder is everybody's."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        found = os.fstat(file.fileno())
+        ours = found.st_uid == os.getuid() and stat.S_ISREG(found.st_mode)
+        if not ours or found.st_size > MOST:
+            raise LedgerError(f"{path} is not a small file of ours")
+        return file.read(MOST)
