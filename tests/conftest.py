@@ -25,6 +25,12 @@ _FOREIGN = re.compile(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take --full: pytest asks a conftest of the top folder only."""
+    said = "run the proofs with RELIABILITY.md's full figures"
+    parser.addoption("--full", action="store_true", help=said)
+
+
 @pytest.fixture(autouse=True)
 def no_home(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory

@@ -65,11 +65,9 @@ class View:
     @property
     def bad(self) -> list[tuple[str, str]]:
         """Return the lines that cannot be read, as `file:line`, and why."""
-        found = [(run.segment, at, why) for run in self._runs for at, why in run.bad]
-        found += [(self.active, at, why) for at, why in self.tail.bad]
-        return [
-            (f"{s.path}:{journal.line_number(s.path, at)}", w) for s, at, w in found
-        ]
+        found = [(r.segment.path, at, why) for r in self._runs for at, why in r.bad]
+        found += [(self.active.path, at, why) for at, why in self.tail.bad]
+        return [(f"{p}:{journal.line_number(p, at)}", why) for p, at, why in found]
 
     @property
     def index(self) -> Path:

@@ -3,6 +3,7 @@
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -32,7 +33,7 @@ def folded(state: Path) -> dict[str, Job]:
     return {k: j for k, j in jobs.items() if "forgotten" not in j.extra}
 
 
-def filled(state: Path, seed: int, steps: int, **sizes: int) -> Ledger:
+def filled(state: Path, seed: int, steps: int, **sizes: Any) -> Ledger:
     """Write a random history: submits, news, forgetting, a second writer."""
     rng = random.Random(seed)
     ledgers = [Ledger(state, **sizes), Ledger(state, **sizes)]
