@@ -4,13 +4,19 @@ May import nothing of ours. Figures: DESIGN.md, Limits of what is parsed.
 """
 
 import json
+import re
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Any, Final
 
 PARSED: Final = 16 * 1024 * 1024
 SAVED: Final = 64 * 1024 * 1024
 STRUCTURE: Final = 500_000
 _STRUCTURAL: Final = "{[,:"
+# A text whole, or a bracket; possessive, so that a huge text costs no memory.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
+_COLON: Final = re.compile(rb"\s*:")
+_MOST_TOKENS: Final = 2_000_000
 _BLANK_LINES: Final = (b"\n\n", b"\r\r", b"\r\n\r\n")
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -19,7 +25,7 @@ class TooLargeError(ValueError):
     """More bytes than may be read or parsed."""
 
 
-def parse(text: str | bytes) -> Any:
+def parse(text: str | bytes | bytearray) -> Any:
     """Parse JSON of a stranger.
 
     Raises TooLargeError beyond the limits, ValueError for whatever else is no JSON:
@@ -34,6 +40,31 @@ def parse(text: str | bytes) -> Any:
         return json.loads(sample.removeprefix("\ufeff"), parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def skim(raw: bytes | bytearray) -> dict[str, str]:
+    """Return the texts at the top level of an object too large to parse.
+
+    Looks at no more than two million tokens; what it does not find is left out.
+    """
+    found: dict[str, str] = {}
+    depth, key = 0, None
+    for token in islice(_TOKEN.finditer(raw), _MOST_TOKENS):
+        mark = token[0][:1]
+        if mark in b"{[":
+            depth, key = depth + 1, None
+        elif mark in b"}]":
+            depth -= 1
+        elif depth == 1 and _COLON.match(raw, token.end()):
+            key = _short(token[0])
+        elif depth == 1 and key is not None:
+            found.setdefault(key, _short(token[0]))
+            key = None
+    return found
+
+
+def _short(token: bytes) -> str:
+    return token[1:-1][:4096].decode("utf-8", "replace")
 
 
 async def guarded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -111,8 +111,11 @@ def event(dialect: Dialect, name: str, data: str) -> Event | None:
 
 
 def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
+    unread = None
     try:
         payload = bounded.parse(reply.body)
+    except bounded.TooLargeError as error:
+        payload, unread = bounded.skim(reply.body), str(error)
     except ValueError as error:
         said = f"the reply cannot be read: {one_line(str(error), limit=120)}"
         return _fault(FaultKind.UNREADABLE, reply, said)
@@ -121,7 +124,7 @@ def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
         reading = wire.read_response(dialect, payload)
     if reading is None:
         return _fault(FaultKind.UNREADABLE, reply, "the reply has no status")
-    return Snapshot(reading, reply.body, reply.request_id)
+    return Snapshot(reading, reply.body, reply.request_id, unread)
 
 
 def _named(dialect: Dialect, reply: Reply) -> Snapshot | None:

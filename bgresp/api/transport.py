@@ -75,15 +75,13 @@ def client(endpoint: Endpoint, *, keep_alive: bool) -> httpx.AsyncClient:
 async def whole(response: httpx.Response) -> Reply:
     """Read a reply to its end, as it is on the wire, up to the limit."""
     _refuse_encoding(response)
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()
     async for chunk in response.aiter_raw():
-        size += len(chunk)
-        if size > bounded.SAVED:
+        if len(body) + len(chunk) > bounded.SAVED:
             raise bounded.TooLargeError(f"a body larger than {bounded.SAVED >> 20} MiB")
-        chunks.append(chunk)
+        body += chunk
     headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(response.status_code, headers, b"".join(chunks), time.time())
+    return Reply(response.status_code, headers, bytes(body), time.time())
 
 
 def is_stream(response: httpx.Response) -> bool:

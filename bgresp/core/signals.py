@@ -55,11 +55,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A response object as a retrieve returned it; `raw` is the body, byte for byte."""
+    """A response object as a retrieve returned it; `raw` is the body, byte for byte.
+
+    `unread` says why no more than its status could be read: it is too large.
+    """
 
     reading: Reading
     raw: bytes = b""
     request_id: str | None = None
+    unread: str | None = None
 
 
 class FaultKind(StrEnum):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bgresp.api import bounded
 from bgresp.core import update, wire
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
@@ -125,8 +126,8 @@ class Books:
 
     def _text_of(self, raw: bytes, dialect: Dialect) -> str | None:
         try:
-            payload: Any = json.loads(raw)
-        except (ValueError, RecursionError):
+            payload: Any = bounded.parse(raw)
+        except ValueError:
             return None
         if not isinstance(payload, dict):
             return None

@@ -111,8 +111,6 @@ class Tracker:
     async def _poll(self) -> None:
         await self.tools.gate.turn()
         signal = await self.tools.api.retrieve(str(self.job.id))
-        if isinstance(signal, Fault) and signal.retry_after is not None:
-            self.tools.gate.hold(min(signal.retry_after, 3600.0))
         self.action = self._step(signal) or Poll()
 
     def _step(self, signal: Signal) -> Action | None:
@@ -167,6 +165,8 @@ class Tracker:
 
     def _take_fault(self, before: Follow, fault: Fault, answer: Action | None) -> None:
         self.fault = fault
+        if fault.retry_after is not None:
+            self.tools.gate.hold(min(fault.retry_after, 3600.0))
         if isinstance(answer, Done):
             return
         if before.state is State.STREAMING and (self.follow.state is State.POLLING):
@@ -194,6 +194,9 @@ class Tracker:
         seen = replace(self.job, cursor=self.follow.cursor)
         self.job = books.heard(seen, final, dialect, text=streamed)
         text = books.text(self.job.key, dialect) or ""
+        if isinstance(final, Snapshot) and final.unread is not None:
+            how = f"bgresp get {self.job.ref} --part raw"
+            self._note(f"the answer is {final.unread}: kept as it came, {how}")
         conclude(self.job, text, self.pen, self.tools.audience)
 
     def detach(self) -> None:
