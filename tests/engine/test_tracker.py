@@ -1,0 +1,536 @@
+"""One job is followed to its end: its text shown once, its answer saved."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgresp.api.client import Api, Sent
+from bgresp.core.model import Job, Status
+from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
+from bgresp.engine.books import Books
+from bgresp.engine.fleet import Fleet
+from bgresp.engine.pen import Pen
+from bgresp.engine.tracker import Tools, Tracker
+from tests import fakeanswers as fa
+from tests import fakewire as fw
+from tests.endpoint import dialect, endpoint, listed
+from tests.fakeanswers import End, Framing, Stream
+from tests.fakeserver import FakeServer
+from tests.scripted import (
+    CLOSED,
+    LOST_REPLY,
+    REFUSED,
+    Heard,
+    Late,
+    Scripted,
+    books_at,
+    event,
+    events,
+    job,
+    refusal,
+    snapshot,
+    tools,
+    tracker,
+)
+from tests.virtualclock import run_virtual
+
+EVENTS = events(fw.events_of(fw.FOX))
+LAST = len(EVENTS) - 1
+RUNNING, ANSWER = snapshot("in_progress"), snapshot("completed", fw.FOX)
+
+
+def follow(
+    scripted: Scripted,
+    state: Path,
+    *,
+    one: Job | None = None,
+    pen: Pen | None = None,
+    heard: Heard | None = None,
+    **policy: Any,
+) -> tuple[Tracker, Heard, float]:
+    """Follow one job to its end in virtual time; return how long it took."""
+    told = heard or Heard()
+
+    async def main() -> tuple[Tracker, float]:
+        shared = tools(scripted.api, books_at(state), told, **policy)
+        only = tracker(one or job(), shared, pen)
+        await Fleet(16).run([only])
+        return only, asyncio.get_running_loop().time()
+
+    only, took = run_virtual(main())
+    return only, told, took
+
+
+def follow_for(
+    seconds: float | None, shared: Tools, pen: Pen | None = None, one: Job | None = None
+) -> bool:
+    """Follow a job for so long; say whether that was its end."""
+
+    async def main() -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await Fleet(16).run([tracker(one or job(), shared, pen)])
+        except TimeoutError:
+            return False
+        return True
+
+    return run_virtual(main())
+
+
+def shown(heard: Heard) -> str:
+    return heard.shown.get(job().key, "")
+
+
+def ended(heard: Heard) -> list[str]:
+    return heard.ends.get(job().key, [])
+
+
+def test_a_job_is_polled_to_its_answer(state: Path) -> None:
+    """Polls go on while the job is open; then its text is shown and all is saved."""
+    scripted = Scripted(get=[snapshot("queued"), RUNNING, RUNNING, ANSWER])
+    only, heard, _ = follow(scripted, state, mode="poll")
+    assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
+    assert ["in_progress"] == heard.statuses[only.job.key]
+    assert (4, 0) == (scripted.count("get"), scripted.count("stream"))
+    kept = books_at(state)
+    found = kept.ledger.by_key(only.job.key)
+    assert found is not None
+    assert (Status.COMPLETED, only.job) == (found.status, found)
+    assert ANSWER.raw == kept.answers.response(only.job.key)
+    assert found.usage is not None
+    assert found.finished_at is not None
+
+
+def test_a_whole_stream_needs_no_poll(state: Path) -> None:
+    """A stream that ends in its answer is believed; its text comes word by word."""
+    scripted = Scripted(streams=[[*EVENTS, CLOSED]])
+    only, heard, _ = follow(scripted, state)
+    assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
+    assert [None] == scripted.afters
+    assert 0 == scripted.count("get")
+    assert (Status.COMPLETED, LAST) == (only.job.status, only.job.cursor)
+    assert [each.raw for each in EVENTS] == heard.raws
+    assert "stream" == heard.views[0].mode
+    saved = books_at(state).answers.response(only.job.key)
+    assert saved is not None
+    assert fw.FOX == fw.text_of(json.loads(saved))
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        [],
+        [event({"type": "response.completed", "sequence_number": LAST})],
+        [event({"type": "response.done", "sequence_number": LAST})],
+        [
+            event(
+                {
+                    "type": "response.completed",
+                    "sequence_number": LAST,
+                    "response": fw.response_of("completed"),
+                }
+            )
+        ],
+        [event({"type": "error", "sequence_number": LAST, "message": "x"})],
+    ],
+    ids=["none", "bare", "done", "empty", "error"],
+)
+def test_an_end_without_its_answer_is_asked_for(
+    state: Path, last: Sequence[Event]
+) -> None:
+    """A stream that ends without the text is no success: the final GET decides."""
+    scripted = Scripted(get=[ANSWER], streams=[[*EVENTS[:-1], *last, CLOSED]])
+    only, heard, _ = follow(scripted, state)
+    assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
+    assert 1 == scripted.count("get")
+    assert ANSWER.raw == books_at(state).answers.response(only.job.key)
+
+
+def test_an_answer_without_text_keeps_the_streamed_one(state: Path) -> None:
+    """Text that only events told is saved, and is the answer, where GET has none."""
+    empty = snapshot("completed", output=[])
+    scripted = Scripted(get=[empty], streams=[[*EVENTS[:-1], CLOSED]])
+    only, heard, _ = follow(scripted, state)
+    assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
+    books = books_at(state)
+    assert fw.FOX == books.text(only.job.key, dialect())
+    assert empty.raw == books.answers.response(only.job.key)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CLOSED, FaultKind.IDLE])
+@pytest.mark.parametrize("cut", range(LAST + 1))
+def test_a_cut_after_any_event_shows_the_text_once(
+    state: Path, cut: int, kind: FaultKind
+) -> None:
+    """Cut after each event and go on after it: nothing is shown twice or lost."""
+    first, rest = EVENTS[: cut + 1], EVENTS[cut + 1 :]
+    fault = Fault(kind, "cut")
+    scripted = Scripted(
+        get=[RUNNING, ANSWER], streams=[[*first, fault], [*rest, CLOSED]]
+    )
+    only, heard, _ = follow(scripted, state)
+    assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
+    assert [None, cut][: len(scripted.afters)] == scripted.afters
+    assert Status.COMPLETED is only.job.status
+
+
+def over_sockets(server: FakeServer, state: Path, count: int) -> tuple[Heard, Books]:
+    """Make jobs at a real server and follow them all."""
+    heard, books = Heard(), books_at(state)
+    jobs = [job(n) for n in range(1, count + 1)]
+
+    async def main() -> None:
+        api = Api(endpoint(server.base_url))
+        for one in jobs:
+            created = api.create(b"{}", key=one.key, stream=False, sent=Sent())
+            assert isinstance((await listed(created))[0], Snapshot)
+        shared = tools(api, books, heard)
+        await Fleet(16).run([tracker(one, shared) for one in jobs])
+        await api.aclose()
+
+    run_virtual(main(), patience=5)
+    return heard, books
+
+
+@pytest.mark.parametrize("resume", list(fw.Resume))
+@pytest.mark.parametrize("end", [End.RST, End.FIN])
+def test_cuts_of_a_real_connection_show_the_text_once(
+    state: Path, resume: fw.Resume, end: End
+) -> None:
+    """Over sockets too, and however the server resumes, no cut is seen."""
+    jobs = [job(n) for n in range(1, LAST + 1)]
+    with FakeServer(polls=["in_progress"] * 9) as server:
+        for cut, one in enumerate(jobs):
+            replies = Stream(until=cut, end=end), Stream(resume=resume)
+            server.script("stream", *replies, job=one.id)
+        heard, books = over_sockets(server, state, LAST)
+    for one in jobs:
+        assert fw.FOX == heard.shown[one.key]
+        assert [fw.FOX] == heard.ends[one.key]
+        found = books.ledger.by_key(one.key)
+        assert found is not None
+        assert Status.COMPLETED is found.status
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Stream(change=fw.doubled),
+        Stream(change=fw.unnumbered),
+        Stream(change=fw.unnumbered, until=9, end=End.RST),
+        Stream(change=fw.kept_alive),
+        Stream(change=fw.restarted(9)),
+        Stream(change=fw.left_out(8)),
+        Stream(change=fw.left_out(3, 4, 5, 6)),
+        Stream(change=fw.swapped(8)),
+        Stream(change=fw.unended),
+        Stream(framing=Framing(newline="\r\n", piece=1, head=fa.BOM)),
+        Stream(framing=Framing(tail=fa.DONE, names=False)),
+        fa.TOO_OLD,
+        fa.NOT_STREAMABLE,
+        fa.Snapshot("in_progress"),
+        fa.Snapshot("completed"),
+        fa.html(200),
+        fa.html(503),
+        fa.RESET,
+        fa.refusal(429, retry_after="3"),
+    ],
+)
+def test_whatever_a_stream_does_the_text_is_shown_once(
+    state: Path, answer: fa.Answer
+) -> None:
+    """Gaps, replays, resets, refusals: what is shown at the end is the answer, once."""
+    with FakeServer(polls=["in_progress"] * 3) as server:
+        server.script("stream", answer)
+        heard, books = over_sockets(server, state, 1)
+    assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
+    assert fw.FOX == books.text(job().key, dialect())
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_error_event_is_not_believed(state: Path, nested: bool) -> None:
+    """A stream that ends in an error is asked about, and the job's own word holds."""
+    with FakeServer(polls=[]) as server:
+        server.script("stream", Stream(change=fw.errored(9, nested=nested)))
+        heard, books = over_sockets(server, state, 1)
+    assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
+    found = books.ledger.by_key(job().key)
+    assert found is not None
+    assert Status.COMPLETED is found.status
+
+
+def test_a_gap_is_filled_by_the_final_answer(state: Path) -> None:
+    """After missing events nothing is shown until the whole text is known."""
+    missing = [e for e in EVENTS if e.sequence not in {7, 8}]
+    heard = Heard()
+    until_gap = "".join(e.delta or "" for e in EVENTS[:7])
+    scripted = Scripted(get=[ANSWER], streams=[[*missing[:-1], Late(5, CLOSED)]])
+    seen: list[str] = []
+
+    async def main() -> None:
+        shared = tools(scripted.api, books_at(state), heard)
+        task = asyncio.create_task(Fleet(16).run([tracker(job(), shared)]))
+        await asyncio.sleep(1)
+        seen.append(shown(heard))
+        await task
+
+    run_virtual(main())
+    assert [until_gap] == seen
+    assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
+
+
+def test_a_text_that_changed_its_mind_is_not_patched_up(state: Path) -> None:
+    """Where the answer does not begin as shown, a note says how to get it right."""
+    other = snapshot("completed", "Something else.")
+    scripted = Scripted(get=[other], streams=[[*EVENTS[:-1], CLOSED]])
+    only, heard, _ = follow(scripted, state)
+    assert fw.FOX == shown(heard)
+    assert [f"bgresp get {only.job.id}"] == [n.split(": ")[1] for n in heard.notes]
+    assert "Something else." == books_at(state).text(only.job.key, dialect())
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("failed", 12), ("incomplete", 10), ("cancelled", 11)]
+)
+def test_each_end_is_recorded_as_it_is(state: Path, status: str, code: int) -> None:
+    """A job that ended otherwise is recorded so, with its reason and its exit code."""
+    history = events(fw.events_of(fw.FOX, status=status))
+    only, heard, _ = follow(Scripted(streams=[[*history, CLOSED]]), state)
+    assert (status, code) == (only.job.status.value, int(only.job.status.exit_code))
+    expected = {
+        "failed": ("server_error", None),
+        "incomplete": (None, "max_output_tokens"),
+        "cancelled": (None, None),
+    }[status]
+    error = only.job.error
+    assert expected == (error and error.code, only.job.incomplete_reason)
+    assert fw.FOX == shown(heard)
+    assert 1 == len(ended(heard))
+
+
+@pytest.mark.parametrize("number", range(LAST))
+def test_detaching_and_resuming_joins_to_the_text(state: Path, number: int) -> None:
+    """Left after any event and resumed, the two outputs are the whole text, once."""
+    books, key = books_at(state), job().key
+    hanging = Scripted(streams=[[*EVENTS[: number + 1], Late(1000, CLOSED)]])
+    first, again = Heard(), Heard()
+    follow_for(10, tools(hanging.api, books, first), Pen(books.progress(key)))
+    found, before = books.ledger.by_key(key), books.shown(key)
+    assert found is not None
+    assert (True, number) == (found.status.is_open, found.cursor)
+    after = -1 if before.cursor is None else int(before.cursor)
+    rest = Scripted(streams=[[*EVENTS[after + 1 :], CLOSED]])
+    pen = Pen(books.progress(key), before)
+    follow_for(None, tools(rest.api, books, again), pen, found)
+    assert [before.cursor] == rest.afters
+    assert fw.FOX == shown(first) + shown(again)
+    assert ([], [fw.FOX]) == (ended(first), ended(again))
+    noted = books.shown(key)
+    assert (fw.FOX, True) == (noted.text, noted.ended)
+
+
+def test_a_reader_who_leaves_stops_the_watch_not_the_job(state: Path) -> None:
+    """A closed pipe ends following at once; the job's record stays open."""
+    scripted = Scripted(streams=[[*EVENTS, CLOSED]])
+    books, heard = books_at(state), Heard(breaks_after=2)
+    pen = Pen(books.progress(job().key))
+    with pytest.raises(BrokenPipeError):
+        follow_for(None, tools(scripted.api, books, heard), pen)
+    found = books.ledger.by_key(job().key)
+    assert found is not None
+    assert found.status.is_open
+    assert found.cursor is not None
+    assert shown(heard) == books.shown(job().key).text
+    assert 1 == scripted.closed
+
+
+def test_a_job_that_ended_is_not_asked_about(state: Path) -> None:
+    """Following a job that is over asks nobody."""
+    for status in (Status.COMPLETED, Status.REJECTED, Status.UNKNOWN, Status.LOST):
+        scripted = Scripted()
+        only, heard, _ = follow(scripted, state, one=job(status=status))
+        assert only.done
+        assert ([], {}) == (scripted.asked, heard.ends)
+
+
+@pytest.mark.parametrize(
+    ("one", "policy", "note"),
+    [
+        (job(streamable=False), {}, "polling: not created streamable"),
+        (job(), {"attach": False}, "polling: this endpoint cannot stream"),
+        (job(), {"mode": "poll"}, ""),
+    ],
+)
+def test_why_a_job_is_polled_is_said_once(
+    state: Path, one: Job, policy: dict[str, Any], note: str
+) -> None:
+    """A job that cannot be streamed is polled from the start, and a note says why."""
+    scripted = Scripted(get=[RUNNING, RUNNING, ANSWER])
+    _, heard, _ = follow(scripted, state, one=one, **policy)
+    assert 0 == scripted.count("stream")
+    assert [note][: bool(note)] == [each[: len(note)] for each in heard.notes]
+
+
+def test_streaming_only_fails_where_it_cannot(state: Path) -> None:
+    """With mode stream a job that cannot be streamed ends in a fault, unasked."""
+    scripted = Scripted()
+    only, _, _ = follow(scripted, state, one=job(streamable=False), mode="stream")
+    assert only.fault is not None
+    assert FaultKind.NOT_STREAMABLE is only.fault.kind
+    assert (True, Status.QUEUED, []) == (only.done, only.job.status, scripted.asked)
+
+
+def test_a_stream_refused_later_falls_back_to_polling(state: Path) -> None:
+    """A refused stream is told once, and the job is polled to its end."""
+    refused = refusal(400, FaultKind.NOT_STREAMABLE, "it is more than 5 minutes old")
+    scripted = Scripted(get=[RUNNING, RUNNING, ANSWER], streams=[[refused]])
+    _, heard, _ = follow(scripted, state)
+    assert ["polling: it is more than 5 minutes old"] == heard.notes
+    assert 1 == scripted.count("stream")
+
+
+@pytest.mark.parametrize(
+    "fault", [REFUSED, LOST_REPLY, refusal(502, FaultKind.UNREACHABLE)]
+)
+def test_an_outage_is_survived(state: Path, fault: Fault) -> None:
+    """A retrieve is asked again while the network is away, ever more slowly."""
+    outage: list[Signal] = [fault] * 40
+    scripted = Scripted(get=[RUNNING, *outage, ANSWER])
+    only, heard, took = follow(scripted, state, mode="poll")
+    assert Status.COMPLETED is only.job.status
+    assert [fw.FOX] == ended(heard)
+    waits = scripted.times("get")
+    assert max(b - a for a, b in pairwise(waits)) <= 75
+    assert took > 300
+
+
+def test_a_fault_is_no_news_of_the_job(state: Path) -> None:
+    """While nothing is heard the record keeps the endpoint's last word."""
+    scripted = Scripted(get=[RUNNING, REFUSED, Late(60, REFUSED)])
+    books = books_at(state)
+    assert not follow_for(600, tools(scripted.api, books, Heard(), mode="poll"))
+    found = books.ledger.by_key(job().key)
+    assert found is not None
+    assert Status.IN_PROGRESS is found.status
+
+
+def test_a_young_job_is_not_lost_by_a_404(state: Path) -> None:
+    """A job that the endpoint does not show yet is asked for again."""
+    gone = refusal(404, FaultKind.GONE)
+    scripted = Scripted(get=[gone, gone, gone, RUNNING, ANSWER])
+    only, _, _ = follow(scripted, state, mode="poll")
+    assert Status.COMPLETED is only.job.status
+
+
+def test_an_old_job_is_lost_after_three_404s(state: Path) -> None:
+    """A job that is gone three times is lost; its record says why."""
+    gone = refusal(404, FaultKind.GONE, "not found")
+    old = job(submitted_at=job().submitted_at - 100)  # type: ignore[operator]
+    scripted = Scripted(get=[RUNNING, gone, gone, gone, ANSWER])
+    only, heard, _ = follow(scripted, state, one=old, mode="poll")
+    assert (Status.LOST, 4) == (only.job.status, scripted.count("get"))
+    assert "not found" in str(only.job.last_error)
+    assert "lost" == heard.statuses[only.job.key][-1]
+    assert {} == heard.ends
+
+
+@pytest.mark.parametrize("status", [401, 403, 400])
+def test_a_refusal_ends_following_not_the_job(state: Path, status: int) -> None:
+    """A key that is refused stops asking at once, and the job stays open."""
+    refused = refusal(status, FaultKind.REFUSED, "bad key")
+    only, _, _ = follow(Scripted(get=[RUNNING, refused]), state, mode="poll")
+    assert only.fault == refused
+    assert (True, Status.IN_PROGRESS) == (only.done, only.job.status)
+
+
+def test_a_word_nobody_knows_is_said_once(state: Path) -> None:
+    """An unknown status counts as running, keeps its word and warns one time."""
+    odd = snapshot("in_progress", status="thinking")
+    scripted = Scripted(get=[odd, odd, odd, ANSWER])
+    only, heard, _ = follow(scripted, state, mode="poll")
+    assert 1 == len(heard.notes)
+    assert "'thinking'" in heard.notes[0]
+    assert Status.COMPLETED is only.job.status
+    assert ["queued"] == heard.statuses[only.job.key]
+
+
+def test_a_repetition_is_no_line_of_the_ledger(state: Path) -> None:
+    """A job that only stays as it is is not written down again and again."""
+    scripted = Scripted(get=[RUNNING] * 50 + [ANSWER])
+    only, _, _ = follow(scripted, state, mode="poll")
+    lines = books_at(state).ledger.path.read_bytes().count(b"\n")
+    assert (51, True) == (scripted.count("get"), lines <= 3)
+    assert Status.COMPLETED is only.job.status
+
+
+def test_a_silent_stream_is_left_for_a_poll(state: Path) -> None:
+    """A stream without events is given up after the dialect's time, not waited out."""
+    scripted = Scripted(get=[ANSWER], streams=[[*EVENTS[:5], Late(1e6, CLOSED)]])
+    only, heard, took = follow(scripted, state)
+    assert Status.COMPLETED is only.job.status
+    assert took == pytest.approx(180, abs=1)
+    assert fw.FOX == shown(heard)
+    assert 1 == scripted.closed
+
+
+def test_a_server_without_progress_is_not_hammered(state: Path) -> None:
+    """Streams that always break at once and polls that never end cost few requests."""
+    scripted = Scripted(get=[RUNNING], streams=[[CLOSED]])
+    assert not follow_for(3600, tools(scripted.api, books_at(state), Heard()))
+    assert len(scripted.asked) < 300
+    assert scripted.count("stream") <= 10
+
+
+def test_a_wait_that_is_asked_for_holds_everybody(state: Path) -> None:
+    """A 429 with Retry-After, of a poll or a stream, keeps all jobs of the endpoint."""
+    limited = refusal(429, FaultKind.RATE_LIMITED, retry_after=100.0)
+    for mode in ("poll", "auto"):
+        scripted = Scripted(get=[ANSWER], streams=[[*EVENTS, CLOSED]])
+        first = replace(
+            scripted,
+            get=[limited, ANSWER],
+            streams=[[limited], [*EVENTS, CLOSED]],
+            asked=scripted.asked,
+        )
+        books = books_at(state / mode)
+
+        async def main(
+            scripted: Scripted = scripted,
+            first: Scripted = first,
+            books: Books = books,
+            mode: str = mode,
+        ) -> None:
+            shared = tools(first.api, books, Heard(), mode=mode)
+            others = replace(shared, api=scripted.api)
+            jobs = [job(n) for n in range(2, 6)]
+
+            async def later() -> None:
+                await asyncio.sleep(0.1)
+                await Fleet(16).run([tracker(one, others) for one in jobs])
+
+            await asyncio.gather(Fleet(16).run([tracker(job(), shared)]), later())
+
+        run_virtual(main())
+        times = scripted.times()
+        assert 6 == len(times)
+        assert min(times[1:]) >= 100
+
+
+def test_an_opened_stream_is_used(state: Path) -> None:
+    """The stream that created a job is read on, and no other is opened."""
+    scripted, creating = Scripted(), Scripted(streams=[[*EVENTS, CLOSED]])
+    books, heard = books_at(state), Heard()
+
+    async def main() -> None:
+        only = tracker(job(), tools(scripted.api, books, heard))
+        only.opened = creating.stream("x", None)
+        await Fleet(16).run([only])
+
+    run_virtual(main())
+    assert (fw.FOX, []) == (shown(heard), scripted.afters)
