@@ -21,11 +21,19 @@ class Gate:
     async def turn(self) -> None:
         """Wait for one's turn; a hold that comes meanwhile counts too."""
         loop = asyncio.get_running_loop()
-        slot = self._take(loop.time())
+        slot = self.slot()
         while slot > loop.time():
             await asyncio.sleep(slot - loop.time())
-            if slot < self._held:
-                slot = self._take(loop.time())
+            slot = self.slot(slot)
+
+    def slot(self, taken: float | None = None) -> float:
+        """Take the moment at which one may pass.
+
+        One that was taken before stays, unless a hold came since.
+        """
+        if taken is not None and taken >= self._held:
+            return taken
+        return self._take(asyncio.get_running_loop().time())
 
     def hold(self, seconds: float) -> None:
         """Let nobody pass for so long: the endpoint asked for it."""

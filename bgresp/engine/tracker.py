@@ -33,6 +33,7 @@ from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
 
 UNKNOWN_AGE: Final = 3600.0
+SOON: Final = 1e-6  # less than that is the clock's grain, not a wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Tracker:
     _events: int = 0
     _reconnects: int = 0
     _last_event_at: float | None = None
+    _slot: float | None = None
 
     def begin(self) -> None:
         """Decide the first action; call within the running loop."""
@@ -78,6 +80,8 @@ class Tracker:
     async def turn(self) -> None:
         """Act until the machine wants to wait, or is done."""
         while not isinstance(self.action, Wait | Done):
+            if self.opened is None and not self._may_ask():
+                return
             if isinstance(self.action, Stream):
                 await self._stream(self.action)
             else:
@@ -90,10 +94,22 @@ class Tracker:
         if isinstance(self.action, Wait):
             self.action = self.action.then
 
+    def _may_ask(self) -> bool:
+        """Take a slot of the gate; a wait for it is a wait like others, without a task.
+
+        So jobs of an endpoint that says wait do not take the connections of another.
+        """
+        self._slot = self.tools.gate.slot(self._slot)
+        wait = self._slot - asyncio.get_running_loop().time()
+        if wait > SOON and isinstance(self.action, Stream | Poll):
+            self.action = Wait(wait, self.action)
+            return False
+        self._slot = None
+        return True
+
     async def _stream(self, action: Stream) -> None:
         signals = self.opened
         if signals is None:
-            await self.tools.gate.turn()
             signals = self.tools.api.stream(str(self.job.id), action.starting_after)
         first = self._reconnects == 0 and self._events == 0
         if first or action.starting_after is None:
@@ -109,7 +125,6 @@ class Tracker:
                     return
 
     async def _poll(self) -> None:
-        await self.tools.gate.turn()
         signal = await self.tools.api.retrieve(str(self.job.id))
         self.action = self._step(signal) or Poll()
 
