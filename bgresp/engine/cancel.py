@@ -4,6 +4,7 @@ The reply to a cancel is advice (WIRE.md 1.6): whatever it says, ask afterwards.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -49,24 +50,37 @@ async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
 
 
 async def _looked(api: Api, books: Books, job: Job) -> tuple[Job, Verdict | None]:
-    news = await api.retrieve(str(job.id))
+    news = await _within(CONFIRM, api.retrieve(str(job.id)))
     if isinstance(news, Fault):
         said = f"was not cancelled: {news.message}"
-        return job, Verdict(job, ExitCode.NOT_FINISHED, said)
+        unsure = Verdict(job, ExitCode.NOT_FINISHED, said)
+        return job, _hopeless(job, news) or unsure
     job = books.heard(job, news, api.endpoint.dialect)
     return job, _over(job) if job.status.is_terminal else None
 
 
 async def _asked_to_cancel(api: Api, job: Job) -> Snapshot | Fault:
     """Send the cancel; it is idempotent, so a broken exchange may be repeated."""
-    reply = await api.cancel(str(job.id))
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + CONFIRM
     for wait in PACE[: ATTEMPTS - 1]:
+        reply = await _within(deadline - loop.time(), api.cancel(str(job.id)))
         broken = isinstance(reply, Fault) and reply.http_status is None
-        if not broken:
-            break
+        if not broken or loop.time() + wait >= deadline:
+            return reply
         await asyncio.sleep(wait)
-        reply = await api.cancel(str(job.id))
-    return reply
+    return await _within(deadline - loop.time(), api.cancel(str(job.id)))
+
+
+async def _within(
+    seconds: float, asking: Awaitable[Snapshot | Fault]
+) -> Snapshot | Fault:
+    """Wait for an answer so long at most, however patient the connection is."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await asking
+    except TimeoutError:
+        return Fault(FaultKind.IDLE, "no reply came")
 
 
 def _hopeless(job: Job, reply: Snapshot | Fault) -> Verdict | None:
@@ -87,7 +101,7 @@ async def _confirmed(
     deadline, pace = loop.time() + CONFIRM, iter(PACE)
     said = ""
     while True:
-        news = await api.retrieve(str(job.id))
+        news = await _within(deadline - loop.time(), api.retrieve(str(job.id)))
         if not isinstance(news, Fault):
             job = books.heard(job, news, api.endpoint.dialect)
             if job.status.is_terminal:

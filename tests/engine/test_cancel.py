@@ -1,0 +1,251 @@
+"""A cancel ends in what the job really is, whatever its reply said."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgresp.api.client import Api, Sent
+from bgresp.core.dialect import Op
+from bgresp.core.errors import ExitCode
+from bgresp.core.model import Status
+from bgresp.core.signals import Fault, FaultKind, Snapshot
+from bgresp.engine.cancel import Verdict, cancelled
+from tests import fakeanswers as fa
+from tests import fakewire as fw
+from tests.endpoint import dialect, endpoint, listed
+from tests.fakeserver import FakeServer
+from tests.scripted import (
+    EPOCH,
+    LOST_REPLY,
+    REFUSED,
+    Late,
+    Scripted,
+    books_at,
+    job,
+    refusal,
+    snapshot,
+)
+from tests.virtualclock import run_virtual
+
+RUNNING, CANCELLED = snapshot("in_progress"), snapshot("cancelled")
+ANSWER = snapshot("completed", fw.FOX)
+HANG = Late(1e6, RUNNING)
+CANCELLING = Fault(FaultKind.UNREADABLE, "the reply has no status", http_status=200)
+REPLIES = {
+    "cancelled": CANCELLED,
+    "canceled": snapshot("canceled"),
+    "in_progress": RUNNING,
+    "cancelling": snapshot("cancelling"),
+    "completed": ANSWER,
+    "no status": CANCELLING,
+    "400": refusal(400, FaultKind.REFUSED),
+    "404": refusal(404, FaultKind.GONE),
+    "409": refusal(409, FaultKind.UNREACHABLE),
+    "429": refusal(429, FaultKind.RATE_LIMITED, retry_after=30.0),
+    "500": refusal(500, FaultKind.UNREACHABLE),
+    "lost": LOST_REPLY,
+    "hang": HANG,
+}
+
+
+def cancel(scripted: Scripted, state: Path, **fields: Any) -> tuple[Verdict, float]:
+    """Cancel a job in virtual time; return how long it took."""
+
+    async def main() -> tuple[Verdict, float]:
+        verdict = await cancelled(scripted.api, books_at(state), job(**fields))
+        return verdict, asyncio.get_running_loop().time()
+
+    return run_virtual(main())
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES.keys())
+def test_a_job_that_is_cancelled_is_reported_so(state: Path, reply: Any) -> None:
+    """Whatever the reply, a job that the endpoint then shows as cancelled is."""
+    scripted = Scripted(cancels=[reply], get=[RUNNING, CANCELLED])
+    verdict, took = cancel(scripted, state)
+    assert (ExitCode.OK, "") == (verdict.code, verdict.said)
+    assert Status.CANCELLED is verdict.job.status
+    found = books_at(state).ledger.by_key(job().key)
+    assert found is not None
+    assert (Status.CANCELLED, EPOCH) == (found.status, found.cancel_requested_at)
+    assert took <= 21
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES.keys())
+@pytest.mark.parametrize("status", ["completed", "failed", "incomplete"])
+def test_a_job_that_had_ended_is_reported_so(
+    state: Path, reply: Any, status: str
+) -> None:
+    """Whatever the reply, a job that ended otherwise keeps its end and its answer."""
+    final = snapshot(status, fw.FOX)
+    verdict, _ = cancel(Scripted(cancels=[reply], get=[final]), state)
+    assert (ExitCode.OK, status) == (verdict.code, verdict.job.status.value)
+    assert f"ended before the cancel: {status}" == verdict.said
+    assert final.raw == books_at(state).answers.response(job().key)
+
+
+@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES.keys())
+def test_a_job_that_goes_on_is_not_called_cancelled(state: Path, reply: Any) -> None:
+    """Without confirmation within ten seconds the exit code is 8, never 0."""
+    scripted = Scripted(cancels=[reply], get=[RUNNING])
+    verdict, took = cancel(scripted, state)
+    assert (ExitCode.NOT_FINISHED, Status.IN_PROGRESS) == (
+        verdict.code,
+        verdict.job.status,
+    )
+    assert "is in_progress: not confirmed within 10 s" in verdict.said
+    assert 9 <= took <= 21
+    assert scripted.count("cancel") == (3 if reply is LOST_REPLY else 1)
+
+
+def test_a_reply_is_only_advice(state: Path) -> None:
+    """A cancel that says cancelled is not believed while the job goes on."""
+    scripted = Scripted(cancels=[CANCELLED], get=[RUNNING, RUNNING, ANSWER])
+    verdict, _ = cancel(scripted, state)
+    assert Status.COMPLETED is verdict.job.status
+    assert fw.FOX == books_at(state).text(job().key, dialect())
+
+
+@pytest.mark.parametrize("status", [405, 501])
+def test_an_endpoint_that_cannot_cancel_is_refused(state: Path, status: int) -> None:
+    """405 and 501 mean exit 5 where the job goes on, and its end where it ended."""
+    reply = refusal(status, FaultKind.REFUSED, "no such method")
+    verdict, took = cancel(Scripted(cancels=[reply], get=[RUNNING]), state)
+    assert ExitCode.REFUSED is verdict.code
+    assert "no such method" in verdict.said
+    assert took < 1
+    over, _ = cancel(Scripted(cancels=[reply], get=[ANSWER]), state / "b")
+    assert (ExitCode.OK, Status.COMPLETED) == (over.code, over.job.status)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_a_matter_of_configuration(state: Path, status: int) -> None:
+    """With a key that is refused nothing was cancelled, and nobody is asked again."""
+    scripted = Scripted(cancels=[refusal(status, FaultKind.REFUSED, "bad key")])
+    verdict, _ = cancel(scripted, state)
+    assert (ExitCode.CONFIG, 1) == (verdict.code, len(scripted.asked))
+    assert "was not cancelled: bad key" == verdict.said
+
+
+def test_an_endpoint_that_is_away_is_unreachable(state: Path) -> None:
+    """A cancel that never reached the endpoint is exit 6, after three attempts."""
+    scripted = Scripted(cancels=[REFUSED])
+    verdict, took = cancel(scripted, state)
+    assert (ExitCode.UNREACHABLE, 3) == (verdict.code, len(scripted.asked))
+    assert took < 2
+
+
+def test_an_outage_in_between_is_survived(state: Path) -> None:
+    """A cancel is sent again after a refused connection, and then confirmed."""
+    scripted = Scripted(
+        cancels=[REFUSED, LOST_REPLY, CANCELLED], get=[REFUSED, LOST_REPLY, CANCELLED]
+    )
+    verdict, _ = cancel(scripted, state)
+    assert (ExitCode.OK, Status.CANCELLED) == (verdict.code, verdict.job.status)
+
+
+@pytest.mark.parametrize(
+    "get", [[HANG], [REFUSED], [refusal(404, FaultKind.GONE)], [LOST_REPLY]]
+)
+def test_silence_after_a_cancel_is_no_confirmation(state: Path, get: Any) -> None:
+    """Where nothing is heard after a cancel, ten seconds later that is said."""
+    scripted = Scripted(cancels=[CANCELLED], get=get)
+    verdict, took = cancel(scripted, state)
+    assert (ExitCode.NOT_FINISHED, Status.QUEUED) == (verdict.code, verdict.job.status)
+    assert 8 <= took <= 11
+    found = books_at(state).ledger.by_key(job().key)
+    assert found is not None
+    assert found.cancel_requested_at is not None
+
+
+def test_the_intent_is_on_disk_first(state: Path) -> None:
+    """That a cancel was asked for is recorded before it is sent."""
+    seen: list[float | None] = []
+
+    def look(_: str) -> Snapshot:
+        found = books_at(state).ledger.by_key(job().key)
+        seen.append(found.cancel_requested_at if found else None)
+        return CANCELLED
+
+    cancel(Scripted(cancels=look, get=[CANCELLED]), state)
+    assert [EPOCH] == seen
+
+
+def test_a_dialect_without_cancel_says_so(state: Path) -> None:
+    """An endpoint that has no cancel is only asked how the job is."""
+    place = endpoint(spoken=dialect(ops={"cancel": None}))
+    verdict, _ = cancel(Scripted(get=[RUNNING], endpoint=place), state)
+    assert (ExitCode.REFUSED, "goes on: openai cannot cancel") == (
+        verdict.code,
+        verdict.said,
+    )
+    over, _ = cancel(Scripted(get=[ANSWER], endpoint=place), state / "b")
+    assert (ExitCode.OK, Status.COMPLETED) == (over.code, over.job.status)
+
+
+@pytest.mark.parametrize(
+    ("news", "code"),
+    [
+        (ANSWER, ExitCode.OK),
+        (CANCELLED, ExitCode.OK),
+        (REFUSED, ExitCode.UNREACHABLE),
+        (LOST_REPLY, ExitCode.NOT_FINISHED),
+        (HANG, ExitCode.NOT_FINISHED),
+        (refusal(401, FaultKind.REFUSED), ExitCode.CONFIG),
+        (refusal(404, FaultKind.GONE), ExitCode.NOT_FINISHED),
+    ],
+)
+def test_a_deleting_cancel_never_meets_a_finished_job(
+    state: Path, news: Any, code: ExitCode
+) -> None:
+    """Where cancel is a DELETE it is not sent unless the job is known to be open."""
+    place = endpoint(spoken=dialect(ops={"cancel": Op("DELETE", "/responses/{id}")}))
+    scripted = Scripted(get=[news], cancels=[CANCELLED], endpoint=place)
+    verdict, took = cancel(scripted, state)
+    assert (code, 0) == (verdict.code, scripted.count("cancel"))
+    assert took <= 11
+    open_ = Scripted(get=[RUNNING, CANCELLED], cancels=[CANCELLED], endpoint=place)
+    cancel(open_, state / "b")
+    assert ["get", "cancel", "get"] == [op for op, _, _ in open_.asked]
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "code"),
+    [
+        ([], Status.CANCELLED, ExitCode.OK),
+        ([fa.Performed(fa.RESET)], Status.CANCELLED, ExitCode.OK),
+        ([fa.Performed(fa.html(502))], Status.CANCELLED, ExitCode.OK),
+        (
+            [fa.Performed(fa.as_json({"response_id": "x", "status": "cancelling"}))],
+            Status.CANCELLED,
+            ExitCode.OK,
+        ),
+        ([fa.ENDED_ALREADY], Status.COMPLETED, ExitCode.OK),
+        ([fa.refusal(404)], Status.COMPLETED, ExitCode.OK),
+        ([fa.refusal(409)], Status.COMPLETED, ExitCode.OK),
+        ([fa.refusal(405)], Status.IN_PROGRESS, ExitCode.REFUSED),
+        ([fa.RESET, fa.CLOSE], Status.CANCELLED, ExitCode.OK),
+    ],
+)
+def test_a_cancel_over_sockets(
+    server: FakeServer,
+    state: Path,
+    answers: list[fa.Answer],
+    status: Status,
+    code: ExitCode,
+) -> None:
+    """Over a real connection the verdict is what the server then shows."""
+
+    async def main() -> Verdict:
+        api = Api(endpoint(server.base_url))
+        await listed(api.create(b"{}", key="k", stream=False, sent=Sent()))
+        server.script("cancel", *answers)
+        verdict = await cancelled(api, books_at(state), job())
+        await api.aclose()
+        return verdict
+
+    verdict = run_virtual(main(), patience=5)
+    assert (status, code) == (verdict.job.status, verdict.code)
+    assert max(1, len(answers)) <= server.cancels() <= len(answers) + 1
