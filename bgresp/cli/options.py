@@ -204,7 +204,9 @@ def command(run: Callable[..., int], *groups: type) -> Callable[..., int]:
     ]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}
-    call.__doc__ = run.__doc__
+    # \b keeps the lines of the examples apart in the help.
+    doc = inspect.cleandoc(run.__doc__ or "")
+    call.__doc__ = doc.replace("Examples:\n\n", "\b\nExamples:\n")
     call.__name__ = run.__name__
     return call
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bgresp.cli.context import Context
 from bgresp.cli.following import Following, Plan
+from bgresp.cli.settling import settled
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
 from bgresp.engine.keyed import Keyed, unsettled
@@ -31,6 +32,7 @@ class Sending:
         """Send all; return the exit code."""
         settings = self.context.settings(model=drafts[0].job.model)
         async with self.context.api(settings) as api:
+            await settled(self.context)
             submitter = Submitter(api, self.context.books, self.context.say)
             keyed = Keyed(submitter, self._settled, unique=self.unique)
             for draft in drafts:
@@ -60,7 +62,7 @@ class Sending:
         self._print_id(submitted.job)
 
     async def _settled(self, job: Job) -> Job:
-        """Settle a dead submission under the same key before going on."""
+        """Give up on a submission that died meanwhile; the claim is ours."""
         return self.context.books.ledger.record(unsettled(job))
 
     def _print_id(self, job: Job) -> None:
