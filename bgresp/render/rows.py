@@ -66,6 +66,13 @@ def _moment(name: str) -> Cell:
     return lambda job, _: rfc3339(getattr(job, name)) or NONE
 
 
+def _left(job: Job, now: float) -> str:
+    """Return how long the endpoint keeps a job still: what a person wants to know."""
+    if job.expires_at is None:
+        return NONE
+    return brief(job.expires_at - now) if job.expires_at > now else "over"
+
+
 def _labels(job: Job, now: float) -> str:
     del now
     return ",".join(f"{k}={v}" for k, v in sorted(job.labels.items())) or NONE
@@ -119,6 +126,8 @@ class Table:
         return [one_line(self._cell(name)(job, self.now)) for name in self.columns]
 
     def _cell(self, name: str) -> Cell:
+        if name == "expires" and self.streams.out_is_terminal:
+            return _left
         return COLUMNS[name] if name in COLUMNS else _field(name)
 
     def _aligned(self, jobs: list[Job]) -> None:
