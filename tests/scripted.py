@@ -86,6 +86,7 @@ class Scripted:
     bodies: list[Any] = field(default_factory=list)
     tasks: int = 0
     closed: int = 0
+    sends_first: bool = False
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
@@ -126,6 +127,7 @@ class Scripted:
     ) -> AsyncGenerator[Signal, None]:
         """Answer a create; only a refused connection leaves nothing on the way."""
         self.bodies.append(json.loads(body))
+        sent.started = self.sends_first
         async for signal in self._many("create", key, self.creates):
             sent.started = signal != REFUSED
             yield signal

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import schedule, update
+from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
@@ -61,20 +62,30 @@ class Submitter:
     def _body(self, draft: Draft, job: Job) -> bytes:
         body = dict(draft.body)
         if "metadata" in self.api.endpoint.dialect.body:
-            body["metadata"] = {**body.get("metadata", {}), "bgresp_key": job.key}
+            metadata = body.get("metadata") or {}
+            body["metadata"] = {**metadata, "bgresp_key": job.key}
         return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode()
 
     async def _until_outcome(self, job: Job, body: bytes, stream: bool) -> Submitted:
-        sent = Sent()
+        sent, interrupted = Sent(), False
         task = asyncio.create_task(self._post(job, body, (stream, sent)))
         try:
             first, signals = await asyncio.shield(task)
         except asyncio.CancelledError:
             first, signals = await self._leave(job, task, sent)
-            outcome = self._outcome(job, first, signals)
-            outcome.interrupted = True
-            return outcome
-        return self._outcome(job, first, signals)
+            interrupted = True
+        except ConfigError as error:
+            fault = Fault(FaultKind.UNREACHABLE, error.message)
+            self.books.ledger.record(failed(job, fault))
+            raise
+        outcome = self._outcome(job, first, signals)
+        outcome.interrupted = interrupted
+        if signals is not None and outcome.signals is None:
+            try:
+                await signals.aclose()
+            except asyncio.CancelledError:  # the id is to be printed all the same
+                outcome.interrupted = True
+        return outcome
 
     async def _leave(
         self, job: Job, task: "asyncio.Task[_Answer]", sent: Sent
@@ -91,6 +102,8 @@ class Submitter:
         except (TimeoutError, asyncio.CancelledError):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            if not task.cancelled() and task.exception() is None:
+                return task.result()  # it came just now
             return Fault(FaultKind.AMBIGUOUS, "left before the reply came"), None
 
     async def _post(self, job: Job, body: bytes, how: tuple[bool, Sent]) -> "_Answer":
@@ -99,7 +112,8 @@ class Submitter:
         waited, attempt = 0.0, 0
         while True:
             sent.started = False
-            signals = self.api.create(body, key=job.key, stream=stream, sent=sent)
+            create = self.api.create(body, key=job.key, stream=stream, sent=sent)
+            signals = _told_twice(create)
             first = await _first(signals)
             if not isinstance(first, Fault):
                 return first, signals
@@ -120,13 +134,11 @@ class Submitter:
             return schedule.backoff(attempt, self.jitter())
         if fault.kind is not FaultKind.RATE_LIMITED:
             return None
-        asked = fault.retry_after
-        wait = (
-            schedule.backoff(attempt + 1, self.jitter())
-            if asked is None
-            else schedule.told(asked, self.jitter())
-        )
-        least = wait if asked is None else asked
+        # An endpoint that asks for 0 s each time must not set the pace.
+        own = schedule.backoff(attempt + 1, self.jitter())
+        asked = fault.retry_after or 0.0
+        wait = max(own, schedule.told(asked, self.jitter()))
+        least = max(own, asked)
         if waited + least > RATE_BUDGET:
             return None
         return min(wait, max(least, RATE_BUDGET - waited))
@@ -152,7 +164,7 @@ class Submitter:
         if taken.status.is_terminal:
             dialect = self.api.endpoint.dialect
             return Submitted(self.books.heard(recorded, first, dialect), None)
-        return Submitted(recorded, _rejoined(first, signals))
+        return Submitted(recorded, signals if isinstance(first, Event) else None)
 
 
 _Answer = tuple[Signal, AsyncGenerator[Signal, None] | None]
@@ -175,24 +187,28 @@ async def hold(signals: AsyncGenerator[Signal, None]) -> None:
 
 
 async def _first(signals: AsyncGenerator[Signal, None]) -> Signal:
-    """Return the signal that tells the outcome; events without a response do not."""
+    """Return the signal that tells the outcome."""
     async for signal in signals:
-        if isinstance(signal, Fault | Snapshot) or signal.reading is not None:
+        if _tells(signal):
             return signal
     return Fault(FaultKind.CLOSED, "the reply ended before an id came")
 
 
-def _rejoined(
-    first: Signal, rest: AsyncGenerator[Signal, None] | None
-) -> AsyncGenerator[Signal, None] | None:
-    """Put the first signal of a stream back before the others."""
-    if rest is None or isinstance(first, Snapshot):
-        return None
-
-    async def whole() -> AsyncGenerator[Signal, None]:
-        yield first
-        async with aclosing(rest) as source:
-            async for signal in source:
+async def _told_twice(
+    signals: AsyncGenerator[Signal, None],
+) -> AsyncGenerator[Signal, None]:
+    """Pass signals on; the one that tells the outcome comes again, to who follows."""
+    told = False
+    async with aclosing(signals) as source:
+        async for signal in source:
+            yield signal
+            if not told and _tells(signal):
+                told = True
                 yield signal
 
-    return whole()
+
+def _tells(signal: Signal) -> bool:
+    """Say whether a signal tells the outcome; events without an id do not."""
+    if isinstance(signal, Fault | Snapshot):
+        return True
+    return signal.reading is not None and signal.reading.id is not None
