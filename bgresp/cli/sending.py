@@ -49,7 +49,10 @@ class Sending:
                 await self._let_go()
                 return self._finish(jobs, single)
             following = Following(self.context, self.plan, single)
-            code = await following.run(jobs, self._accepted[0].signals)
+            opened = None if self.plan.silent else self._accepted[0].signals
+            if opened is None:
+                await self._let_go()
+            code = await following.run(jobs, opened)
         return int(worst([code, *self._report()]))
 
     def _take(self, submitted: Submitted) -> None:
