@@ -5,6 +5,7 @@ May import nothing of ours. Figures: DESIGN.md, Limits of what is parsed.
 
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from itertools import islice
 from typing import Any, Final
@@ -37,7 +38,9 @@ def parse(text: str | bytes | bytearray) -> Any:
     if sum(map(sample.count, _STRUCTURAL)) > STRUCTURE:
         raise TooLargeError(f"more than {STRUCTURE} values")
     try:
-        return json.loads(sample.removeprefix("\ufeff"), parse_constant=_refuse)
+        return json.loads(
+            sample.removeprefix("\ufeff"), parse_constant=_refuse, parse_float=_finite
+        )
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -50,21 +53,23 @@ def skim(raw: bytes | bytearray) -> dict[str, str]:
     found: dict[str, str] = {}
     depth, key = 0, None
     for token in islice(_TOKEN.finditer(raw), _MOST_TOKENS):
-        mark = token[0][:1]
+        mark = raw[token.start() : token.start() + 1]
         if mark in b"{[":
             depth, key = depth + 1, None
         elif mark in b"}]":
             depth -= 1
         elif depth == 1 and _COLON.match(raw, token.end()):
-            key = _short(token[0])
+            key = _short(raw, token)
         elif depth == 1 and key is not None:
-            found.setdefault(key, _short(token[0]))
+            found.setdefault(key, _short(raw, token))
             key = None
     return found
 
 
-def _short(token: bytes) -> str:
-    return token[1:-1][:4096].decode("utf-8", "replace")
+def _short(raw: bytes | bytearray, token: re.Match[bytes]) -> str:
+    """Return the beginning of a text; the text may be nearly all there is."""
+    start, end = token.start() + 1, token.end() - 1
+    return raw[start : min(end, start + 4096)].decode("utf-8", "replace")
 
 
 async def guarded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -96,3 +101,8 @@ async def guarded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(text: str) -> float:
+    """Read a number; one beyond a float's range would be written back as no JSON."""
+    return max(-sys.float_info.max, min(float(text), sys.float_info.max))

@@ -63,6 +63,13 @@ def test_what_is_odd_but_json_is_read(text: str, value: Any) -> None:
         bounded.parse(form)
 
 
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "1E+400", "0.5", "-0.0", "1e-999"])
+def test_numbers_can_be_written_back(text: str) -> None:
+    """A number beyond a float's range is still JSON after it was read."""
+    found = bounded.parse(f"[{text}]")
+    assert found == bounded.parse(json.dumps(found, allow_nan=False))
+
+
 def test_bytes_that_are_no_utf8_are_replaced() -> None:
     """A broken character costs itself, not the answer around it."""
     assert ["a\ufffdb"] == bounded.parse(b'["a\xffb"]')
