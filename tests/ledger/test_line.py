@@ -1,0 +1,89 @@
+"""One line of the journal says what was written, or that it cannot be read."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.core.model import Job, Status
+from bgresp.ledger.line import BadLineError, decode, encode
+
+TEXT = st.text(max_size=20)
+JOBS = st.builds(
+    Job,
+    key=st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
+    status=st.sampled_from(Status),
+    id=st.none() | TEXT,
+    name=st.none() | TEXT,
+    labels=st.dictionaries(TEXT, TEXT, max_size=3),
+    submitted_at=st.none() | st.integers(0, 4_000_000_000).map(float),
+    cursor=st.none() | st.integers(0, 10**6),
+    extra=st.dictionaries(st.from_regex(r"x_[a-z]{1,5}", fullmatch=True), TEXT),
+)
+
+
+@given(JOBS)
+def test_what_is_written_is_read(job: Job) -> None:
+    """A record comes back changed, its unknown keys included (case 47)."""
+    line = encode(job)
+    assert line.endswith(b"\n")
+    assert 1 == line.count(b"\n")
+    assert line.isascii()
+    assert job == decode(line[:-1]).job
+
+
+@given(JOBS, st.data())
+def test_a_changed_byte_is_seen(job: Job, data: st.DataObject) -> None:
+    """A changed byte passes for another record."""
+    line = bytearray(encode(job)[:-1])
+    at = data.draw(st.integers(0, len(line) - 1))
+    line[at] = data.draw(st.integers(0, 255).filter(lambda byte: byte != line[at]))
+    try:
+        found = decode(bytes(line))
+    except BadLineError:
+        return
+    # Only the name of the checksum's own field can change without a contradiction.
+    assert found.job is None or found.job.key == job.key
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_line_or_a_bad_line(raw: bytes) -> None:
+    """Some bytes raise something else than BadLineError."""
+    try:
+        decode(raw)
+    except BadLineError as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ([], "not an object"),
+        ({"v": 1, "status": "queued"}, "no key"),
+        ({"v": 1, "key": "a b", "status": "queued"}, "no key"),
+        ({"v": 1, "key": "../x", "status": "queued"}, "no key"),
+        ({"v": 1, "key": 7, "status": "queued"}, "no key"),
+        ({"v": 1, "key": "K", "status": "paused"}, "no status"),
+        ({"v": 1, "key": "K", "status": ["queued"]}, "no status"),
+    ],
+)
+def test_what_is_no_record_is_said(table: Any, reason: str) -> None:
+    """A line that is no record is taken for one, or the reason is not said."""
+    with pytest.raises(BadLineError, match=reason):
+        decode(json.dumps(table).encode())
+
+
+def test_odd_shapes_are_no_job() -> None:
+    """A record with fields of odd shapes ends in a traceback."""
+    line = decode(
+        b'{"v":1,"key":"K","status":"queued","labels":7,"usage":[],"error":3}'
+    )
+    assert line.job is None or line.job.key == "K"
+
+
+def test_lines_by_hand_need_no_checksum() -> None:
+    """A line that a person wrote is refused."""
+    job = decode(b'{"key": "K", "status": "completed", "id": "resp_1"}').job
+    assert job == Job(key="K", status=Status.COMPLETED, id="resp_1")

@@ -1,0 +1,84 @@
+"""Keys, rescue files, saved answers: the small parts of the ledger."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.core.errors import LedgerError
+from bgresp.core.model import Job, Status
+from bgresp.ledger import keys, rescue
+from bgresp.ledger.answers import Answers
+from bgresp.ledger.folders import prepare
+
+NUMBERS = st.integers(0, (1 << 80) - 1)
+MOMENTS = st.floats(-1e9, 1e12)
+
+
+@given(MOMENTS, NUMBERS, MOMENTS, NUMBERS)
+def test_a_later_key_is_greater(a: float, x: int, b: float, y: int) -> None:
+    """A key made after another one sorts before it, whatever the clock says."""
+    first = keys.make(a, x, after=None)
+    second = keys.make(b, y, after=first)
+    assert keys.is_key(first)
+    assert keys.is_key(second)
+    assert first < second
+
+
+@given(st.text(max_size=30))
+def test_only_keys_are_keys(text: str) -> None:
+    """A text of another form passes for a key."""
+    allowed = set("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+    assert (len(text) == 26 and set(text) <= allowed) == keys.is_key(text)
+
+
+def test_a_rescue_file_is_private_and_never_replaced(tmp_path: Path) -> None:
+    """A rescued record can be read by others, or takes another one's place."""
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    job = Job(key="K" * 26, status=Status.QUEUED, id="resp_1")
+    path = rescue.write(job, environ)
+    assert 0o600 == path.stat().st_mode & 0o777
+    assert job == Job.from_line(json.loads(path.read_text()))
+    assert [path] == list(rescue.found(environ))
+    with pytest.raises(LedgerError, match="rescue"):
+        rescue.write(job, environ)
+
+
+def test_a_linked_rescue_file_is_not_ours(tmp_path: Path) -> None:
+    """A link that somebody planted is read as a rescued record."""
+    (tmp_path / "bgresp-rescue-X.json").symlink_to(tmp_path / "else")
+    assert [] == list(rescue.found({"XDG_RUNTIME_DIR": str(tmp_path)}))
+
+
+def test_the_ballast_is_room_to_give_away(tmp_path: Path) -> None:
+    """The ballast holds no room, or is not renewed after it was used."""
+    prepare(tmp_path)
+    ballast = tmp_path / rescue.BALLAST
+    assert rescue.BALLAST_BYTES == ballast.stat().st_size
+    rescue.release_ballast(tmp_path)
+    assert 0 == ballast.stat().st_size
+    prepare(tmp_path)
+    assert rescue.BALLAST_BYTES == ballast.stat().st_size
+
+
+def test_an_answer_is_whole_or_not_there(tmp_path: Path) -> None:
+    """A failed write leaves half an answer, or a stray file."""
+    prepare(tmp_path)
+    answers = Answers(tmp_path)
+    answers.save_response("K", b'{"a": 1}')
+    assert b'{"a": 1}' == answers.response("K")
+    assert None is answers.response("other")
+    folder = tmp_path / "responses"
+    before = os.listdir(folder)
+    missing = Answers(tmp_path / "nowhere")
+    with pytest.raises(LedgerError, match="nowhere"):
+        missing.save_response("K", b"x")
+    assert before == os.listdir(folder)
+    answers.save_text("K", "ü\ud800")
+    assert "ü\ud800" == answers.text("K")
+    answers.forget("K")
+    assert None is answers.response("K")
+    assert None is answers.text("K")
