@@ -86,6 +86,7 @@ def _job(table: dict[str, Any]) -> Line:
     key = table.get("key")
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise BadLineError("no key, or one that is none")
-    if table.get("status") not in _STATUSES:
-        raise BadLineError(f"no status that is known: {table.get('status')!r}"[:80])
+    status = table.get("status")
+    if not isinstance(status, str) or status not in _STATUSES:
+        raise BadLineError(f"no status that is known: {status!r}"[:80])
     return Line(table)
