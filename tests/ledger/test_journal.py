@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -133,11 +134,10 @@ def test_a_loose_mode_is_tightened(tmp_path: Path) -> None:
 
 def test_a_clock_that_jumps_keeps_the_order(tmp_path: Path) -> None:
     """A jump of the clock puts a new job before an older one (case 53)."""
-    clock = iter([1_790_000_000.0, 1_789_136_000.0, 2_421_152_000.0, 1_790_000_001.0])
-    moments = list(clock)
-    names = []
-    for number, moment in enumerate(moments):
-        ledger = Ledger(tmp_path, now=lambda moment=moment: moment)
+    names: list[str] = []
+    now, back, ahead = 1_790_000_000.0, 1_789_136_000.0, 2_421_152_000.0
+    for number, moment in enumerate([now, back, ahead, now + 1]):
+        ledger = Ledger(tmp_path, now=partial(float, moment))
         with ledger.submitting(Job(key="", name=str(number), submitted_at=moment)):
             names.insert(0, str(number))
     assert names == [job.name for job in Ledger(tmp_path).newest()]

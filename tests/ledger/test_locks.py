@@ -26,9 +26,11 @@ def test_a_held_lock_is_waited_for_and_named(tmp_path: Path) -> None:
     holder.start()
     try:
         assert ready.wait(60)
-        with pytest.raises(LedgerError, match=r"busy.*ledger\.lock"):
-            with locks.held(path, wait=0.05):
-                pytest.fail("two held it")
+        with (
+            pytest.raises(LedgerError, match=r"busy.*ledger\.lock"),
+            locks.held(path, wait=0.05),
+        ):
+            pytest.fail("two held it")
     finally:
         leave.set()
         holder.join()

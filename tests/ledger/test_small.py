@@ -1,7 +1,6 @@
 """Keys, rescue files, saved answers: the small parts of the ledger."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -72,11 +71,11 @@ def test_an_answer_is_whole_or_not_there(tmp_path: Path) -> None:
     assert b'{"a": 1}' == answers.response("K")
     assert None is answers.response("other")
     folder = tmp_path / "responses"
-    before = os.listdir(folder)
+    before = sorted(folder.iterdir())
     missing = Answers(tmp_path / "nowhere")
     with pytest.raises(LedgerError, match="nowhere"):
         missing.save_response("K", b"x")
-    assert before == os.listdir(folder)
+    assert before == sorted(folder.iterdir())
     answers.save_text("K", "ü\ud800")
     assert "ü\ud800" == answers.text("K")
     answers.forget("K")
