@@ -15,14 +15,20 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault
-from bgresp.engine import settle
 from bgresp.engine.asking import exit_code
-from bgresp.engine.settle import ABANDONED, UNSETTLED, Settling
+from bgresp.engine.settle import Settling
+from bgresp.engine.unsettled import (
+    ABANDONED,
+    UNSETTLED,
+    abandoned,
+    can_settle,
+    holding,
+)
 
 if TYPE_CHECKING:
     from bgresp.cli.resolve import Options
 
-WAIT: Final = 10.0
+WAIT: Final = 3.0
 
 
 def resolved(context: Context, job: Job, options: "Options") -> Job:
@@ -31,7 +37,7 @@ def resolved(context: Context, job: Job, options: "Options") -> Job:
     Raises UsageError when it is settled otherwise, NotFinishedError while it is at
     work, UnknownOutcomeError when nobody can tell.
     """
-    with settle.holding(context.books, job, wait=WAIT) as now:
+    with holding(context.books, job, wait=WAIT) as now:
         return now if _is_done(now, options) else _settled(context, now, options)
 
 
@@ -52,13 +58,13 @@ def _is_done(job: Job, options: "Options") -> bool:
 
 def _settled(context: Context, job: Job, options: "Options") -> Job:
     if options.abandon:
-        return settle.abandoned(context.books, job)
+        return abandoned(context.books, job)
     found: list[Job] = []
 
     async def ask() -> int:
         settings = context.settings_of(job)
         asked = options.adopt is not None or options.resend
-        if not asked and not settle.can_settle(settings.dialect):
+        if not asked and not can_settle(settings.dialect):
             blind = Settling(None, context.books, context.say)
             found.extend(await blind.settle_held([job]))
             return 0

@@ -6,10 +6,11 @@ from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.cli.endpoints import by_endpoint
 from bgresp.config.settings import Settings
-from bgresp.core.errors import BgrespError, ConfigError, RefusedError
+from bgresp.core.errors import ConfigError, RefusedError
 from bgresp.core.model import Job
 from bgresp.engine.asking import exit_code
-from bgresp.engine.settle import Settling, can_settle, candidates
+from bgresp.engine.settle import Settling
+from bgresp.engine.unsettled import can_settle, candidates
 
 
 @dataclass(slots=True)
@@ -20,32 +21,36 @@ class Settled:
     codes: list[int] = field(default_factory=list)
 
 
-async def settled(context: Context, jobs: list[Job] | None = None) -> Settled:
-    """Settle submissions, each at its own endpoint; by default all that may be.
+async def settled(context: Context, *, at: Settings | None = None) -> Settled:
+    """Settle the submissions that may be, each at its own endpoint.
 
-    Raises LedgerError.
+    With `at` only that endpoint is asked: another one must not hold up a submit. Where
+    nobody is asked a dead submission becomes `unknown`. Raises LedgerError.
     """
     found = Settled()
+    unasked: list[Job] = []
 
-    def failed(_: Job, error: BgrespError) -> None:
-        errors.show(context.streams, error, as_json=context.is_json)
-        found.codes.append(int(error.code))
+    def unconfigured(job: Job, _: ConfigError) -> None:
+        unasked.append(job)
 
-    wanted = candidates(context.books) if jobs is None else jobs
-    for settings, some in by_endpoint(context, wanted, failed):
+    for settings, jobs in by_endpoint(context, candidates(context.books), unconfigured):
+        elsewhere = at is not None and settings.identity != at.identity
+        if elsewhere or not can_settle(settings.dialect):
+            unasked += jobs
+            continue
         try:
-            await _at(context, settings, some, found)
+            await _asked(context, settings, jobs, found)
         except (ConfigError, RefusedError) as error:
-            failed(some[0], error)
+            errors.show(context.streams, error, as_json=context.is_json)
+            found.codes.append(int(error.code))
+    nobody = Settling(None, context.books, context.say)
+    found.jobs += await nobody.settle(unasked)
     return found
 
 
-async def _at(
+async def _asked(
     context: Context, settings: Settings, jobs: list[Job], found: Settled
 ) -> None:
-    if not can_settle(settings.dialect):
-        found.jobs += await Settling(None, context.books, context.say).settle(jobs)
-        return
     async with context.api(settings) as api:
         settling = Settling(api, context.books, context.say)
         found.jobs += await settling.settle(jobs)

@@ -11,8 +11,8 @@ from bgresp.cli.options import Refs
 from bgresp.config.settings import Settings
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError, worst
 from bgresp.core.model import Job
-from bgresp.engine.settle import UNSETTLED, can_settle, candidates
 from bgresp.engine.sync import Pass
+from bgresp.engine.unsettled import UNSETTLED, can_settle, candidates
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ without `fix`.
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -37,6 +37,9 @@ class Check:
     detail: str
 
 
+Look = Callable[[Path], Iterator[Check]]
+
+
 @dataclass(frozen=True, slots=True)
 class Checkup:
     """The checks of one state folder; `uid` is whose it must be."""
@@ -55,13 +58,22 @@ class Checkup:
             yield _missing(state)
             yield from self._rescues()
             return
-        yield self._modes(state)
-        yield from self._readable(state)
-        yield self._writable(state)
-        yield self._lock(state)
-        yield self._unsettled()
+        yield from self._guarded("modes", self._modes)
+        yield from self._guarded("ledger", self._readable)
+        yield from self._guarded("write", self._writable)
+        yield from self._guarded("lock", self._lock)
+        yield from self._guarded("unsettled", self._unsettled)
         yield from self._rescues()
-        yield self._clock()
+        yield from self._guarded("clock", self._clock)
+
+    def _guarded(self, name: str, look: Look) -> Iterator[Check]:
+        """Tell what kept a check from being made."""
+        try:
+            yield from look(self.books.ledger.state)
+        except LedgerError as error:
+            yield Check(name, BAD, error.message)
+        except OSError as error:
+            yield Check(name, BAD, str(error))
 
     def _filesystem(self, state: Path) -> Check:
         mount = mount_of(os.path.realpath(state), self.mountinfo)
@@ -70,7 +82,7 @@ class Checkup:
             return Check("file system", WARN, f"{said} (BGRESP_STATE_DIR)")
         return Check("file system", OK, mount.kind if mount else "not known")
 
-    def _modes(self, state: Path) -> Check:
+    def _modes(self, state: Path) -> Iterator[Check]:
         foreign, loose, count = [], [], 0
         for path, found in _walk(state):
             count += 1
@@ -79,30 +91,28 @@ class Checkup:
             elif stat.S_IMODE(found.st_mode) & 0o077:
                 loose.append(path)
         if foreign:
-            return Check("modes", BAD, f"belong to another user: {_names(foreign)}")
+            yield Check("modes", BAD, f"belong to another user: {_names(foreign)}")
+            return
         if loose and not self.fix:
             said = f"others may read {_names(loose)} (bgresp doctor --fix)"
-            return Check("modes", WARN, said)
+            yield Check("modes", WARN, said)
+            return
         for path in loose:
             path.chmod(files.PRIVATE_DIR if path.is_dir() else files.PRIVATE_FILE)
         done = f", {len(loose)} made so now" if loose else ""
-        return Check("modes", OK, f"{count} files and folders are private{done}")
+        yield Check("modes", OK, f"{count} files and folders are private{done}")
 
     def _readable(self, state: Path) -> Iterator[Check]:
         """Read every line there is: an index may hide what is wrong."""
         bad: list[str] = []
         lines, newer = 0, False
-        try:
-            for segment in segments.listed(state):
-                for number, line in enumerate(journal.read(segment.path), 1):
-                    lines += 1
-                    try:
-                        newer |= bool(line.raw) and decode(line.raw).newer
-                    except BadLineError as error:
-                        bad.append(f"{segment.path}:{number} ({error})")
-        except LedgerError as error:
-            yield Check("ledger", BAD, error.message)
-            return
+        for segment in segments.listed(state):
+            for number, line in enumerate(journal.read(segment.path), 1):
+                lines += 1
+                try:
+                    newer |= bool(line.raw) and decode(line.raw).newer
+                except BadLineError as error:
+                    bad.append(f"{segment.path}:{number} ({error})")
         if newer:
             yield Check("ledger", BAD, "written by a newer bgresp: read-only here")
         if bad:
@@ -112,30 +122,26 @@ class Checkup:
         elif not newer:
             yield Check("ledger", OK, f"{lines} lines")
 
-    def _writable(self, state: Path) -> Check:
+    def _writable(self, state: Path) -> Iterator[Check]:
         probe = state / ".doctor"
-        try:
-            files.replace(probe, b"bgresp doctor\n")
-            probe.unlink()
-            if self.books.ledger.path.exists():
-                os.close(files.open_append(self.books.ledger.path))
-        except LedgerError as error:
-            return Check("write", BAD, error.message)
-        return Check("write", OK, str(state))
+        files.replace(probe, b"bgresp doctor\n")
+        probe.unlink()
+        if self.books.ledger.path.exists():
+            os.close(files.open_append(self.books.ledger.path))
+        yield Check("write", OK, str(state))
 
-    def _lock(self, state: Path) -> Check:
+    def _lock(self, state: Path) -> Iterator[Check]:
         """Take the ledger's lock twice: the second time must fail."""
         path = state / "ledger.lock"
-        try:
-            with locks.held(path):
-                if locks.is_held(path):
-                    return Check("lock", OK, str(path))
-        except LedgerError as error:
-            return Check("lock", BAD, error.message)
+        with locks.held(path):
+            keeps_out = locks.is_held(path)
+        if keeps_out:
+            yield Check("lock", OK, str(path))
+            return
         said = "a lock on it does not keep others out (BGRESP_STATE_DIR)"
-        return Check("lock", BAD, f"{path}: {said}")
+        yield Check("lock", BAD, f"{path}: {said}")
 
-    def _unsettled(self) -> Check:
+    def _unsettled(self, _: Path) -> Iterator[Check]:
         ledger = self.books.ledger
         found = [
             job.key
@@ -143,10 +149,11 @@ class Checkup:
             if job.status is Status.UNKNOWN or ledger.is_dead(job)
         ]
         if not found:
-            return Check("unsettled", OK, "every submit has a known outcome")
+            yield Check("unsettled", OK, "every submit has a known outcome")
+            return
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         said = f"no known outcome: {', '.join(found[:NAMED])}{more}"
-        return Check("unsettled", WARN, f"{said} (bgresp resolve {found[0]})")
+        yield Check("unsettled", WARN, f"{said} (bgresp resolve {found[0]})")
 
     def _rescues(self) -> Iterator[Check]:
         found = list(rescued.waiting(self.environ))
@@ -164,14 +171,15 @@ class Checkup:
             else:
                 yield Check("rescue", OK, f"{job.ref} is in the ledger now")
 
-    def _clock(self) -> Check:
+    def _clock(self, _: Path) -> Iterator[Check]:
         newest = islice(self.books.ledger.newest(), 100)
         last = max((moment for job in newest for moment in _moments(job)), default=0.0)
         behind = last - self.books.now()
         if behind > SKEW:
             said = f"stands {brief(behind)} before the newest record"
-            return Check("clock", WARN, said)
-        return Check("clock", OK, "stands after the newest record")
+            yield Check("clock", WARN, said)
+        else:
+            yield Check("clock", OK, "stands after the newest record")
 
 
 def _missing(state: Path) -> Check:

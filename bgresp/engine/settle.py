@@ -5,64 +5,30 @@ settled only while its in-flight lock is held, and is looked at again under it. 
 POST leaves only where the endpoint tells duplicates apart, or where a person said so.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, aclosing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import update
-from bgresp.core.dialect import Dialect, Limits
+from bgresp.core.dialect import Limits
 from bgresp.core.errors import (
     LedgerError,
     NoSuchJobError,
     NotFinishedError,
     UsageError,
 )
-from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
 from bgresp.engine import orphans
 from bgresp.engine.books import Books
 from bgresp.engine.submit import hold
-from bgresp.ledger import locks
+from bgresp.engine.unsettled import UNSETTLED, holding, is_absent
 
-UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
-ABANDONED: Final = "abandoned"
 AT_ONCE: Final = 50
 # Idempotency keys are kept for a day or more (Stripe: 24 h); later it is a new job.
 KEYS_KEPT: Final = 12 * 3600.0
-
-
-def can_settle(dialect: Dialect) -> bool:
-    """Say whether an endpoint can tell what became of a submission."""
-    return "list" in dialect.ops or dialect.limits.idempotency == "replay"
-
-
-def candidates(books: Books) -> list[Job]:
-    """Return the submissions that may be settled: no live process works on them."""
-    ledger = books.ledger
-    return [
-        job
-        for job in ledger.unsettled()
-        if job.status is Status.UNKNOWN or ledger.is_dead(job)
-    ]
-
-
-@contextmanager
-def holding(books: Books, job: Job, *, wait: float = 0.0) -> Iterator[Job]:
-    """Hold a submission's lock, and yield its record as it stands now.
-
-    Raises NotFinishedError while another process submits or settles it, NoSuchJobError
-    when it was forgotten meanwhile.
-    """
-    books.ledger.prepare()
-    folder = books.ledger.state / "inflight"
-    path = locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
-    with locks.inflight(path, wait=wait):
-        now = books.ledger.by_key(job.key)
-        if now is None:
-            raise NoSuchJobError(f"{job.key} was forgotten meanwhile")
-        yield now
 
 
 async def settle(
@@ -70,12 +36,6 @@ async def settle(
 ) -> list[Job]:
     """Settle submissions of one endpoint as far as it can tell; see Settling.settle."""
     return await Settling(api, books, say).settle(jobs)
-
-
-def abandoned(books: Books, job: Job) -> Job:
-    """Record that a person gave a submission up; the caller holds its lock."""
-    error = ResponseError(ABANDONED, "given up by bgresp resolve --abandon")
-    return books.ledger.record(replace(job, status=Status.REJECTED, error=error))
 
 
 @dataclass(slots=True)
@@ -120,6 +80,8 @@ class Settling:
                 self._failed(tagged.fault)
             for key, id_ in tagged.ids.items():
                 found[key] = await self._adopted(left.pop(key), id_)
+            if tagged.fault is None:
+                self._looked_for(left.values())
         limits = self.api.endpoint.dialect.limits
         for job in left.values():
             if _may_replay(job, limits, self.books.now()):
@@ -135,7 +97,7 @@ class Settling:
         assert self.api is not None
         with self.books.ledger.claim(f"id:{id_}"):
             owner = self.books.ledger.by_id(id_)
-            if owner is not None and owner.key != job.key:
+            if owner is not None and _is_another(owner, job):
                 raise UsageError(f"{id_} is the job {owner.key} already")
             answer = await self.api.retrieve(id_)
             if isinstance(answer, Fault):
@@ -197,6 +159,13 @@ class Settling:
             replace(job, status=Status.UNKNOWN, last_error=job.last_error or said)
         )
 
+    def _looked_for(self, jobs: Iterable[Job]) -> None:
+        """Note that a look in vain was the last one worth it."""
+        now = self.books.now()
+        for job in jobs:
+            if is_absent(job, now) and not is_absent(job, job.checked_at):
+                self.books.ledger.record(replace(job, checked_at=now))
+
     async def _adopted(self, job: Job, id_: str) -> Job:
         try:
             news = await self.adopt(job, id_)
@@ -224,6 +193,12 @@ class Settling:
         assert self.api is not None
         self.faults.append(fault)
         self.say(f"{self.api.endpoint.host} does not tell: {fault.message}")
+
+
+def _is_another(owner: Job, job: Job) -> bool:
+    """Say whether an id is taken: two endpoints may give the same one."""
+    here = owner.base_url in {None, job.base_url}
+    return here and owner.key != job.key
 
 
 def _may_replay(job: Job, limits: Limits, now: float) -> bool:

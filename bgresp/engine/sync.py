@@ -12,7 +12,8 @@ from bgresp.core.model import Job
 from bgresp.core.signals import FaultKind
 from bgresp.engine.asking import Asking, News, exit_code
 from bgresp.engine.books import Books
-from bgresp.engine.settle import UNSETTLED, Settling, can_settle
+from bgresp.engine.settle import Settling
+from bgresp.engine.unsettled import UNSETTLED, can_settle
 
 
 @dataclass(slots=True)

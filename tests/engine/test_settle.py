@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from bgresp.api.client import Api
-from bgresp.core.errors import NotFinishedError, UsageError
+from bgresp.core.errors import LedgerError, NotFinishedError, UsageError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault
 from bgresp.engine import settle
 from bgresp.engine.books import Books
-from bgresp.engine.settle import KEYS_KEPT, Settling, abandoned, candidates, holding
+from bgresp.engine.settle import KEYS_KEPT, Settling
+from bgresp.engine.unsettled import SHOWN_WITHIN, abandoned, candidates, holding
 from tests.endpoint import endpoint, using
 from tests.engine.submits import body, died, found, posted, speaking
 from tests.fakeanswers import RESET, as_json, refusal
@@ -81,6 +82,25 @@ def test_an_ended_job_is_adopted_with_its_answer(
     assert books.answers.response(job.key) is not None
 
 
+def test_an_answer_that_cannot_be_saved_is_not_noted(
+    listing: FakeServer, books: Books, state: Path
+) -> None:
+    """The id is kept whatever the disk does; `completed` means that the text is too."""
+    job = died(books, listing)
+    (state / "responses").rmdir()
+    (state / "responses").write_text("in the way")
+
+    async def recover(api: Api) -> None:
+        await posted(api, job)
+        for _ in range(2):
+            await api.retrieve(FIRST_ID)
+        await settle.settle(api, books, [job], quiet)
+
+    with pytest.raises(LedgerError, match="responses"):
+        using(endpoint(listing.base_url, spoken=speaking(listing=True)), recover)
+    assert (Status.IN_PROGRESS, FIRST_ID) == found(state, job)
+
+
 def test_an_absent_job_stays_unknown(
     listing: FakeServer, books: Books, state: Path
 ) -> None:
@@ -91,6 +111,25 @@ def test_an_absent_job_stays_unknown(
         using(place, lambda api: settle.settle(api, books, candidates(books), quiet))
     assert (Status.UNKNOWN, None) == found(state, job)
     assert () == listing.creates
+
+
+def test_a_job_is_not_looked_for_forever(
+    listing: FakeServer, state: Path, books: Books
+) -> None:
+    """A list that does not show a job an hour later is believed, and asked no more."""
+    job = died(books, listing)
+    later = Books(books.ledger, books.answers, lambda: books.now() + 2 * SHOWN_WITHIN)
+    place = endpoint(listing.base_url, spoken=speaking(listing=True))
+
+    async def recover(api: Api) -> None:
+        for now in (books, later, later):
+            await settle.settle(api, now, candidates(now), quiet)
+
+    using(place, recover)
+    assert 2 == len(listing.asked("list"))
+    using(place, lambda api: settle.settle(api, later, [job], quiet))
+    assert 3 == len(listing.asked("list"))
+    assert (Status.UNKNOWN, None) == found(state, job)
 
 
 @pytest.mark.parametrize("arrived", [True, False])

@@ -1,0 +1,90 @@
+"""`bgresp forget`: drop jobs from the ledger and the disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.books import ident, key, seed
+from tests.cli.killed import died
+from tests.command import Run
+from tests.fakeanswers import Forever, refusal
+from tests.fakeserver import FakeServer
+
+
+def test_everything_of_a_job_goes(bgresp: Run, server: FakeServer, state: Path) -> None:
+    """No command shows a forgotten job, and no file of it is left."""
+    seed(state, {"status": "completed", "text": "Four."}, {"status": "failed"})
+    (state / "requests" / f"{key(1)}.json").write_text("{}")
+    ran = bgresp("forget", ident(1))
+    assert (0, "", "") == (ran.code, ran.out, ran.err)
+    assert [ident(2)] == bgresp("list", "-q").out.split()
+    assert 3 == bgresp("status", "--local", ident(1)).code
+    left = [path for path in state.rglob(f"{key(1)}*") if path.is_file()]
+    assert ([], ()) == (left, server.requests)
+
+
+def test_a_submit_key_is_kept(bgresp: Run, server: FakeServer, state: Path) -> None:
+    """--key never sends again what was forgotten: it prints the old id."""
+    job = {"status": "completed", "submit_key": "nightly", "text": "Four."}
+    seed(state, job, server=server)
+    assert 0 == bgresp("forget", ident(1)).code
+    ran = bgresp("submit", "-t", "hi", "-m", "m", "--key", "nightly")
+    assert (0, ident(1) + "\n", ()) == (ran.code, ran.out, server.creates)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("queued", 8), ("in_progress", 8), ("unknown", 7), ("submitting", 7)],
+)
+def test_what_may_still_matter_is_refused(
+    bgresp: Run, state: Path, status: str, code: int
+) -> None:
+    """An open or unsettled job goes with --force only; with it nothing else goes."""
+    seed(state, {"status": "completed"}, {"status": status})
+    ran = bgresp("forget", ident(1), ident(2))
+    assert (code, "") == (ran.code, ran.out)
+    assert 2 == len(bgresp("list", "-q").out.split())
+    ran = bgresp("forget", ident(1), ident(2), "--force", "-q")
+    assert (0, [ident(1), ident(2)]) == (ran.code, ran.out.split())
+    assert "" == bgresp("list", "-q").out
+
+
+def test_remote_deletes_first(bgresp: Run, server: FakeServer, state: Path) -> None:
+    """--remote deletes at the endpoint; what stays there stays here."""
+    seed(state, *({"status": "completed"} for _ in range(3)), server=server)
+    server.script("delete", refusal(500, "No."), job=ident(1))
+    server.script("delete", refusal(404, "Gone."), job=ident(2))
+    server.script("delete", Forever(refusal(403, "Never.")), job=ident(3))
+    ran = bgresp("forget", ident(1), ident(2), ident(3), "--remote", "--json")
+    assert [ident(2)] == [record["id"] for record in json.loads(ran.out)]
+    assert 6 == ran.code
+    assert {ident(1), ident(3)} == set(bgresp("list", "-q").out.split())
+
+
+def test_without_an_id_there_is_nothing_to_delete(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """A submit that was rejected is forgotten without asking anybody."""
+    seed(state, {"status": "rejected", "id": None}, server=server)
+    assert 0 == bgresp("forget", key(1), "--remote").code
+    assert ("", ()) == (bgresp("list", "-q").out, server.requests)
+
+
+def test_selectors(bgresp: Run, state: Path) -> None:
+    """A group is forgotten as a whole; an empty selection is exit 3."""
+    night = {"status": "completed", "group": "night"}
+    seed(state, night, {"status": "completed"}, night)
+    ran = bgresp("forget", "--group", "night", "-q")
+    assert {ident(1), ident(3)} == set(ran.out.split())
+    assert 3 == bgresp("forget", "--group", "night").code
+    assert 0 == bgresp("forget", "--group", "night", "--allow-empty").code
+    assert 2 == bgresp("forget").code
+
+
+def test_a_dead_submit_is_refused(bgresp: Run, server: FakeServer, state: Path) -> None:
+    """What may have been paid for is not dropped by a slip."""
+    lost = died(server, state)
+    ran = bgresp("forget", lost)
+    assert 7 == ran.code
+    assert f"bgresp resolve {lost}" in ran.err

@@ -1,0 +1,76 @@
+"""What a submit settles before it sends: the dead of its own endpoint."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common
+from bgresp.cli.settling import Settled, settled
+from tests.cli.books import seed
+from tests.cli.killed import configure, died
+from tests.fakeserver import FakeServer
+
+
+@pytest.fixture
+def context(
+    chosen: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Context:
+    """Return the context of a command with `-p listed`."""
+    configure(tmp_path)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    return Context.of(Common(profile="listed"))
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def settle(context: Context, *, here: bool) -> Settled:
+    at = context.settings() if here else None
+    return asyncio.run(settled(context, at=at))
+
+
+def statuses(state: Path) -> dict[str, str]:
+    lines = (state / "ledger.jsonl").read_text().splitlines()
+    return {line["key"]: line["status"] for line in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_another_endpoint_holds_up_nobody(
+    context: Context, server: FakeServer, state: Path, *, here: bool
+) -> None:
+    """With `at` only that endpoint is asked; a dead submit elsewhere is unknown."""
+    with FakeServer(listing=True) as ours, FakeServer(listing=True) as theirs:
+        mine = died(ours, state, "listed", accepted=True, submitted_at=now())
+        other = died(theirs, state, "listed", accepted=True, submitted_at=now())
+        context.common = Common(profile="listed", base_url=ours.base_url)
+        done = settle(context, here=here)
+        assert [mine, other] == sorted(job.key for job in done.jobs)
+        status = "unknown" if here else "in_progress"
+        assert {mine: "in_progress", other: status} == statuses(state)
+        assert (1, 0 if here else 1) == (
+            len(ours.asked("list")),
+            len(theirs.asked("list")),
+        )
+
+
+def test_an_endpoint_that_is_gone_is_no_news(context: Context, state: Path) -> None:
+    """A dead submit whose profile was removed becomes unknown, and costs nothing."""
+    seed(state, {"status": "submitting", "id": None, "dialect": "gone"})
+    done = settle(context, here=False)
+    assert ([], ["unknown"]) == (done.codes, [job.status for job in done.jobs])
+
+
+def test_an_endpoint_that_is_down_has_a_code(
+    context: Context, server: FakeServer, state: Path
+) -> None:
+    """A list that cannot be had is told, and nothing is claimed."""
+    lost = died(server, state, "listed", submitted_at=now())
+    server.refuse()
+    done = settle(context, here=False)
+    assert ([6], {lost: "unknown"}) == (done.codes, statuses(state))
