@@ -9,8 +9,9 @@ from bgresp.cli.following import Following, Plan
 from bgresp.cli.settling import settled
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
-from bgresp.engine.keyed import Keyed, unsettled
+from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import Submitted, error_of
+from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Draft, Submitter, hold
 
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
@@ -32,9 +33,10 @@ class Sending:
         """Send all; return the exit code."""
         settings = self.context.settings(model=drafts[0].job.model)
         async with self.context.api(settings) as api:
-            await settled(self.context)
+            await settled(self.context, at=settings)
             submitter = Submitter(api, self.context.books, self.context.say)
-            keyed = Keyed(submitter, self._settled, unique=self.unique)
+            settling = Settling(api, self.context.books, self.context.say)
+            keyed = Keyed(submitter, settling, unique=self.unique)
             for draft in drafts:
                 submitted = await keyed.submit(draft)
                 self._take(submitted)
@@ -63,10 +65,6 @@ class Sending:
         if submitted.rescued is not None:
             self._errors.append(LedgerError(submitted.rescued, hint=AFTER_RESCUE))
         self._print_id(submitted.job)
-
-    async def _settled(self, job: Job) -> Job:
-        """Give up on a submission that died meanwhile; the claim is ours."""
-        return self.context.books.ledger.record(unsettled(job))
 
     def _print_id(self, job: Job) -> None:
         common = self.context.common

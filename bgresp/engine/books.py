@@ -73,7 +73,10 @@ class Books:
             except LedgerError as again:
                 failure = again
         try:
-            return job, f"{failure.message}; kept in {rescue.write(job, os.environ)}"
+            return (
+                job,
+                f"{failure.message}; kept in {rescue.write(job, os.environ, self.ledger.state)}",
+            )
         except LedgerError as last:
             return job, f"{failure.message}; {last.message}"
 

@@ -156,7 +156,7 @@ class Checkup:
         yield Check("unsettled", WARN, f"{said} (bgresp resolve {found[0]})")
 
     def _rescues(self) -> Iterator[Check]:
-        found = list(rescued.waiting(self.environ))
+        found = list(rescued.waiting(self.books, self.environ))
         if not found:
             yield Check("rescue", OK, "no record lies outside the ledger")
         for path in found:

@@ -4,30 +4,29 @@ May import core, ledger and the other modules of this package.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from bgresp.core.errors import NotFinishedError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind
 from bgresp.engine.outcome import Submitted
+from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Draft, Submitter
 
 WAIT: Final = 120.0
 PACE: Final = 0.02
 _UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
 
-Settle = Callable[[Job], Awaitable[Job]]
-
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """Submits drafts under a `--key`, or `--unique`; `settle` clears up dead ones."""
+    """Submits drafts under a `--key`, or `--unique`; dead ones are settled first."""
 
     submitter: Submitter
-    settle: Settle
+    settling: Settling
     unique: bool = False
 
     async def submit(self, draft: Draft) -> Submitted:
@@ -44,13 +43,21 @@ class Keyed:
         async with self._claimed(claims):
             earlier = self._earlier(draft.job)
             if earlier is not None and earlier.status in _UNSETTLED:
-                earlier = await self.settle(earlier)
+                earlier = await self._settled(earlier, draft.job)
             if earlier is None or earlier.status is Status.REJECTED:
                 return await self.submitter.submit(draft)
         if earlier.status in _UNSETTLED:
             said = "an earlier submit of it has no known outcome"
             return Submitted(earlier, fault=Fault(FaultKind.AMBIGUOUS, said))
         return Submitted(earlier)
+
+    async def _settled(self, earlier: Job, draft: Job) -> Job:
+        """Settle what an earlier process left; under the same key the lock is ours."""
+        same_key = (
+            draft.submit_key is not None and earlier.submit_key == draft.submit_key
+        )
+        settle = self.settling.settle_held if same_key else self.settling.settle
+        return next(iter(await settle([earlier])), earlier)
 
     def _earlier(self, draft: Job) -> Job | None:
         ledger = self.submitter.books.ledger
@@ -86,8 +93,3 @@ class Keyed:
 def _what(job: Job) -> str:
     """Return what makes two requests the same: body, endpoint, tenant."""
     return repr((job.request_sha256, job.base_url, sorted(job.vars.items())))
-
-
-def unsettled(job: Job) -> Job:
-    """Return the record of a dead submission that nothing could settle."""
-    return replace(job, status=Status.UNKNOWN)

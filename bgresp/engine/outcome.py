@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlsplit
 
 from bgresp.core.errors import (
     BgrespError,
@@ -11,7 +13,10 @@ from bgresp.core.errors import (
     UnreachableError,
 )
 from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.printable import one_line
 from bgresp.core.signals import Fault, FaultKind, Signal
+
+_EVERY_REFUSAL: Final = frozenset({"", "refused", "invalid_request_error"})
 
 
 @dataclass(slots=True)
@@ -58,11 +63,29 @@ def error_of(submitted: Submitted) -> BgrespError:
         hint = f"do not submit it again; settle it: bgresp resolve {job.key} --adopt ID"
         return UnknownOutcomeError(message, hint=hint, request_id=rid)
     if job.error is not None and job.error.code == "not_sent":
-        asked = fault.retry_after
-        long = f"; the endpoint asks to wait {asked:g} s" if asked else ""
-        message = f"not sent: {fault.message}{long}"
+        message = f"not sent: {_why_not_sent(submitted, fault)}"
         return UnreachableError(message, request_id=rid, retryable=True)
     http = fault.http_status or 0
-    if http in {401, 403} or 300 <= http < 400:
-        return ConfigError(f"refused: {fault.message}", request_id=rid)
-    return RefusedError(f"refused: {fault.message}", request_id=rid)
+    message = f"refused: {fault.message}{_code(fault)}"
+    if http in {401, 403}:
+        source = job.extra.get("key_source")
+        hint = f"the key of profile {job.profile}, from {source}" if source else ""
+        return ConfigError(message, hint=hint, request_id=rid)
+    if 300 <= http < 400:
+        return ConfigError(message, request_id=rid)
+    return RefusedError(message, request_id=rid)
+
+
+def _why_not_sent(submitted: Submitted, fault: Fault) -> str:
+    if fault.retry_after:
+        return f"{fault.message}; the endpoint asks to wait {fault.retry_after:g} s"
+    host = urlsplit(submitted.job.base_url or "").netloc
+    if fault.kind is not FaultKind.UNREACHABLE or submitted.interrupted or not host:
+        return fault.message
+    return f"could not connect to {host} ({fault.message})"
+
+
+def _code(fault: Fault) -> str:
+    """Return the endpoint's own code, unless it says no more than `refused`."""
+    code = fault.error.code if fault.error else ""
+    return f" ({one_line(code, limit=64)})" if code not in _EVERY_REFUSAL else ""

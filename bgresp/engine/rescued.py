@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
@@ -19,12 +19,20 @@ from bgresp.ledger.files import blamed
 MOST: Final = 1 << 20
 
 
-def waiting(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Yield our rescue files, wherever the process that wrote them may have looked.
+def waiting(books: Books, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield rescue files of this ledger, wherever the process that wrote them looked.
 
-    A cron job has no XDG_RUNTIME_DIR, and so wrote to the temporary folder.
+    A cron job has no XDG_RUNTIME_DIR, and so wrote to the temporary folder. A file that
+    cannot be read is ours until somebody has looked at it.
     """
-    yield from dict.fromkeys((*rescue.found(environ), *rescue.found({})))
+    home = str(books.ledger.state)
+    for path in dict.fromkeys((*rescue.found(environ), *rescue.found({}))):
+        try:
+            belongs = _line(path).get(rescue.STATE, home)
+        except (LedgerError, OSError):
+            belongs = home
+        if belongs == home:
+            yield path
 
 
 def bring_home(books: Books, path: Path) -> Job:
@@ -33,15 +41,26 @@ def bring_home(books: Books, path: Path) -> Job:
     Raises LedgerError; then the file stays.
     """
     with blamed(path, "read"):
-        raw = _read(path)
+        line = _line(path)
+    line.pop(rescue.STATE, None)
     try:
-        job = Job.from_line(json.loads(raw))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        job = Job.from_line(line)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise LedgerError(f"{path} is no record of a job") from None
     recorded = books.ledger.record(job)
     with blamed(path, "remove"):
         path.unlink(missing_ok=True)
     return recorded
+
+
+def _line(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_read(path))
+    except (ValueError, RecursionError):
+        raise LedgerError(f"{path} is no record of a job") from None
+    if not isinstance(found, dict):
+        raise LedgerError(f"{path} is no record of a job")
+    return found
 
 
 def _read(path: Path) -> bytes:

@@ -181,6 +181,8 @@ class Ledger:
         """
         with self._writing():
             old = self._view.by_key(job.key)
+            if old is not None and not is_kept(old):
+                return job  # forgotten meanwhile: news does not bring it back
             merged = job if old is None else merge(old, job)
             if merged != old:
                 self._append(merged)

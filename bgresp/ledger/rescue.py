@@ -15,6 +15,7 @@ from bgresp.ledger import files
 
 BALLAST: Final = "ballast"
 BALLAST_BYTES: Final = 64 * 1024
+STATE: Final = "rescued_from"
 PREFIX: Final = "bgresp-rescue-"
 
 
@@ -44,14 +45,17 @@ def folder(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
 
 
-def write(job: Job, environ: Mapping[str, str]) -> Path:
+def write(job: Job, environ: Mapping[str, str], state: Path) -> Path:
     """Write a job's record to a private file of its own; never over another.
+
+    It says which state folder it belongs to.
 
     Raises LedgerError.
     """
     path = folder(environ) / f"{PREFIX}{job.key}.json"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    data = json.dumps(job.to_line(), ensure_ascii=True).encode("ascii") + b"\n"
+    line = {**job.to_line(), STATE: str(state)}
+    data = json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n"
     with files.blamed(path, "write"):
         fd = os.open(path, flags, files.PRIVATE_FILE)
         try:

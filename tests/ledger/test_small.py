@@ -38,12 +38,14 @@ def test_a_rescue_file_is_private_and_never_replaced(tmp_path: Path) -> None:
     """A rescued record can be read by others, or takes another one's place."""
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
     job = Job(key="K" * 26, status=Status.QUEUED, id="resp_1")
-    path = rescue.write(job, environ)
+    path = rescue.write(job, environ, tmp_path)
     assert 0o600 == path.stat().st_mode & 0o777
-    assert job == Job.from_line(json.loads(path.read_text()))
+    line = json.loads(path.read_text())
+    assert str(tmp_path) == line.pop(rescue.STATE)
+    assert job == Job.from_line(line)
     assert [path] == list(rescue.found(environ))
     with pytest.raises(LedgerError, match="rescue"):
-        rescue.write(job, environ)
+        rescue.write(job, environ, tmp_path)
 
 
 def test_a_linked_rescue_file_is_not_ours(tmp_path: Path) -> None:
