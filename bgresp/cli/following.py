@@ -147,6 +147,8 @@ class Following:
             return Pen()
         books = self.context.books
         shown = books.shown(job.key) if self.plan.resume else Shown()
+        if shown.text and not shown.ended:
+            self.audience.note(job, f"goes on after {len(shown.text)} characters")
         return Pen(books.progress(job.key), shown)
 
     def _audience(self, jobs: list[Job]) -> Audience:

@@ -86,8 +86,8 @@ def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Jo
     found: list[Job] = []
 
     async def ask() -> int:
-        jobs, faults = await refreshed(context, await choice.adopt(context))
-        found.extend(jobs)
+        jobs, faults = await refreshed(context, list(choice.jobs))
+        found.extend([*jobs, *await choice.adopted(context)])
         codes.extend(faults)
         return 0
 

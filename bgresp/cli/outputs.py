@@ -8,13 +8,15 @@ import tempfile
 from pathlib import Path
 
 from bgresp.core.errors import OutputError
-from bgresp.render.streams import Streams
+from bgresp.render.streams import PIECE, Streams
 
 
 def print_text(streams: Streams, text: str | None) -> None:
     """Write an answer to stdout, with a newline at its end; nothing of no text."""
     if text:
-        streams.answer(text if text.endswith("\n") else text + "\n")
+        streams.answer(text)
+        if not text.endswith("\n"):
+            streams.answer("\n")
 
 
 def write_file(path: Path, text: str, *, force: bool, hint: str = "") -> None:
@@ -23,14 +25,15 @@ def write_file(path: Path, text: str, *, force: bool, hint: str = "") -> None:
     Without `force` the name must be free when the answer is ready: a link is as much
     in the way as a file. `hint` says where the answer is if that fails.
     """
-    data = text.encode("utf-8", "backslashreplace")
-    if text and not text.endswith("\n"):
-        data += b"\n"
     temp: str | None = None
     try:
         fd, temp = tempfile.mkstemp(prefix=".bgresp-", dir=path.parent)
         with os.fdopen(fd, "wb") as file:
-            file.write(data)
+            for start in range(0, len(text), PIECE):
+                piece = text[start : start + PIECE]
+                file.write(piece.encode("utf-8", "backslashreplace"))
+            if text and not text.endswith("\n"):
+                file.write(b"\n")
             file.flush()
             os.fsync(file.fileno())
         if force:

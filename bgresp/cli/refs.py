@@ -59,14 +59,18 @@ class Choice:
         self.single = single
 
     async def adopt(self, context: Context) -> list[Job]:
-        """Ask the endpoint for unknown ids and take them into the ledger.
+        """Return all jobs, the unknown ids adopted among them.
+
+        Raises NoSuchJobError when the endpoint does not know one either.
+        """
+        return [*self.jobs, *await self.adopted(context)]
+
+    async def adopted(self, context: Context) -> list[Job]:
+        """Ask the endpoint for unknown ids, take them into the ledger, return them.
 
         Raises NoSuchJobError when it does not know one either.
         """
-        for id_ in self.foreign:
-            self.jobs.append(await adopted(context, id_))
-        self.foreign = []
-        return self.jobs
+        return [await adopted(context, id_) for id_ in self.foreign]
 
     def known(self) -> list[Job]:
         """Return the jobs; an id that the ledger does not know is an error.

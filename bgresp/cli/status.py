@@ -40,8 +40,8 @@ def status(which: Refs, options: Options, common: Common) -> int:
         jobs = []
 
         async def ask() -> int:
-            found, faults = await refreshed(context, await choice.adopt(context))
-            jobs.extend(found)
+            found, faults = await refreshed(context, list(choice.jobs))
+            jobs.extend([*found, *await choice.adopted(context)])
             codes.extend(faults)
             return 0
 

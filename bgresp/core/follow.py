@@ -22,7 +22,15 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.core.states import TABLE, Follow, Kind, Policy, State, classify
+from bgresp.core.states import (
+    TABLE,
+    Follow,
+    Kind,
+    Policy,
+    State,
+    classify,
+    is_untold,
+)
 
 
 def begin(job: Job, policy: Policy) -> tuple[Follow, Action]:
@@ -53,6 +61,8 @@ def step(
         return follow, None
     noted = _noted(follow, signal, kind)
     target = _guarded(follow, noted, kind, (policy, now))
+    if target is State.ENDED and is_untold(noted, signal, policy):
+        target = State.STREAMING
     moved = replace(noted, state=target)
     return moved, _act(follow, moved, signal, (policy, jitter, now))
 
@@ -125,8 +135,8 @@ def _noted_event(follow: Follow, event: Event) -> Follow:
         status = event.reading.status if event.reading.known else follow.status
         word = event.reading.raw_status
     cursor = follow.cursor if event.sequence is None else event.sequence
-    if _stale(follow, event):
-        cursor = follow.cursor
+    if _stale(follow, event) or classify(event) is Kind.DOUBTFUL_EVENT:
+        cursor = follow.cursor  # an error may be given a number that is used again
     return replace(
         follow,
         status=status,
@@ -138,6 +148,7 @@ def _noted_event(follow: Follow, event: Event) -> Follow:
         gone=0,
         unreadable=0,
         progressed=follow.progressed or _is_new(follow, event),
+        heard_out=follow.heard_out or event.terminal,
     )
 
 
@@ -168,9 +179,8 @@ def _guarded(
         return State.ENDED
     if _changed_while_polling(before, follow, kind):
         return State.STREAMING if policy.mode == "auto" else target
-    if target is State.STREAMING and _streams_spent(follow, policy):
-        return State.POLLING
-    return target
+    opens = target is State.STREAMING and kind is not Kind.EVENT
+    return State.POLLING if opens and _streams_spent(follow, policy) else target
 
 
 def _changed_while_polling(before: Follow, after: Follow, kind: Kind) -> bool:

@@ -63,7 +63,8 @@ class Follow:
 
     `seen` counts the events that were new; `cuts` the streams that ended without one;
     `faults` the failures since the last good reply, `unreadable` those of them that
-    could not be read; `gaps` the holes in the numbering.
+    could not be read; `gaps` the holes in the numbering; `heard_out` that a stream came
+    to its own end.
     """
 
     state: State
@@ -77,6 +78,7 @@ class Follow:
     gone: int = 0
     unreadable: int = 0
     progressed: bool = False
+    heard_out: bool = False
     streams_ruled_out: str | None = None
 
 
@@ -117,3 +119,17 @@ def _is_sure(event: Event) -> bool:
     if reading is None or not reading.status.is_terminal:
         return False
     return reading.text is not None or reading.status is not Status.COMPLETED
+
+
+def is_untold(follow: Follow, signal: Signal, policy: Policy) -> bool:
+    """Say whether only the stream that was cut may tell an answer's text.
+
+    Some endpoints leave it out of the response (WIRE.md 2.3).
+    """
+    if follow.state is not State.CHECKING or not isinstance(signal, Snapshot):
+        return False
+    whole = signal.reading.text is not None or signal.unread is not None
+    done = signal.reading.status in {Status.COMPLETED, Status.INCOMPLETE}
+    if whole or not done or follow.heard_out or follow.streams_ruled_out is not None:
+        return False
+    return follow.cuts <= policy.cuts

@@ -52,10 +52,13 @@ class Transcript:
     def is_level(self) -> bool:
         """Say whether everything that events told was shown, and nothing else.
 
-        Not while two parts are open: who goes on from here could not order them.
+        Not while two parts are open, or one that said nothing yet: who goes on from
+        here could not order them.
         """
         shown = self._caught_up and not self._blocked and self._size == self._told
-        return shown and not self._waits(max(self._parts, default=_PREFIX))
+        last = max(self._parts, default=_PREFIX)
+        silent = last not in self._closed and not any(self._parts.get(last, ("",)))
+        return shown and not self._waits(last) and not (self._parts and silent)
 
     def restart(self, known: str = "") -> None:
         """Begin a stream whose events build on `known`; empty: replayed from scratch.

@@ -73,12 +73,10 @@ class Books:
             except LedgerError as again:
                 failure = again
         try:
-            return (
-                job,
-                f"{failure.message}; kept in {rescue.write(job, os.environ, self.ledger.state)}",
-            )
+            path = rescue.write(job, os.environ, self.ledger.state)
         except LedgerError as last:
             return job, f"{failure.message}; {last.message}"
+        return job, f"{failure.message}; kept in {path}"
 
     def unheard(self, job: Job, fault: Fault) -> Job:
         """Record why nothing was heard; the job's status stays what it was."""

@@ -52,11 +52,15 @@ class Keyed:
         return Submitted(earlier)
 
     async def _settled(self, earlier: Job, draft: Job) -> Job:
-        """Settle what an earlier process left; under the same key the lock is ours."""
-        same_key = (
-            draft.submit_key is not None and earlier.submit_key == draft.submit_key
-        )
-        settle = self.settling.settle_held if same_key else self.settling.settle
+        """Settle what an earlier process left; under the same key the lock is ours.
+
+        Only its own endpoint can tell; at another one nobody is asked.
+        """
+        settling = self.settling
+        if (earlier.base_url, earlier.vars) != (draft.base_url, draft.vars):
+            settling = Settling(None, self.submitter.books, self.submitter.say)
+        ours = draft.submit_key is not None and earlier.submit_key == draft.submit_key
+        settle = settling.settle_held if ours else settling.settle
         return next(iter(await settle([earlier])), earlier)
 
     def _earlier(self, draft: Job) -> Job | None:

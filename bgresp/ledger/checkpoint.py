@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
-from bgresp.ledger import files, journal
+from bgresp.ledger import files
 from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
 
@@ -77,7 +77,7 @@ class Checkpoint:
             end = upto if segment is segments[-1] else segment.size
             if start < end:
                 scan = Scan(stop=start)
-                scan.take(journal.read(segment.path, start), upto=end)
+                scan.take(segment.lines(start), upto=end)
                 self.note(segment.number, scan)
                 total += end - start
         return total
@@ -92,7 +92,7 @@ class Checkpoint:
         }
         data = json.dumps(value, separators=(",", ":")).encode("ascii")
         with suppress(OSError, LedgerError):
-            files.replace(self.path, data, durable=False)
+            files.replace(self.path, data)
 
     def _read(self, segments: list[Segment]) -> Place:
         """Read the file; return the place up to which it holds."""

@@ -60,7 +60,7 @@ def read(path: Path, start: int = 0) -> Iterator[RawLine]:
     try:
         if not _is_regular(fd):
             raise LedgerError(f"{path} is not a regular file")
-        yield from _lines(fd, path, start)
+        yield from lines(fd, path, start)
     finally:
         os.close(fd)
 
@@ -70,7 +70,8 @@ def line_number(path: Path, offset: int) -> int:
     return 1 + sum(1 for line in read(path) if line.offset < offset)
 
 
-def _lines(fd: int, path: Path, start: int) -> Iterator[RawLine]:
+def lines(fd: int, path: Path, start: int) -> Iterator[RawLine]:
+    """Yield complete lines of an open file from an offset."""
     offset, rest = start, b""
     while True:
         with blamed(path, "read"):

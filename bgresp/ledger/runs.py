@@ -154,7 +154,7 @@ def _save(
     with suppress(OSError, LedgerError):
         files.make_private(folder)
         path = folder / _name(segment.number, *upto)
-        files.replace(path, data, durable=False)
+        files.replace(path, data)
 
 
 def _name(number: int, start: int, stop: int) -> str:

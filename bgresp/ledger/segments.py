@@ -1,43 +1,99 @@
 """The journal's files: sealed segments and the active one; lines at offsets.
 
-May import core and ledger.files, ledger.journal. A sealed segment is never written
-again; the active one, `ledger.jsonl`, only grows until it is sealed by a rename.
+May import core and ledger.files, ledger.journal. The active segment, `ledger.jsonl`,
+only grows until a rename seals it; compaction puts another file in a segment's place.
 """
 
 import os
+import stat
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from bgresp.core.errors import LedgerError
-from bgresp.ledger import files
+from bgresp.ledger import files, journal
 from bgresp.ledger.files import blamed
+from bgresp.ledger.journal import RawLine
 
 SEAL_BYTES: Final = 64 * 1024 * 1024
 _BLOCK: Final = 4096
 _SAMPLE: Final = 256
 
 
+Identity = tuple[int, int]
+
+
+class Pin:
+    """An open file, which stays what it is when another takes its name.
+
+    While it is open its inode is not given to another file.
+    """
+
+    __slots__ = ("_fd", "identity", "is_regular", "size")
+
+    def __init__(self, fd: int) -> None:
+        """Take over a descriptor."""
+        self._fd = fd
+        found = os.fstat(fd)
+        self.identity: Identity = (found.st_dev, found.st_ino)
+        self.size = found.st_size
+        self.is_regular = stat.S_ISREG(found.st_mode)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def __del__(self) -> None:
+        """Let the file go with the last segment that refers to it."""
+        os.close(self._fd)
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One file of the journal, by its number; the active one has the highest."""
+    """One file of the journal, by its number; the active one has the highest.
+
+    A pinned one is read from the file that was opened, others by name.
+    """
 
     number: int
     path: Path
     size: int
+    pin: Pin | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def holds(self) -> bool:
+        """Say whether the pinned file still has the name; no file is as none was."""
+        return identity(self.path) == (self.pin.identity if self.pin else None)
+
+    def pinned(self) -> "Segment":
+        """Open the file that has the name now, if there is one."""
+        with blamed(self.path, "read"):
+            try:
+                pin = Pin(
+                    os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                )
+            except FileNotFoundError:
+                return replace(self, size=0, pin=None)
+        if not pin.is_regular:
+            raise LedgerError(f"{self.path} is not a regular file")
+        return replace(self, size=pin.size, pin=pin)
+
+    def lines(self, start: int) -> Iterator[RawLine]:
+        """Yield complete lines from an offset."""
+        if self.pin is None:
+            return journal.read(self.path, start)
+        return journal.lines(self.pin.fileno(), self.path, start)
 
     def line_at(self, offset: int) -> bytes:
         """Return the line that starts at an offset, without its newline.
 
         Raises LedgerError.
         """
-        with blamed(self.path, "read"):
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                return _line(fd, offset)
-            finally:
-                os.close(fd)
+        with self._opened() as fd:
+            return _line(fd, offset)
 
     def fingerprint(self, upto: int) -> str:
         """Return what tells this file up to an offset from another: its ends.
@@ -45,15 +101,34 @@ class Segment:
         A file that was rewritten has another one, so that what was derived from the
         old one is not believed.
         """
+        if not upto:  # nor need there be a file
+            return f"{0:016x}"
+        with self._opened() as fd:
+            head = os.pread(fd, min(_SAMPLE, upto), 0)
+            start = max(0, upto - _SAMPLE)
+            tail = os.pread(fd, upto - start, start)
+        return f"{zlib.crc32(head):08x}{zlib.crc32(tail):08x}"
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
         with blamed(self.path, "read"):
+            if self.pin is not None:
+                yield self.pin.fileno()
+                return
             fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                head = os.pread(fd, min(_SAMPLE, upto), 0)
-                start = max(0, upto - _SAMPLE)
-                tail = os.pread(fd, upto - start, start)
+                yield fd
             finally:
                 os.close(fd)
-        return f"{zlib.crc32(head):08x}{zlib.crc32(tail):08x}"
+
+
+def identity(path: Path) -> Identity | None:
+    """Return what tells a file from others that have or had its name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 def listed(state: Path) -> list[Segment]:

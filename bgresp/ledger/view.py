@@ -1,14 +1,13 @@
 """The read side: what the journal says, without folding it whole.
 
-May import core and the other modules of this package. The tail of the active segment,
-behind the last index run, is folded in memory; everything before it is found through
-runs. A small checkpoint holds the open jobs. All derived: whatever is missing is read
-from the journal.
+May import core and the other modules of this package. The tail of the active segment
+is folded in memory; what lies before is found through runs. A small checkpoint holds
+the open jobs. All derived: whatever is missing is read from the journal.
 """
 
 import heapq
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,7 @@ from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
 
 BUILD_BYTES: Final = 8 * 1024 * 1024
+PATIENCE: Final = 20  # compactions that may interrupt one look
 
 
 @dataclass(slots=True)
@@ -35,7 +35,6 @@ class View:
     tail: Scan = field(default_factory=Scan)
     _runs: list[Run] = field(default_factory=list)
     _open: Checkpoint = field(init=False)
-    _inode: tuple[int, int] = (0, 0)
     _tail_start: int = 0
 
     def __post_init__(self) -> None:
@@ -97,7 +96,9 @@ class View:
         found = [entry.line.job for entry in self.tail.entries.values()]
         for key, (number, offset) in self._open.places.items():
             if key not in self.tail.entries and number in by_number:
-                found.append(_decoded(by_number[number].line_at(offset)))
+                job = _decoded(by_number[number].line_at(offset))
+                # A compaction may have moved it since the checkpoint was written.
+                found.append(job if job and job.key == key else self.by_key(key))
         wanted = [job for job in found if job is not None and matters(job)]
         return sorted(wanted, key=lambda job: job.key, reverse=True)
 
@@ -165,15 +166,24 @@ class View:
 
     def refresh(self) -> None:
         """Read what was appended; start over when files were sealed or rewritten."""
-        found = segments.listed(self.state)
-        inode = _identity(found[-1].path)
-        grown = self.segments and found[-1].size >= self.tail.stop
-        same = grown and inode == self._inode and len(found) == len(self.segments)
-        self.segments = found
-        if not same:
-            self._load(inode)
+        for _ in range(PATIENCE):
+            found = segments.listed(self.state)
+            if self._follows(found):
+                break
+            self._load(found)
         if self.active.size > self.tail.stop:
-            self.tail.take(journal.read(self.active.path, self.tail.stop))
+            self.tail.take(self.active.lines(self.tail.stop))
+
+    def _follows(self, found: list[Segment]) -> bool:
+        """Say whether the files are those that were loaded; take over their sizes."""
+        known = self.segments
+        if [s.number for s in known] != [s.number for s in found]:
+            return False
+        if not all(segment.holds for segment in known):
+            return False
+        pairs = zip(known, found, strict=True)
+        self.segments = [replace(old, size=new.size) for old, new in pairs]
+        return True
 
     def index_tail(self) -> None:
         """Move the tail into a run of its own, and keep the runs few."""
@@ -190,10 +200,9 @@ class View:
             run.close()
         self._runs, self.segments, self.tail = [], [], Scan()
 
-    def _load(self, inode: tuple[int, int]) -> None:
-        current = self.segments
+    def _load(self, found: list[Segment]) -> None:
         self.close()
-        self.segments, self._inode = current, inode
+        self.segments = current = [segment.pinned() for segment in found]
         for segment in current[:-1]:
             self._runs += self._covered(segment, segment.size)[0]
         upto = self.active.size - self.spare_bytes
@@ -211,7 +220,7 @@ class View:
         covered, at = runs.cover(self.index, segment)
         while at < upto:
             scan = Scan(stop=at)
-            for line in journal.read(segment.path, at):
+            for line in segment.lines(at):
                 scan.take([line])
                 if scan.stop >= min(at + BUILD_BYTES, upto):
                     break
@@ -239,11 +248,3 @@ def _decoded(raw: bytes) -> Job | None:
 
 def _tagged(run: Run, age: int) -> Generator[tuple[str, int, int]]:
     return ((hit.key, age, hit.offset) for hit in run.ending(b"k"))
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0)
-    return (found.st_dev, found.st_ino)

@@ -15,6 +15,7 @@ from bgresp.core.errors import OutputError
 from bgresp.core.printable import printable
 
 CLOSED: Final = "stdout is closed"
+PIECE: Final = 1 << 20  # code points made into bytes at once
 
 
 @dataclass(slots=True)
@@ -30,9 +31,11 @@ class Streams:
     width: int = 80
 
     def answer(self, text: str) -> None:
-        """Write text of the endpoint to stdout, at once."""
-        safe = printable(text) if self.out_is_terminal else text
-        self.raw(safe.encode("utf-8", "backslashreplace"))
+        """Write text of the endpoint to stdout, at once; a huge one piece by piece."""
+        for start in range(0, len(text), PIECE):
+            piece = text[start : start + PIECE]
+            safe = printable(piece) if self.out_is_terminal else piece
+            self.raw(safe.encode("utf-8", "backslashreplace"))
 
     def line(self, text: str) -> None:
         """Write one line of our own to stdout; it may quote the endpoint."""
