@@ -68,9 +68,7 @@ def error_of(submitted: Submitted) -> BgrespError:
     http = fault.http_status or 0
     message = f"refused: {fault.message}{_code(fault)}"
     if http in {401, 403}:
-        source = job.extra.get("key_source")
-        hint = f"the key of profile {job.profile}, from {source}" if source else ""
-        return ConfigError(message, hint=hint, request_id=rid)
+        return ConfigError(message, hint=_whose_key(job), request_id=rid)
     if 300 <= http < 400:
         return ConfigError(message, request_id=rid)
     return RefusedError(message, request_id=rid)
@@ -83,6 +81,13 @@ def _why_not_sent(submitted: Submitted, fault: Fault) -> str:
     if fault.kind is not FaultKind.UNREACHABLE or submitted.interrupted or not host:
         return fault.message
     return f"could not connect to {host} ({fault.message})"
+
+
+def _whose_key(job: Job) -> str:
+    source = job.extra.get("key_source", "none")
+    if source == "none":
+        return f"profile {job.profile} has no key" if job.profile else ""
+    return f"the key of profile {job.profile}, from {source}"
 
 
 def _code(fault: Fault) -> str:
