@@ -3,7 +3,7 @@
 May import core and the other modules of this package.
 """
 
-from bgresp.core.model import Job
+from bgresp.core.model import Job, Status
 from bgresp.engine.audience import Audience
 from bgresp.engine.pen import Pen
 
@@ -23,5 +23,10 @@ def conclude(job: Job, text: str, pen: Pen, audience: Audience) -> None:
         pen.wrote(rest)
     if pen.shown.ended:
         return
+    if job.status is Status.COMPLETED and not text and job.usage is None:
+        # A gateway that lost its upstream says so: BerriAI/litellm#36275.
+        audience.note(job, "completed, but empty and without usage: it may be lost")
+    if rest is not None and text and not text.endswith("\n"):
+        audience.end_line(job)
     audience.ended(job, text)
     pen.end()
