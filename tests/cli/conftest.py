@@ -1,0 +1,115 @@
+"""The command against the fake server: run to its end, started, or in a shell."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.forked import Mother
+from tests.cli.processes import (
+    Each,
+    Shell,
+    Start,
+    Started,
+    Unread,
+    endpoint,
+    in_shell,
+    to_nobody,
+)
+from tests.cli.terminal import Terminal, Terminals
+from tests.command import Changes, Ran, Run, command, environment
+from tests.fakeserver import FakeServer
+
+
+@pytest.fixture
+def chosen(server: FakeServer, state: Path, tmp_path: Path) -> dict[str, str]:
+    """Return the variables of every command: server, state folder, absent config."""
+    return {
+        **endpoint(server),
+        "BGRESP_STATE_DIR": str(state),
+        "BGRESP_CONFIG": str(tmp_path / "config" / "config.toml"),
+    }
+
+
+@pytest.fixture(scope="session")
+def mother() -> Iterator[Mother]:
+    """Keep one process to fork commands from."""
+    running = Mother()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def bgresp(mother: Mother, chosen: dict[str, str], tmp_path: Path) -> Run:
+    """Run the command to its end against the fake server, in a forked process."""
+
+    def go(
+        *args: str,
+        env: Changes | None = None,
+        stdin: str | bytes | None = None,
+        cwd: Path | None = None,
+    ) -> Ran:
+        merged = environment({**chosen, **(env or {})})
+        given = stdin.encode() if isinstance(stdin, str) else stdin or b""
+        return mother.run(args, merged, given, cwd or tmp_path)
+
+    return go
+
+
+@pytest.fixture
+def each(bgresp: Run) -> Each:
+    """Run several commands one after the other."""
+
+    def go(*commands: Sequence[Any], env: Changes | None = None) -> list[Ran]:
+        done: list[Ran] = []
+        for words in commands:
+            own = words[0] if isinstance(words[0], dict) else {}
+            args = [word for word in words if word is not own]
+            done.append(bgresp(*args, env={**(env or {}), **own}))
+        return done
+
+    return go
+
+
+@pytest.fixture
+def start(chosen: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """Start the command against the fake server and leave nothing running."""
+    running: list[Started] = []
+
+    def go(*args: str, env: Changes | None = None) -> Started:
+        started = Started(command(*args), {**chosen, **(env or {})}, tmp_path)
+        running.append(started)
+        return started
+
+    yield go
+    for started in running:
+        started.close()
+
+
+@pytest.fixture
+def shell(chosen: dict[str, str], tmp_path: Path) -> Shell:
+    """Run the command inside a shell's script against the fake server."""
+    return lambda script, *args: in_shell(script, args, chosen, tmp_path)
+
+
+@pytest.fixture
+def unread(chosen: dict[str, str], tmp_path: Path) -> Unread:
+    """Run the command when nobody reads its stdout any more."""
+    return lambda *args: to_nobody(args, chosen, tmp_path)
+
+
+@pytest.fixture
+def terminal(chosen: dict[str, str], tmp_path: Path) -> Iterator[Terminals]:
+    """Start the command on a terminal of its own and leave nothing running."""
+    running: list[Terminal] = []
+
+    def go(*args: str, env: Changes | None = None, piped: bool = False) -> Terminal:
+        changes = {**chosen, "TERM": "xterm-256color", **(env or {})}
+        started = Terminal(command(*args), changes, tmp_path, piped=piped)
+        running.append(started)
+        return started
+
+    yield go
+    for started in running:
+        started.close()

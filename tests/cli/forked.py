@@ -1,0 +1,110 @@
+"""The real command as a process without the cost of a start: forked, imports done.
+
+A process that has imported everything forks a child for each command, gives it
+the test's environment, folder and files as stdin, stdout and stderr, and reports its
+end. A start costs half a second otherwise, and there are hundreds.
+"""
+
+import gc
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.command import DEADLINE, ROOT, Ran, environment
+
+_LOADED = (
+    *("bgresp.cli.app", "bgresp.cli.following", "bgresp.cli.sending"),
+    *("bgresp.cli.refreshing", "bgresp.cli.running", "bgresp.api.client", "filelock"),
+)
+
+
+class Mother:
+    """A mother process and the line to it."""
+
+    def __init__(self) -> None:
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._line.settimeout(DEADLINE)
+        with theirs:
+            self._mother = subprocess.Popen(
+                [sys.executable, "-m", "tests.cli.forked", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                env=environment({}),
+                pass_fds=[theirs.fileno()],
+            )
+        assert b"ready" == self._line.recv(64), "see stderr"
+
+    def run(
+        self, args: tuple[str, ...], env: dict[str, str], stdin: bytes, cwd: Path
+    ) -> Ran:
+        """Run `bgresp ARGS` in a child of its own to its end."""
+        asked = json.dumps({"args": args, "env": env, "cwd": str(cwd)})
+        with (
+            tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+        ):
+            given.write(stdin)
+            given.seek(0)
+            files = [file.fileno() for file in (given, out, err)]
+            socket.send_fds(self._line, [asked.encode()], files)
+            code = int(self._line.recv(64))
+            return Ran(code, _all_of(out), _all_of(err))
+
+    def close(self) -> None:
+        """End the mother; her children have ended."""
+        self._line.close()
+        self._mother.wait(DEADLINE)
+
+
+def _all_of(file: Any) -> bytes:
+    file.seek(0)
+    read: bytes = file.read()
+    return read
+
+
+def _serve(line: socket.socket) -> None:
+    line.send(b"ready")
+    while True:
+        asked, files, _, _ = socket.recv_fds(line, 1 << 20, 3)
+        if not asked:
+            return
+        child = os.fork()
+        if child == 0:
+            line.close()
+            _become(json.loads(asked), files)
+        for file in files:
+            os.close(file)
+        _, status = os.waitpid(child, 0)
+        line.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _become(asked: dict[str, Any], files: list[int]) -> None:
+    """Be `bgresp ARGS` from its first line on; never return."""
+    for wanted, file in enumerate(files):
+        os.dup2(file, wanted)
+        os.close(file)
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    os.chdir(asked["cwd"])
+    sys.argv = ["bgresp", *asked["args"]]
+    from bgresp.__main__ import main
+
+    try:
+        main()
+    except SystemExit as end:
+        os._exit(int(end.code or 0))  # without the tidying up of a whole interpreter
+
+
+if __name__ == "__main__":
+    from importlib import import_module
+
+    for name in _LOADED:
+        import_module(name)
+    gc.freeze()  # else every child copies every page that it collects
+    _serve(socket.socket(fileno=int(sys.argv[1])))

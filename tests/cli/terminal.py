@@ -1,0 +1,130 @@
+"""The command on a pseudo-terminal of its own, and what its screen shows."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pyte
+
+from tests.command import DEADLINE, Changes, environment
+
+ROWS, COLUMNS = 24, 140
+# A shell's part: a session of its own, whose terminal stdin is.
+_SESSION = (
+    "import fcntl, os, sys, termios; os.setsid();"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+class Terminal:
+    """A command whose terminal is ours; `piped`: its stdout is a pipe all the same."""
+
+    def __init__(
+        self, argv: Sequence[str], env: Changes, cwd: Path, *, piped: bool = False
+    ) -> None:
+        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self.raw = bytearray()
+        self.out = bytearray()
+        self._parser = pyte.ByteStream(self.screen)
+        self._changed = threading.Condition()
+        self._master, slave = pty.openpty()
+        self._wake = os.pipe()
+        size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _SESSION, *argv],
+            stdin=slave,
+            stdout=subprocess.PIPE if piped else slave,
+            stderr=slave,
+            cwd=cwd,
+            env=environment(env),
+        )
+        os.close(slave)
+        self._readers = [threading.Thread(target=self._show, daemon=True)]
+        if piped:
+            self._readers.append(threading.Thread(target=self._collect, daemon=True))
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def lines(self) -> list[str]:
+        """Return what the screen shows, without empty lines."""
+        with self._changed:
+            return [line.rstrip() for line in self.screen.display if line.strip()]
+
+    def until(self, condition: Callable[["Terminal"], bool]) -> None:
+        """Wait until something holds of the screen or of the output."""
+        with self._changed:
+            found = self._changed.wait_for(lambda: condition(self), DEADLINE)
+            assert found, f"never seen: {self.screen.display} {bytes(self.raw)!r}"
+
+    def shows(self, text: str) -> bool:
+        """Say whether the screen shows a text."""
+        return any(text in line for line in self.screen.display)
+
+    def type(self, keys: bytes) -> None:
+        """Type on the terminal's keyboard."""
+        os.write(self._master, keys)
+
+    def hang_up(self) -> None:
+        """Close the terminal, as its window or its line is closed."""
+        os.write(self._wake[1], b"x")  # the reader must let go of it first
+        self._readers[0].join(DEADLINE)
+        os.close(self._master)
+        self._master = -1
+
+    def finish(self) -> int:
+        """Wait for the end; return the exit code."""
+        code = self.process.wait(DEADLINE)
+        for reader in self._readers:
+            reader.join(DEADLINE)
+        return code
+
+    def close(self) -> None:
+        """Leave nothing running and nothing open."""
+        self.process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join(DEADLINE)
+        for fd in {self._master, *self._wake} - {-1}:
+            os.close(fd)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def _show(self) -> None:
+        while (
+            self._wake[0] not in select.select([self._master, self._wake[0]], [], [])[0]
+        ):
+            try:
+                piece = os.read(self._master, 65536)
+            except OSError:  # Linux's way to say that nobody has it open any more
+                return
+            with self._changed:
+                self.raw += piece
+                self._parser.feed(piece)
+                self._changed.notify_all()
+
+    def _collect(self) -> None:
+        assert self.process.stdout is not None
+        while piece := os.read(self.process.stdout.fileno(), 65536):
+            with self._changed:
+                self.out += piece
+                self._changed.notify_all()
+
+
+class Terminals(Protocol):
+    """What the fixture `terminal` is."""
+
+    def __call__(
+        self, *args: str, env: Changes | None = None, piped: bool = False
+    ) -> Terminal:
+        """Start `bgresp ARGS` on a terminal of its own."""

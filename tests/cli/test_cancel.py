@@ -1,0 +1,71 @@
+"""`bgresp cancel`: cancels, then asks, and reports what really is."""
+
+import json
+from pathlib import Path
+
+from tests.cli.books import FIELDS, ident, last, records, seed
+from tests.command import Run
+from tests.fakeanswers import Reply, as_json, refusal
+from tests.fakeserver import FakeServer
+from tests.fakewire import FOX, response_of
+
+
+def answer(status: str, number: int = 1) -> Reply:
+    return as_json(response_of(status, FOX, response_id=ident(number)))
+
+
+def test_an_open_job_is_cancelled_once(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """One cancel, one question, exit 0; the second time nobody is asked, exit 0."""
+    assert 0 == bgresp("submit", "-t", "hi").code
+    first = bgresp("cancel", "@last")
+    assert (0, "cancelled", "") == (first.code, first.out.split("\t")[2], first.err)
+    assert ["create", "cancel", "get"] == [seen.operation for seen in server.requests]
+    assert last(state)["cancel_requested_at"]
+    second = bgresp("cancel", "@last", "--json")
+    record = json.loads(second.out)
+    assert (0, FIELDS, "cancelled") == (second.code, tuple(record), record["status"])
+    assert f"bgresp: {ident(1)} is cancelled already\n" == second.err
+    assert (1, 3) == (server.cancels(), len(server.requests))
+
+
+def test_a_job_that_had_ended_is_no_failure(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """A job that ended first keeps its end and its answer; stderr says so, exit 0."""
+    seed(state, {}, {"status": "completed", "text": FOX}, {}, server=server)
+    server.script("cancel", refusal(400, "Cannot cancel a completed response."))
+    server.script("get", answer("completed", 3))
+    ran = bgresp("cancel", "@1", "@2", "--json")
+    assert (0, ["completed", "completed"]) == (
+        ran.code,
+        [record["status"] for record in json.loads(ran.out)],
+    )
+    assert [
+        f"bgresp: {ident(3)} ended before the cancel: completed",
+        f"bgresp: {ident(2)} is completed already",
+    ] == ran.err.splitlines()
+    assert (1, 0) == (server.cancels(ident(3)), server.cancels(ident(2)))
+    server.script("cancel", answer("cancelled"))
+    server.script("get", answer("failed"))
+    ran = bgresp("cancel", "--open", "-q")
+    assert (0, f"{ident(1)}\n") == (ran.code, ran.out)
+    assert "ended before the cancel: failed" in ran.err
+    assert FOX + "\n" == bgresp("get", ident(3)).out
+
+
+def test_what_was_not_cancelled(bgresp: Run, server: FakeServer, state: Path) -> None:
+    """An endpoint that cannot: 5; a refused key: 4; not reached: 6; the job is open."""
+    seed(state, {}, server=server)
+    server.script("cancel", refusal(405, "Not here."), refusal(401, "Bad key."))
+    server.script("get", answer("in_progress"))
+    faults = [(5, "goes on: the endpoint cannot cancel (Not here.)"), (4, "Bad key.")]
+    for code, said in faults:
+        ran = bgresp("cancel", "@last")
+        assert (code, True) == (ran.code, said in ran.err)
+    server.refuse()
+    ran = bgresp("cancel", "@last", "--json")
+    assert (6, "in_progress") == (ran.code, json.loads(ran.out)["status"])
+    assert "was not cancelled: " in ran.err
+    assert {"queued", "in_progress"} == {line["status"] for line in records(state)}

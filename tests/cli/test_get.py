@@ -1,0 +1,124 @@
+"""`bgresp get`: the answer, from disk where it is saved, else fetched."""
+
+import json
+from pathlib import Path
+
+from tests.cli.books import FIELDS, ident, key, picture, seed
+from tests.cli.processes import Each
+from tests.command import Run
+from tests.fakeanswers import as_json
+from tests.fakeserver import FakeServer
+from tests.fakewire import FOX, response_of
+
+TEXT = "Grüße, 世界\n\n  two lines\x1b[2J and no newline"
+
+
+def test_a_saved_answer_needs_no_network(each: Each, state: Path) -> None:
+    """From disk: exact bytes and one newline at the end; nothing is written."""
+    seed(
+        state,
+        {"status": "completed", "text": TEXT, "usage": {"total_tokens": 3}},
+        {"status": "completed", "text": FOX + "\n", "name": "two"},
+    )
+    before = picture(state)
+    ran, both, one, array, usage, raw = each(
+        ["get", "@2"],
+        ["get", "@2", "two"],
+        ["get", "--json"],
+        ["get", "@1", "@2", "--json", "--fields", "id,text"],
+        ["get", "@2", "--part", "usage"],
+        ["get", "@2", "--part", "raw"],
+        env={"BGRESP_BASE_URL": None, "BGRESP_API_KEY": None},
+    )
+    assert (0, TEXT.encode() + b"\n", "") == (ran.code, ran.out_bytes, ran.err)
+    assert (0, f"{TEXT}\n{FOX}\n") == (both.code, both.out)
+    record = json.loads(one.out)
+    assert ((*FIELDS, "text"), FOX + "\n") == (tuple(record), record["text"])
+    assert [
+        {"id": ident(2), "text": FOX + "\n"},
+        {"id": ident(1), "text": TEXT},
+    ] == json.loads(array.out)
+    assert array.out.isascii()
+    assert 3 == json.loads(usage.out)["total_tokens"]
+    saved = (state / "responses" / f"{key(1)}.json").read_bytes()
+    assert saved + b"\n" == raw.out_bytes
+    assert before == picture(state)
+
+
+def test_an_answer_that_is_not_saved_is_fetched(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """What ended elsewhere is fetched once and saved; the second time is from disk."""
+    seed(state, {}, server=server)
+    server.script("get", as_json(response_of("completed", FOX)))
+    for _ in range(2):
+        ran = bgresp("get")
+        assert (0, FOX + "\n", "") == (ran.code, ran.out, ran.err)
+    assert 1 == len(server.requests)
+
+
+def test_an_open_job_has_no_answer(
+    each: Each, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """Of an open job nothing on stdout, no file, and exit 8; --json is no exception."""
+    seed(state, {}, {"status": "completed", "text": FOX}, server=server)
+    running = as_json(response_of("in_progress", response_id=ident(1)))
+    server.script("get", *[running] * 5)
+    alone: tuple[list[str], ...] = ([], ["--json"], ["-o", "out"], ["--jsonl"])
+    *done, both = each(
+        *(["get", ident(1), *options] for options in alone),
+        ["get", ident(1), ident(2)],
+    )
+    for options, ran in zip(alone, done, strict=True):
+        assert (8, "") == (ran.code, ran.out), options
+        assert f"{ident(1)} is in_progress: bgresp watch {ident(1)}" in ran.err
+    assert not (tmp_path / "out").exists()
+    assert (8, FOX + "\n") == (both.code, both.out)
+
+
+def test_how_a_job_ended_is_told(each: Each, server: FakeServer, state: Path) -> None:
+    """An incomplete answer is printed, stderr says why, the exit code tells the end."""
+    why = {"code": "server_error", "message": "The model failed."}
+    seed(
+        state,
+        {"status": "incomplete", "text": "Half", "incomplete_reason": "max"},
+        {"status": "failed", "text": "", "error": why},
+        {"status": "rejected", "id": None, "error": why},
+        {"status": "completed"},
+        server=server,
+    )
+    server.refuse()
+    half, failed, rejected, error, unreached = each(
+        ["get", "@4"],
+        ["get", "@3"],
+        ["get", "@2"],
+        ["get", "@3", "--part", "error"],
+        ["get", "@1"],
+    )
+    assert (10, "Half\n") == (half.code, half.out)
+    assert "incomplete (max)" in half.err
+    for code, ran in ((12, failed), (5, rejected)):
+        assert (code, "", True) == (ran.code, ran.out, why["message"] in ran.err)
+    assert (12, why) == (error.code, json.loads(error.out))
+    assert (6, "", 1) == (unreached.code, unreached.out, unreached.err.count("\n"))
+
+
+def test_into_a_file(each: Each, state: Path, tmp_path: Path) -> None:
+    """-o writes the answer to a new file; one that exists needs --force."""
+    seed(state, *[{"status": "completed", "text": FOX}] * 2)
+    (tmp_path / "mine").write_text("mine")
+    done = each(
+        ["get", "-o", "answer"],
+        ["get", "-o", "mine"],
+        ["get", "-o", "answer", "--force"],
+        ["get", "@1", "@2", "-o", "both"],
+        ["get", "--part", "soul"],
+        ["get", "-o", "no/dir"],
+    )
+    assert [0, 2, 0, 2, 2, 2] == [ran.code for ran in done]
+    assert ("", "") == (done[0].out, done[0].err)
+    assert FOX + "\n" == (tmp_path / "answer").read_text()
+    assert "mine" == (tmp_path / "mine").read_text()
+    for ran in done[3:]:
+        assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
+    assert {"answer", "mine", "state"} == {path.name for path in tmp_path.iterdir()}

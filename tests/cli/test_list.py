@@ -1,0 +1,150 @@
+"""`bgresp list`: the ledger, newest first, without network."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.books import FIELDS, ident, key, picture, seed
+from tests.cli.processes import Each
+from tests.command import Ran, Run
+from tests.fakeanswers import as_json
+from tests.fakeserver import FakeServer
+from tests.fakewire import response_of
+
+JANUARY = "2026-01-05T00:00:00.000Z"
+MARCH = "2026-03-05T00:00:00.000Z"
+
+
+def numbers(ran: Ran) -> list[int]:
+    """Return which seeded jobs were listed, in their order."""
+    assert (0, "") == (ran.code, ran.err)
+    rows = ran.out.splitlines()
+    return [int(row.split("\t")[0].removeprefix("resp_"), 16) for row in rows]
+
+
+def test_nothing_is_no_error(run: Run, state: Path) -> None:
+    """An empty ledger or selection: exit 0, no row, [] in JSON; no file is made."""
+    assert (0, "", "") == ((ran := run("list")).code, ran.out, ran.err)
+    ran = run("list", "--group", "no", "--json")
+    assert (0, "[]\n", "") == (ran.code, ran.out, ran.err)
+    assert not state.exists()
+
+
+def test_newest_first_and_limits(each: Each, state: Path) -> None:
+    """Fifty rows, the newest first; --limit, 0 and --all change how many."""
+    seed(state, *[{"name": f"n{number % 7}"} for number in range(60)])
+    before = picture(state)
+    newest = list(range(60, 0, -1))
+    wanted = {
+        "list": newest[:50],
+        "list --limit 3": newest[:3],
+        "list --all": newest,
+        "list --limit 0": newest,
+        "list --reverse --limit 2": [1, 2],
+        "list --sort name --limit 9": [57, 50, 43, 36, 29, 22, 15, 8, 1],
+    }
+    done = each(*(words.split() for words in wanted))
+    assert wanted == dict(zip(wanted, map(numbers, done), strict=True))
+    bad = ("--limit -1", "--sort colour", "--status odd", "--since someday")
+    for ran in each(*(["list", *words.split()] for words in bad)):
+        assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
+    assert before == picture(state)
+
+
+@pytest.fixture
+def mixed(state: Path) -> Path:
+    """Write jobs that differ in everything that can be selected."""
+    seed(
+        state,
+        {"group": "g", "labels": {"env": "prod", "x": "1"}},
+        {
+            "group": "g",
+            "labels": {"env": "dev"},
+            "status": "completed",
+            "model": "a",
+            "submitted_at": JANUARY,
+        },
+        {"model": "b", "submitted_at": MARCH, "status": "in_progress"},
+        {"profile": "other", "status": "failed", "submitted_at": MARCH},
+        {"status": "rejected", "id": None, "submitted_at": MARCH},
+    )
+    return state
+
+
+def test_selectors(each: Each, mixed: Path) -> None:
+    """Every given selector must hold."""
+    selections: list[tuple[list[int], str]] = [
+        ([2, 1], "--group g"),
+        ([2, 1], "-l env"),
+        ([1], "-l env=prod -l x"),
+        ([3, 2], "--status in_progress,completed"),
+        ([3, 1], "--open"),
+        ([4], "--status ended --since 2026-02-01 --profile other"),
+        ([2, 1], "--until 2026-02-01T00:00:00Z"),
+        ([3], "--model b"),
+        ([], "--since 1h"),
+    ]
+    done = each(*(["list", *words.split()] for _, words in selections))
+    for (expected, words), ran in zip(selections, done, strict=True):
+        assert expected == numbers(ran), words
+
+
+def test_formats(each: Each, mixed: Path) -> None:
+    """An array, an object a line, chosen fields, ids; one REF is one object."""
+    several, selected, one, lines, ids, rows, bad = each(
+        *(
+            ["list", *words.split()]
+            for words in (
+                "--json --group g",
+                "--json --model b",
+                f"{ident(1)} --json",
+                "--jsonl --fields id,status,labels",
+                "-q",
+                "--fields status,labels,usage,key --group g",
+                "--fields status,nope",
+            )
+        )
+    )
+    array = json.loads(several.out)
+    assert ([ident(2), ident(1)], FIELDS) == (
+        [record["id"] for record in array],
+        tuple(array[0]),
+    )
+    assert isinstance(json.loads(selected.out), list)
+    assert ident(1) == json.loads(one.out)["id"]
+    assert {
+        "id": ident(1),
+        "status": "queued",
+        "labels": {"env": "prod", "x": "1"},
+    } == (json.loads(lines.out.splitlines()[-1]))
+    assert 5 == len(lines.out.splitlines())
+    key_of_none, *others = ids.out.splitlines()
+    assert [ident(number) for number in (4, 3, 2, 1)] == others
+    assert key(5, MARCH) == key_of_none
+    assert f"completed\tenv=dev\t-\t{key(2, JANUARY)}" == rows.out.splitlines()[0]
+    assert (2, "", 1) == (bad.code, bad.out, bad.err.count("\n"))
+
+
+def test_asking_first(bgresp: Run, server: FakeServer, state: Path) -> None:
+    """--refresh asks about open jobs, and only about them."""
+    seed(state, {}, {"status": "completed", "text": "x"}, server=server)
+    answer = response_of("in_progress", response_id=ident(1))
+    server.script("get", as_json(answer))
+    ran = bgresp("list", "--refresh", "--fields", "status")
+    assert (0, "completed\nin_progress\n") == (ran.code, ran.out)
+    assert 1 == len(server.requests)
+    assert 3 == len((state / "ledger.jsonl").read_text().splitlines())
+
+
+def test_a_line_that_cannot_be_read(run: Run, state: Path) -> None:
+    """A broken line is named once with its number and costs the others nothing."""
+    seed(state, {}, {})
+    ledger = state / "ledger.jsonl"
+    first, second = ledger.read_bytes().splitlines()
+    ledger.write_bytes(first + b"\n{half\n" + second + b"\n{torn")
+    before = picture(state)
+    ran = run("list", "-q")
+    assert (0, f"{ident(2)}\n{ident(1)}\n") == (ran.code, ran.out)
+    assert (1, True) == (ran.err.count("\n"), f"{ledger}:2: " in ran.err)
+    assert before == picture(state)

@@ -1,0 +1,424 @@
+"""`bgresp submit`: what is sent, what is printed, and what is on disk before it."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.books import FIELDS, ident, last, picture, records, seed
+from tests.cli.processes import Shell, Start
+from tests.command import Run
+from tests.fakeanswers import (
+    HANG,
+    RESET,
+    End,
+    NoReply,
+    Reply,
+    Snapshot,
+    Stream,
+    as_json,
+    html,
+    redirect,
+    refusal,
+)
+from tests.fakeserver import FakeServer
+from tests.fakewire import FOX
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def test_files_and_stdin_are_a_job_each(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """Each FILE and `-` is one background response, and stdout is an id a line."""
+    (tmp_path / "a.txt").write_text("first\n")
+    (tmp_path / "-b").write_text("second é")
+    secret = {"BGRESP_API_KEY": "sk-a-very-secret-key"}
+    files = ("--", "a.txt", "./-b", "-")
+    ran = bgresp("submit", "-m", "gpt", *files, stdin="third", env=secret)
+    assert (0, f"{ident(1)}\n{ident(2)}\n{ident(3)}\n", "") == (
+        *(ran.code, ran.out, ran.err),
+    )
+    bodies = [seen.json for seen in server.creates]
+    assert ["first\n", "second é", "third"] == [body["input"] for body in bodies]
+    lines = {line["id"]: line for line in records(state) if "id" in line}
+    for number, (seen, body) in enumerate(zip(server.creates, bodies, strict=True), 1):
+        key = lines[ident(number)]["key"]
+        assert {
+            "model": "gpt",
+            "input": body["input"],
+            "background": True,
+            "store": True,
+            "metadata": {"bgresp_key": key},
+        } == body
+        assert key == seen.headers["idempotency-key"]
+        assert "Bearer sk-a-very-secret-key" == seen.headers["authorization"]
+        assert "identity" == seen.headers["accept-encoding"]
+        request = state / "requests" / f"{key}.json"
+        assert seen.body == request.read_bytes()
+    assert not list((state / "inflight").iterdir())
+    assert not any(b"sk-a-very" in data for data in picture(state).values())
+    modes = {path: path.stat().st_mode & 0o777 for path in state.rglob("*")}
+    assert 0o700 == state.stat().st_mode & 0o777
+    assert {0o700} == {mode for path, mode in modes.items() if path.is_dir()}
+    assert {0o600} == {mode for path, mode in modes.items() if path.is_file()}
+
+
+def test_options_shape_the_body_and_the_record(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """Every option of the request is in the body, every name of the job in its record.
+
+    One REF or FILE is one JSON object with exactly the fields of the contract.
+    """
+    seed(state, {"name": "before", "status": "completed"}, server=server)
+    (tmp_path / "system.md").write_text("Be brief.\n")
+    ran = bgresp(
+        *("submit", "-t", "hi", "-m", "gpt", "-s", "@system.md", "--json"),
+        *("--set", "reasoning.effort=high", "--set", "temperature=0.5"),
+        *("--set", "flag=true", "--metadata", "a=b=c", "--max-output-tokens", "9"),
+        *("--previous", "before", "-n", "me", "--group", "g"),
+        *("-l", "env=prod", "-l", "x=", "-H", "X-Team: search"),
+    )
+    assert (0, "") == (ran.code, ran.err)
+    seen = server.creates[0]
+    body, record = seen.json, json.loads(ran.out)
+    assert "search" == seen.headers["x-team"]
+    assert "Be brief.\n" == body["instructions"]
+    assert ({"effort": "high"}, 0.5, True) == (
+        *(body["reasoning"], body["temperature"], body["flag"]),
+    )
+    assert (9, ident(1)) == (body["max_output_tokens"], body["previous_response_id"])
+    assert {"a": "b=c", "bgresp_key": record["key"]} == body["metadata"]
+    assert FIELDS == tuple(record)
+    expected = {
+        "schema": "bgresp.job/1",
+        "id": ident(1),
+        "name": "me",
+        "group": "g",
+        "labels": {"env": "prod", "x": ""},
+        "profile": "openai",
+        "base_url": server.base_url,
+        "model": "gpt",
+        "status": "queued",
+        "raw_status": "queued",
+        "previous_id": ident(1),
+        "finished_at": None,
+        "exit_code": 8,
+    }
+    assert expected == {name: record[name] for name in expected}
+    assert all(TIME.fullmatch(record[n]) for n in ("created_at", "submitted_at"))
+
+
+def test_a_raw_body_is_sent_with_ours_over_it(
+    bgresp: Run, server: FakeServer, tmp_path: Path
+) -> None:
+    """--body gives the request itself; background, store and the key stay explicit."""
+    (tmp_path / "body.json").write_text('{"input": [{"a": 1}], "metadata": {"m": "1"}}')
+    first = bgresp("submit", "--body", "@body.json", "-s", "Be brief.", "--jsonl")
+    assert (0, 1) == (first.code, first.out.count("\n"))
+    second = bgresp("submit", "-t", "hi", "--body", '{"top_p": 1, "model": "gpt-b"}')
+    assert (0, f"{ident(2)}\n") == (second.code, second.out)
+    raw, mixed = (seen.json for seen in server.creates)
+    key = json.loads(first.out)["key"]
+    assert {"m": "1", "bgresp_key": key} == raw["metadata"]
+    assert ([{"a": 1}], True, True, "Be brief.") == (
+        *(raw["input"], raw["background"], raw["store"], raw["instructions"]),
+    )
+    assert ("hi", 1, "gpt-b") == (mixed["input"], mixed["top_p"], mixed["model"])
+
+
+def test_intent_is_on_disk_before_the_request_leaves(
+    bgresp: Run, start: Start, server: FakeServer, state: Path
+) -> None:
+    """When the POST arrives the ledger says `submitting`; left alone, `unknown`.
+
+    Two signals leave without an id, and stderr says that it may have been accepted.
+    """
+    server.script("create", HANG)
+    submit = start("submit", "-t", "a secret", "--no-keep-prompt")
+    server.wait_for("create")
+    assert [("submitting", None)] == [
+        (line["status"], line.get("id")) for line in records(state)
+    ]
+    other = bgresp("wait", "@last")
+    assert (8, "") == (other.code, other.out)
+    submit.process.send_signal(signal.SIGINT)
+    submit.until(b"again to leave", "err")
+    ran = submit.finish(signal.SIGINT)
+    assert (130, "") == (ran.code, ran.out)
+    assert "it may have been accepted" in ran.err
+    assert "unknown" == last(state)["status"]
+    for verb in ("wait", "get"):
+        again = bgresp(verb, "@last")
+        assert (7, "") == (again.code, again.out)
+        assert last(state)["key"] in again.err
+    assert 1 == len(server.requests)
+    assert not any(b"a secret" in data for data in picture(state).values())
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+def test_an_id_is_on_disk_before_it_is_printed(
+    shell: Shell, server: FakeServer, state: Path, where: str
+) -> None:
+    """An id that cannot be printed is in the ledger all the same, and the exit is 1."""
+    ran = shell(f'"$@" {where}', "submit", "-t", "hi")
+    assert (1, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
+    assert "stdout" in ran.err
+    assert (ident(1), "queued") == (last(state)["id"], last(state)["status"])
+
+
+def test_a_dry_run_sends_and_writes_nothing(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """--dry-run prints the bodies, one or an array; no request leaves, no file is."""
+    (tmp_path / "a").write_text("one")
+    one = bgresp("submit", "a", "-m", "gpt", "--dry-run")
+    assert (0, "gpt", "one") == (
+        *(one.code, json.loads(one.out)["model"], json.loads(one.out)["input"]),
+    )
+    assert "nothing was sent" in one.err
+    two = bgresp("submit", "a", "a", "--dry-run")
+    assert ["one", "one"] == [body["input"] for body in json.loads(two.out)]
+    assert ((), False) == (server.requests, state.exists())
+
+
+def test_watch_prints_the_answer(bgresp: Run, server: FakeServer, state: Path) -> None:
+    """With --watch stdout is the answer and a newline; the id is on stderr."""
+    ran = bgresp("submit", "-t", "hi", "--watch")
+    assert (0, FOX + "\n") == (ran.code, ran.out)
+    first, *rest = ran.err.splitlines()
+    assert f"bgresp: submitted {ident(1)}" == first
+    assert all(ident(1) in line for line in rest)
+    assert ["in_progress", "completed"] == [line.split()[2] for line in rest]
+    (create,) = server.creates
+    assert (True, True) == (create.json["stream"], create.json["background"])
+    saved = state / "responses" / f"{last(state)['key']}.json"
+    assert FOX == json.loads(saved.read_text())["output"][0]["content"][0]["text"]
+    assert ("completed", True) == (last(state)["status"], last(state)["streamable"])
+    again = bgresp("submit", "-t", "hi", "-w", "-o", "-")
+    assert (0, FOX + "\n") == (again.code, again.out)
+    record = bgresp("submit", "-t", "hi", "-w", "--json")
+    assert 0 == record.code
+    found = json.loads(record.out)
+    assert ((*FIELDS, "text"), FOX) == (tuple(found), found["text"])
+    assert ("completed", {"input_tokens", "output_tokens", "total_tokens"}) == (
+        *(found["status"], set(found["usage"])),
+    )
+
+
+def test_wait_prints_ids_and_exits_as_the_jobs_ended(
+    bgresp: Run, server: FakeServer, tmp_path: Path
+) -> None:
+    """--wait prints ids, is silent otherwise, and exits with the gravest end."""
+    (tmp_path / "a").write_text("one")
+    server.script("create", Snapshot("incomplete"), Snapshot("failed"))
+    ran = bgresp("submit", "a", "a", "--wait")
+    assert (12, f"{ident(1)}\n{ident(2)}\n", "") == (ran.code, ran.out, ran.err)
+    server.script("create", Snapshot("incomplete"), Snapshot("completed"))
+    ran = bgresp("submit", "a", "a", "--wait", "--json")
+    assert (10, [FOX, FOX], [10, 0]) == (
+        ran.code,
+        [job["text"] for job in json.loads(ran.out)],
+        [job["exit_code"] for job in json.loads(ran.out)],
+    )
+    server.script("create", Snapshot("cancelled"))
+    ran = bgresp("submit", "-t", "x", "--wait", "-o", "-")
+    assert (11, "", f"bgresp: submitted {ident(5)}\n") == (ran.code, ran.out, ran.err)
+    server.script("create", Snapshot("completed"))
+    ran = bgresp("submit", "-t", "x", "-o", "-")
+    assert (0, FOX + "\n", f"bgresp: submitted {ident(6)}\n") == (
+        *(ran.code, ran.out, ran.err),
+    )
+
+
+def test_an_answer_goes_into_a_new_file(
+    bgresp: Run, start: Start, server: FakeServer, tmp_path: Path
+) -> None:
+    """-o writes the answer to a new file; --force replaces a link, not its target.
+
+    A file that appears meanwhile is not touched, and the `get` line is printed.
+    """
+    server.script("create", Snapshot("completed"), Snapshot("completed"))
+    ran = bgresp("submit", "-t", "x", "-o", "new.md")
+    assert (0, f"{ident(1)}\n", "") == (ran.code, ran.out, ran.err)
+    assert FOX + "\n" == (tmp_path / "new.md").read_text()
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "link").symlink_to("precious")
+    ran = bgresp("submit", "-t", "x", "-o", "link", "--force")
+    assert (0, FOX + "\n") == (ran.code, (tmp_path / "link").read_text())
+    assert ("mine", False) == (
+        (tmp_path / "precious").read_text(),
+        (tmp_path / "link").is_symlink(),
+    )
+    late = start("submit", "-t", "x", "-o", "late")
+    late.until(ident(3).encode())
+    (tmp_path / "late").write_text("mine")
+    ended = late.finish()
+    assert (1, f"{ident(3)}\n", "mine") == (
+        *(ended.code, ended.out, (tmp_path / "late").read_text()),
+    )
+    assert f"bgresp get {ident(3)}" in ended.err
+    assert {"config", "late", "link", "new.md", "precious", "state"} >= {
+        path.name for path in tmp_path.iterdir()
+    }
+
+
+def test_a_streamable_job_is_held_until_it_runs(
+    bgresp: Run, start: Start, server: FakeServer, tmp_path: Path
+) -> None:
+    """--stream creates streamable and leaves when the job runs; so does a profile."""
+    server.script("create", Stream(until=2, end=End.HANG), Stream(until=2))
+    ran = bgresp("submit", "-t", "x", "--stream")
+    assert (0, f"{ident(1)}\n", "") == (ran.code, ran.out, ran.err)
+    profile = tmp_path / "config" / "profiles" / "s.toml"
+    profile.parent.mkdir(parents=True)
+    profile.write_text(
+        f'base_url = "{server.base_url}"\nstream = true\nmodel = "from-profile"\n'
+        'api_key_env = "S_KEY"\n[headers]\nX-Team = "t"\n'
+    )
+    bare = {"BGRESP_BASE_URL": None, "BGRESP_API_KEY": None, "S_KEY": "s-key"}
+    assert 0 == bgresp("submit", "-t", "x", "-p", "s", env=bare).code
+    refused = bgresp("submit", "-t", "x", "-p", "s", "--no-stream", env=bare)
+    assert 0 == refused.code
+    first, second, third = server.creates
+    assert [True, True, None] == [
+        seen.json.get("stream") for seen in (first, second, third)
+    ]
+    assert "text/event-stream" == first.headers["accept"]
+    assert ("Bearer s-key", "t", "from-profile") == (
+        *(second.headers["authorization"], second.headers["x-team"]),
+        second.json["model"],
+    )
+
+
+def test_flags_beat_the_environment_and_the_profile(
+    bgresp: Run, server: FakeServer, tmp_path: Path
+) -> None:
+    """Flag, environment, profile, default: the first that is given holds."""
+    config = tmp_path / "config" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(
+        'default_profile = "work"\n[profiles.work]\nbase_url = "http://127.0.0.1:9/v1"'
+        '\nmodel = "from-profile"\napi_key_env = "WORK_KEY"\n'
+    )
+    env = {"WORK_KEY": "w", "BGRESP_API_KEY": None, "BGRESP_MODEL": "from-env"}
+    assert 0 == bgresp("submit", "-t", "x", env=env).code
+    assert 0 == bgresp("submit", "-t", "x", "-m", "from-flag", env=env).code
+    assert ["from-env", "from-flag"] == [seen.json["model"] for seen in server.creates]
+    assert {"Bearer w"} == {seen.headers["authorization"] for seen in server.creates}
+
+
+def test_openai_variables_are_enough(run: Run, server: FakeServer) -> None:
+    """OPENAI_API_KEY goes to OPENAI_BASE_URL with no other set-up; to no other host."""
+    env = {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": server.base_url}
+    env |= {"OPENAI_ORG_ID": "org", "OPENAI_PROJECT_ID": "proj"}
+    ran = run("submit", "-", "-m", "gpt", env=env, stdin="hi")
+    assert (0, f"{ident(1)}\n") == (ran.code, ran.out)
+    headers = server.creates[0].headers
+    assert ("Bearer sk-1", "org", "proj") == (
+        headers["authorization"],
+        headers["openai-organization"],
+        headers["openai-project"],
+    )
+    elsewhere = {"OPENAI_API_KEY": "sk-1", "BGRESP_BASE_URL": server.base_url}
+    ran = run("submit", "-t", "hi", env=elsewhere)
+    assert (4, "", 1) == (ran.code, ran.out, len(server.requests))
+    assert "sk-1" not in ran.err
+
+
+REFUSALS: list[tuple[int, str, Reply | NoReply]] = [
+    (5, "rejected", refusal(400, "No such model.")),
+    (4, "rejected", refusal(401, "Bad key.")),
+    (4, "rejected", redirect(307, "http://127.0.0.1:9/v1")),
+    (6, "rejected", refusal(429, "Too busy.", retry_after="900")),
+    (7, "unknown", refusal(500, "Broken.")),
+    (7, "unknown", html(502)),
+    (7, "unknown", RESET),
+    (7, "unknown", as_json({"object": "response"})),
+    (7, "unknown", Reply(200, b"<html>", {"Content-Type": "text/html"})),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "answer"), REFUSALS)
+def test_a_failed_submit_is_sent_once(
+    bgresp: Run,
+    server: FakeServer,
+    state: Path,
+    *,
+    code: int,
+    status: str,
+    answer: Reply | NoReply,
+) -> None:
+    """Each way to fail has its exit code and its record, and is never sent again."""
+    server.script("create", answer)
+    ran = bgresp("submit", "-t", "hi", "--json")
+    line = last(state)
+    assert 1 == len(server.requests)
+    assert (code, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
+    error = json.loads(ran.err)
+    assert ["schema", "code", "kind", "message", "hint", "request_id", "retryable"] == [
+        *error
+    ]
+    assert ("bgresp.error/1", code) == (error["schema"], error["code"])
+    assert (code == 6) == error["retryable"]
+    if isinstance(answer, Reply):
+        assert "req_1" == error["request_id"]
+    if status == "unknown":
+        assert line["key"] in error["message"]
+    assert status == line["status"]
+    assert (code == 6) == (line.get("error", {}).get("code") == "not_sent")
+
+
+def test_what_was_surely_not_taken_is_sent_again(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """A full 429 is tried again under the same key; a refused connection exits 6."""
+    server.script("create", refusal(429, "Busy.", retry_after="0"))
+    ran = bgresp("submit", "-t", "hi")
+    assert (0, f"{ident(1)}\n") == (ran.code, ran.out)
+    assert "Busy." in ran.err
+    keys = {seen.headers["idempotency-key"] for seen in server.creates}
+    assert ({last(state)["key"]}, 2) == (keys, len(server.creates))
+    server.refuse()
+    ran = bgresp("submit", "-t", "hi")
+    assert (6, "", "rejected") == (ran.code, ran.out, last(state)["status"])
+    assert ran.err.splitlines()[-1].startswith("bgresp: not sent: ")
+
+
+def test_one_refused_prompt_does_not_cost_the_others(
+    bgresp: Run, server: FakeServer, tmp_path: Path
+) -> None:
+    """Of several FILEs the accepted ones are printed and the refusal is the exit."""
+    (tmp_path / "a").write_text("one")
+    server.script("create", refusal(400, "Too long."))
+    ran = bgresp("submit", "a", "a")
+    assert (5, f"{ident(1)}\n") == (ran.code, ran.out)
+    assert "bgresp: refused: Too long. [request req_1]\n" == ran.err
+    assert 2 == len(server.creates)
+
+
+def test_null_metadata_still_gets_our_key(bgresp: Run, server: FakeServer) -> None:
+    """A body whose metadata is null is sent with the local key."""
+    ran = bgresp("submit", "-t", "hi", "--set", "metadata=null")
+    assert (0, ["bgresp_key"]) == (ran.code, [*server.creates[0].json["metadata"]])
+
+
+def test_a_stdin_without_a_prompt_is_a_usage_error(
+    shell: Shell, server: FakeServer, state: Path
+) -> None:
+    """Nothing given and a terminal, or nothing, on stdin: exit 2 at once, no hang."""
+    closed = shell('"$@" <&-', "submit")
+    assert (2, "", 1) == (closed.code, closed.out, closed.err.count("\n"))
+    master, slave = os.openpty()
+    try:
+        ran = shell(f'"$@" < {os.ttyname(slave)}', "submit")
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
+    assert "-t TEXT" in ran.err
+    assert ((), False) == (server.requests, state.exists())
