@@ -56,20 +56,20 @@ def test_appends(nursery: Nursery, state: Path, figure: Figure) -> None:
 
 def test_submits_readers_and_compaction(bench: Bench, figure: Figure) -> None:
     """A submit is lost, or a reader errs, while others submit and files shrink."""
-    each, old, state = 10, 1_000, str(bench.state)
+    each, old, state = 10, 500, str(bench.state)
     outs = [bench.folder / f"out-{number}" for number in range(PROCESSES)]
     bench.warm()
     [filled] = bench.nursery.run(Task([[f"{WORKERS}:fill", state, str(old)]], {}))
     assert 0 == filled.code
     said, listed = bench.folder / "said", bench.folder / "listed"
     look = [["list", "--limit", "0", "-q"], ["status", "--local", "@last"]]
-    read = [f"{WORKERS}:read", state, str(old), "12"]
+    read = [f"{WORKERS}:read", state, str(old), "8"]
     submits = [
         bench.task(*(["submit", "-t", f"{o.name} {n}"] for n in range(each)), out=o)
         for o in outs
     ]
-    readers = [*[bench.task(*look * 8, out=listed)] * 2, *[Task([read], {}, said)] * 3]
-    shrink = Task([[f"{WORKERS}:compact", state, "25"]], {}, said)
+    readers = [*[bench.task(*look * 5, out=listed)] * 2, *[Task([read], {}, said)] * 3]
+    shrink = Task([[f"{WORKERS}:compact", state, "8"]], {}, said)
     ends = bench.nursery.run(*submits, *readers, shrink)
     ids = [line for out in outs for line in out.read_text().split()]
     known = {job.id for job in Ledger(bench.state).newest()}

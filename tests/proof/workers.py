@@ -54,7 +54,7 @@ def compact(state: str, times: str) -> int:
     pause = threading.Event()
     for _ in range(int(times)):
         Ledger(Path(state)).compact()
-        pause.wait(0.2)
+        pause.wait(0.5)
     return 0
 
 
