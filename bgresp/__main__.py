@@ -3,7 +3,7 @@
 import os
 import sys
 
-from bgresp.core.errors import BgrespError, ExitCode, UsageError
+from bgresp.core.errors import BgrespError, ExitCode, OutputError, UsageError
 from bgresp.render.streams import (
     Streams,
     guard_descriptors,
@@ -33,9 +33,14 @@ def run(argv: list[str]) -> int:
         result = build()(argv, prog_name="bgresp", standalone_mode=False)
     except BgrespError as error:
         return _failed(error, as_json=as_json)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # Typer leaves by SystemExit when its own help meets a closed pipe.
         silence_stdout()
         return int(ExitCode.BROKEN_PIPE)
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        silence_stdout()
+        return _failed(OutputError(f"cannot write: {said}"), as_json=as_json)
     except KeyboardInterrupt:
         return int(ExitCode.SIGINT)
     except Exception as error:  # noqa: BLE001  a bug is raised again

@@ -201,6 +201,9 @@ class Heard:
         """Remember what was said."""
         self.notes.append(message)
 
+    def end_line(self, job: Job) -> None:
+        """Take the end of the text."""
+
     def ended(self, job: Job, text: str) -> None:
         """Remember the last word."""
         self.ends.setdefault(job.key, []).append(text)

@@ -6,7 +6,7 @@ wrong on the way is a Fault value, never an exception.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import httpx
@@ -109,8 +109,10 @@ class Api:
         accept = transport.EVENT_STREAM if stream else "application/json"
         headers = {"Accept": accept, "Content-Type": "application/json"}
         headers["Idempotency-Key"] = key
+        request_id: str | None = None
         try:
             async with self._post(body, headers, sent) as response:
+                request_id = replies.request_id(response.headers)
                 if transport.is_stream(response):
                     async for signal in self._signals(response):
                         yield signal
@@ -121,7 +123,7 @@ class Api:
             if transport.is_unformed(error):
                 sent.started = False  # it was announced, but nothing was written
             tell = transport.unsure if sent.started else transport.unsent
-            yield tell(error)
+            yield replace(tell(error), request_id=request_id)
 
     async def _ask(self, op: str, id_: str) -> Snapshot | Fault:
         try:

@@ -31,8 +31,7 @@ class Reply:
     @property
     def request_id(self) -> str | None:
         """Return the endpoint's own name for this request: what support asks for."""
-        found = self.headers.get("x-request-id")
-        return one_line(found, limit=200) if found else None
+        return request_id(self.headers)
 
     @property
     def payload(self) -> Any:
@@ -41,6 +40,12 @@ class Reply:
             return bounded.parse(self.body)
         except ValueError:
             return None
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """Return the endpoint's own name for a request."""
+    found = headers.get("x-request-id")
+    return one_line(found, limit=200) if found else None
 
 
 def created(dialect: Dialect, reply: Reply) -> Snapshot | Fault:

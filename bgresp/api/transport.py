@@ -3,6 +3,8 @@
 May import core and the other modules of this package.
 """
 
+import os
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +25,9 @@ CONNECT_TIMEOUT: Final = 10.0
 WRITE_TIMEOUT: Final = 30.0
 EVENT_STREAM: Final = "text/event-stream"
 AGENT: Final = f"bgresp/{__version__}"
+# Headers whose values are secret; the idempotency key is not.
+_SECRET: Final = re.compile(rb"(?!idempotency-key).*(auth|cookie|key|token|secret)")
+_SHORTEST_SECRET: Final = 8
 
 
 class UnaskedEncodingError(ValueError):
@@ -73,15 +78,20 @@ def client(endpoint: Endpoint, *, keep_alive: bool) -> httpx.AsyncClient:
 
 
 async def whole(response: httpx.Response) -> Reply:
-    """Read a reply to its end, as it is on the wire, up to the limit."""
+    """Read a reply to its end, as it is on the wire, up to the limit.
+
+    An error may quote the key that it was asked with: there it is taken out.
+    """
     _refuse_encoding(response)
     body = bytearray()
     async for chunk in response.aiter_raw():
         if len(body) + len(chunk) > bounded.SAVED:
             raise bounded.TooLargeError(f"a body larger than {bounded.SAVED >> 20} MiB")
         body += chunk
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Reply(response.status_code, headers, bytes(body), time.time())
+    raw = [(name, _unquoted(response, value)) for name, value in response.headers.raw]
+    headers = {k.lower(): value for k, value in httpx.Headers(raw).items()}
+    said = bytes(body) if response.is_success else _unquoted(response, bytes(body))
+    return Reply(response.status_code, headers, said, time.time())
 
 
 def is_stream(response: httpx.Response) -> bool:
@@ -152,8 +162,22 @@ def reason(error: BaseException) -> str:
         cause = cause.__cause__ or cause.__context__ or cause
         if isinstance(cause, ssl.SSLError):
             break
-    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else ""
+    text = ""
+    if isinstance(cause, ConnectionError) and cause.errno:
+        text = os.strerror(cause.errno)  # asyncio's own has address and port in it
+    elif isinstance(cause, OSError):
+        text = cause.strerror or ""
     return one_line(text or str(error) or str(cause) or type(error).__name__, limit=200)
+
+
+def _unquoted(response: httpx.Response, said: bytes) -> bytes:
+    """Take out of a reply what the request's headers keep secret."""
+    for name, value in response.request.headers.raw:
+        if _SECRET.match(name.lower()):
+            for word in value.split():
+                if len(word) >= _SHORTEST_SECRET:
+                    said = said.replace(word, b"[secret]")
+    return said
 
 
 def _refuse_encoding(response: httpx.Response) -> None:

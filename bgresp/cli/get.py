@@ -114,15 +114,15 @@ def _show_parts(
 ) -> None:
     options, target = how
     for job in jobs:
-        text = _part(context, job, options.part)
-        if target is not None and text is not None:
-            outputs.write_file(target, text, force=options.force)
+        found = _part(context, job, options.part)
+        if target is not None and found is not None:
+            outputs.write_file(target, found, force=options.force)
         elif target is None:
-            outputs.print_text(context.streams, text)
+            outputs.print_text(context.streams, found)
 
 
-def _part(context: Context, job: Job, part: str) -> str | None:
-    """Return a part of a saved answer as text; None while there is none."""
+def _part(context: Context, job: Job, part: str) -> str | bytes | None:
+    """Return a part of a saved answer; None while there is none."""
     answers = context.books.answers
     if part == "text":
         return context.books.text(job.key, context.dialect_of(job))
@@ -131,10 +131,8 @@ def _part(context: Context, job: Job, part: str) -> str | None:
         return as_json(value.to_dict()) if value is not None else None
     saved = answers.request if part == "request" else answers.response
     raw = saved(job.key)
-    if raw is None:
-        return None
-    if part in {"request", "raw"}:
-        return raw.decode("utf-8", "replace")
+    if raw is None or part in {"request", "raw"}:
+        return raw
     return _from_response(json.loads(raw), part)
 
 

@@ -5,21 +5,38 @@ Raises OutputError.
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from bgresp.core.errors import OutputError
 from bgresp.render.streams import PIECE, Streams
 
 
-def print_text(streams: Streams, text: str | None) -> None:
+def print_text(streams: Streams, text: str | bytes | None) -> None:
     """Write an answer to stdout, with a newline at its end; nothing of no text."""
-    if text:
+    if isinstance(text, bytes) and streams.out_is_terminal:
+        text = text.decode("utf-8", "replace")
+    if isinstance(text, bytes):
+        for piece in _pieces(text):
+            streams.raw(piece)
+    elif text:
         streams.answer(text)
         if not text.endswith("\n"):
             streams.answer("\n")
 
 
-def write_file(path: Path, text: str, *, force: bool, hint: str = "") -> None:
+def _pieces(text: str | bytes) -> Iterator[bytes]:
+    """Yield an answer as bytes, a piece at a time, with a newline at its end."""
+    for start in range(0, len(text), PIECE):
+        piece = text[start : start + PIECE]
+        if isinstance(piece, str):
+            piece = piece.encode("utf-8", "backslashreplace")
+        yield piece
+    if text and text[-1:] not in {"\n", b"\n"}:
+        yield b"\n"
+
+
+def write_file(path: Path, text: str | bytes, *, force: bool, hint: str = "") -> None:
     """Write an answer to a file whole, or not at all.
 
     Without `force` the name must be free when the answer is ready: a link is as much
@@ -29,11 +46,7 @@ def write_file(path: Path, text: str, *, force: bool, hint: str = "") -> None:
     try:
         fd, temp = tempfile.mkstemp(prefix=".bgresp-", dir=path.parent)
         with os.fdopen(fd, "wb") as file:
-            for start in range(0, len(text), PIECE):
-                piece = text[start : start + PIECE]
-                file.write(piece.encode("utf-8", "backslashreplace"))
-            if text and not text.endswith("\n"):
-                file.write(b"\n")
+            file.writelines(_pieces(text))
             file.flush()
             os.fsync(file.fileno())
         if force:

@@ -120,7 +120,7 @@ def submit(options: Options, common: Common) -> int:
         silent=not options.watch,
         output=target,
         force=options.force,
-        answer=options.output == inputs.STDIN,
+        answer=options.output == inputs.STDIN and not options.watch,
     )
     to_stdout = options.watch or options.output == inputs.STDIN
     sending = Sending(

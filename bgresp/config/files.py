@@ -105,14 +105,18 @@ def built_in() -> Mapping[str, Table]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         return {}
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}", hint="bgresp config edit") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(f"cannot read {path}: {reason}") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        end = f"at line {len(text.splitlines())}, end of document"
+        said = str(error).replace("at end of document", end)
+        raise ConfigError(f"{path}: {said}", hint="bgresp config edit") from None
 
 
 def _tables(found: Any, path: Path, name: str) -> Mapping[str, Table]:

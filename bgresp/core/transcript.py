@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from bgresp.core.signals import Event
 
+MOST = 16 * 1024 * 1024  # code points: no answer is parsed beyond (DESIGN.md)
 _PREFIX = (-1, 0)  # what was known before the events at hand
 _BEGIN_PART = "response.content_part.added"
 _DONE_PARTS = frozenset({"response.content_part.done", "response.output_item.done"})
@@ -24,7 +25,7 @@ class Transcript:
 
     __slots__ = (
         *("_blocked", "_caught_up", "_closed"),
-        *("_parts", "_shown", "_size", "_told"),
+        *("_overfull", "_parts", "_shown", "_size", "_told"),
     )
 
     def __init__(self, shown: str = "") -> None:
@@ -35,7 +36,7 @@ class Transcript:
         self._shown: list[str] = [shown] if shown else []
         self._told = len(shown)
         self._caught_up = not shown
-        self._blocked = False
+        self._blocked = self._overfull = False
 
     @property
     def shown(self) -> str:
@@ -45,7 +46,9 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """Return the text as far as events told it."""
+        """Return the text as far as events told it; nothing where it was too much."""
+        if self._overfull:
+            return ""
         return "".join("".join(self._parts[part]) for part in sorted(self._parts))
 
     @property
@@ -105,6 +108,9 @@ class Transcript:
         self._closed, self._caught_up = {_PREFIX}, False
 
     def _extend(self, part: tuple[int, int], delta: str) -> str:
+        if self._size + len(delta) > MOST:
+            self._blocked = self._overfull = True
+            return ""
         self._parts.setdefault(part, []).append(delta)
         self._size += len(delta)
         if self._blocked or self._waits(part):

@@ -32,6 +32,9 @@ class Audience(Protocol):
     def text(self, job: Job, fresh: str) -> None:
         """Write text that continues what was shown."""
 
+    def end_line(self, job: Job) -> None:
+        """End the line of the text: it is whole, and does not end one itself."""
+
     def event(self, job: Job, raw: str) -> None:
         """Take one event of the endpoint, its JSON as it came."""
 

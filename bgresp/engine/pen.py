@@ -15,6 +15,7 @@ from bgresp.ledger.progress import Progress, Shown
 
 EVERY_SECONDS: Final = 0.25
 EVERY_CHARACTERS: Final = 4096
+PIECE: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -75,7 +76,11 @@ class Pen:
         """Write the notes that are due."""
         if self.progress is None or not (self._unnoted or sync):
             return
-        self.progress.note("".join(self._unnoted), self._cursor, sync=sync)
+        text = "".join(self._unnoted)
+        while len(text) > PIECE:  # a long text is not escaped in one piece
+            self.progress.note(text[:PIECE], None)
+            text = text[PIECE:]
+        self.progress.note(text, self._cursor, sync=sync)
         self._unnoted, self._size, self._noted_at = [], 0, self.clock()
 
     def settle(self, text: str) -> str | None:

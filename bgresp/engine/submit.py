@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import schedule, update
+from bgresp.core.dialect import Streaming
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
@@ -114,7 +115,7 @@ class Submitter:
             sent.started = False
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
             signals = _told_twice(create)
-            first = await _first(signals)
+            first = await _first(signals, self.api.endpoint.dialect.streaming)
             if not isinstance(first, Fault):
                 return first, signals
             await signals.aclose()
@@ -186,11 +187,15 @@ async def hold(signals: AsyncGenerator[Signal, None]) -> None:
         return
 
 
-async def _first(signals: AsyncGenerator[Signal, None]) -> Signal:
-    """Return the signal that tells the outcome."""
-    async for signal in signals:
-        if _tells(signal):
-            return signal
+async def _first(signals: AsyncGenerator[Signal, None], how: Streaming) -> Signal:
+    """Return the signal that tells the outcome; comments alone never do."""
+    try:
+        async with asyncio.timeout(how.idle_events):
+            async for signal in signals:
+                if _tells(signal):
+                    return signal
+    except TimeoutError:
+        return Fault(FaultKind.IDLE, f"no id came for {how.idle_events:g} s")
     return Fault(FaultKind.CLOSED, "the reply ended before an id came")
 
 

@@ -208,7 +208,8 @@ class Tracker:
         books = self.tools.books
         seen = replace(self.job, cursor=self.follow.cursor)
         self.job = books.heard(seen, final, dialect, text=streamed)
-        text = books.text(self.job.key, dialect) or ""
+        told = final.reading.text if final.reading else None
+        text = told or books.text(self.job.key, dialect) or ""
         if isinstance(final, Snapshot) and final.unread is not None:
             how = f"bgresp get {self.job.ref} --part raw"
             self._note(f"the answer is {final.unread}: kept as it came, {how}")

@@ -57,6 +57,9 @@ class Quiet:
     def text(self, job: Job, fresh: str) -> None:
         """Take text."""
 
+    def end_line(self, job: Job) -> None:
+        """Take the end of the text."""
+
     def event(self, job: Job, raw: str) -> None:
         """Take an event."""
 
@@ -91,6 +94,11 @@ class Plain:
             self.streams.answer(fresh)
             self._wrote, self._last = True, fresh[-1:]
 
+    def end_line(self, job: Job) -> None:
+        """End the text with a newline."""
+        if self.to_stdout:
+            self.streams.answer("\n")
+
     def event(self, job: Job, raw: str) -> None:
         """Take an event: its text comes separately."""
 
@@ -99,9 +107,7 @@ class Plain:
         self._line(job, message)
 
     def ended(self, job: Job, text: str) -> None:
-        """End the text with a newline, and say how it ended."""
-        if self.to_stdout and text and not text.endswith("\n"):
-            self.streams.answer("\n")
+        """Say how it ended."""
         self._line(job, summary(job))
 
     def _line(self, job: Job, message: str) -> None:
@@ -128,6 +134,9 @@ class JsonLines:
         """Write text as a delta."""
         if fresh:
             self._write({"type": "delta", "id": job.id, "delta": fresh})
+
+    def end_line(self, job: Job) -> None:
+        """Take the end of the text."""
 
     def event(self, job: Job, raw: str) -> None:
         """Take an event: its text comes separately."""
@@ -158,6 +167,9 @@ class Events:
 
     def text(self, job: Job, fresh: str) -> None:
         """Take text: the event says it."""
+
+    def end_line(self, job: Job) -> None:
+        """Take the end of the text."""
 
     def event(self, job: Job, raw: str) -> None:
         """Write the event's data; line ends in it can only be white space of JSON."""

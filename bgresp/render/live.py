@@ -88,6 +88,12 @@ class LiveOne:
         self.streams.answer(fresh)
         self._column = 0 if fresh.endswith("\n") else self._column + len(fresh)
 
+    def end_line(self, job: Job) -> None:
+        """End the text with a newline."""
+        if self.to_stdout:
+            self.streams.answer("\n")
+            self._column = 0
+
     def event(self, job: Job, raw: str) -> None:
         """Take an event: its text comes separately."""
 
@@ -100,9 +106,7 @@ class LiveOne:
     def ended(self, job: Job, text: str) -> None:
         """End the text, and say how it ended."""
         self.stop()
-        if self.to_stdout and text and not text.endswith("\n"):
-            self.streams.answer("\n")
-        self._column = 0
+        self._fresh_line()
         self.streams.say(f"{job.ref} {summary(job)}")
 
     def _fresh_line(self) -> None:
@@ -168,6 +172,9 @@ class LiveMany:
 
     def text(self, job: Job, fresh: str) -> None:
         """Take text: the board shows none."""
+
+    def end_line(self, job: Job) -> None:
+        """Take the end of the text."""
 
     def event(self, job: Job, raw: str) -> None:
         """Take an event."""

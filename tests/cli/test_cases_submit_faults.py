@@ -87,7 +87,6 @@ def test_case_14_body_cut(bgresp: Run, server: FakeServer, state: Path) -> None:
     assert [ident(1)] == list(server.jobs)
 
 
-@pytest.mark.xfail(reason="api/client.py: create drops the headers of a cut body")
 def test_case_14_request_id(bgresp: Run, server: FakeServer, state: Path) -> None:
     """Of a success that was cut x-request-id is shown and kept: all support can ask."""
     server.script("create", Snapshot(change=halved))

@@ -159,6 +159,8 @@ def test_one_slow_job_holds_up_nobody(state: Path) -> None:
     ended: list[tuple[str, float]] = []
 
     class Timed(Heard):
+        def end_line(self, job: Job) -> None: ...
+
         def ended(self, job: Job, text: str) -> None:
             ended.append((job.key, asyncio.get_running_loop().time()))
 
