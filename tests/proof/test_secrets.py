@@ -10,7 +10,7 @@ from tests.cli.books import picture
 from tests.fakeanswers import Forever, Snapshot, refusal
 from tests.fakeserver import FakeServer
 from tests.proof.conftest import Figure
-from tests.proof.faulty import KINDS
+from tests.proof.crashing import KINDS
 from tests.proof.nursery import Nursery, Task
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
@@ -45,7 +45,7 @@ class Trials:
 
     def run(self, kind: str, line: int, argv: tuple[str, ...], count: str = "") -> int:
         """Run one command with a fault at a line; return its exit code."""
-        call = ("tests.proof.faulty:crash", kind, str(line), count, *argv)
+        call = ("tests.proof.crashing:crash", kind, str(line), count, *argv)
         [ended] = self.nursery.run(Task([call], self.env, self.folder / "out"))
         return ended.code
 
