@@ -11,7 +11,10 @@ README = Path(__file__).parent.parent / "README.md"
 
 def transitions() -> str:
     states = list(State)
-    lines = ["| signal | " + " | ".join(states) + " |", "|---" * (len(states) + 1) + "|"]
+    lines = [
+        "| signal | " + " | ".join(states) + " |",
+        "|---" * (len(states) + 1) + "|",
+    ]
     for kind, row in TABLE.items():
         lines.append(f"| {kind} | " + " | ".join(row[state] for state in states) + " |")
     return "\n".join(lines)
@@ -20,7 +23,9 @@ def transitions() -> str:
 def test_the_transition_table_is_the_machines() -> None:
     """The README's table of transitions is another one than the machine's."""
     text = README.read_text("utf-8")
-    block = re.search(r"<!-- transitions -->\n(.*?)<!-- /transitions -->", text, re.DOTALL)
+    block = re.search(
+        r"<!-- transitions -->\n(.*?)<!-- /transitions -->", text, re.DOTALL
+    )
     assert block is not None
     assert block[1].strip() == transitions()
 

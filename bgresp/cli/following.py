@@ -74,7 +74,7 @@ class Following:
         try:
             async with AsyncExitStack() as stack:
                 await self._prepare(jobs, opened, stack)
-                fleet = Fleet(self._connections(), self._stop)
+                fleet = Fleet(self._connections(), lambda t: self._ends_it(t.job))
                 at_rest = (job for job in jobs if self._is_at_rest(job))
                 if not any(map(self._ends_it, at_rest)):
                     async with asyncio.timeout(self.plan.timeout):
@@ -115,30 +115,30 @@ class Following:
         """Say whether nobody needs to be asked: saved, or never to be answered."""
         if job.status.is_open:
             return False
-        saved = self.context.books.answers.response_path(job.key).exists()
-        return saved or not job.status.is_terminal
+        answers = self.context.books.answers
+        return not job.status.is_terminal or answers.response_path(job.key).exists()
 
     def _conclude(self, job: Job) -> None:
         text = self._text(job)
-        if text is None:
-            self.audience.note(job, lines.summary(job))
-        else:
+        if text is not None:
             conclude(job, text, self._pen(job), self.audience)
+            return
+        self.audience.note(job, lines.summary(job))
 
     def _tools(self, api: Api) -> Tools:
         dialect = api.endpoint.dialect
         attach = "stream" in dialect.ops and dialect.streaming.attach != "never"
         mode = self.plan.mode
-        if mode == "auto" and not self.single:
+        if mode == "auto" and (self.plan.silent or not self.single):
             mode = "poll"
         policy = Policy(
-            mode="poll" if self.plan.silent and mode == "auto" else mode,
+            mode=mode,
             poll=dialect.limits.poll,
             interval=self.plan.interval,
             attach=attach,
         )
-        gate = Gate(dialect.limits.rate)
-        return Tools(api, self.context.books, self.audience, gate, policy)
+        books, gate = self.context.books, Gate(dialect.limits.rate)
+        return Tools(api, books, self.audience, gate, policy)
 
     def _pen(self, job: Job) -> Pen:
         """Return where in the text to start, noting how far we come if it is shown."""
@@ -185,9 +185,6 @@ class Following:
     def _connections(self) -> int:
         limits = [t.tools.api.endpoint.dialect.limits for t in self.trackers]
         return max((limit.connections for limit in limits), default=1)
-
-    def _stop(self, tracker: Tracker) -> bool:
-        return self._ends_it(tracker.job)
 
     def _ends_it(self, job: Job) -> bool:
         bad = job.status.is_terminal and job.status.exit_code != 0

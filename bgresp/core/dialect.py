@@ -1,7 +1,7 @@
 """A dialect: how one kind of endpoint is spoken to, as data.
 
-May import core.errors, core.model and core.paths. A dialect is built by merging tables
-(TOML) over those it extends; a mistake is named with its key and what was expected.
+May import core.errors, core.model, core.paths. Built by merging tables (TOML) over
+those it extends; a mistake is named with its key and what was expected.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,6 @@ _FREE: Final = ("request.body", "request.stream")
 _WHOLE: Final = ("headers", "query")
 _LISTS: Final = ("event", "cursor", "delta", "full", "object", "end")
 _LISTS_ONLY: Final = ("auth.command", "limits.poll")
-
 Table = Mapping[str, Any]
 
 

@@ -167,15 +167,15 @@ class Tracker:
         reading = news.reading
         if reading is None:
             return
-        same = reading.status is self.job.status or not reading.known
-        if same and reading.raw_status == self.job.raw_status:
-            self.tools.audience.moved(self.job, self.view)
+        job, word = self.job, reading.raw_status
+        same = reading.status is job.status or not reading.known
+        waited = job.status is Status.IN_PROGRESS and reading.status is Status.QUEUED
+        if (same and word == job.raw_status) or (waited and isinstance(news, Event)):
+            self.tools.audience.moved(job, self.view)  # an event may be a replay
             return
         if not reading.known:
-            word = reading.raw_status
             self._note(f"the endpoint says {word!r}, which is taken for running")
-        dialect = self.tools.api.endpoint.dialect
-        self.job = self.tools.books.heard(self.job, news, dialect)
+        self.job = self.tools.books.heard(job, news, self.tools.api.endpoint.dialect)
         self.tools.audience.changed(self.job, self.view)
 
     def _take_fault(self, before: Follow, fault: Fault, answer: Action | None) -> None:
@@ -184,7 +184,7 @@ class Tracker:
             self.tools.gate.hold(min(fault.retry_after, 3600.0))
         if isinstance(answer, Done):
             return
-        if before.state is State.STREAMING and (self.follow.state is State.POLLING):
+        if before.state is State.STREAMING and self.follow.state is State.POLLING:
             why = self.follow.streams_ruled_out or "the stream keeps breaking"
             self._note(f"polling: {why}")
         elif fault.kind is FaultKind.CLOSED and self.follow.cuts <= 1:
@@ -224,9 +224,8 @@ class Tracker:
     @property
     def view(self) -> View:
         """Return how following stands, for people."""
-        streaming = self.follow.state is State.STREAMING
         return View(
-            mode="stream" if streaming else "poll",
+            mode="stream" if self.follow.state is State.STREAMING else "poll",
             characters=self.pen.characters,
             events=self._events,
             reconnects=self._reconnects,

@@ -22,11 +22,13 @@ def prepare(state: Path) -> None:
 
     Raises LedgerError; then nothing may be sent.
     """
-    if not (state / "inflight").is_dir():
+    readme = state / "README"
+    with files.blamed(state, "look into"):
+        is_new, is_bare = not (state / "inflight").is_dir(), not readme.exists()
+    if is_new:
         files.make_private(state)
         for name in FOLDERS:
             files.make_private(state / name)
     rescue.keep_ballast(state)
-    readme = state / "README"
-    if not readme.exists():
+    if is_bare:
         files.replace(readme, README.encode(), durable=False)

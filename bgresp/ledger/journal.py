@@ -36,7 +36,8 @@ def append(path: Path, line: bytes) -> None:
     written it. A failed sync is never repeated, a second one could lie (RELIABILITY.md
     2.2). Raises LedgerError; then the line may or may not be there.
     """
-    fresh = not path.exists()
+    with blamed(path, "open"):
+        fresh = not path.exists()
     fd = files.open_append(path)
     try:
         with blamed(path, "append to"):

@@ -124,11 +124,6 @@ class Ledger:
         """Return the lines that cannot be read, as `file:line`, and why."""
         return self._view.bad
 
-    @property
-    def newer(self) -> bool:
-        """Say whether a newer bgresp wrote here: then this one only reads."""
-        return self._view.newer
-
     @contextmanager
     def claim(self, name: str) -> Iterator[None]:
         """Hold the right to submit under a name; look it up once it is held.

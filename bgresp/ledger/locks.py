@@ -5,7 +5,7 @@ May import core.errors. Kernel locks only, no pid files: a crash leaves none beh
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -88,7 +88,8 @@ def inflight(path: Path, *, wait: float) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # a file that stays behind locks nothing
+            path.unlink(missing_ok=True)
         lock.release()
 
 

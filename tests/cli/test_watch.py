@@ -4,8 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.cli.books import FIELDS, ident, last, records, seed
 from tests.command import Run
 from tests.fakeanswers import (
@@ -201,7 +199,6 @@ def test_faults_on_the_way(bgresp: Run, server: FakeServer, state: Path) -> None
     assert "queued" == last_of(state, ident(1))
 
 
-@pytest.mark.xfail(reason="engine/tracker.py takes replayed events for news")
 def test_a_replay_is_no_news(bgresp: Run, server: FakeServer, state: Path) -> None:
     """A watch from the start does not put a running job back into the queue."""
     server.script("create", Stream(until=2))

@@ -1,43 +1,79 @@
-"""What the nursery's children run for T17: a command into which an exception falls."""
+"""A command whose disk fails at one call: what a child of the nursery runs."""
 
 import errno
+import json
 import os
-import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import Any
 
-import bgresp
-from bgresp.__main__ import run
+from tests.proof.osface import Call, watched
 
-OURS: Final = str(Path(bgresp.__file__).parent)
-KINDS: Final = {
-    "RuntimeError": RuntimeError("injected"),
-    "OSError": OSError(errno.EIO, os.strerror(errno.EIO)),
-    "MemoryError": MemoryError(),
-    "ValueError": ValueError("injected"),
-}
+CHANGES = {"write", "fsync", "fdatasync", "mkdir", "replace", "rename", "fchmod"}
 
 
-def crash(kind: str, line: str, count: str, *argv: str) -> int:
-    """Run a command, and raise when so many lines of ours have run; count them."""
-    fault, left, done = KINDS[kind], int(line), 0
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which call below a folder fails, counted from 1, and how; 0: none.
 
-    def each_line(frame: FrameType, event: str, arg: Any) -> Any:
-        nonlocal done
-        if event == "line":
-            done += 1
-            if done == left:
-                raise fault
-        return each_line
+    `error` is a name of errno, or "short": half is written, then the disk is full.
+    """
 
-    def each_call(frame: FrameType, event: str, arg: Any) -> Any:
-        return each_line if frame.f_code.co_filename.startswith(OURS) else None
+    folder: str
+    log: str
+    nth: int = 0
+    error: str = "EIO"
+    forever: bool = False
 
-    sys.settrace(each_call)
-    try:
-        return run(list(argv))
-    finally:
-        sys.settrace(None)
-        if count:
-            Path(count).write_text(str(done))
+
+@dataclass(slots=True)
+class Failing:
+    """Makes calls until it is time to fail; each is logged with its outcome."""
+
+    plan: Plan
+    log: int
+    count: int = 0
+    halved: set[Path] = field(default_factory=set)
+
+    def listen(self, call: Call) -> Any:
+        """Make a call, or fail it."""
+        self.count += 1
+        fails = self._fails(call)
+        word = "failed" if fails else "made"
+        os.write(self.log, f"{word} {call.name} {call.path}\n".encode())
+        if not fails:
+            return call.make()
+        if self.plan.error != "short":
+            number = getattr(errno, self.plan.error)
+            raise OSError(number, os.strerror(number))
+        if call.path in self.halved:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.halved.add(call.path)
+        fd, data = call.args
+        return call.function(fd, bytes(data)[: len(data) // 2])
+
+    def _fails(self, call: Call) -> bool:
+        if self.plan.error == "short":
+            return call.name == "write" and (
+                self.count == self.plan.nth or call.path in self.halved
+            )
+        if self.count == self.plan.nth:
+            return True
+        return self.plan.forever and 0 < self.plan.nth < self.count and _changes(call)
+
+
+def _changes(call: Call) -> bool:
+    if call.name == "open":
+        return bool(call.args[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return call.name in CHANGES
+
+
+def run(plan: str, *argv: str) -> int:
+    """Run a command whose disk fails as planned."""
+    from bgresp.__main__ import run as bgresp
+
+    chosen = Plan(**json.loads(plan))
+    log = os.open(chosen.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    failing = Failing(chosen, log)
+    with watched(Path(chosen.folder), failing.listen):
+        return bgresp(list(argv))
