@@ -150,7 +150,6 @@ def test_an_error_at_every_call(bench: Bench, figure: Figure, full: bool) -> Non
         f"T4: {outcomes.total()} I/O errors, one after the other at every call: "
         f"{counts}, {len(wrong)} lost, or sent on a failing disk"
     )
-    import collections,re; print("\n".join(f"{n} {w}" for w,n in collections.Counter(re.sub(r"/tmp/\S*/(empty|used)-\d+/","\\1:",re.sub("01M[0-9A-Z]+","KEY",w)) for w in wrong).items()))
     assert [] == wrong
     assert [] == bench.doubled
     assert all(outcomes[name] for name in ALLOWED)
