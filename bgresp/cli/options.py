@@ -96,7 +96,7 @@ class Common:
             name, mark, value = item.partition(":")
             clean = value.strip()
             if not mark or not name.strip() or not (name + clean).isascii():
-                raise UsageError(f"-H takes 'K: V', not {name!r}")
+                raise UsageError("-H takes 'K: V': a name, a colon, ASCII text")
             if not (name + clean).isprintable():
                 raise UsageError(f"the header {name!r} has control characters")
             found[name.strip()] = clean

@@ -50,7 +50,7 @@ from tests.fakewire import (
 WHOLE = FOX.encode() + b"\n"
 CONFIG = """
 [dialects.hasty.stream]
-idle_bytes = 0.4
+idle_bytes = 1.0
 idle_events = 60
 [dialects.hasty.limits]
 poll = [0.05, 0.1]
@@ -59,7 +59,7 @@ rate = 0
 extends = "hasty"
 [dialects.eventless.stream]
 idle_bytes = 60
-idle_events = 0.4
+idle_events = 2.0
 [dialects.calm]
 extends = "hasty"
 [dialects.calm.stream]
