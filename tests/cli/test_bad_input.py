@@ -45,7 +45,7 @@ OPTIONS: list[Case] = [
     (2, "--metadata takes K=V, not 'a'", "good.txt --metadata a"),
     (2, "not a duration: 'soon'", "good.txt --watch --timeout soon"),
     (2, "No such option: --api-key", "good.txt --api-key k"),
-    (2, "-H takes 'K: V', not 'bad'", "good.txt -H bad"),
+    (2, "-H takes 'K: V'", "good.txt -H bad"),
     (2, "--json and --jsonl exclude each other", "good.txt --json --jsonl"),
     (2, "--color takes auto, always or never", "good.txt --color pink"),
     (3, "there is no @9", "good.txt --previous @9"),
