@@ -13,15 +13,22 @@ from bgresp.ledger.ledger import Ledger
 from tests.fakeserver import FakeServer
 from tests.proof.nursery import Nursery, Task
 
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = "figure"
 Figure = Callable[[str], None]
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Close with every figure, and with what was skipped and why."""
-    figures = config.stash.get(FIGURES, [])
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Close with every figure, and with what was skipped and why.
+
+    Figures travel with the reports: the tests may run in other processes.
+    """
+    reports = [r for some in terminalreporter.stats.values() for r in some]
+    figures = {
+        str(value)
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == FIGURE
+    }
     skipped = [
         str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report)
         for report in terminalreporter.stats.get("skipped", [])
@@ -38,7 +45,11 @@ def pytest_terminal_summary(
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Figure:
     """Keep a line for the end of the run."""
-    return request.config.stash.setdefault(FIGURES, []).append
+
+    def keep(line: str) -> None:
+        request.node.user_properties.append((FIGURE, line))
+
+    return keep
 
 
 @pytest.fixture

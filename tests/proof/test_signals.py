@@ -27,7 +27,7 @@ from tests.fakeanswers import (
 )
 from tests.fakeserver import FakeServer
 from tests.fakewire import response_of
-from tests.proof.conftest import FIGURES
+from tests.proof.conftest import Figure
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
@@ -118,13 +118,10 @@ STAGES = {
 Watching = Callable[..., Terminal]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _figure(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    lines = request.config.stash.setdefault(FIGURES, [])
-    failed = request.session.testsfailed
+@pytest.fixture(autouse=True)
+def _figure(figure: Figure) -> None:
     cells = f"{len(DETACHING)} signals x {len(STAGES) + 2} stages, 4 x EPIPE"
-    lines.append(f"T18: {cells}: 0 cancels, cursor shown; {failed} tests failed so far")
+    figure(f"T18: {cells}: 0 cancels, cursor shown, ledger readable")
 
 
 @pytest.fixture(name="watching")
