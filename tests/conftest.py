@@ -2,7 +2,9 @@
 
 import os
 import re
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,12 @@ from tests.fakeserver import FakeServer
 # The same examples each time: a failure is the change's, never the day's.
 settings.register_profile("bgresp", derandomize=True, deadline=None, max_examples=100)
 settings.load_profile("bgresp")
+
+# Where the tests run in the background signals may be ignored, and bgresp minds that.
+for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        with suppress(ValueError):  # not the main thread
+            signal.signal(_number, signal.SIG_DFL)
 
 # What a developer's shell or a CI runner may have set and bgresp, httpx or Rich read.
 _FOREIGN = re.compile(
