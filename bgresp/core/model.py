@@ -124,7 +124,8 @@ class ResponseError:
 class Job:
     """One background response: who it is, where it runs, what became of it.
 
-    Times are Unix seconds. `key` is ours, sortable by time and never reused; `id` is
+    Times are Unix seconds; `started_at` is when it was first seen running, as exact as
+    the polls. `key` is ours, sortable by time and never reused; `id` is
     the endpoint's, any text. `cursor` is None, never 0, while nothing was seen.
     """
 
@@ -142,6 +143,7 @@ class Job:
     raw_status: str | None = None
     created_at: float | None = None
     submitted_at: float | None = None
+    started_at: float | None = None
     finished_at: float | None = None
     checked_at: float | None = None
     expires_at: float | None = None

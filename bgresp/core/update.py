@@ -40,6 +40,8 @@ def told(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
         incomplete_reason=reading.incomplete_reason,
         last_error=None,
     )
+    if reading.known and status is Status.IN_PROGRESS and job.started_at is None:
+        news = replace(news, started_at=now)
     if status.is_terminal and job.finished_at is None:
         news = replace(news, finished_at=reading.finished_at or now)
     return replace(news, expires_at=_expires(news, limits))
@@ -49,15 +51,20 @@ def merge(old: Job, new: Job) -> Job:
     """Return what holds after `new` was recorded over `old`: the higher rank.
 
     Between equal ranks the newer one holds. What was once known is not forgotten: the
-    id, the request to cancel; a cursor never falls.
+    id, the start, the request to cancel; a cursor never falls.
     """
     if new.status.rank < old.status.rank:
         return replace(old, checked_at=new.checked_at or old.checked_at)
     cursor = old.cursor if new.cursor is None else new.cursor
     if isinstance(cursor, int) and isinstance(old.cursor, int):
         cursor = max(cursor, old.cursor)
-    asked = new.cancel_requested_at or old.cancel_requested_at
-    return replace(new, id=new.id or old.id, cursor=cursor, cancel_requested_at=asked)
+    return replace(
+        new,
+        id=new.id or old.id,
+        cursor=cursor,
+        started_at=old.started_at or new.started_at,
+        cancel_requested_at=new.cancel_requested_at or old.cancel_requested_at,
+    )
 
 
 def unheard(job: Job, fault: Fault, *, now: float) -> Job:

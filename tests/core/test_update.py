@@ -115,3 +115,17 @@ def test_a_finished_job_is_never_lost() -> None:
     """What became of a job is known even when the endpoint forgets it."""
     done = replace(JOB, status=Status.COMPLETED)
     assert replace(done, checked_at=NOW) == update.lost(done, GONE, now=NOW)
+
+
+def test_the_start_is_when_it_was_first_seen_running(limits: Limits) -> None:
+    """A queued job has not started; later news does not move the start, nor lose it."""
+    queued = update.told(JOB, _reading(Status.QUEUED), now=NOW, limits=limits)
+    assert queued.started_at is None
+    odd = _reading(Status.IN_PROGRESS, known=False)
+    assert update.told(JOB, odd, now=NOW, limits=limits).started_at is None
+    running = update.told(JOB, _reading(Status.IN_PROGRESS), now=NOW, limits=limits)
+    again = update.told(running, _reading(Status.IN_PROGRESS), now=300.0, limits=limits)
+    assert (NOW, NOW) == (running.started_at, again.started_at)
+    assert NOW == update.merge(running, replace(JOB, status=Status.QUEUED)).started_at
+    later = replace(running, started_at=250.0)
+    assert NOW == update.merge(running, later).started_at
