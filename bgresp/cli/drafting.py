@@ -34,8 +34,6 @@ class Drafting:
         """
         settings = context.settings(model=options.model)
         changes = [inputs.change(item) for item in options.changes or []]
-        if options.max_output_tokens is not None:
-            changes.append(("max_output_tokens", options.max_output_tokens))
         body = inputs.json_or_file(options.body, "--body") if options.body else None
         system = options.system
         request = Request(
@@ -43,6 +41,7 @@ class Drafting:
             instructions=inputs.text_or_file(system, "-s") if system else None,
             previous_id=_previous(context, options.previous),
             metadata=pairs(options.metadata, "--metadata"),
+            max_output_tokens=options.max_output_tokens,
             body=body,
             changes=tuple(changes),
         )

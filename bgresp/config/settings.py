@@ -13,9 +13,10 @@ from bgresp.config import secret, urls
 from bgresp.config.files import Config, Table, built_in
 from bgresp.config.secret import TWO_WAYS, KeySource
 from bgresp.core import wire
-from bgresp.core.dialect import Dialect, build
+from bgresp.core.dialect import Dialect
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
+from bgresp.core.tables import build
 
 OPENAI: Final = "openai"
 _VARIABLE: Final = re.compile(r"\{var\.([a-z_.]+)\}")

@@ -1,26 +1,29 @@
-"""A dialect: how one kind of endpoint is spoken to, as data.
+"""A dialect: how one kind of endpoint is spoken to, as values.
 
-May import core.errors, core.model, core.paths. Built by merging tables (TOML) over
-those it extends; a mistake is named with its key and what was expected.
+May import core.model. core.tables builds one from TOML.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bgresp.core import paths
-from bgresp.core.errors import ConfigError
 from bgresp.core.model import Status
 
 BASE: Final = "openai"
+HOLE: Final = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
 ATTACH: Final = ("if_streamed", "any", "never")
 IDEMPOTENCY: Final = ("none", "replay", "reject")
-_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_FREE: Final = ("request.body", "request.stream")
-_WHOLE: Final = ("headers", "query")
-_LISTS: Final = ("event", "cursor", "delta", "full", "object", "end")
-_LISTS_ONLY: Final = ("auth.command", "limits.poll")
-Table = Mapping[str, Any]
+# A part of a request, and the hole of a body template that takes it.
+PARTS: Final = {
+    "attach": "input",
+    "max_output_tokens": "max_output_tokens",
+    "metadata": "metadata",
+    "previous": "previous",
+    "schema": "schema",
+    "system": "instructions",
+    "tools": "tools",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,145 +109,16 @@ class Dialect:
     streaming: Streaming
     limits: Limits
 
-
-def build(name: str, tables: Mapping[str, Table]) -> Dialect:
-    """Build the dialect `name` from the tables of all dialects.
-
-    Raises ConfigError that names the dialect, the key and what was expected.
-    """
-    table = _inherited(name, tables, ())
-    stream, limits = dict(table["stream"]), dict(table["limits"])
-    limits["poll"] = tuple(limits["poll"])
-    stream |= {key: _names(stream[key]) for key in _LISTS}
-    try:
-        _paths("stream", {key: stream[key] for key in ("event", "cursor", "object")})
-        _check(stream, limits)
-        return Dialect(
-            name=name,
-            base_url=table["base_url"],
-            auth=Auth(**{**table["auth"], "command": tuple(table["auth"]["command"])}),
-            headers=table["headers"],
-            query=table["query"],
-            ops={op: _op(op, text) for op, text in table["ops"].items() if text},
-            body=table["request"]["body"],
-            stream_body=table["request"]["stream"],
-            reads=Reads(**_paths("response", table["response"])),
-            states=_states(table["states"]),
-            streaming=Streaming(**stream),
-            limits=Limits(**limits),
-        )
-    except ValueError as error:
-        raise ConfigError(f"dialect {name!r}: {error}") from None
+    @property
+    def carries(self) -> frozenset[str]:
+        """Return which PARTS of a request its body has a place for."""
+        holes = _holes(self.body)
+        return frozenset(part for part, hole in PARTS.items() if hole in holes)
 
 
-def _inherited(
-    name: str, tables: Mapping[str, Table], seen: tuple[str, ...]
-) -> dict[str, Any]:
-    if name not in tables:
-        raise ConfigError(
-            f"no dialect {name!r}", hint="known: " + ", ".join(sorted(tables))
-        )
-    if name in seen:
-        raise ConfigError(f"dialect {name!r}: 'extends' leads back to itself")
-    _must_be("table", tables[name], (name, "dialects." + name))
-    table = dict(tables[name])
-    parent = table.pop("extends", None if name == BASE else BASE)
-    if parent is None:
-        return table
-    _must_be("text", parent, (name, "extends"))
-    return _over(_inherited(parent, tables, (*seen, name)), table, (name, ""))
-
-
-def _over(old: Table, new: Table, at: tuple[str, str]) -> dict[str, Any]:
-    """Merge `new` over `old`, whose values also say which type is expected."""
-    name, where = at
-    result = dict(old)
-    for key, value in new.items():
-        path = f"{where}.{key}" if where else key
-        if not any(f"{where}.".startswith(f"{free}.") for free in _FREE):
-            _expect(old, key, value, (name, path))
-        replaced = path in _WHOLE or (path == "request.body" and new.get("replace"))
-        if isinstance(value, Mapping) and isinstance(old.get(key), Mapping):
-            result[key] = value if replaced else _over(old[key], value, (name, path))
-        else:
-            result[key] = value
-    return result
-
-
-def _expect(old: Table, key: str, value: Any, at: tuple[str, str]) -> None:
-    name, path = at
-    if key not in old:
-        raise ConfigError(
-            f"dialect {name!r}: unknown key {path!r}",
-            hint="expected one of " + ", ".join(sorted(old)),
-        )
-    wanted = _kind(old[key])
-    if wanted == "list" and isinstance(value, str) and path not in _LISTS_ONLY:
-        return
-    _must_be(wanted, value, at)
-    for item in value if wanted == "list" else ():
-        _must_be("number" if path == "limits.poll" else "text", item, at)
-    for entry, text in value.items() if path in _WHOLE else ():
-        _must_be("text", text, (name, f"{path}.{entry}"))
-
-
-def _must_be(wanted: str, value: Any, at: tuple[str, str]) -> None:
-    name, path = at
-    if (got := _kind(value)) != wanted:
-        raise ConfigError(f"dialect {name!r}: {path!r} must be a {wanted}, not a {got}")
-
-
-def _kind(value: Any) -> str:
-    for kind, types in _KINDS.items():
-        if isinstance(value, types):
-            return kind
-    return type(value).__name__
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "true or false": (bool,),  # before numbers: True is one
-    "text": (str,),
-    "number": (int, float),
-    "list": (list, tuple),
-    "table": (Mapping,),
-}
-
-
-def _check(stream: Table, limits: Table) -> None:
-    if stream["attach"] not in ATTACH:
-        raise ValueError(f"'stream.attach' is one of {', '.join(ATTACH)}")
-    if limits["idempotency"] not in IDEMPOTENCY:
-        raise ValueError(f"'limits.idempotency' is one of {', '.join(IDEMPOTENCY)}")
-    poll = limits["poll"]
-    if len(poll) != 2 or not 0 < poll[0] <= poll[1]:
-        raise ValueError("'limits.poll' must be two numbers, low and high")
-    if min(limits["connections"], limits["streams"]) < 1:
-        raise ValueError("'limits.connections' and 'limits.streams' are 1 or more")
-    kind, _, name = stream["resume"].partition(":")
-    if stream["resume"] and (kind not in {"query", "header"} or not name):
-        raise ValueError("'stream.resume' must be query:NAME or header:NAME")
-
-
-def _op(op: str, text: str) -> Op:
-    method, _, path = text.partition(" ")
-    if method not in _METHODS or not path.startswith("/"):
-        raise ValueError(f"'ops.{op}' must be 'METHOD /path', not {text!r}")
-    return Op(method, path)
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _paths(where: str, table: Table) -> dict[str, tuple[str, ...]]:
-    found = {key: _names(value) for key, value in table.items()}
-    for key, names in found.items():
-        try:
-            _ = [paths.steps(path) for path in names]
-        except ValueError as error:
-            raise ValueError(f"'{where}.{key}': {error}") from None
-    return found
-
-
-def _states(table: Table) -> dict[str, Status]:
-    return {word: Status(key) for key, words in table.items() for word in _names(words)}
+def _holes(tree: Any) -> set[str]:
+    if isinstance(tree, Mapping):
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        return {hole for branch in tree for hole in _holes(branch)}
+    return set(HOLE.findall(tree)) if isinstance(tree, str) else set()

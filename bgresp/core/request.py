@@ -30,6 +30,7 @@ class Request:
     instructions: str | None = None
     previous_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    max_output_tokens: int | None = None
     body: Mapping[str, Any] | None = None
     changes: tuple[tuple[str, Any], ...] = ()
 
@@ -44,9 +45,11 @@ def render(request: Request, dialect: Dialect, vars_: Mapping[str, str]) -> Any:
     values |= {
         "model": request.model,
         "input": request.text,
+        "text": request.text,
         "instructions": request.instructions,
         "previous": request.previous_id,
         "metadata": dict(request.metadata) or None,
+        "max_output_tokens": request.max_output_tokens,
     }
     body: dict[str, Any] = fill(dialect.body, values)
     body |= deepcopy(dict(request.body or {}))  # requests may share one

@@ -10,12 +10,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from bgresp.core import paths
-from bgresp.core.dialect import Dialect, Op
+from bgresp.core.dialect import HOLE, Dialect, Op
 from bgresp.core.model import ResponseError, Status, Usage
 from bgresp.core.signals import Cursor, Event, Reading
 from bgresp.core.times import unix
 
-_HOLE = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
 _MESSAGES: Final = ("error.message", "error.system_message", "message", "error_message")
 _DETAILS: Final = ("detail", "detail[*].msg", "error")
 MAX_ID: Final = 4096
@@ -23,24 +22,42 @@ _UNSAFE_IN_ID: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
-    """Fill `{name}` holes in a tree; an entry with an unset hole is left out.
+    """Fill `{name}` holes in a tree.
 
-    A text that is one hole and nothing else keeps the JSON type of its value.
+    An entry with an unset hole is left out, and a table or list of which nothing is
+    left; an item of a list with an unset hole goes whole: a message without its content
+    says nothing. A text that is one hole and nothing else keeps the JSON type of its
+    value.
     """
     if isinstance(template, Mapping):
         filled = {key: fill(value, values) for key, value in template.items()}
-        return {k: v for k, v in filled.items() if v is not None and v != ""}
+        return {k: v for k, v in filled.items() if _says(v, template[k])}
     if isinstance(template, list):
-        items = [fill(item, values) for item in template]
-        return [item for item in items if item is not None]
+        return [fill(item, values) for item in template if _is_set(item, values)]
     if not isinstance(template, str):
         return template
-    whole = _HOLE.fullmatch(template)
+    whole = HOLE.fullmatch(template)
     if whole:
         return values.get(whole[1])
-    if any(values.get(name) is None for name in _HOLE.findall(template)):
+    if any(values.get(name) is None for name in HOLE.findall(template)):
         return None
-    return _HOLE.sub(lambda hole: str(values[hole[1]]), template)
+    return HOLE.sub(lambda hole: str(values[hole[1]]), template)
+
+
+def _says(filled: Any, template: Any) -> bool:
+    """Say whether something is left of an entry; what was empty may stay so."""
+    if filled is None or filled == "":
+        return False
+    emptied = isinstance(template, Mapping | list) and template and not filled
+    return not emptied
+
+
+def _is_set(item: Any, values: Mapping[str, Any]) -> bool:
+    """Say whether an item of a list has a value in each of its holes."""
+    if isinstance(item, Mapping):
+        return all(_is_set(value, values) for value in item.values())
+    filled = fill(item, values)
+    return filled == "" or _says(filled, item)
 
 
 def target(op: Op, values: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
@@ -52,7 +69,7 @@ def target(op: Op, values: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     encoded = {name: encode(str(v)) for name, v in values.items() if v is not None}
     pairs = (pair.partition("=") for pair in query.split("&") if pair)
     wanted = {name: fill(value, values) for name, _, value in pairs}
-    filled = _HOLE.sub(lambda hole: encoded.get(hole[1], ""), path)
+    filled = HOLE.sub(lambda hole: encoded.get(hole[1], ""), path)
     return filled, {name: str(v) for name, v in wanted.items() if v is not None}
 
 

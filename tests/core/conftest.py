@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from bgresp.core.dialect import Dialect, build
+from bgresp.core.dialect import Dialect
+from bgresp.core.tables import build
 
 # The same examples each time: a failure is the change's, never the day's.
 settings.register_profile("core", derandomize=True, deadline=None, max_examples=75)

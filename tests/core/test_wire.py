@@ -16,12 +16,14 @@ VALUES = st.text(st.sampled_from("./?#%&={} \\") | st.characters() | SURROGATES)
 
 
 def test_unset_holes_are_left_out() -> None:
-    """An entry whose value nobody set is not sent, at any depth."""
+    """An entry whose value nobody set is not sent, an item of a list goes whole."""
     template = {
         "model": "{model}",
         "input": "{input}",
         "text": {"note": "for {user}", "format": "{format}"},
-        "list": ["{input}", "{missing}", "a {missing}", {"x": "{missing}"}],
+        "list": ["{input}", "{missing}", "a {missing}", {"x": "{missing}", "y": 1}],
+        "parts": [{"role": "user", "parts": [{"text": "{missing}"}]}],
+        "deep": {"er": {"format": "{missing}"}},
         "drop": "",
         "keep": [False, 0, 1.5],
         "flag": False,
@@ -30,7 +32,7 @@ def test_unset_holes_are_left_out() -> None:
     assert {
         "input": "hi",
         "text": {"format": "json"},
-        "list": ["hi", {}],
+        "list": ["hi"],
         "keep": [False, 0, 1.5],
         "flag": False,
     } == filled

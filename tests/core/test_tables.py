@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from bgresp.core.dialect import Dialect, Op, build
+from bgresp.core.dialect import PARTS, Dialect, Op
 from bgresp.core.endpoint import Endpoint, is_loopback
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Status
+from bgresp.core.tables import build
 from bgresp.core.wire import fill
 
 Tables = dict[str, Any]
@@ -114,6 +115,17 @@ def test_a_body_is_merged_or_replaced(tables: Tables, openai: Dialect) -> None:
     assert {**openai.body, "input": "", "text": "{input}"} == added.body
     replaced = _mine(tables, request={"replace": True, "body": {"q": "{input}"}})
     assert {"q": "{input}"} == replaced.body
+
+
+def test_a_dialect_carries_what_its_body_has_a_hole_for(tables: Tables) -> None:
+    """A part that a body has no place for cannot be sent; OpenAI's takes them all."""
+    assert frozenset(PARTS) == build("openai", tables).carries
+    body = {"messages": [{"role": "system", "content": "{instructions}"}]}
+    for mine in ({"text": "{text}"}, {"text": "{model} {var.input}"}):
+        request = {"replace": True, "body": {**body, **mine}}
+        assert {"system"} == _mine(tables, request=request).carries
+    without = _mine(tables, request={"body": {"tools": "", "previous_response_id": ""}})
+    assert frozenset(PARTS) - {"tools", "previous"} == without.carries
 
 
 def test_a_body_is_free_at_any_depth(tables: Tables) -> None:
