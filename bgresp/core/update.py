@@ -51,7 +51,8 @@ def merge(old: Job, new: Job) -> Job:
     """Return what holds after `new` was recorded over `old`: the higher rank.
 
     Between equal ranks the newer one holds. What was once known is not forgotten: the
-    id, the start, the request to cancel; a cursor never falls.
+    id, the start, the request to cancel, what another version wrote; a cursor never
+    falls.
     """
     if new.status.rank < old.status.rank:
         return replace(old, checked_at=new.checked_at or old.checked_at)
@@ -64,6 +65,7 @@ def merge(old: Job, new: Job) -> Job:
         cursor=cursor,
         started_at=old.started_at or new.started_at,
         cancel_requested_at=new.cancel_requested_at or old.cancel_requested_at,
+        extra={**old.extra, **new.extra},
     )
 
 

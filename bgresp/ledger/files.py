@@ -15,7 +15,7 @@ from bgresp.core.errors import LedgerError
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIR: Final = 0o700
-_HINT: Final = "bgresp doctor (BGRESP_STATE_DIR chooses another folder)"
+HINT: Final = "bgresp doctor (BGRESP_STATE_DIR chooses another folder)"
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def blamed(path: Path, verb: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise LedgerError(f"cannot {verb} {path}: {reason}", hint=_HINT) from error
+        raise LedgerError(f"cannot {verb} {path}: {reason}", hint=HINT) from error
 
 
 def make_private(folder: Path) -> None:
@@ -100,8 +100,8 @@ def read(path: Path) -> bytes | None:
 def _check(fd: int, path: Path) -> None:
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
-        raise LedgerError(f"{path} is not a regular file", hint=_HINT)
+        raise LedgerError(f"{path} is not a regular file", hint=HINT)
     if found.st_uid != os.getuid() and os.getuid() != 0:
-        raise LedgerError(f"{path} belongs to another user", hint=_HINT)
+        raise LedgerError(f"{path} belongs to another user", hint=HINT)
     if stat.S_IMODE(found.st_mode) & 0o077:
         os.fchmod(fd, PRIVATE_FILE)

@@ -11,7 +11,7 @@ from typing import Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.ledger import files
-from bgresp.ledger.files import blamed
+from bgresp.ledger.files import HINT, blamed
 
 CHUNK: Final = 1 << 20
 
@@ -60,7 +60,7 @@ def read(path: Path, start: int = 0) -> Iterator[RawLine]:
             return
     try:
         if not _is_regular(fd):
-            raise LedgerError(f"{path} is not a regular file")
+            raise LedgerError(f"{path} is not a regular file", hint=HINT)
         yield from lines(fd, path, start)
     finally:
         os.close(fd)

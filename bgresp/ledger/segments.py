@@ -15,7 +15,7 @@ from typing import Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.ledger import files, journal
-from bgresp.ledger.files import blamed
+from bgresp.ledger.files import HINT, blamed
 from bgresp.ledger.journal import RawLine
 
 SEAL_BYTES: Final = 64 * 1024 * 1024
@@ -78,7 +78,7 @@ class Segment:
             except FileNotFoundError:
                 return replace(self, size=0, pin=None)
         if not pin.is_regular:
-            raise LedgerError(f"{self.path} is not a regular file")
+            raise LedgerError(f"{self.path} is not a regular file", hint=HINT)
         return replace(self, size=pin.size, pin=pin)
 
     def lines(self, start: int) -> Iterator[RawLine]:
@@ -161,20 +161,17 @@ def seal(state: Path) -> None:
 
 def _sealed(state: Path) -> list[Segment]:
     folder = state / "sealed"
-    try:
+    with blamed(folder, "read"):
         paths = sorted(folder.glob("[0-9]*.jsonl"))
-    except OSError as error:
-        raise LedgerError(f"cannot read {folder}: {error.strerror}") from error
     return [Segment(int(p.stem), p, _size(p)) for p in paths if p.stem.isdecimal()]
 
 
 def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-    except OSError as error:
-        raise LedgerError(f"cannot read {path}: {error.strerror}") from error
+    with blamed(path, "read"):
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
 
 
 def _line(fd: int, offset: int) -> bytes:

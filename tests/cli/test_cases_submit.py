@@ -236,3 +236,25 @@ def test_case_30_no_text(
         assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n")), ran
         assert ran.err.startswith(f"bgresp: {said}")
     assert ((), False) == (server.requests, state.exists())
+
+
+@pytest.mark.parametrize(
+    ("folder", "code"), [("new", 0), ("file", 1)], ids=["missing", "unusable"]
+)
+def test_39_a_home_that_is_not_there(
+    bgresp: Run, server: FakeServer, tmp_path: Path, folder: str, code: int
+) -> None:
+    """A missing folder is made, private; where that fails: one line, none sent."""
+    (tmp_path / "file").touch()
+    unset = ("BGRESP_STATE_DIR", "BGRESP_CONFIG", "XDG_CONFIG_HOME")
+    env: dict[str, str | None] = dict.fromkeys(unset)
+    env |= {"HOME": str(tmp_path / "home"), "XDG_STATE_HOME": str(tmp_path / folder)}
+    ran = bgresp("submit", "-t", "x", env=env)
+    assert (code, 1 - code) == (ran.code, len(server.creates)), ran
+    assert (code, False) == (ran.err.count("\n"), "Traceback" in ran.err), ran
+    if code == 0:
+        (journal,) = (tmp_path / "new").rglob("ledger.jsonl")
+        assert 0o700 == journal.parent.stat().st_mode & 0o777
+    else:
+        assert str(tmp_path / "file") in ran.err
+        assert "BGRESP_STATE_DIR" in ran.err

@@ -97,6 +97,17 @@ def test_what_is_no_file_is_refused_and_not_replaced(tmp_path: Path, kind: str) 
     assert b"precious\n" == victim.read_bytes()
 
 
+def test_an_empty_file_is_an_empty_ledger(tmp_path: Path) -> None:
+    """What a power cut in the first append leaves locks its user out (case 44)."""
+    path = tmp_path / "ledger.jsonl"
+    path.touch(0o600)
+    before = path.stat().st_ino
+    ledger = Ledger(tmp_path)
+    assert ([], []) == (list(ledger.newest()), ledger.bad)
+    ledger.record(Job(key="K" * 26))
+    assert (before, 1) == (path.stat().st_ino, len(list(Ledger(tmp_path).newest())))
+
+
 def test_a_newer_ledger_is_only_read(tmp_path: Path) -> None:
     """A ledger of a newer bgresp is written to, or cannot be listed (case 45)."""
     path = tmp_path / "ledger.jsonl"

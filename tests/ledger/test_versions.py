@@ -1,9 +1,11 @@
 """A ledger that an earlier release wrote must load, at all costs."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
-from bgresp.core.model import Status
+from bgresp.core.model import Job, Status
 from bgresp.ledger.ledger import Ledger
 
 OLD = Path(__file__).parent.parent / "data" / "ledger-v1.jsonl"
@@ -48,3 +50,22 @@ def test_version_1_can_be_written_on(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(OLD.read_bytes())
     ledger.compact()
     assert 11 == len(list(Ledger(tmp_path).newest()))
+
+
+def test_what_another_version_writes_beside_us(tmp_path: Path) -> None:
+    """Two versions at once lose each other's fields, or stumble over them (case 56)."""
+    path = tmp_path / "ledger.jsonl"
+    ours = Ledger(tmp_path)
+    job = ours.record(Job(key="K" * 26, id="resp_1", status=Status.QUEUED))
+    theirs = json.loads(path.read_text().splitlines()[0])
+    del theirs["c"]
+    theirs |= {"status": "in_progress", "news": {"a": [1]}}
+    with path.open("a") as file:
+        file.write(json.dumps(theirs) + "\n")
+        file.write('{"v":1,"kind":"weather","text":"rain"}\n')
+    done = ours.record(replace(job, status=Status.COMPLETED))
+    assert (Status.COMPLETED, {"a": [1]}) == (done.status, done.extra["news"])
+    assert {"a": [1]} == json.loads(path.read_text().splitlines()[-1])["news"]
+    ours.compact()
+    assert '"weather"' in path.read_text()
+    assert [done] == list(Ledger(tmp_path).newest())
