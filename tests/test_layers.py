@@ -33,8 +33,8 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 # Within core each module knows only those before it.
 CORE: Final = (
     *("errors", "times", "model", "signals", "paths", "dialect", "tables", "wire"),
-    *("request", "endpoint", "update", "schedule", "states", "follow", "transcript"),
-    *("board", "printable"),
+    *("template", "attach", "request", "endpoint", "update", "schedule", "states"),
+    *("follow", "transcript", "board", "printable"),
 )
 IMPURE: Final = {"asyncio", "os", "time", "random", "httpx", "httpx_sse", "rich"}
 OVER_HTTP: Final = {"api"}

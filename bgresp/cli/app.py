@@ -22,9 +22,10 @@ from bgresp.cli import (
     watch,
 )
 from bgresp.cli.options import Common, Refs, Verb, Version, command
+from bgresp.cli.shape import Shape
 
 VERBS: Final = (
-    Verb("submit", submit.submit, (submit.Options, Common)),
+    Verb("submit", submit.submit, (Shape, submit.Options, Common)),
     Verb("status", status.status, (Refs, status.Options, Common)),
     Verb("watch", watch.watch, (Refs, watch.Options, Common)),
     Verb("cancel", cancel.cancel, (Refs, Common)),

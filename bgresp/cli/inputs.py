@@ -47,8 +47,13 @@ def text_or_file(value: str, option: str) -> str:
 
 def json_or_file(value: str, option: str) -> dict[str, Any]:
     """Read a JSON object, or @FILE that holds one."""
+    return json_object(text_or_file(value, option), option)
+
+
+def json_object(text: str, option: str) -> dict[str, Any]:
+    """Parse a JSON object."""
     try:
-        found = json.loads(text_or_file(value, option))
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{option}: not JSON ({str(error)[:80]})") from None
     if not isinstance(found, dict):
@@ -83,25 +88,31 @@ def target(name: str | None, *, force: bool) -> Path | None:
     return path
 
 
-def _bytes(name: str, shown: str) -> bytes:
+def read_bytes(name: str, shown: str, *, most: int) -> bytes | None:
+    """Read a file, or stdin for `-`; None where it is larger than `most`."""
     try:
         if name == STDIN:
             if sys.stdin is None:
                 raise UsageError("stdin is closed")
-            raw = sys.stdin.buffer.read(_MOST_BYTES + 1)
+            raw = sys.stdin.buffer.read(most + 1)
         else:
             path = Path(name)
             if path.is_dir():
                 raise UsageError(f"{shown}: is a directory")
             with path.open("rb") as file:
-                raw = file.read(_MOST_BYTES + 1)
+                raw = file.read(most + 1)
     except FileNotFoundError:
         hint = "a prompt on the command line needs -t" if shown == name else ""
         raise UsageError(f"{shown}: no such file", hint=hint) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "cannot be read"
         raise UsageError(f"{shown}: {reason}") from None
-    if len(raw) > _MOST_BYTES:
+    return raw if len(raw) <= most else None
+
+
+def _bytes(name: str, shown: str) -> bytes:
+    raw = read_bytes(name, shown, most=_MOST_BYTES)
+    if raw is None:
         raise UsageError(f"{shown}: larger than {_MOST_BYTES >> 20} MiB")
     return raw
 

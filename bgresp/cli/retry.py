@@ -44,6 +44,6 @@ def retry(which: Refs, options: Options, common: Common) -> int:
             # Two of them at once would pay for each job twice.
             until_sent.enter_context(context.books.ledger.claim("retry --failed"))
         drafts = retrying.drafts(jobs, failed=options.failed)
-        if not drafts and not retrying.codes:
+        if not drafts and not retrying.sending.codes:
             context.say("nothing to retry")
         return run(context, retrying.run(drafts))

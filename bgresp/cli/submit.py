@@ -8,10 +8,11 @@ import typer
 from bgresp.cli import inputs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt, seconds
+from bgresp.cli.shape import Shape
 from bgresp.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bgresp.engine.submit import Draft
+    from bgresp.engine.draft import Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +25,6 @@ class Options:
     ] = None
     text: Annotated[
         str | None, opt("-t", "--text", help="The prompt itself.", metavar="STR")
-    ] = None
-    model: Annotated[
-        str | None, opt("-m", "--model", help="The model.", metavar="M")
-    ] = None
-    system: Annotated[
-        str | None,
-        opt("-s", "--system", help="Instructions.", metavar="STR|@FILE"),
-    ] = None
-    body: Annotated[
-        str | None,
-        opt("--body", help="The raw request body.", metavar="@FILE|JSON"),
-    ] = None
-    changes: Annotated[
-        list[str] | None,
-        opt("--set", help="Set a field of the body (repeat).", metavar="PATH=VALUE"),
-    ] = None
-    previous: Annotated[
-        str | None, opt("--previous", help="Continue from a job.", metavar="REF")
-    ] = None
-    metadata: Annotated[
-        list[str] | None,
-        opt("--metadata", help="Metadata for the endpoint.", metavar="K=V"),
-    ] = None
-    max_output_tokens: Annotated[
-        int | None,
-        opt("--max-output-tokens", help="Stop the answer there.", metavar="N"),
     ] = None
     name: Annotated[
         str | None, opt("-n", "--name", help="A name to find it by.", metavar="NAME")
@@ -93,7 +68,7 @@ class Options:
     ] = None
 
 
-def submit(options: Options, common: Common) -> int:
+def submit(shape: Shape, options: Options, common: Common) -> int:
     """Submit one background response a FILE and print its id.
 
     Examples:
@@ -105,11 +80,13 @@ def submit(options: Options, common: Common) -> int:
     from bgresp.cli.running import run
 
     context = Context.of(common)
-    _check(options)
+    _check(shape, options)
     target = inputs.target(options.output, force=options.force)
     waits = options.watch or options.wait or options.output is not None
     timeout = seconds(options.timeout)
-    drafts = _drafts(context, options)
+    from bgresp.cli import drafting
+
+    drafts = drafting.drafts(context, shape, options, _prompts(shape, options))
     if options.dry_run:
         return _dry_run(context, drafts)
     from bgresp.cli.following import Plan
@@ -124,16 +101,16 @@ def submit(options: Options, common: Common) -> int:
     )
     to_stdout = options.watch or options.output == inputs.STDIN
     sending = Sending(
-        context, plan, waits=waits, ids_to_stderr=to_stdout, unique=options.unique
+        context, waits=waits, ids_to_stderr=to_stdout, unique=options.unique
     )
-    return run(context, sending.run(drafts, single=len(drafts) == 1))
+    return run(context, sending.run(drafts, plan, single=len(drafts) == 1))
 
 
-def _check(options: Options) -> None:
+def _check(shape: Shape, options: Options) -> None:
     files = options.files or []
     if options.text is not None and files:
         raise UsageError("give FILEs or -t, not both")
-    if files.count(inputs.STDIN) > 1:
+    if files.count(inputs.STDIN) + shape.stdin_uses > 1:
         raise UsageError("stdin can be read once only")
     if len(files) > 1:
         single = {
@@ -153,22 +130,16 @@ def _check(options: Options) -> None:
         raise UsageError("a name must be printable text")
 
 
-def _drafts(context: Context, options: Options) -> "list[Draft]":
-    """Read and check every input before anything is sent."""
-    from bgresp.cli.drafting import Drafting
-
-    drafting = Drafting.of(context, options)
-    return [drafting.draft(text) for text in _prompts(options)]
-
-
-def _prompts(options: Options) -> list[str | None]:
+def _prompts(shape: Shape, options: Options) -> list[str | None]:
     files = options.files or []
     if options.text is not None:
         return [inputs.checked(options.text, "-t")]
     if files:
         return [inputs.prompt(name) for name in files]
-    if options.body is not None:
+    if shape.body is not None:
         return [None]
+    if shape.stdin_uses:
+        raise UsageError("stdin can be read once only: name a FILE, or give -t TEXT")
     from bgresp.render.streams import stdin_is_terminal
 
     if stdin_is_terminal():

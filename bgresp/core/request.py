@@ -1,17 +1,18 @@
 """A request as its user means it, rendered as a dialect writes it; pure.
 
-May import core.dialect, core.errors and core.wire.
+May import core.attach, core.dialect, core.errors, core.template and core.wire.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bgresp.core.dialect import Dialect
-from bgresp.core.errors import UsageError
+from bgresp.core import attach, template
+from bgresp.core.dialect import HOLE, PARTS, Dialect
+from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.wire import fill
 
 MAX_PROMPT: Final = 10_485_760  # characters: the Open Responses schema's cap
@@ -20,43 +21,87 @@ MAX_NAME: Final = 64
 MAX_VALUE: Final = 512
 OURS: Final = "bgresp_key"
 
+# What a part of a request is asked for with, by the hole that takes it.
+ASKED_BY: Final[Mapping[str, str]] = {
+    "model": "--model",
+    "input": "the prompt",
+    "text": "the prompt",
+    "instructions": "--system",
+    "previous": "--previous",
+    "metadata": "--metadata",
+    "tools": "--tool",
+    "schema": "--schema",
+    "max_output_tokens": "--max-output-tokens",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked: a prompt, or a raw body that is sent as it is."""
+    """What is asked: a prompt, or a raw body that is sent as it is.
+
+    `schema` is a whole `text.format`; `variables` fill `{{name}}` in the prompt, the
+    instructions and the texts of the body, and without any these are taken as they are.
+    """
 
     text: str | None = None
     model: str | None = None
     instructions: str | None = None
     previous_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    attachments: tuple[attach.Part, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    schema: Mapping[str, Any] | None = None
     max_output_tokens: int | None = None
     body: Mapping[str, Any] | None = None
     changes: tuple[tuple[str, Any], ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def render(request: Request, dialect: Dialect, vars_: Mapping[str, str]) -> Any:
     """Return the body to send, without the local key.
 
-    `background` and `store` are always explicit where the dialect has them. Raises
-    UsageError when the request cannot be written so.
+    A raw body wins over what the dialect writes, `changes` over both. `background` and
+    `store` are always explicit where the dialect has them. Raises UsageError when the
+    request cannot be written so, RefusedError that names what the dialect cannot carry.
     """
-    values: dict[str, Any] = {f"var.{name}": value for name, value in vars_.items()}
-    values |= {
-        "model": request.model,
-        "input": request.text,
-        "text": request.text,
-        "instructions": request.instructions,
-        "previous": request.previous_id,
-        "metadata": dict(request.metadata) or None,
-        "max_output_tokens": request.max_output_tokens,
-    }
-    body: dict[str, Any] = fill(dialect.body, values)
-    body |= deepcopy(dict(request.body or {}))  # requests may share one
-    for path, value in request.changes:
+    asked = _filled(request)
+    values = _values(asked)
+    _check_carried(request, values, dialect)
+    variables = {f"var.{name}": value for name, value in vars_.items()}
+    body = fill(dialect.body, {**variables, **values}) or {}
+    raw = deepcopy(dict(asked.body or {}))  # requests may share one
+    body = _over(dialect.body, body, raw)
+    for path, value in asked.changes:
         assign(body, path, value)
     _check_metadata(body.get("metadata"))
     return body
+
+
+def check_clashes(request: Request, dialect: Dialect) -> None:
+    """Refuse a request that says one thing twice: by an option, and raw.
+
+    A `--set` deeper than an option's place only refines it. Raises UsageError.
+    """
+    values = _values(request)
+    for name, place in _places(dialect.body, ()):
+        if values.get(name) is None:
+            continue
+        is_attached = name == "input" and request.attachments
+        option = "--attach" if is_attached else ASKED_BY[name]
+        if _has(request.body or {}, place):
+            raise UsageError(f"{option} and --body both give {'.'.join(place)!r}")
+        if any(_holds(path, place) for path, _ in request.changes):
+            raise UsageError(f"{option} and --set both give {'.'.join(place)!r}")
+
+
+def unused(requests: Iterable[Request]) -> list[str]:
+    """Return the variables that no text of any of the requests has a hole for."""
+    given: dict[str, None] = {}
+    used: set[str] = set()
+    for request in requests:
+        given |= dict.fromkeys(request.variables)
+        used |= template.names([request.text, request.instructions, request.body])
+    return [name for name in given if name not in used]
 
 
 def assign(body: dict[str, Any], path: str, value: Any) -> None:
@@ -83,6 +128,88 @@ def digest(body: Mapping[str, Any]) -> str:
         plain["metadata"] = {k: v for k, v in metadata.items() if k != OURS}
     text = json.dumps(plain, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _filled(request: Request) -> Request:
+    """Fill the templates; without variables there are none."""
+    if not request.variables:
+        return request
+    text, instructions, body = template.filled(
+        [request.text, request.instructions, request.body], request.variables
+    )
+    if text is not None and len(text) > MAX_PROMPT:
+        raise UsageError(f"the filled prompt is longer than {MAX_PROMPT} characters")
+    return replace(request, text=text, instructions=instructions, body=body)
+
+
+def _values(request: Request) -> dict[str, Any]:
+    """Return what fills the holes of a body, by their names."""
+    message = attach.message(request.text, request.attachments)
+    return {
+        "model": request.model,
+        "input": message if request.attachments else request.text,
+        "text": request.text,
+        "instructions": request.instructions,
+        "previous": request.previous_id,
+        "metadata": dict(request.metadata) or None,
+        "tools": [dict(tool) for tool in request.tools] or None,
+        "schema": deepcopy(request.schema),  # --set may refine it
+        "max_output_tokens": request.max_output_tokens,
+    }
+
+
+def _check_carried(
+    request: Request, values: Mapping[str, Any], dialect: Dialect
+) -> None:
+    """Refuse what would be left out in silence."""
+    for part, hole in PARTS.items():
+        asked = request.attachments if part == "attach" else values[hole]
+        if asked and part not in dialect.carries:
+            option = "--attach" if part == "attach" else ASKED_BY[hole]
+            raise RefusedError(
+                f"{dialect.name} cannot carry {option}",
+                hint="--set and --body take the endpoint's own words",
+            )
+
+
+def _places(tree: Any, at: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the holes of a body's template, each with its path to the nearest list."""
+    if isinstance(tree, Mapping):
+        for name, below in tree.items():
+            yield from _places(below, (*at, name))
+    elif isinstance(tree, list):
+        yield from ((hole, at) for item in tree for hole, _ in _places(item, ()))
+    elif isinstance(tree, str):
+        yield from ((hole, at) for hole in HOLE.findall(tree))
+
+
+def _over(shape: Any, filled: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:
+    """Merge a raw body over a filled one, as deep as the dialect's template goes."""
+    for name, value in raw.items():
+        below = shape.get(name)
+        old = filled.get(name)
+        if all(isinstance(item, Mapping) for item in (below, old, value)):
+            filled[name] = _over(below, dict(filled[name]), value)
+        else:
+            filled[name] = value
+    return filled
+
+
+def _has(body: Any, place: tuple[str, ...]) -> bool:
+    """Say whether a raw body has its own word on what stands at a place."""
+    for name in place:
+        if not isinstance(body, Mapping):
+            return True
+        if name not in body:
+            return False
+        body = body[name]
+    return True
+
+
+def _holds(path: str, place: tuple[str, ...]) -> bool:
+    """Say whether a --set of a path replaces what stands at a place."""
+    steps = tuple(path.split("."))
+    return place[: len(steps)] == steps
 
 
 def _check_metadata(metadata: Any) -> None:

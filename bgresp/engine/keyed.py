@@ -12,9 +12,10 @@ from typing import Final
 from bgresp.core.errors import NotFinishedError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind
+from bgresp.engine.draft import Draft
 from bgresp.engine.outcome import Submitted
 from bgresp.engine.settle import Settling
-from bgresp.engine.submit import Draft, Submitter
+from bgresp.engine.submit import Submitter
 
 WAIT: Final = 120.0
 PACE: Final = 0.02

@@ -17,7 +17,7 @@ from bgresp.core.errors import (
 from bgresp.core.model import Job, Status
 from bgresp.core.request import OURS
 from bgresp.engine.books import Books
-from bgresp.engine.submit import Draft
+from bgresp.engine.draft import Draft
 
 FAILED: Final = frozenset(
     {Status.FAILED, Status.INCOMPLETE, Status.CANCELLED, Status.LOST}

@@ -10,7 +10,7 @@ import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import schedule, update
@@ -19,22 +19,13 @@ from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
+from bgresp.engine.draft import Draft
 from bgresp.engine.outcome import Submitted, failed
 
 ATTEMPTS: Final = 4
 RATE_BUDGET: Final = 120.0
 GRACE: Final = 10.0
 HOLD: Final = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A request ready to be sent: the record it starts as, and its body."""
-
-    job: Job
-    body: dict[str, Any]
-    stream: bool = False
-    keep: bool = True
 
 
 @dataclass(slots=True)

@@ -1,12 +1,25 @@
 """A request is rendered as its user means it, or refused before anything is sent."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bgresp.core import attach
 from bgresp.core.dialect import Dialect
-from bgresp.core.errors import UsageError
-from bgresp.core.request import OURS, Request, assign, digest, render
+from bgresp.core.errors import RefusedError, UsageError
+from bgresp.core.request import (
+    MAX_PROMPT,
+    OURS,
+    Request,
+    assign,
+    check_clashes,
+    digest,
+    render,
+    unused,
+)
 
 BASE: Final = {"background": True, "store": True}
 
@@ -84,3 +97,119 @@ def test_the_digest_is_of_what_is_asked() -> None:
     assert digest(one) == digest({**one, "metadata": {"a": "b"}})
     assert digest(one) != digest({**one, "input": "e"})
     assert 64 == len(digest({}))
+
+
+FORMAT: Final = {"type": "json_schema", "name": "a", "schema": {}, "strict": True}
+FILE: Final = attach.of_url("https://x.org/a.pdf", "application/pdf")
+PLACES: Final[list[tuple[str, Request, str]]] = [
+    ("the prompt", Request(text="hi"), "input"),
+    ("--attach", Request(attachments=(FILE,)), "input"),
+    ("--model", Request(model="m"), "model"),
+    ("--system", Request(instructions="s"), "instructions"),
+    ("--previous", Request(previous_id="r"), "previous_response_id"),
+    ("--metadata", Request(metadata={"a": "b"}), "metadata"),
+    ("--tool", Request(tools=({"type": "t"},)), "tools"),
+    ("--schema", Request(schema=FORMAT), "text.format"),
+    ("--max-output-tokens", Request(max_output_tokens=5), "max_output_tokens"),
+]
+
+
+def within(path: str, value: object) -> dict[str, Any]:
+    """Return the object in which a path leads to a value."""
+    body: dict[str, Any] = {}
+    assign(body, path, value)
+    return body
+
+
+@pytest.mark.parametrize(("option", "asked", "place"), PLACES)
+def test_each_option_has_its_place(
+    openai: Dialect, option: str, asked: Request, place: str
+) -> None:
+    """What is asked for stands in the body; said twice, it is refused by name."""
+    body = render(asked, openai, {})
+    for name in place.split("."):
+        body = body[name]
+    assert body
+    check_clashes(asked, openai)
+    check_clashes(replace(asked, body={"a": 1}, changes=(("b.c", 1),)), openai)
+    check_clashes(replace(asked, changes=((f"{place}.deeper", 1),)), openai)
+    above = place.partition(".")[0]
+    for raw in (within(place, None), within(place, {"x": 1}), {above: "x"}):
+        with pytest.raises(UsageError, match=f"^{option} and --body both give"):
+            check_clashes(replace(asked, body=raw), openai)
+    for path in (place, above):
+        with pytest.raises(UsageError, match=f"^{option} and --set both give"):
+            check_clashes(replace(asked, changes=((path, 1),)), openai)
+
+
+@pytest.mark.parametrize(("option", "asked", "place"), PLACES)
+def test_what_a_dialect_has_no_place_for_is_refused(
+    openai: Dialect, option: str, asked: Request, place: str
+) -> None:
+    """Nothing that was asked for is left out in silence, but a default model."""
+    bare = replace(openai, name="bare", body={"prompt": "{text}"})
+    if option in {"the prompt", "--model"}:
+        assert render(asked, bare, {}) == ({"prompt": "hi"} if asked.text else {})
+        return
+    with pytest.raises(RefusedError, match=f"^bare cannot carry {option}$"):
+        render(asked, bare, {})
+
+
+def test_a_prompt_with_attachments_is_a_message(openai: Dialect) -> None:
+    """A prompt about a file becomes one message with both."""
+    body = render(Request(text="hi", attachments=(FILE,)), openai, {})
+    assert {**BASE, "input": attach.message("hi", (FILE,))} == body
+
+
+def test_a_body_is_merged_as_deep_as_the_template_goes(openai: Dialect) -> None:
+    """A body may say more beside an option; below an option's place it is whole."""
+    text = {"verbosity": "low"}
+    asked = Request(schema=FORMAT, body={"text": text})
+    assert {**text, "format": FORMAT} == render(asked, openai, {})["text"]
+    other = Request(schema=FORMAT, body={"text": {"format": {"type": "text"}}})
+    assert {"format": {"type": "text"}} == render(other, openai, {})["text"]
+    strict = Request(schema=FORMAT, changes=(("text.format.strict", False),))
+    assert False is render(strict, openai, {})["text"]["format"]["strict"]
+    assert FORMAT["strict"] is True
+
+
+def test_variables_fill_every_text(openai: Dialect) -> None:
+    """Prompt, instructions and body are templates where there are variables at all."""
+    asked = Request(text="{{a}}", instructions="{{ a }}", body={"x": ["{{b}}"]})
+    assert "{{a}}" == render(asked, openai, {})["input"]
+    filled = render(replace(asked, variables={"a": "1", "b": "2"}), openai, {})
+    assert ("1", "1", ["2"]) == (filled["input"], filled["instructions"], filled["x"])
+    with pytest.raises(UsageError, match=r"b.* is not set"):
+        render(replace(asked, variables={"a": "1"}), openai, {})
+    long = {"a": "x" * (MAX_PROMPT + 1), "b": ""}
+    with pytest.raises(UsageError, match="longer than"):
+        render(replace(asked, variables=long), openai, {})
+
+
+def test_a_variable_must_be_of_use() -> None:
+    """Used by one of several requests is used; by none, it is named."""
+    variables = {"c": "", "a": "", "b": ""}
+    asked = [Request(text=text, variables=variables) for text in ("{{a}}", "b", None)]
+    assert ["c", "b"] == unused(asked)
+    assert [] == unused([Request(text="{{a}}")])
+
+
+STEPS = st.text("ab", min_size=1, max_size=2)
+VALUES = st.integers() | st.text() | st.dictionaries(STEPS, st.integers())
+
+
+@given(st.lists(STEPS, min_size=1, max_size=4), VALUES, st.dictionaries(STEPS, VALUES))
+def test_set_puts_a_value_at_its_path(
+    steps: list[str], value: object, body: dict[str, Any]
+) -> None:
+    """What was set is found there, and nothing beside the path has changed."""
+    before = {key: item for key, item in body.items() if key != steps[0]}
+    try:
+        assign(body, ".".join(steps), value)
+    except UsageError:
+        return
+    assert before == {key: item for key, item in body.items() if key != steps[0]}
+    place: Any = body
+    for step in steps:
+        place = place[step]
+    assert value == place

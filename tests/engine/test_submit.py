@@ -19,8 +19,9 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal
+from bgresp.engine.draft import Draft
 from bgresp.engine.outcome import Submitted, error_of
-from bgresp.engine.submit import Draft, Submitter, hold
+from bgresp.engine.submit import Submitter, hold
 from tests import fakeanswers as fa
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint, patient_unless_hanging

@@ -31,9 +31,10 @@ from bgresp.core.model import Job
 from bgresp.core.signals import Signal
 from bgresp.core.signals import Snapshot as Seen
 from bgresp.engine.books import Books
+from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.settle import Settling
-from bgresp.engine.submit import Draft, Submitter
+from bgresp.engine.submit import Submitter
 from bgresp.engine.unsettled import UNSETTLED, abandoned, candidates, holding
 from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger

@@ -29,9 +29,10 @@ from bgresp.core import update
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Reading, Signal, Snapshot
 from bgresp.engine.books import Books
+from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.settle import Settling
-from bgresp.engine.submit import Draft, Submitter
+from bgresp.engine.submit import Submitter
 from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
 from tests.endpoint import dialect, endpoint

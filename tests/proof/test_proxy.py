@@ -17,10 +17,11 @@ from bgresp.core.model import Job, Status
 from bgresp.core.states import Policy
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
+from bgresp.engine.draft import Draft
 from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
-from bgresp.engine.submit import Draft, Submitter
+from bgresp.engine.submit import Submitter
 from bgresp.engine.tracker import Tools, Tracker
 from tests.endpoint import dialect, endpoint
 from tests.fakeserver import FakeServer
