@@ -7,7 +7,7 @@ wrong on the way is a Fault value, never an exception.
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -15,10 +15,12 @@ from bgresp.api import replies, transport
 from bgresp.core import wire
 from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError
-from bgresp.core.signals import Cursor, Fault, FaultKind, Signal, Snapshot
+from bgresp.core.model import ResponseError
+from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 
 PAGE: Final = 100
 _JSON: Final = {"Accept": "application/json"}
+Told = TypeVar("Told", Event, Snapshot | Fault)
 
 
 @dataclass(slots=True)
@@ -112,13 +114,14 @@ class Api:
         request_id: str | None = None
         try:
             async with self._post(body, headers, sent) as response:
-                request_id = replies.request_id(response.headers)
+                request_id = replies.request_id(transport.headers(response))
                 if transport.is_stream(response):
                     async for signal in self._signals(response):
                         yield signal
                 else:
                     reply = await transport.whole(response)
-                    yield replies.created(self.endpoint.dialect, reply)
+                    made = replies.created(self.endpoint.dialect, reply)
+                    yield _hiding(response, made)
         except transport.FAILURES as error:
             if transport.is_unformed(error):
                 sent.started = False  # it was announced, but nothing was written
@@ -129,20 +132,21 @@ class Api:
         try:
             async with self._send(op, {"id": id_}, {}, _JSON) as got:
                 reply = await transport.whole(got)
+                answer = replies.retrieved(self.endpoint.dialect, reply)
+                return _hiding(got, answer)
         except transport.FAILURES as error:
             return transport.broken(error)
-        return replies.retrieved(self.endpoint.dialect, reply)
 
     async def _signals(self, response: httpx.Response) -> AsyncIterator[Signal]:
         dialect = self.endpoint.dialect
         if not transport.is_stream(response):
             reply = await transport.whole(response)
-            yield replies.instead_of_stream(dialect, reply)
+            yield _hiding(response, replies.instead_of_stream(dialect, reply))
             return
         async for name, data in transport.events(response):
             event = replies.event(dialect, name, data)
             if event is not None:
-                yield event
+                yield _hiding(response, event)
         yield Fault(FaultKind.CLOSED, "the stream ended")
 
     @asynccontextmanager
@@ -166,6 +170,7 @@ class Api:
             self._url(path),
             params=params or None,
             headers={**self._headers(), **headers},
+            extensions={transport.SECRETS: self.endpoint.secrets},
         ) as response:
             yield response
 
@@ -188,7 +193,10 @@ class Api:
                 params={**self._query(), **fixed} or None,
                 headers={**self._headers(), **headers},
                 content=body,
-                extensions={"trace": sent.trace},
+                extensions={
+                    "trace": sent.trace,
+                    transport.SECRETS: self.endpoint.secrets,
+                },
             ) as response,
         ):
             yield response
@@ -208,3 +216,19 @@ class Api:
         if self.endpoint.key is not None:
             headers[auth.header] = auth.value.replace("{key}", self.endpoint.key)
         return {**headers, **self.endpoint.headers}
+
+
+def _hiding(response: httpx.Response, signal: Told) -> Told:
+    """Take our secrets out of the error that a response object tells of.
+
+    The object itself stays as it came: it is the answer.
+    """
+    if isinstance(signal, Fault) or signal.reading is None:
+        return signal
+    error = signal.reading.error
+    if error is None:
+        return signal
+    said = transport.unquoted(response, error.message)
+    code = transport.unquoted(response, error.code)
+    reading = replace(signal.reading, error=ResponseError(code, said))
+    return replace(signal, reading=reading)

@@ -25,7 +25,8 @@ CONNECT_TIMEOUT: Final = 10.0
 WRITE_TIMEOUT: Final = 30.0
 EVENT_STREAM: Final = "text/event-stream"
 AGENT: Final = f"bgresp/{__version__}"
-# Headers whose values are secret; the idempotency key is not.
+SECRETS: Final = "bgresp.secrets"  # the extension of a request that tells them
+# Headers whose values are secret, whoever set them; the idempotency key is not.
 _SECRET: Final = re.compile(rb"(?!idempotency-key).*(auth|cookie|key|token|secret)")
 _SHORTEST_SECRET: Final = 8
 
@@ -80,7 +81,8 @@ def client(endpoint: Endpoint, *, keep_alive: bool) -> httpx.AsyncClient:
 async def whole(response: httpx.Response) -> Reply:
     """Read a reply to its end, as it is on the wire, up to the limit.
 
-    An error may quote the key that it was asked with: there it is taken out.
+    An error may quote the key that it was asked with: there it is taken out, and out
+    of every header.
     """
     _refuse_encoding(response)
     body = bytearray()
@@ -88,10 +90,14 @@ async def whole(response: httpx.Response) -> Reply:
         if len(body) + len(chunk) > bounded.SAVED:
             raise bounded.TooLargeError(f"a body larger than {bounded.SAVED >> 20} MiB")
         body += chunk
-    raw = [(name, _unquoted(response, value)) for name, value in response.headers.raw]
-    headers = {k.lower(): value for k, value in httpx.Headers(raw).items()}
     said = bytes(body) if response.is_success else _unquoted(response, bytes(body))
-    return Reply(response.status_code, headers, said, time.time())
+    return Reply(response.status_code, headers(response), said, time.time())
+
+
+def headers(response: httpx.Response) -> dict[str, str]:
+    """Return a reply's headers, names in lower case, without our secrets."""
+    raw = [(name, _unquoted(response, value)) for name, value in response.headers.raw]
+    return {name.lower(): value for name, value in httpx.Headers(raw).items()}
 
 
 def is_stream(response: httpx.Response) -> bool:
@@ -170,14 +176,34 @@ def reason(error: BaseException) -> str:
     return one_line(text or str(error) or str(cause) or type(error).__name__, limit=200)
 
 
-def _unquoted(response: httpx.Response, said: bytes) -> bytes:
-    """Take out of a reply what the request's headers keep secret."""
-    for name, value in response.request.headers.raw:
-        if _SECRET.match(name.lower()):
-            for word in value.split():
-                if len(word) >= _SHORTEST_SECRET:
-                    said = said.replace(word, b"[secret]")
+def unquoted(response: httpx.Response, said: str) -> str:
+    """Take out of a text of the endpoint what the request keeps secret."""
+    for word in _secrets(response):
+        said = said.replace(word.decode("latin-1"), "[secret]")
     return said
+
+
+def _unquoted(response: httpx.Response, said: bytes) -> bytes:
+    for word in _secrets(response):
+        said = said.replace(word, b"[secret]")
+    return said
+
+
+def _secrets(response: httpx.Response) -> list[bytes]:
+    """Return what a request keeps secret, the longest first: one may hold another.
+
+    These are the key and the headers that a person set, whatever they are called, and
+    every header with a telling name.
+    """
+    told: frozenset[str] = response.request.extensions.get(SECRETS, frozenset())
+    values = [value.encode("utf-8", "replace") for value in told]
+    values += [
+        v for name, v in response.request.headers.raw if _SECRET.match(name.lower())
+    ]
+    words = {word for value in values for word in value.split()}
+    return sorted(
+        (w for w in words if len(w) >= _SHORTEST_SECRET), key=len, reverse=True
+    )
 
 
 def _refuse_encoding(response: httpx.Response) -> None:

@@ -13,7 +13,7 @@ from bgresp.cli.options import Common
 from bgresp.config import files as config_files
 from bgresp.config.files import Config
 from bgresp.core.errors import UsageError
-from bgresp.core.model import RECORD_FIELDS, Job, Status
+from bgresp.core.model import RECORD_FIELDS, Job
 from bgresp.engine.books import Books
 from bgresp.render.rows import COLUMNS, DEFAULT, Table
 from bgresp.render.streams import Streams, as_json, of_process
@@ -190,10 +190,7 @@ class Context:
             return
         self._reported_dead = True
         ledger = self.books.ledger
-        dead = [job.key for job in list(ledger.unsettled()) if ledger.is_dead(job)]
-        # Looked at again: its lock may be free because it ended well just now.
-        found = [job for key in dead if (job := ledger.by_key(key))]
-        dead = [job.key for job in found if job.status is Status.SUBMITTING]
+        dead = [job.key for job in ledger.unsettled() if ledger.is_dead(job)]
         if dead:
             names = ", ".join(dead[:3])
             more = f" and {len(dead) - 3} more" if len(dead) > 3 else ""

@@ -24,6 +24,11 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
+    def secrets(self) -> frozenset[str]:
+        """Return what nobody may be shown: the key, and the values of own headers."""
+        return frozenset({*filter(None, [self.key]), *self.headers.values()})
+
+    @property
     def host(self) -> str:
         """Return host and port for messages."""
         return urlsplit(self.base_url).netloc

@@ -126,13 +126,17 @@ def read_error(raw: Any) -> ResponseError | None:
 
 
 def read_refusal(payload: Any, body: str) -> ResponseError:
-    """Read the body of an HTTP error: JSON in any of the known shapes, else text."""
+    """Read the body of an HTTP error: JSON in any of the known shapes, else text.
+
+    The parameter that it is about is said with the message.
+    """
     message = paths.first(payload, _MESSAGES)
     if message is None:
         strings = [v for v in map(str, _details(payload)) if v]
         message = "; ".join(strings) or " ".join(body.split())
     code = paths.first(payload, ("error.code", "error.type", "code"))
-    return ResponseError(str(code if code is not None else ""), str(message)[:500])
+    said = f"{str(message)[:500]}{_about(payload, str(message))}"
+    return ResponseError(str(code if code is not None else ""), said)
 
 
 def read_event(
@@ -159,6 +163,12 @@ def read_event(
         terminal=last or kind in streaming.end,
         error=read_error(nested) if is_error else None,
     )
+
+
+def _about(payload: Any, message: str) -> str:
+    param = paths.first(payload, ("error.param", "param"))
+    named = isinstance(param, str) and param and param not in message
+    return f" (param {str(param)[:100]})" if named else ""
 
 
 def _details(payload: Any) -> list[Any]:

@@ -112,12 +112,19 @@ class Ledger:
         return self._latest(runs.row_term(group, row), group=group, row=row)
 
     def is_dead(self, job: Job) -> bool:
-        """Say whether a submission died: its record stands, its lock is free."""
+        """Say whether a submission died: its record stands, its lock is free.
+
+        The record is looked at again after the lock: it may be free because the
+        submission ended well just now.
+        """
         if job.status is not Status.SUBMITTING:
             return False
         folder = self.state / "inflight"
         path = locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
-        return not locks.is_held(path)
+        if locks.is_held(path):
+            return False
+        now = self.by_key(job.key)
+        return now is not None and now.status is Status.SUBMITTING
 
     @property
     def bad(self) -> list[tuple[str, str]]:

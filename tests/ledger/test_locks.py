@@ -1,13 +1,16 @@
 """Locks die with their process, and nobody waits for ever."""
 
 import multiprocessing
+from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
 
 from bgresp.core.errors import LedgerError, NotFinishedError
+from bgresp.core.model import Job, Status
 from bgresp.ledger import locks
+from bgresp.ledger.ledger import Ledger
 
 FORK = multiprocessing.get_context("fork")
 
@@ -71,3 +74,19 @@ def test_a_lock_is_never_named_by_a_users_text(tmp_path: Path) -> None:
     path = locks.inflight_path(tmp_path, key="K", submit_key="../../etc/x\udc80")
     assert tmp_path == path.parent
     assert "etc" not in path.name
+
+
+def test_a_submission_that_ended_meanwhile_is_not_dead(tmp_path: Path) -> None:
+    """A record read before the lock was found free calls an accepted job dead."""
+    writer, reader = Ledger(tmp_path), Ledger(tmp_path)
+    with writer.submitting(Job(key="")) as job:
+        seen = next(reader.unsettled())
+        assert not reader.is_dead(seen)
+        writer.record(replace(job, status=Status.QUEUED, id="resp_1"))
+    assert Status.SUBMITTING is seen.status
+    assert not reader.is_dead(seen)
+    with writer.submitting(Job(key="")):
+        seen = next(reader.unsettled())
+    assert reader.is_dead(seen)
+    writer.forget(seen)
+    assert not reader.is_dead(seen)
