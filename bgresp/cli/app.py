@@ -1,11 +1,14 @@
 """The list of commands, and the program around them."""
 
+from collections.abc import Callable
 from typing import Final
 
 import typer
 
 from bgresp.cli import (
     cancel,
+    config,
+    configuring,
     doctor,
     forget,
     get,
@@ -41,22 +44,36 @@ VERBS: Final = (
     Verb("doctor", doctor.doctor, (doctor.Options, Common)),
     Verb("serve", serve.serve, (serve.Options, Common)),
 )
+CONFIG: Final = (
+    Verb("path", config.path, (Common,)),
+    Verb("show", config.show, (Common,)),
+    Verb("init", configuring.init, (Common,)),
+    Verb("add", configuring.add, (configuring.Add, Common)),
+    Verb("remove", configuring.remove, (configuring.Remove, Common)),
+    Verb("edit", configuring.edit, (Common,)),
+)
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 def build() -> typer.Typer:
     """Return the program."""
-    app = typer.Typer(
+    app = _group(_root, VERBS)
+    app.add_typer(_group(_config, CONFIG), name="config")
+    return app
+
+
+def _group(root: Callable[..., None], verbs: tuple[Verb, ...]) -> typer.Typer:
+    group = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings=SETTINGS,
     )
-    app.callback(invoke_without_command=True)(_root)
-    for verb in VERBS:
+    group.callback(invoke_without_command=True)(root)
+    for verb in verbs:
         made = command(verb.run, *verb.groups)
-        app.command(verb.name, hidden=verb.hidden)(made)
-    return app
+        group.command(verb.name, hidden=verb.hidden)(made)
+    return group
 
 
 def _root(context: typer.Context, version: Version = False) -> None:
@@ -65,5 +82,11 @@ def _root(context: typer.Context, version: Version = False) -> None:
     bgresp submit prompt.txt, close the laptop, bgresp watch @last --resume tomorrow.
     """
     del version
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _config(context: typer.Context) -> None:
+    """Show, make and check the configuration: path, show, init, add, remove, edit."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

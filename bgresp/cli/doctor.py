@@ -54,16 +54,18 @@ def doctor(options: Options, common: Common) -> int:
 
 
 def _configuration(context: Context) -> "Iterator[Check]":
-    from bgresp.config.settings import dialect
+    from bgresp.config.profiles import mistakes
     from bgresp.engine.checkup import BAD, OK, WARN, Check
 
     try:
         config = context.config
-        used = {str(p.get("dialect", "openai")) for p in config.profiles.values()}
-        for name in sorted({*config.dialects, *used}):
-            dialect(name, config)
+        wrong = list(mistakes(config))
     except ConfigError as error:
-        yield Check("config", BAD, error.message)
+        wrong = [error]
+    for mistake in wrong:
+        hint = f" ({mistake.hint})" if mistake.hint else ""
+        yield Check("config", BAD, f"{mistake.message}{hint}")
+    if wrong:
         return
     there = "" if config.path.exists() else " (not there: defaults)"
     yield Check("config", OK, f"{config.path}{there}")

@@ -20,6 +20,7 @@ from bgresp.render.streams import silence_stdout
 OUTPUT = "Output"
 ENDPOINT = "Endpoint"
 SELECT = "Which jobs"
+_REQUIRED = inspect.Parameter.empty
 
 
 def pairs(items: list[str] | None, option: str) -> dict[str, str]:
@@ -196,7 +197,7 @@ def command(run: Callable[..., int], *groups: type) -> Callable[..., int]:
         inspect.Parameter(
             item.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=item.default if item.default is not MISSING else None,
+            default=item.default if item.default is not MISSING else _REQUIRED,
             annotation=item.type,
         )
         for group in groups

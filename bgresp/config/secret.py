@@ -20,11 +20,15 @@ from bgresp.core.model import Job
 
 TWO_WAYS: Final = "export OPENAI_API_KEY=..., or use the local endpoint: -p local"
 COMMAND_TIMEOUT: Final = 30.0
+MISSING: Final = "missing"
 
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where a key comes from: `env:NAME`, `cmd`, `file:PATH`, `local` or `none`."""
+    """Where a key comes from: `env:NAME`, `cmd`, `file:PATH`, `local` or `none`.
+
+    `missing:NAME` is a variable that is not set, where that is to be told.
+    """
 
     kind: str
     name: str = ""

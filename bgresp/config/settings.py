@@ -5,7 +5,7 @@ May import core and the other modules of this package.
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from bgresp.core.model import Job
 from bgresp.core.tables import build
 
 OPENAI: Final = "openai"
+# Variables of the openai profile that its environment may set.
+OPENAI_VARS: Final = {"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"}
 _VARIABLE: Final = re.compile(r"\{var\.([a-z_.]+)\}")
 
 
@@ -71,10 +73,13 @@ def dialect(name: str, config: Config) -> Dialect:
     return build(name, {**built_in(), **config.dialects})
 
 
-def resolve(flags: Flags, environ: Mapping[str, str], config: Config) -> Settings:
+def resolve(
+    flags: Flags, environ: Mapping[str, str], config: Config, *, keyed: bool = True
+) -> Settings:
     """Return the settings for new jobs and for ids that the ledger does not know.
 
-    Raises ConfigError when nothing is configured, or something is wrong or unsafe.
+    Without `keyed` a key that is not set is a source of the kind `missing`. Raises
+    ConfigError when nothing is configured, or something is wrong or unsafe.
     """
     name, why = _profile_name(flags, environ, config)
     profile = _profile(name, config)
@@ -85,7 +90,12 @@ def resolve(flags: Flags, environ: Mapping[str, str], config: Config) -> Setting
     allow_http = flags.allow_http or bool(profile.get("allow_http", False))
     urls.check(base_url, keyed=False, allow_http=allow_http)
     explicit = flags.base_url is not None or origin == "OPENAI_BASE_URL"
-    source = secret.choose(profile, environ, spoken.auth, (base_url, explicit))
+    try:
+        source = secret.choose(profile, environ, spoken.auth, (base_url, explicit))
+    except ConfigError:
+        if keyed:
+            raise
+        source = KeySource(secret.MISSING, spoken.auth.env)
     model, model_origin = _model(flags, environ, profile)
     settings = Settings(
         profile=name,
@@ -131,6 +141,13 @@ def known_profiles(config: Config) -> list[str]:
     return sorted({*config.profiles, *config.dialects, *built_in()})
 
 
+def meant(name: str, known: Sequence[str]) -> str:
+    """Return a hint: which name may be meant, and which there are."""
+    close = difflib.get_close_matches(name, known, n=1)
+    first = f"did you mean {close[0]}? " if close else ""
+    return f"{first}known: {', '.join(known)}"
+
+
 def _profile_name(
     flags: Flags, environ: Mapping[str, str], config: Config
 ) -> tuple[str, str]:
@@ -152,12 +169,7 @@ def _profile(name: str, config: Config) -> Table:
         return config.profiles[name]
     if name in config.dialects or name in built_in():
         return {"dialect": name}
-    close = difflib.get_close_matches(name, known_profiles(config), n=1)
-    meant = f"did you mean {close[0]}? " if close else ""
-    raise ConfigError(
-        f"no profile {name!r}",
-        hint=f"{meant}known: {', '.join(known_profiles(config))}",
-    )
+    raise ConfigError(f"no profile {name!r}", hint=meant(name, known_profiles(config)))
 
 
 def _tuned(spoken: Dialect, profile: Table) -> Dialect:
@@ -168,8 +180,7 @@ def _tuned(spoken: Dialect, profile: Table) -> Dialect:
 def _vars(name: str, profile: Table, environ: Mapping[str, str]) -> dict[str, str]:
     found = _strings(profile, "vars", name)
     if name == OPENAI:
-        names = {"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"}
-        found |= {v: environ[e] for v, e in names.items() if environ.get(e)}
+        found |= {v: environ[e] for v, e in OPENAI_VARS.items() if environ.get(e)}
     return found
 
 

@@ -1,0 +1,78 @@
+"""`bgresp config path` and `show`: where the configuration lies, and what holds."""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common
+from bgresp.config import files
+from bgresp.render.streams import as_json
+
+SCHEMA: Final = "bgresp.config/1"
+
+
+def path(common: Common) -> int:
+    """Print where config.toml, the profiles and the ledger's folder lie.
+
+    Examples:
+
+      bgresp config path
+      BGRESP_CONFIG=./bgresp.toml bgresp config path --json
+    """
+    context = Context.of(common)
+    config = files.config_path(context.environ)
+    places = {
+        "config": str(config),
+        "profiles": str(config.parent / "profiles"),
+        "state": str(context.state),
+    }
+    if context.is_json:
+        context.show_records([places], single=True)
+    else:
+        _rows(context, [list(place) for place in places.items()])
+    return 0
+
+
+def show(common: Common) -> int:
+    """Print each value that holds, and its origin; keys only as `set`.
+
+    -p asks about another profile; -v adds what its dialect says. No key is read, no
+    api_key_cmd is run.
+
+    Examples:
+
+      bgresp config show
+      bgresp config show -p work -v
+    """
+    from bgresp.config.effective import Effective
+
+    context = Context.of(common)
+    effective = Effective(context.flags, context.environ, context.config)
+    values = list(effective.all(everything=common.verbose))
+    if common.jsonl:
+        context.show_records([asdict(value) for value in values], single=False)
+    elif common.json:
+        held = {v.key: {"value": v.value, "origin": v.origin} for v in values}
+        record = {"schema": SCHEMA, "config": str(context.config.path), "values": held}
+        context.show_records([record], single=True)
+    else:
+        _rows(context, [[v.key, _plain(v.value), v.origin] for v in values])
+    return 0
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == "":
+        return "not set"
+    return value if isinstance(value, str) else as_json(value)
+
+
+def _rows(context: Context, rows: list[list[str]]) -> None:
+    """Print rows: with tabs for a script, in columns for a person."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns[:-1]]
+    for row in rows:
+        if context.streams.out_is_terminal:
+            cells = [cell.ljust(w) for cell, w in zip(row, widths, strict=False)]
+            context.streams.line("  ".join([*cells, row[-1]]))
+        else:
+            context.streams.line("\t".join(row))

@@ -1,0 +1,339 @@
+"""`bgresp config`: where it lies, what holds and why, and profiles in files."""
+
+import json
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import Run
+
+NOTHING = {"BGRESP_API_KEY": None, "BGRESP_BASE_URL": None}
+WORK = (
+    "add",
+    "work",
+    "--base-url",
+    "https://llm.example/v1",
+    "--api-key-env",
+    "MY_KEY",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return where config.toml is looked for; it is not there yet."""
+    return tmp_path / "config"
+
+
+@pytest.fixture
+def config(bgresp: Run, folder: Path) -> Any:
+    """Run `bgresp config ARGS` without an endpoint; check its code and its talk."""
+
+    def go(*args: str, code: int = 0, said: str = "", **env: str | None) -> str:
+        ran = bgresp("config", *args, env={**NOTHING, **env})
+        assert (code, True) == (ran.code, said in ran.err), ran
+        assert ran.err.count("\n") == bool(ran.err) or not code
+        return ran.out
+
+    return go
+
+
+def put(path: Path, text: str) -> Path:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def shown(config: Any, *args: str, **env: str) -> dict[str, tuple[Any, str]]:
+    found = json.loads(config("show", *args, "--json", **env))
+    assert "bgresp.config/1" == found["schema"]
+    return {k: (v["value"], v["origin"]) for k, v in found["values"].items()}
+
+
+def test_without_a_verb_help_is_printed(config: Any) -> None:
+    """`bgresp config` alone names its verbs."""
+    out = config()
+    assert all(
+        verb in out for verb in ("path", "show", "init", "add", "remove", "edit")
+    )
+
+
+def test_path_names_the_places(config: Any, folder: Path, state: Path) -> None:
+    """Config, profiles and ledger are named whether they are there or not."""
+    places = {
+        "config": str(folder / "config.toml"),
+        "profiles": str(folder / "profiles"),
+        "state": str(state),
+    }
+    assert places == dict(line.split("\t") for line in config("path").splitlines())
+    assert places == json.loads(config("path", "--json"))
+    assert not folder.exists()
+    assert not state.exists()
+
+
+def test_init_writes_once(config: Any, folder: Path) -> None:
+    """A config.toml that is there is left alone, whatever it is: exit 4 names it."""
+    path = folder / "config.toml"
+    assert f"{path}\n" == config("init")
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert {} == tomllib.loads(path.read_text())
+    path.write_text("# mine\n")
+    config("init", code=4, said=str(path))
+    assert "# mine\n" == path.read_text()
+    path.unlink()
+    path.symlink_to(folder / "nowhere")
+    config("init", code=4, said=str(path))
+    assert not (folder / "nowhere").exists()
+
+
+def test_what_init_explains_is_true(config: Any, folder: Path) -> None:
+    """Every line of the example, made real, is a configuration without a mistake."""
+    config("init")
+    path = folder / "config.toml"
+    lines = path.read_text().splitlines()
+    real = [line[1:] if line[1:2] not in {"", " "} else line for line in lines]
+    path.write_text("\n".join(real))
+    found = shown(config, MY_KEY="k", WORK_KEY="k")
+    assert ("work", f"{path}: default_profile") == found["profile"]
+    assert ("user-7", f"{path}: profiles.work.vars.end_user") == found["vars.end_user"]
+    mine = shown(config, "-p", "mine", "-v")
+    assert ("X-API-Key", f"{path}: dialects.mine.auth.header") == mine[
+        "dialect.auth.header"
+    ]
+
+
+def test_add_writes_a_profile_that_works(config: Any, folder: Path) -> None:
+    """A profile is a private file of its own, and holds only what was given."""
+    path = folder / "profiles" / "work.toml"
+    assert f"{path}\n" == config(*WORK, said="MY_KEY is not set yet: export MY_KEY=...")
+    expected = {
+        "dialect": "openai",
+        "base_url": "https://llm.example/v1",
+        "api_key_env": "MY_KEY",
+    }
+    assert expected == tomllib.loads(path.read_text())
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert 0o700 == stat.S_IMODE(path.parent.stat().st_mode)
+    assert not (folder / "config.toml").exists()
+    found = shown(config, "-p", "work", MY_KEY="sk-hidden-0123")
+    assert ("set (env MY_KEY)", f"{path}: api_key_env") == found["key"]
+    config(*WORK, code=4, said=f"work' is there already: {path}", MY_KEY="k")
+    more = ("--force", "-m", "large", "--var", "organization=o", "--allow-http")
+    record = json.loads(config(*WORK, *more, "-H", "X-A: b", "--json", MY_KEY="k"))
+    assert {"profile": "work", "path": str(path)} == record
+    added = {"model": "large", "allow_http": True, "headers": {"X-A": "b"}}
+    added |= {"vars": {"organization": "o"}}
+    assert {**expected, **added} == tomllib.loads(path.read_text())
+    assert [path] == list(path.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("x", "--dialect", "opnai"), 4, "did you mean openai?"),
+        (("x", "--base-url", "ftp://a"), 4, "not a base URL"),
+        (("x", "--base-url", "https://u:hunter2@a/v1"), 4, "password"),
+        (("x", "--base-url", "http://a.example/v1"), 4, "never sent over http://"),
+        (("x", "--base-url", "https://{var.region}.example"), 4, "needs region"),
+        (("x", "--api-key-env", "sk-hunter2"), 2, "the name of a variable"),
+        (("x", "--var", "novalue"), 2, "--var takes K=V"),
+        (("x", "-p", "y"), 2, "-p has no meaning"),
+        ((), 2, "Missing argument"),
+        (("../x",), 2, "not a name for a profile"),
+        (("/etc/x",), 2, "not a name for a profile"),
+        (("..",), 2, "not a name for a profile"),
+        ((".x",), 2, "not a name for a profile"),
+        (("a..b",), 2, "not a name for a profile"),
+        (("a\nb",), 2, "not a name for a profile"),
+        (("",), 2, "not a name for a profile"),
+        (("x" * 65,), 2, "not a name for a profile"),
+        (("CON/x",), 2, "not a name for a profile"),
+    ],
+)
+def test_add_refuses_before_it_writes(
+    config: Any, folder: Path, args: tuple[str, ...], code: int, said: str
+) -> None:
+    """What cannot work, or would lie elsewhere, is refused and nothing is written."""
+    ran = config("add", *args, code=code, said=said)
+    assert "" == ran
+    assert not folder.exists()
+
+
+def test_a_variable_that_nothing_uses_is_told(config: Any) -> None:
+    """A misspelt variable is written, and said to do nothing."""
+    said = "var 'organisation': the dialect openai does not use it (it uses: org"
+    config(*WORK, "--var", "organisation=o", said=said)
+
+
+def test_a_name_has_one_place(config: Any, folder: Path) -> None:
+    """A profile in config.toml is neither shadowed nor removed: its line is named."""
+    path = put(folder / "config.toml", '\n[profiles."work"]\nmodel = "m"\n')
+    config(*WORK, "--force", code=4, said=f"'work' stands in {path}")
+    config("remove", "work", code=4, said=f"stands in {path}, line 2")
+    twin = put(folder / "profiles" / "work.toml", 'model = "n"\n')
+    for verb in (("show", "-p", "work"), ("add", "other")):
+        config(*verb, code=4, said=f"is both in {path} and in {twin}")
+    assert f"{twin}\n" == config("remove", "work")
+    assert shown(config, "-p", "work", OPENAI_API_KEY="k")["model"][0] == "m"
+
+
+def test_remove_drops_only_its_own(config: Any, folder: Path) -> None:
+    """A profile that was added goes, even where config.toml cannot be read."""
+    config(*WORK)
+    put(folder / "config.toml", "[profiles")
+    config("remove", "work")
+    assert [] == list((folder / "profiles").iterdir())
+    config("remove", "work", code=4, said="no profile 'work'")
+    config("remove", "openai", code=4, said="built in")
+    config("remove", "../config", code=2, said="not a name")
+    assert (folder / "config.toml").exists()
+    put(folder / "profiles" / "wrok.toml", "")
+    config("remove", "work", code=4, said="did you mean wrok?")
+
+
+def test_remove_says_whom_it_concerns(config: Any, bgresp: Run, server: Any) -> None:
+    """Open jobs of a profile are told of; they go on without it."""
+    config("add", "here", "--base-url", server.base_url, "--api-key-env", "MY_KEY")
+    env = {**NOTHING, "MY_KEY": "k"}
+    assert 0 == bgresp("submit", "-t", "hi", "-p", "here", env=env).code
+    config("remove", "here", said="1 open job(s) of it keep their endpoint")
+    assert 0 == bgresp("status", "@last", env=env).code
+
+
+SECRETS = {
+    "MY_KEY": "sk-hidden-in-env",
+    "OPENAI_API_KEY": "sk-hidden-too",
+    "BGRESP_API_KEY": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ('api_key_env = "MY_KEY"', "set (env MY_KEY)"),
+        ('api_key_env = "NO_KEY"', "not set (env NO_KEY)"),
+        ('api_key_cmd = ["touch", "{tmp}/ran"]', "set (command)"),
+        ('api_key_file = "{tmp}/key"', "set (file {tmp}/key)"),
+        ('api_key_file = "{tmp}/nokey"', "not set (file {tmp}/nokey)"),
+    ],
+)
+def test_show_never_reads_a_key(
+    bgresp: Run, folder: Path, tmp_path: Path, source: str, value: str
+) -> None:
+    """A key is told by its source alone; no command is run, no byte is shown."""
+    put(tmp_path / "key", "sk-hidden-in-file")
+    text = f"[profiles.w]\nbase_url = 'https://a.example/v1'\n{source}\n"
+    text += "[profiles.w.headers]\nX-Gate = 'sk-hidden-header'\n"
+    put(folder / "config.toml", text.replace("{tmp}", str(tmp_path)))
+    for form in ((), ("--json",), ("--jsonl",), ("-v",)):
+        args = ("show", "-p", "w", "-H", "X-B: sk-hidden-flag", *form)
+        ran = bgresp("config", *args, env={**NOTHING, **SECRETS})
+        assert 0 == ran.code
+        assert value.replace("{tmp}", str(tmp_path)) in ran.out
+        assert "sk-hidden" not in ran.out + ran.err
+        assert "headers.X-Gate" in ran.out
+    assert not (tmp_path / "ran").exists()
+
+
+def test_show_tells_each_origin(config: Any, folder: Path) -> None:
+    """Flag, variable, file and key, dialect, default: each value says which."""
+    path = put(
+        folder / "config.toml",
+        'default_profile = "a"\n[profiles.a]\nbase_url = "https://a.example/v1"\n'
+        'model = "m"\nrate = 2\napi_key_env = "MY_KEY"\n',
+    )
+    found = shown(config)
+    at = f"{path}: profiles.a"
+    assert ("a", f"{path}: default_profile") == found["profile"]
+    assert ("openai", "default") == found["dialect"]
+    assert ("https://a.example/v1", f"{at}.base_url") == found["base_url"]
+    assert ("m", f"{at}.model") == found["model"]
+    assert (2, f"{at}.rate") == found["rate"]
+    assert (8, "dialect openai") == found["streams"]
+    assert (False, "default") == found["stream"]
+    env = {"BGRESP_BASE_URL": "https://e.example/v1", "BGRESP_MODEL": "e"}
+    env |= {"BGRESP_API_KEY": "k", "BGRESP_PROFILE": "openai", "OPENAI_ORG_ID": "o"}
+    found = shown(config, **env)
+    assert ("openai", "env BGRESP_PROFILE") == found["profile"]
+    assert ("openai", "the profile's name") == found["dialect"]
+    assert ("https://e.example/v1", "env BGRESP_BASE_URL") == found["base_url"]
+    assert ("e", "env BGRESP_MODEL") == found["model"]
+    assert ("set (env BGRESP_API_KEY)", "env BGRESP_API_KEY") == found["key"]
+    assert ("o", "env OPENAI_ORG_ID") == found["vars.organization"]
+    flags = ("-p", "a", "--base-url", "https://f.example/v1", "--allow-http")
+    found = shown(config, *flags, "-H", "X-A: b", **env)
+    assert ("a", "flag -p") == found["profile"]
+    assert ("https://f.example/v1", "flag --base-url") == found["base_url"]
+    assert (True, "flag --allow-http") == found["allow_http"]
+    assert ("set", "flag -H") == found["headers.X-A"]
+    openai = shown(config, OPENAI_API_KEY="k")
+    assert "a" == openai["profile"][0]
+    found = shown(config, "-p", "openai")
+    assert ("not set (env OPENAI_API_KEY)", "dialect openai") == found["key"]
+
+
+def test_show_needs_something_to_show(config: Any) -> None:
+    """Nothing configured, or a profile that is none: exit 4 says what to type."""
+    config("show", code=4, said="-p local")
+    config("show", "-p", "opnai", code=4, said="did you mean openai?")
+
+
+def editor(tmp_path: Path, text: str, code: int = 0) -> str:
+    """Return an editor that writes a text, and takes arguments."""
+    script = tmp_path / "an editor"
+    (tmp_path / "text").write_text(text)
+    script.write_text(f'#!/bin/sh\ncat "{tmp_path}/text" >> "$2"\nexit {code}\n')
+    script.chmod(0o700)
+    return f"'{script}' --wait"
+
+
+def test_edit_begins_with_the_explained_file(
+    config: Any, folder: Path, tmp_path: Path
+) -> None:
+    """$VISUAL wins, may have arguments, and finds what `init` writes."""
+    runs = editor(tmp_path, '[profiles.w]\nmodel = "m"\n')
+    path = folder / "config.toml"
+    assert f"{path}\n" == config("edit", VISUAL=runs, EDITOR="false")
+    assert path.read_text().startswith("# bgresp reads this file")
+    assert "m" == tomllib.loads(path.read_text())["profiles"]["w"]["model"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[profiles", "config.toml"),
+        ("default = 1", "unknown key 'default'"),
+        ("[profiles.w]\nmodle = 'm'", "profile 'w' has an unknown key 'modle'"),
+        ("[profiles.w]\ndialect = 'opnai'", "profile 'w': no dialect 'opnai'"),
+        ("[profiles.w]\nbase_url = 'a'", "profile 'w': not a base URL"),
+        ("[dialects.d]\npaths = 1", "dialect 'd': unknown key 'paths'"),
+        ("default_profile = 'w'", "'default_profile' is 'w', which is no profile"),
+    ],
+)
+def test_edit_names_mistakes(
+    config: Any, folder: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    """What was mistyped is named with file and key, and doctor finds it too."""
+    path = put(folder / "config.toml", "")
+    config("edit", code=4, said=said, EDITOR=editor(tmp_path, text))
+    assert text == path.read_text()
+    config("edit", code=4, said=str(path), EDITOR=editor(tmp_path, "\n"))
+
+
+def test_every_mistake_is_named(bgresp: Run, folder: Path) -> None:
+    """Two mistakes are two lines of doctor, and exit 4."""
+    text = "[profiles.a]\nbase_url = 'x'\n[dialects.d]\nbad = 1\n[profiles.b]\n"
+    put(folder / "config.toml", text + "dialect = 'd'\n")
+    ran = bgresp("doctor")
+    assert 4 == ran.code
+    bad = [line for line in ran.out.splitlines() if line.startswith("bad\tconfig")]
+    assert ["dialect 'd'", "profile 'a'"] == [b.split(": ")[1] for b in bad]
+
+
+def test_an_editor_that_fails_is_named(config: Any, tmp_path: Path) -> None:
+    """An editor that is not there, or gives up, is exit 4."""
+    config("edit", code=4, said="'nobody'", EDITOR="nobody")
+    config("edit", code=4, said="ended with 3", EDITOR=editor(tmp_path, "", 3))
+    config("edit", code=4, said="EDITOR cannot be read", EDITOR="'half")
