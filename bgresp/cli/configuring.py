@@ -18,6 +18,7 @@ from bgresp.cli import errors, outputs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt, pairs
 from bgresp.config import files, profiles
+from bgresp.config.settings import meant
 from bgresp.core.errors import ConfigError, OutputError, UsageError
 from bgresp.ledger.files import PRIVATE_DIR
 
@@ -191,7 +192,7 @@ def _not_ours(path: Path, name: str) -> ConfigError:
     if name in files.built_in():
         return ConfigError(f"profile {name!r} is built in")
     made = sorted(file.stem for file in (path.parent / "profiles").glob("*.toml"))
-    hint = profiles.meant(name, made) if made else "there is none in profiles/"
+    hint = meant(name, made) if made else "there is none in profiles/"
     return ConfigError(f"no profile {name!r}", hint=hint)
 
 
