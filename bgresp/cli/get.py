@@ -1,20 +1,23 @@
 """`bgresp get`: the answer, from disk, else fetched."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from bgresp.cli import inputs, outputs, refs
+from bgresp.cli import errors, inputs, outputs, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.core import paths
-from bgresp.core.errors import UsageError, worst
+from bgresp.core.errors import RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
 from bgresp.render.lines import record, summary
 from bgresp.render.streams import as_json
 
-PARTS: Final = ("text", "reasoning", "citations", "usage", "error", "request", "raw")
+PARTS: Final = (
+    *("text", "data", "reasoning", "citations", "usage", "error", "request", "raw"),
+)
 REASONING: Final = (
     "output[type=reasoning].summary[*].text",
     "output[type=reasoning].content[*].text",
@@ -28,7 +31,7 @@ class Options:
 
     part: Annotated[
         str,
-        opt("--part", help="text reasoning citations usage error request raw."),
+        opt("--part", help=" ".join(PARTS) + "."),
     ] = "text"
     output: Annotated[
         str | None,
@@ -59,7 +62,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
     if context.is_json or common.quiet:
         _show_records(context, jobs, choice.single)
     else:
-        _show_parts(context, jobs, (options, target))
+        codes += _show_parts(context, jobs, (options, target))
     for job in jobs:
         _say_why(context, job)
     return int(worst([*codes, *(int(job.status.exit_code) for job in jobs)]))
@@ -111,21 +114,33 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
 
 def _show_parts(
     context: Context, jobs: list[Job], how: tuple[Options, Path | None]
-) -> None:
+) -> list[int]:
+    """Print a part of each job; return an exit code for each that has no such part."""
     options, target = how
+    codes = []
     for job in jobs:
-        found = _part(context, job, options.part)
+        try:
+            found = _part(context, job, options.part)
+        except RefusedError as error:
+            errors.show(context.streams, error, as_json=False)
+            codes.append(int(error.code))
+            continue
         if target is not None and found is not None:
             outputs.write_file(target, found, force=options.force)
         elif target is None:
             outputs.print_text(context.streams, found)
+    return codes
 
 
 def _part(context: Context, job: Job, part: str) -> str | bytes | None:
-    """Return a part of a saved answer; None while there is none."""
+    """Return a part of a saved answer; None while there is none.
+
+    Raises RefusedError where the answer is to be JSON and is not.
+    """
     answers = context.books.answers
-    if part == "text":
-        return context.books.text(job.key, context.dialect_of(job))
+    if part in {"text", "data"}:
+        text = context.books.text(job.key, context.dialect_of(job))
+        return text if part == "text" else _data(job, text)
     if part in {"usage", "error"}:
         value = job.usage if part == "usage" else job.error
         return as_json(value.to_dict()) if value is not None else None
@@ -134,6 +149,36 @@ def _part(context: Context, job: Job, part: str) -> str | bytes | None:
     if raw is None or part in {"request", "raw"}:
         return raw
     return _from_response(json.loads(raw), part)
+
+
+def _data(job: Job, text: str | None) -> str | None:
+    """Return an answer that is JSON on one line; what did not complete may have none.
+
+    Raises RefusedError.
+    """
+    if not text and job.status is not Status.COMPLETED:
+        return None
+    try:
+        return as_json(
+            json.loads(text or "", parse_constant=_refused, parse_float=_finite)
+        )
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(
+            f"the answer of {job.ref} is not JSON ({str(error)[:80]})",
+            hint=f"bgresp get {job.ref} has its text",
+        ) from None
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _finite(number: str) -> float:
+    """Read a number; one too large would be printed as what is no JSON."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number[:20]} is too large")
+    return value
 
 
 def _from_response(payload: Any, part: str) -> str | None:

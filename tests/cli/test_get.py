@@ -122,3 +122,49 @@ def test_into_a_file(each: Each, state: Path, tmp_path: Path) -> None:
     for ran in done[3:]:
         assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
     assert {"answer", "mine", "state"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_an_answer_as_data(each: Each, state: Path, tmp_path: Path) -> None:
+    """--part data is the text, if it is JSON: on one line, its values unchanged.
+
+    What completed and is not JSON exits 5 and says where the text is.
+    """
+    good = '\n{"a": [1, 2.50, "é\\u0000"],\n "b": null}\n'
+    bad = (
+        "",
+        "no",
+        "{",
+        "```json\n{}\n```",
+        '{"a": NaN}',
+        "1e999",
+        "[" * 10_000,
+        "1 2",
+    )
+    seed(
+        state,
+        {"status": "completed", "text": good},
+        {"status": "incomplete", "text": '{"a": '},
+        {"status": "failed", "text": ""},
+        *({"status": "completed", "text": text} for text in bad),
+    )
+    data = ("--part", "data")
+    whole, cut, failed, filed, *refused = each(
+        ["get", ident(1), *data],
+        ["get", ident(2), *data],
+        ["get", ident(3), *data],
+        ["get", ident(1), *data, "-o", "data.json"],
+        *(["get", ident(4 + n), *data, "-o", f"no{n}"] for n in range(len(bad))),
+    )
+    assert (0, "") == (whole.code, whole.err)
+    assert '{"a": [1, 2.5, "\\u00e9\\u0000"], "b": null}\n' == whole.out
+    assert (0, whole.out) == (filed.code, (tmp_path / "data.json").read_text())
+    assert (10, "", True) == (cut.code, cut.out, "is not JSON" in cut.err)
+    assert (12, "", False) == (failed.code, failed.out, "JSON" in failed.err)
+    for number, ran in enumerate(refused):
+        said = f"bgresp: the answer of {ident(4 + number)} is not JSON ("
+        assert (5, "", True) == (ran.code, ran.out, ran.err.startswith(said)), ran
+        assert ran.err.endswith(f" (bgresp get {ident(4 + number)} has its text)\n")
+        assert not (tmp_path / f"no{number}").exists()
+    both, text = each(["get", ident(4), ident(1), *data], ["get", ident(5)])
+    assert (5, whole.out) == (both.code, both.out)
+    assert (0, "no\n") == (text.code, text.out)
