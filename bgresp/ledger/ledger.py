@@ -9,20 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
-from typing import Final
 
 from bgresp.core.board import Selector
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.update import merge
-from bgresp.ledger import compact, folders, journal, keys, locks, runs, segments
-from bgresp.ledger.checkpoint import WANTED, is_kept, tombstone
+from bgresp.ledger import compact, folders, journal, keys, locks, lookup, runs, segments
+from bgresp.ledger.checkpoint import is_kept, tombstone
 from bgresp.ledger.line import encode
 from bgresp.ledger.view import View
-
-RUN_BYTES: Final = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -34,9 +30,10 @@ class Ledger:
 
     state: Path
     now: Callable[[], float] = time.time
-    run_bytes: int = RUN_BYTES
+    run_bytes: int = 256 * 1024
     seal_bytes: int = segments.SEAL_BYTES
     _view: View = field(init=False)
+    _is_prepared: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Look nowhere yet."""
@@ -61,16 +58,7 @@ class Ledger:
 
     def select(self, selector: Selector) -> Iterator[Job]:
         """Yield the jobs a selector means, newest first."""
-        if selector.open or (selector.statuses and selector.statuses <= WANTED):
-            jobs = iter(self._look().open_jobs())
-        elif selector.group is not None:
-            group = selector.group
-            term = runs.term("g", group)
-            grouped = self._look().matching(term, lambda j: j.group == group)
-            jobs = iter(sorted(grouped, key=lambda job: job.key, reverse=True))
-        else:
-            jobs = self._look().since(selector.since)
-        return (job for job in jobs if is_kept(job) and selector.matches(job))
+        return lookup.select(self._look(), selector)
 
     def by_key(self, key: str) -> Job | None:
         """Return the job with our key."""
@@ -87,18 +75,7 @@ class Ledger:
 
     def by_prefix(self, prefix: str, *, limit: int) -> list[Job]:
         """Return jobs whose id begins so, with or without `resp_`; at most `limit`."""
-        forms = (prefix, runs.PREFIX + prefix)
-
-        def fits(job: Job) -> bool:
-            return is_kept(job) and job.id is not None and job.id.startswith(forms)
-
-        terms = {runs.id_term(prefix), runs.term("i", prefix)}
-        view = self._look()
-        hits = (
-            job for term in terms for job in islice(view.matching(term, fits), limit)
-        )
-        found = {job.key: job for job in hits}
-        return sorted(found.values(), key=lambda job: job.key, reverse=True)[:limit]
+        return lookup.by_prefix(self._look(), prefix, limit=limit)
 
     def by_submit_key(self, submit_key: str) -> Job | None:
         """Return the newest submission under a `--key`, forgotten ones included."""
@@ -119,9 +96,7 @@ class Ledger:
         """
         if job.status is not Status.SUBMITTING:
             return False
-        folder = self.state / "inflight"
-        path = locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
-        if locks.is_held(path):
+        if locks.is_held(self._inflight(job)):
             return False
         now = self.by_key(job.key)
         return now is not None and now.status is Status.SUBMITTING
@@ -152,12 +127,13 @@ class Ledger:
         with its new key, after `before` was done with it. Raises LedgerError; then
         nothing may be sent.
         """
+        self.prepare()
         with ExitStack() as until_outcome:
             with self._writing():
                 job = replace(draft, key=self._next_key())
                 if draft.submit_key is None:
-                    path = locks.inflight_path(self.state / "inflight", key=job.key)
-                    until_outcome.enter_context(locks.inflight(path, wait=0.0))
+                    lock = locks.inflight(self._inflight(job), wait=0.0)
+                    until_outcome.enter_context(lock)
                 before(job)
                 self._append(job)
             yield job
@@ -223,11 +199,13 @@ class Ledger:
     def prepare(self) -> None:
         """Create the state folder and its folders, private."""
         folders.prepare(self.state)
+        self._is_prepared = True
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the lock with the view up to date; refuse what a newer bgresp wrote."""
-        self.prepare()
+        if not self._is_prepared:
+            self.prepare()
         with locks.held(self.state / "ledger.lock"):
             if self._look().newer:
                 raise LedgerError(
@@ -235,6 +213,10 @@ class Ledger:
                     hint="pip install --upgrade bgresp",
                 )
             yield
+
+    def _inflight(self, job: Job) -> Path:
+        folder = self.state / "inflight"
+        return locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
 
     def _append(self, job: Job) -> None:
         journal.append(self.path, encode(job))
@@ -244,12 +226,7 @@ class Ledger:
         return keys.make(self.now(), secrets.randbits(80), after=self._view.last)
 
     def _latest(self, term: bytes, **wanted: str) -> Job | None:
-        """Return the newest job under a term whose fields are these."""
-
-        def fits(job: Job) -> bool:
-            return is_kept(job) and all(getattr(job, k) == v for k, v in wanted.items())
-
-        return self._look().latest_matching(term, fits)
+        return lookup.latest(self._look(), term, wanted)
 
     def _look(self) -> View:
         self._view.refresh()

@@ -21,6 +21,7 @@ from bgresp.ledger.run import END, Run
 from bgresp.ledger.scan import Entry, Scan
 from bgresp.ledger.segments import Segment
 
+BUILD_BYTES: Final = 8 * 1024 * 1024
 MOST: Final = 60
 GROWTH: Final = 3
 PREFIX: Final = "resp_"
@@ -168,3 +169,33 @@ def _spans(folder: Path, segment: Segment) -> list[tuple[int, int]]:
         return []
     spans = (name[7:-4].split("-", 1) for name in names)
     return [(int(a), int(b)) for a, b in spans if a.isdecimal() and b.isdecimal()]
+
+
+def covered(
+    index: Path, segment: Segment, upto: int, *, is_growing: bool = False
+) -> tuple[list[Run], int]:
+    """Return the runs of a segment and where they end; build what is missing.
+
+    Where no run can be written, the rest of a growing segment is left to the tail; of
+    a sealed one that raises LedgerError.
+    """
+    found, at = cover(index, segment)
+    while at < upto:
+        scan = Scan(stop=at)
+        for line in segment.lines(at):
+            scan.take([line])
+            if scan.stop >= min(at + BUILD_BYTES, upto):
+                break
+        if scan.stop == at:  # a torn end: nothing complete is left
+            break
+        write(index, segment, (at, scan.stop), scan)
+        tend(index, segment)
+        for run in found:
+            run.close()
+        found, reached = cover(index, segment)
+        if reached <= at:
+            if not is_growing:
+                raise LedgerError(f"cannot write the index in {index}")
+            break
+        at = reached
+    return found, at

@@ -6,13 +6,13 @@ the open jobs. All derived: whatever is missing is read from the journal.
 """
 
 import heapq
+import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
 from bgresp.ledger import journal, keys, runs, segments
 from bgresp.ledger.checkpoint import FORGOTTEN, Checkpoint, matters
@@ -21,7 +21,6 @@ from bgresp.ledger.run import Run
 from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
 
-BUILD_BYTES: Final = 8 * 1024 * 1024
 PATIENCE: Final = 20  # compactions that may interrupt one look
 
 
@@ -33,6 +32,7 @@ class View:
     spare_bytes: int
     segments: list[Segment] = field(default_factory=list)
     tail: Scan = field(default_factory=Scan)
+    is_sure: bool = False  # no seal came between the listing and the opening
     _runs: list[Run] = field(default_factory=list)
     _open: Checkpoint = field(init=False)
     _tail_start: int = 0
@@ -166,24 +166,39 @@ class View:
 
     def refresh(self) -> None:
         """Read what was appended; start over when files were sealed or rewritten."""
-        for _ in range(PATIENCE):
-            found = segments.listed(self.state)
-            if self._follows(found):
-                break
-            self._load(found)
+        if not self._stands():
+            for _ in range(PATIENCE):
+                found = segments.listed(self.state)
+                if self._follows(found):
+                    break
+                self._load(found)
         if self.active.size > self.tail.stop:
             self.tail.take(self.active.lines(self.tail.stop))
+
+    def _stands(self) -> bool:
+        """Say whether no file came or went, without listing; take over the size.
+
+        Only sealing makes a segment, and it takes the active one's name away.
+        """
+        if not self.is_sure or not all(segment.holds for segment in self.segments):
+            return False
+        pin = self.active.pin
+        if pin is not None:
+            self.segments[-1] = replace(
+                self.active, size=os.fstat(pin.fileno()).st_size
+            )
+        return pin is not None
 
     def _follows(self, found: list[Segment]) -> bool:
         """Say whether the files are those that were loaded; take over their sizes."""
         known = self.segments
-        if [s.number for s in known] != [s.number for s in found]:
-            return False
-        if not all(segment.holds for segment in known):
-            return False
-        pairs = zip(known, found, strict=True)
-        self.segments = [replace(old, size=new.size) for old, new in pairs]
-        return True
+        self.is_sure = [s.number for s in known] == [s.number for s in found] and all(
+            segment.holds for segment in known
+        )
+        if self.is_sure:
+            pairs = zip(known, found, strict=True)
+            self.segments = [replace(old, size=new.size) for old, new in pairs]
+        return self.is_sure
 
     def index_tail(self) -> None:
         """Move the tail into a run of its own, and keep the runs few."""
@@ -198,45 +213,19 @@ class View:
         """Let every file go; the next look starts over."""
         for run in self._runs:
             run.close()
-        self._runs, self.segments, self.tail = [], [], Scan()
+        self._runs, self.segments, self.tail, self.is_sure = [], [], Scan(), False
 
     def _load(self, found: list[Segment]) -> None:
         self.close()
         self.segments = current = [segment.pinned() for segment in found]
         for segment in current[:-1]:
-            self._runs += self._covered(segment, segment.size)[0]
+            self._runs += runs.covered(self.index, segment, segment.size)[0]
         upto = self.active.size - self.spare_bytes
-        covered, start = self._covered(self.active, upto)
+        covered, start = runs.covered(self.index, self.active, upto, is_growing=True)
         self._runs += covered
         self.tail, self._tail_start = Scan(stop=start), start
         if self._open.load(current, start) > self.spare_bytes:
             self._open.save(self.active, start)
-
-    def _covered(self, segment: Segment, upto: int) -> tuple[list[Run], int]:
-        """Return the runs of a segment and where they end; build what is missing.
-
-        Where no run can be written, the rest is left to the tail.
-        """
-        covered, at = runs.cover(self.index, segment)
-        while at < upto:
-            scan = Scan(stop=at)
-            for line in segment.lines(at):
-                scan.take([line])
-                if scan.stop >= min(at + BUILD_BYTES, upto):
-                    break
-            if scan.stop == at:  # a torn end: nothing complete is left
-                break
-            runs.write(self.index, segment, (at, scan.stop), scan)
-            runs.tend(self.index, segment)
-            for run in covered:
-                run.close()
-            covered, reached = runs.cover(self.index, segment)
-            if reached <= at and segment is not self.active:
-                raise LedgerError(f"cannot write the index in {self.index}")
-            if reached <= at:
-                break
-            at = reached
-        return covered, at
 
 
 def _decoded(raw: bytes) -> Job | None:
