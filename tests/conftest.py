@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import command
+from tests import command, golden
 from tests.command import Changes, Ran, Run
 from tests.fakeserver import FakeServer
 
@@ -37,6 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Take --full: pytest asks a conftest of the top folder only."""
     said = "run the proofs with RELIABILITY.md's full figures"
     parser.addoption("--full", action="store_true", help=said)
+    said = "write the golden texts anew"
+    parser.addoption("--golden", action="store_true", help=said)
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,14 @@ def clean_env(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away every variable that could reach a test from outside."""
     for name in [name for name in os.environ if _FOREIGN.fullmatch(name)]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(name="golden")
+def _golden(request: pytest.FixtureRequest) -> golden.Golden:
+    """Compare a text with a golden one, or write it: `--golden`."""
+    write = bool(request.config.getoption("--golden"))
+    test = request.node.nodeid.partition("::")[0]
+    return lambda name, found: golden.compare(name, found, write=write, test=test)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 CORE: Final = (
     *("errors", "times", "model", "signals", "paths", "dialect", "tables", "wire"),
     *("template", "attach", "request", "endpoint", "update", "schedule", "states"),
-    *("follow", "transcript", "board", "printable"),
+    *("follow", "transcript", "board", "tally", "printable"),
 )
 IMPURE: Final = {"asyncio", "os", "time", "random", "httpx", "httpx_sse", "rich"}
 OVER_HTTP: Final = {"api"}

@@ -13,9 +13,10 @@ from bgresp.cli.options import Common
 from bgresp.config import files as config_files
 from bgresp.config.files import Config
 from bgresp.core.errors import UsageError
-from bgresp.core.model import RECORD_FIELDS, Job
+from bgresp.core.model import Job
 from bgresp.engine.books import Books
-from bgresp.render.rows import COLUMNS, DEFAULT, Table
+from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
+from bgresp.render.rows import Table
 from bgresp.render.streams import Streams, as_json, of_process
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Context:
     _reported_dead: bool = False
 
     @classmethod
-    def of(cls, common: Common) -> "Context":
-        """Build the context of this process.
+    def of(cls, common: Common, fields: tuple[str, ...] = FIELDS) -> "Context":
+        """Build the context of this process; `fields` are what --fields may name.
 
         Raises UsageError when output options contradict each other.
         """
@@ -51,12 +52,7 @@ class Context:
             raise UsageError("--json and --jsonl exclude each other")
         if common.color not in {"auto", "always", "never"}:
             raise UsageError("--color takes auto, always or never")
-        known = {*RECORD_FIELDS, *COLUMNS, "text"}
-        for name in common.wanted_fields():
-            if name not in known:
-                raise UsageError(
-                    f"no field {name!r}", hint="one of " + " ".join(sorted(known))
-                )
+        check_fields(common.wanted_fields(), fields)
         streams = of_process(
             os.environ,
             closed=closed_at_start(),
@@ -200,16 +196,26 @@ class Context:
                 f"(bgresp resolve {dead[0]})"
             )
 
+    def look(self, times: Times | None = None) -> Look:
+        """Return how rows are written now."""
+        return Look(self.now, times, terminal=self.streams.out_is_terminal)
+
     def show_jobs(self, jobs: list[Job], *, single: bool) -> None:
         """Print jobs in the asked mode: ids, JSON, JSON Lines, or rows."""
+        if not self.show_as_data(jobs, single=single):
+            wanted = self.common.wanted_fields()
+            columns = wanted or DEFAULT
+            Table(self.streams, self.look(), columns, fits=not wanted).show(jobs)
+
+    def show_as_data(self, jobs: list[Job], *, single: bool) -> bool:
+        """Print jobs as ids, JSON or JSON Lines; say whether one of them was asked."""
         wanted = self.common.wanted_fields()
         if self.common.quiet:
             for job in jobs:
                 self.streams.line(job.ref)
         elif self.is_json:
-            self.show_records([_cut(job.to_record(), wanted) for job in jobs], single)
-        else:
-            Table(self.streams, self.now, wanted or DEFAULT).show(jobs)
+            self.show_records([record(job, wanted) for job in jobs], single)
+        return self.common.quiet or self.is_json
 
     def show_records(self, records: list[dict[str, Any]], single: bool) -> None:
         """Print records: an object for exactly one, else an array; or one a line."""
@@ -219,10 +225,6 @@ class Context:
         else:
             value = records[0] if single and len(records) == 1 else records
             self.streams.raw(as_json(value).encode("ascii") + b"\n")
-
-
-def _cut(record: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:
-    return {name: record.get(name) for name in wanted} if wanted else record
 
 
 def closed_at_start() -> frozenset[int]:

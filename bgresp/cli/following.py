@@ -25,8 +25,8 @@ from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
 from bgresp.engine.tracker import Tools, Tracker
 from bgresp.ledger.progress import Shown
-from bgresp.render import lines
-from bgresp.render.lines import Events, JsonLines, Plain, Quiet
+from bgresp.render.columns import record
+from bgresp.render.lines import Events, JsonLines, Plain, Quiet, summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Following:
         if text is not None:
             conclude(job, text, self._pen(job), self.audience)
             return
-        self.audience.note(job, lines.summary(job))
+        self.audience.note(job, summary(job))
 
     def _tools(self, api: Api) -> Tools:
         dialect = api.endpoint.dialect
@@ -203,7 +203,7 @@ class Following:
             self._write_output(jobs[0])
         if common.json or (common.jsonl and self.plan.silent):
             wanted = common.wanted_fields()
-            records = [lines.record(j, wanted, text=self._text(j)) for j in jobs]
+            records = [record(j, wanted, text=self._text(j)) for j in jobs]
             self.context.show_records(records, self.single and not self.plan.array)
         elif self.plan.answer:
             for job in jobs:

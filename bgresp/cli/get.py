@@ -12,7 +12,8 @@ from bgresp.cli.options import Common, Refs, opt
 from bgresp.core import paths
 from bgresp.core.errors import RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
-from bgresp.render.lines import record, summary
+from bgresp.render.columns import record
+from bgresp.render.lines import summary
 from bgresp.render.streams import as_json
 
 PARTS: Final = (

@@ -1,15 +1,18 @@
 """`bgresp list`: the ledger, newest first."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, opt
-from bgresp.core.board import ordered
+from bgresp.cli.options import OUTPUT, Common, Refs, chosen_word, opt
+from bgresp.core.board import SORTS, first, ordered
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.model import Job
+from bgresp.render.columns import DEFAULT, TIMELINE, WIDE, Times
+from bgresp.render.rows import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +23,27 @@ class Options:
         int, opt("--limit", help="At most so many; 0 is every job.", metavar="N")
     ] = 50
     sort: Annotated[
-        str, opt("--sort", help="age name status model took tokens expires.")
+        str, opt("--sort", help=f"By {' '.join(SORTS)}.", metavar="FIELD", panel=OUTPUT)
     ] = "age"
-    reverse: Annotated[bool, opt("--reverse", help="The other way round.")] = False
+    reverse: Annotated[
+        bool, opt("--reverse", help="The other way round.", panel=OUTPUT)
+    ] = False
+    wide: Annotated[
+        bool,
+        opt("--wide", help="Group, labels, profile, key, reason too.", panel=OUTPUT),
+    ] = False
+    time: Annotated[
+        str | None,
+        opt(
+            "--time",
+            help="relative, local or utc (terminal: relative; pipe: utc).",
+            metavar="HOW",
+            panel=OUTPUT,
+        ),
+    ] = None
+    timeline: Annotated[
+        bool, opt("--timeline", help="Draw queue and run times.", panel=OUTPUT)
+    ] = False
     refresh: Annotated[
         bool, opt("--refresh", help="Ask the endpoints about open jobs first.")
     ] = False
@@ -34,12 +55,15 @@ def list_(which: Refs, options: Options, common: Common) -> int:
     Examples:
 
       bgresp list --open
+      bgresp list --wide --sort took
+      bgresp list --group night --timeline
       bgresp list --group night --json | jq -r '.[].id'
     """
     context = Context.of(common)
     if options.limit < 0:
-        raise UsageError("--limit takes 0 or more")
-    jobs = _jobs(context, which, options)
+        raise UsageError("--limit takes 0 or more", hint="0 is every job")
+    times = chosen_word(Times, options.time, "--time")
+    jobs, more = _jobs(context, which, options)
     codes: list[int] = []
     if options.refresh:
         from bgresp.cli.refreshing import refreshed
@@ -54,20 +78,54 @@ def list_(which: Refs, options: Options, common: Common) -> int:
             return 0
 
         run(context, ask())
-    context.show_jobs(jobs, single=len(which.refs or []) == 1)
+    if not context.show_as_data(jobs, single=len(which.refs or []) == 1):
+        _show(context, jobs, options, times)
+        _say_more(context, jobs, more=more)
     return int(worst(codes))
 
 
-def _jobs(context: Context, which: Refs, options: Options) -> list[Job]:
+def _show(
+    context: Context, jobs: list[Job], options: Options, times: Times | None
+) -> None:
+    wanted = context.common.wanted_fields()
+    streams, look = context.streams, context.look(times)
+    if options.timeline and streams.out_is_terminal:
+        from bgresp.render.timeline import Timeline
+
+        Timeline(streams, look).show(jobs)
+        return
+    usual = TIMELINE if options.timeline else WIDE if options.wide else DEFAULT
+    fits = not (wanted or options.wide)
+    Table(streams, look, wanted or usual, fits=fits).show(jobs)
+
+
+def _say_more(context: Context, jobs: list[Job], *, more: bool) -> None:
+    """Tell a person, never a pipe, that nothing or not all was shown."""
+    if not context.streams.out_is_terminal:
+        return
+    if more:
+        context.say(f"{len(jobs)} shown, there are more: --limit N, or --all")
+    elif not jobs:
+        context.say("no job: bgresp submit FILE")
+
+
+def _jobs(context: Context, which: Refs, options: Options) -> tuple[list[Job], bool]:
+    """Return the jobs to show, and whether there are more."""
     if which.refs:
         found = refs.chosen(context, which).known()
-        return ordered(found, options.sort, reverse=options.reverse)
+        return ordered(found, options.sort, reverse=options.reverse), False
     selector = which.selector(context.common, now=context.now)
     jobs = context.books.ledger.select(selector)
-    limit = None if which.all or options.limit == 0 else options.limit
-    if options.sort == "age" and not options.reverse:
-        found = list(islice(jobs, limit))
-    else:
-        found = ordered(jobs, options.sort, reverse=options.reverse)[:limit]
+    found = _limited(jobs, which, options)
     context.report_ledger()
-    return found
+    if which.all or options.limit == 0:
+        return found, False
+    return found[: options.limit], len(found) > options.limit
+
+
+def _limited(jobs: Iterator[Job], which: Refs, options: Options) -> list[Job]:
+    """Return the jobs in their order, and one more than asked where there is one."""
+    limit = None if which.all or options.limit == 0 else options.limit + 1
+    if options.sort == "age" and not options.reverse:
+        return list(islice(jobs, limit))
+    return first(jobs, options.sort, limit=limit, reverse=options.reverse)

@@ -7,16 +7,18 @@ called with one instance of each.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from bgresp import __version__
 from bgresp.core.board import Selector, statuses
-from bgresp.core.errors import ExitCode, UsageError
+from bgresp.core.errors import ExitCode, UsageError, did_you_mean
 from bgresp.core.times import duration, point
 from bgresp.render.streams import silence_stdout
 
+Word = TypeVar("Word", bound=StrEnum)
 OUTPUT = "Output"
 ENDPOINT = "Endpoint"
 SELECT = "Which jobs"
@@ -173,6 +175,21 @@ def seconds(text: str | None) -> float | None:
     Raises UsageError when it is none.
     """
     return None if text is None else duration(text)
+
+
+def chosen_word(words: type[Word], given: str | None, option: str) -> Word | None:
+    """Read an option that takes one of some words; None where it was not given.
+
+    Raises UsageError, which names them all.
+    """
+    try:
+        return None if given is None else words(given)
+    except ValueError:
+        meant = did_you_mean(given or "", [*words])
+        known = ", ".join(words)
+        raise UsageError(
+            f"{option} takes {known}, not {given!r}", hint=meant.strip()
+        ) from None
 
 
 def command(run: Callable[..., int], *groups: type) -> Callable[..., int]:

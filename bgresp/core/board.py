@@ -6,9 +6,10 @@ May import core.errors, core.model.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
-from bgresp.core.errors import UsageError
+from bgresp.core.errors import UsageError, did_you_mean
 from bgresp.core.model import Job, Status
 
 
@@ -74,7 +75,10 @@ def statuses(words: Iterable[str]) -> frozenset[Status]:
             except ValueError:
                 raise UsageError(
                     f"no such status: {word!r}",
-                    hint="one of " + " ".join(Status) + ", open, ended",
+                    hint=did_you_mean(word, [*Status, "open", "ended"])
+                    + "one of "
+                    + " ".join(Status)
+                    + ", open, ended",
                 ) from None
     return frozenset(found)
 
@@ -85,7 +89,8 @@ def ordered(jobs: Iterable[Job], by: str, *, reverse: bool = False) -> list[Job]
     Raises UsageError when there is no such column.
     """
     if by not in SORTS:
-        raise UsageError(f"cannot sort by {by!r}", hint="one of " + " ".join(SORTS))
+        meant = did_you_mean(by, SORTS)
+        raise UsageError(f"cannot sort by {by!r}", hint=meant + "one of " + _names())
     key, descending = SORTS[by]
     rows = sorted(jobs, key=lambda job: job.key, reverse=True)
     known = [job for job in rows if key(job) is not None]
@@ -95,17 +100,50 @@ def ordered(jobs: Iterable[Job], by: str, *, reverse: bool = False) -> list[Job]
     return found[::-1] if reverse else found
 
 
+def first(
+    jobs: Iterable[Job], by: str, *, limit: int | None, reverse: bool = False
+) -> list[Job]:
+    """Return the first `limit` of `ordered`, holding few more than that in memory.
+
+    Raises UsageError when there is no such column.
+    """
+    if limit is None:
+        return ordered(jobs, by, reverse=reverse)
+    best = ordered([], by)
+    coming = iter(jobs)
+    while batch := list(islice(coming, max(limit, BATCH))):
+        best = ordered([*best, *batch], by, reverse=reverse)[:limit]
+    return best
+
+
+def _names() -> str:
+    return " ".join(SORTS)
+
+
 def _tokens(job: Job) -> int | None:
     return job.usage.total_tokens if job.usage else None
 
 
 def took(job: Job) -> float | None:
     """Return the seconds from submit to the end; None while unknown; never negative."""
-    if job.submitted_at is None or job.finished_at is None:
-        return None
-    return max(0.0, job.finished_at - job.submitted_at)
+    return _span(job.submitted_at, job.finished_at)
 
 
+def queue_time(job: Job) -> float | None:
+    """Return the seconds from submit until it was seen running; None while unknown."""
+    return _span(job.submitted_at, job.started_at)
+
+
+def run_time(job: Job) -> float | None:
+    """Return the seconds from when it was seen running to its end; None if unknown."""
+    return _span(job.started_at, job.finished_at)
+
+
+def _span(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else max(0.0, end - start)
+
+
+BATCH: Final = 4096
 # Column: how to read it, and whether the largest comes first.
 SORTS: Final[dict[str, tuple[Callable[[Job], Any], bool]]] = {
     "age": (lambda job: job.key, True),
@@ -113,8 +151,13 @@ SORTS: Final[dict[str, tuple[Callable[[Job], Any], bool]]] = {
     "status": (lambda job: job.status.value, False),
     "model": (lambda job: job.model, False),
     "took": (took, True),
+    "queue": (queue_time, True),
+    "run": (run_time, True),
     "tokens": (_tokens, True),
     "expires": (lambda job: job.expires_at, False),
+    "finished": (lambda job: job.finished_at, True),
+    "group": (lambda job: job.group, False),
+    "profile": (lambda job: job.profile, False),
 }
 
 

@@ -3,7 +3,7 @@
 May import core.errors and core.times. A record never holds a key or output text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -189,10 +189,15 @@ class Job:
             "key": str(line["key"]),
             "status": Status(line["status"]),
         }
-        for name in _NAMES:
-            if name in line and name not in known:
-                known[name] = _value(name, line[name])
-        extra = {k: v for k, v in line.items() if k not in _KNOWN}
+        extra: dict[str, Any] = {}
+        for name, raw in line.items():
+            if name in known:
+                continue
+            if name in _NAMES:
+                read = _READERS.get(name)
+                known[name] = raw if read is None else read(raw)
+            elif name != "v":
+                extra[name] = raw
         return cls(**known, extra=extra)
 
     def to_record(self) -> dict[str, Any]:
@@ -212,8 +217,8 @@ RECORD_FIELDS: Final = (
     *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key", "row"),
     *("last_error", "exit_code"),
 )
-_NAMES: Final = tuple(item.name for item in fields(Job) if item.name != "extra")
-_KNOWN: Final = frozenset(_NAMES) | {"v"}
+# In the order of the fields: it is the order of a line.
+_NAMES: Final = {item.name: item for item in fields(Job) if item.name != "extra"}
 _TIMES: Final = frozenset(name for name in _NAMES if name.endswith("_at"))
 _MAPPINGS: Final = frozenset({"labels", "vars"})
 
@@ -228,16 +233,17 @@ def _plain(name: str, value: Any) -> Any:
     return str(value) if isinstance(value, Status) else value
 
 
-def _value(name: str, raw: Any) -> Any:
-    if name in _TIMES:
-        return unix(raw)
-    if name == "usage":
-        return Usage.read(raw)
-    if name == "error":
-        return ResponseError.read(raw)
-    if name in _MAPPINGS:
-        return {str(k): str(v) for k, v in raw.items()} if raw else {}
-    return raw
+def _mapping(raw: Any) -> dict[str, str]:
+    return {str(k): str(v) for k, v in raw.items()} if raw else {}
+
+
+# How a field is read that is not kept as it stands in the line.
+_READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **dict.fromkeys(_TIMES, unix),
+    **dict.fromkeys(_MAPPINGS, _mapping),
+    "usage": Usage.read,
+    "error": ResponseError.read,
+}
 
 
 def _count(raw: object) -> int | None:

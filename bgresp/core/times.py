@@ -20,6 +20,13 @@ def rfc3339(seconds: float | None) -> str | None:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
 
 
+def local(seconds: float) -> str:
+    """Return Unix seconds in the time zone of this process, with its offset."""
+    clamped = min(max(seconds, 0.0), _YEAR_9999 - 86400)
+    moment = (_EPOCH + timedelta(milliseconds=round(clamped * 1000))).astimezone()
+    return moment.isoformat(timespec="milliseconds")
+
+
 def unix(value: object) -> float | None:
     """Read a time as servers write it: int, float, RFC 3339 text; else None."""
     if isinstance(value, bool) or value is None:

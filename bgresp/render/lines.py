@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from bgresp.core.model import Job
 from bgresp.core.times import brief
+from bgresp.render.columns import record
 from bgresp.render.streams import Streams, as_json
 
 
@@ -183,13 +184,3 @@ class Events:
     def ended(self, job: Job, text: str) -> None:
         """Say how it ended."""
         self.streams.say(f"{stamp()} {job.ref} {summary(job)}")
-
-
-def record(
-    job: Job, fields: tuple[str, ...] = (), *, text: str | None = None
-) -> dict[str, Any]:
-    """Return the record of a job, with its text where given, cut down to `fields`."""
-    whole = job.to_record()
-    if text is not None:
-        whole["text"] = text
-    return {name: whole[name] for name in fields if name in whole} if fields else whole

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from bgresp.core.model import (
     Usage,
 )
 from bgresp.core.update import merge
+from tests.anyjob import JOBS, NAMES, TIMES, WORDS
 
 # Retyped from CONTRACT.md, Machine output.
 RECORD = [
@@ -39,54 +40,21 @@ RANKS = [
     {Status.COMPLETED},
 ]
 
-_WORDS = st.none() | st.text(max_size=6)
-_COUNTS = st.none() | st.integers()
-_TIMES = st.none() | st.integers(0, 10**12).map(lambda ms: ms / 1000)
-_USAGE = st.builds(Usage, _COUNTS, _COUNTS, _COUNTS).filter(lambda u: u != Usage())
-_MAPPINGS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)
-_NAMES = {item.name for item in fields(Job)}
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
-    max_leaves=5,
-)
-_UNKNOWN_KEYS = st.text(min_size=1, max_size=6).filter(
-    lambda name: name not in {*_NAMES, "v"}
-)
-_SPECIAL: dict[str, st.SearchStrategy[Any]] = {
-    "key": st.text(max_size=6),
-    "status": st.sampled_from(Status),
-    "labels": _MAPPINGS,
-    "vars": _MAPPINGS,
-    "usage": st.none() | _USAGE,
-    "error": st.none() | st.builds(ResponseError, st.text(), st.text()),
-    "cursor": st.none() | st.integers() | st.text(max_size=5),
-    "streamable": st.none() | st.booleans(),
-    "expect": st.none() | st.floats(0, 1e6),
-    "extra": st.dictionaries(_UNKNOWN_KEYS, _JSON, max_size=3),
-}
-JOBS = st.builds(
-    Job,
-    **{
-        name: _SPECIAL.get(name, _TIMES if name.endswith("_at") else _WORDS)
-        for name in _NAMES
-    },
-)
 # What merging looks at; the rest of a record only comes along.
 NEWS = st.builds(
     Job,
     key=st.just("k"),
     status=st.sampled_from(Status),
-    id=_WORDS,
-    raw_status=_WORDS,
-    checked_at=_TIMES,
-    cancel_requested_at=_TIMES,
+    id=WORDS,
+    raw_status=WORDS,
+    checked_at=TIMES,
+    cancel_requested_at=TIMES,
 )
 
 
 def _close(one: Job, other: Job) -> bool:
     """Compare two jobs, times to the millisecond that the ledger keeps."""
-    for name in _NAMES:
+    for name in NAMES:
         left, right = getattr(one, name), getattr(other, name)
         if name.endswith("_at") and left is not None and right is not None:
             if not math.isclose(left, right, rel_tol=0, abs_tol=2e-3):

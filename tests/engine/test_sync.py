@@ -14,6 +14,7 @@ from bgresp.engine.asking import BETWEEN, BROKEN, FRESH, LOOKS, YOUNG
 from bgresp.engine.books import Books
 from bgresp.engine.sync import Pass
 from bgresp.ledger.ledger import Ledger
+from bgresp.render.columns import Look, Times
 from bgresp.render.rows import Table
 from bgresp.render.streams import Streams
 from tests.endpoint import dialect, endpoint, using
@@ -237,6 +238,6 @@ def test_the_clock_may_jump(
     told = gone_over(server, later, [first, second, third])
     assert {"in_progress", "completed"} == {status for _, _, status in told.changes}
     for now in (books.now(), clock()):
-        table = Table(Streams(None, None), now)
+        table = Table(Streams(None, None), Look(now, Times.RELATIVE))
         cells = [cell for job in later.ledger.newest() for cell in table.cells(job)]
         assert not [cell for cell in cells if cell.startswith("-") and cell != "-"]

@@ -1,0 +1,101 @@
+"""`bgresp stats`: the jobs as figures and bars."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from bgresp.cli import refs
+from bgresp.cli.context import Context
+from bgresp.cli.options import OUTPUT, Common, Refs, chosen_word, opt
+from bgresp.core.errors import UsageError
+from bgresp.core.model import Job
+from bgresp.core.printable import one_line
+from bgresp.core.tally import DEFAULT, FIELDS, NONE, Stats, grouping, tallied
+from bgresp.core.times import local, rfc3339
+from bgresp.render.columns import Times
+
+SCHEMA: Final = "bgresp.stats/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `stats` takes."""
+
+    by: Annotated[
+        str,
+        opt(
+            "--by",
+            help="status day model label label=K profile group.",
+            metavar="WHAT",
+            panel=OUTPUT,
+        ),
+    ] = "status"
+    time: Annotated[
+        str,
+        opt("--time", help="The days are utc or local.", metavar="HOW", panel=OUTPUT),
+    ] = "utc"
+
+
+def stats(which: Refs, options: Options, common: Common) -> int:
+    """Count jobs, tokens, and how long they were queued and ran; nobody is asked.
+
+    All jobs, or those that are selected. Bars on a terminal; rows in a pipe.
+
+    Examples:
+
+      bgresp stats
+      bgresp stats --by day --since 30d
+      bgresp stats --by model --json | jq '.groups[] | [.value, .run_p95]'
+    """
+    context = Context.of(common, FIELDS)
+    times = chosen_word(Times, options.time, "--time")
+    if times is Times.RELATIVE:
+        raise UsageError("--time takes utc or local for days")
+    written = local if times is Times.LOCAL else _utc
+    groups_of = grouping(options.by, lambda moment: written(moment)[:10])
+    found = tallied(_jobs(context, which), groups_of, options.by)
+    context.report_ledger()
+    _show(context, found, options.by)
+    return 0
+
+
+def _utc(moment: float) -> str:
+    return rfc3339(moment) or NONE
+
+
+def _jobs(context: Context, which: Refs) -> Iterable[Job]:
+    """Return the jobs, one after the other: a ledger is never held whole."""
+    if which.refs:
+        return refs.chosen(context, which).known()
+    selector = which.selector(context.common, now=context.now)
+    return context.books.ledger.select(selector)
+
+
+def _show(context: Context, found: Stats, by: str) -> None:
+    wanted = context.common.wanted_fields()
+    rows = [_cut(group.row(), wanted) for group in found.groups]
+    if context.common.jsonl:
+        context.show_records(rows, single=False)
+    elif context.common.json:
+        total = _cut(found.total.row(), wanted)
+        whole = {"schema": SCHEMA, "by": by, "total": total, "groups": rows}
+        context.show_records([whole], single=True)
+    elif context.common.quiet:
+        for group in found.groups:
+            context.streams.line(one_line(group.value))
+    elif context.streams.out_is_terminal and not wanted:
+        from bgresp.render.bars import Bars
+
+        Bars(context.streams, by).show(found)
+    else:
+        for row in rows:
+            cells = (row[name] for name in wanted or DEFAULT)
+            context.streams.line("\t".join(map(_cell, cells)))
+
+
+def _cut(row: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:
+    return {name: row[name] for name in wanted} if wanted else row
+
+
+def _cell(value: Any) -> str:
+    return NONE if value is None else one_line(str(value))

@@ -1,0 +1,194 @@
+"""What a job's columns are: one value each, for JSON as it is, for a row as text.
+
+May import core and render.streams.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from bgresp.core.board import queue_time, run_time, took
+from bgresp.core.errors import UsageError, did_you_mean
+from bgresp.core.model import RECORD_FIELDS, Job
+from bgresp.core.printable import one_line
+from bgresp.core.times import brief, local, rfc3339
+from bgresp.render.streams import as_json
+
+NONE: Final = "-"
+OVER: Final = "over"
+
+
+class Times(StrEnum):
+    """How `--time` has times written."""
+
+    RELATIVE = "relative"
+    LOCAL = "local"
+    UTC = "utc"
+
+
+class Kind(StrEnum):
+    """What a column's value is."""
+
+    PLAIN = "plain"
+    MOMENT = "moment"  # Unix seconds
+    END = "end"  # a moment after which there is nothing left
+    SPAN = "span"  # seconds
+
+
+_MOMENTS: Final = frozenset({Kind.MOMENT, Kind.END})
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How rows are written: `now` dates the ages; `times` None leaves records exact."""
+
+    now: float
+    times: Times | None = None
+    terminal: bool = False
+
+    @property
+    def relative(self) -> bool:
+        """Say whether spans and ages are for people."""
+        if self.times is None:
+            return self.terminal
+        return self.times is Times.RELATIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How to read a column of a job; None where it is not known."""
+
+    value: Callable[[Job], Any]
+    kind: Kind = Kind.PLAIN
+    heads: tuple[str, str] = ("", "")  # its heading: relative, exact
+    exact: bool = False  # a time of the record: relative only where asked
+
+    def cell(self, job: Job, look: Look) -> str:
+        """Return the value as a row shows it, on one line and without tabs."""
+        value = self.value(job)
+        if value is None or value in ("", {}):
+            return NONE
+        relative = look.times is Times.RELATIVE if self.exact else look.relative
+        if self.kind in _MOMENTS:
+            return self._moment(value, look) if relative else _dated(value, look)
+        if self.kind is Kind.SPAN:
+            return brief(value) if relative else f"{value:.3f}"
+        return one_line(value if isinstance(value, str) else as_json(value))
+
+    def plain(self, job: Job) -> Any:
+        """Return the value as JSON shows it: times in RFC 3339, spans in seconds."""
+        value = self.value(job)
+        if self.kind in _MOMENTS:
+            return rfc3339(value)
+        is_span = value is not None and self.kind is Kind.SPAN
+        return round(value, 3) if is_span else value
+
+    def _moment(self, value: float, look: Look) -> str:
+        """Return how long ago something was, or how long it is until then."""
+        if self.kind is Kind.END and value <= look.now:
+            return OVER
+        return brief(abs(look.now - value))
+
+
+def _dated(value: float, look: Look) -> str:
+    return local(value) if look.times is Times.LOCAL else rfc3339(value) or NONE
+
+
+def _submitted(job: Job) -> float | None:
+    return job.submitted_at if job.submitted_at is not None else job.created_at
+
+
+def _status(job: Job) -> str:
+    asked = job.cancel_requested_at is not None and job.status.is_open
+    return f"{job.status.value} (cancelling)" if asked else job.status.value
+
+
+def _tokens(name: str) -> Callable[[Job], int | None]:
+    return lambda job: getattr(job.usage, name) if job.usage else None
+
+
+def _labels(job: Job) -> str:
+    return ",".join(f"{name}={value}" for name, value in sorted(job.labels.items()))
+
+
+def _reason(job: Job) -> str | None:
+    """Return why a job is as it is: its error, or the last fault of asking."""
+    if job.error is not None:
+        return f"{job.error.code}: {job.error.message}"
+    return job.incomplete_reason or job.last_error
+
+
+def _attribute(name: str) -> Callable[[Job], Any]:
+    return lambda job: getattr(job, name)
+
+
+def _of_record(name: str) -> Callable[[Job], Any]:
+    return lambda job: job.to_record().get(name)
+
+
+COLUMNS: Final[Mapping[str, Column]] = {
+    "id": Column(_attribute("ref")),
+    "name": Column(_attribute("name")),
+    "status": Column(_status),
+    "age": Column(_submitted, Kind.MOMENT, ("AGE", "SUBMITTED")),
+    "queue": Column(queue_time, Kind.SPAN),
+    "run": Column(run_time, Kind.SPAN),
+    "took": Column(took, Kind.SPAN),
+    "model": Column(_attribute("model")),
+    "tokens": Column(_tokens("total_tokens")),
+    "tokens_in": Column(_tokens("input_tokens")),
+    "tokens_out": Column(_tokens("output_tokens")),
+    "expires": Column(_attribute("expires_at"), Kind.END, ("KEPT FOR", "KEPT UNTIL")),
+    "started": Column(_attribute("started_at"), Kind.MOMENT),
+    "finished": Column(_attribute("finished_at"), Kind.MOMENT),
+    "labels": Column(_labels),
+    "reason": Column(_reason),
+}
+DEFAULT: Final = ("id", "name", "status", "age", "took", "model", "tokens", "expires")
+WIDE: Final = (*DEFAULT, "group", "labels", "profile", "key", "reason")
+TIMELINE: Final = ("id", "name", "status", "age", "started", "finished", "queue", "run")
+_RECORD: Final = {
+    name: Column(_attribute(name), Kind.MOMENT, exact=True)
+    if name.endswith("_at")
+    else Column(_of_record(name))
+    for name in RECORD_FIELDS
+}
+_DERIVED: Final = tuple(name for name in COLUMNS if name not in RECORD_FIELDS)
+FIELDS: Final = (*RECORD_FIELDS, "text", *_DERIVED)
+
+
+def column(name: str) -> Column:
+    """Return a column by the name of a field."""
+    return COLUMNS.get(name) or _RECORD.get(name) or Column(lambda _: None)
+
+
+def heading(name: str, look: Look) -> str:
+    """Return what stands above a column."""
+    relative, exact = column(name).heads
+    return (relative if look.relative else exact) or name.upper()
+
+
+def check_fields(wanted: tuple[str, ...], known: tuple[str, ...] = FIELDS) -> None:
+    """Refuse names that are no field.
+
+    Raises UsageError, which says what was probably meant.
+    """
+    for name in wanted:
+        if name not in known:
+            meant = did_you_mean(name, known)
+            said = "one of " + " ".join(sorted(known))
+            raise UsageError(f"no field {name!r}", hint=meant + said)
+
+
+def record(
+    job: Job, wanted: tuple[str, ...] = (), *, text: str | None = None
+) -> dict[str, Any]:
+    """Return a job's JSON record, with its text where given, cut down to `wanted`."""
+    whole = job.to_record()
+    if text is not None:
+        whole["text"] = text
+    if not wanted:
+        return whole
+    derived = {name: COLUMNS[name].plain(job) for name in wanted if name in COLUMNS}
+    return {name: whole.get(name, derived.get(name)) for name in wanted}

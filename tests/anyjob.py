@@ -1,0 +1,42 @@
+"""Any job at all, as hypothesis makes them."""
+
+from dataclasses import fields
+from typing import Any
+
+from hypothesis import strategies as st
+
+from bgresp.core.model import Job, ResponseError, Status, Usage
+
+WORDS = st.none() | st.text(max_size=6)
+_COUNTS = st.none() | st.integers()
+TIMES = st.none() | st.integers(0, 10**12).map(lambda ms: ms / 1000)
+_USAGE = st.builds(Usage, _COUNTS, _COUNTS, _COUNTS).filter(lambda u: u != Usage())
+_MAPPINGS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)
+NAMES = {item.name for item in fields(Job)}
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+_UNKNOWN_KEYS = st.text(min_size=1, max_size=6).filter(
+    lambda name: name not in {*NAMES, "v"}
+)
+_SPECIAL: dict[str, st.SearchStrategy[Any]] = {
+    "key": st.text(max_size=6),
+    "status": st.sampled_from(Status),
+    "labels": _MAPPINGS,
+    "vars": _MAPPINGS,
+    "usage": st.none() | _USAGE,
+    "error": st.none() | st.builds(ResponseError, st.text(), st.text()),
+    "cursor": st.none() | st.integers() | st.text(max_size=5),
+    "streamable": st.none() | st.booleans(),
+    "expect": st.none() | st.floats(0, 1e6),
+    "extra": st.dictionaries(_UNKNOWN_KEYS, _JSON, max_size=3),
+}
+JOBS = st.builds(
+    Job,
+    **{
+        name: _SPECIAL.get(name, TIMES if name.endswith("_at") else WORDS)
+        for name in NAMES
+    },
+)

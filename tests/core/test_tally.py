@@ -1,0 +1,107 @@
+"""Figures of many jobs: each job once, medians exact, memory bounded."""
+
+import statistics
+from array import array
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.core.board import queue_time, run_time
+from bgresp.core.errors import UsageError
+from bgresp.core.model import Job, Status, Usage
+from bgresp.core.tally import FIELDS, WAYS, grouping, median, percentile, tallied
+from tests.anyjob import JOBS
+
+
+def day(moment: float) -> str:
+    return str(int(moment // 86400))
+
+
+@given(st.lists(JOBS, max_size=20), st.sampled_from(WAYS))
+def test_every_job_counts_once(jobs: list[Job], by: str) -> None:
+    """The total is of all jobs; so is the sum of the groups, but for labels."""
+    found = tallied(iter(jobs), grouping(by, day), by)
+    assert len(jobs) == found.total.jobs == sum(found.total.statuses.values())
+    counted = sum(group.jobs for group in found.groups)
+    assert counted >= len(jobs)
+    assert counted == len(jobs) or by == "label"
+    tokens = sum(job.usage.output_tokens or 0 for job in jobs if job.usage)
+    assert tokens == found.total.row()["tokens_out"]
+    assert all(tuple(FIELDS) == tuple(group.row()) for group in found.groups)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_a_median_is_the_middle(values: list[float]) -> None:
+    """The median is that of the statistics module; 95 of 100 are at or below p95."""
+    ordered = array("d", sorted(values))
+    assert statistics.median(values) == median(ordered)
+    mark = percentile(ordered, 0.95)
+    assert mark in ordered
+    assert sum(value <= mark for value in values) >= 0.95 * len(values)  # type: ignore[operator]
+    assert sum(value < mark for value in values) < 0.95 * len(values)  # type: ignore[operator]
+
+
+def test_nothing_has_no_median() -> None:
+    """Of no duration nothing is said."""
+    row = tallied([Job("k")], grouping("status", day), "status").total.row()
+    assert (None, None) == (row["run_median"], row["took_p95"])
+
+
+def test_queue_and_run_are_apart() -> None:
+    """A job's queue time ends where it was first seen running."""
+    job = Job("k", submitted_at=10.0, started_at=15.0, finished_at=45.0)
+    assert (5.0, 30.0) == (queue_time(job), run_time(job))
+    row = tallied([job], grouping("model", day), "model").groups[0].row()
+    assert ("-", 5.0, 30.0, 35.0) == (
+        row["value"],
+        row["queue_median"],
+        row["run_p95"],
+        row["took_median"],
+    )
+
+
+def test_labels_and_their_values() -> None:
+    """By label a job counts under each of its own; by label=K under its value."""
+    jobs = [
+        Job("1", labels={"env": "prod", "x": "1"}),
+        Job("2", labels={"env": "dev"}),
+        Job("3"),
+    ]
+    by_label = tallied(jobs, grouping("label", day), "label").groups
+    assert {"env=prod": 1, "x=1": 1, "env=dev": 1, "-": 1} == {
+        group.value: group.jobs for group in by_label
+    }
+    by_value = tallied(jobs, grouping("label=env", day), "label=env").groups
+    assert {"prod", "dev", "-"} == {group.value for group in by_value}
+
+
+@pytest.mark.parametrize("by", ["modle", "size", "model=x", ""])
+def test_an_unknown_way_is_answered_with_the_known(by: str) -> None:
+    """A mistyped --by names what there is."""
+    with pytest.raises(UsageError) as caught:
+        grouping(by, day)
+    assert all(way in caught.value.hint for way in WAYS)
+
+
+def test_jobs_are_not_kept() -> None:
+    """No job is held once it was counted: a million of them need no room."""
+    import gc
+    import weakref
+
+    alive: list[weakref.ref[Usage]] = []
+
+    class Weak(Usage):  # a Usage without slots of its own can be referred to weakly
+        pass
+
+    def jobs() -> Iterator[Job]:
+        for number in range(50):
+            usage = Weak(1, 2, 3)
+            alive.append(weakref.ref(usage))
+            yield Job(str(number), Status.COMPLETED, usage=usage)
+            del usage
+
+    found = tallied(jobs(), grouping("status", day), "status")
+    gc.collect()
+    assert (50, []) == (found.total.jobs, [1 for ref in alive if ref() is not None])

@@ -1,0 +1,117 @@
+"""Jobs as rows and drawings: whole ids everywhere, and what fits."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from bgresp.core.model import RECORD_FIELDS, Job
+from bgresp.core.tally import WAYS, grouping, tallied
+from bgresp.core.times import rfc3339
+from bgresp.render.bars import Bars
+from bgresp.render.columns import COLUMNS, FIELDS, TIMELINE, WIDE, Look, Times, record
+from bgresp.render.rows import Table, cut
+from bgresp.render.streams import Streams
+from bgresp.render.timeline import Timeline
+from tests.anyjob import JOBS as ANY_JOB
+from tests.golden import Golden
+from tests.render.jobs import JOBS, NOW, screen
+
+Show = Callable[[Streams, Look], None]
+
+
+def day(moment: float) -> str:
+    return str(rfc3339(moment))[:10]
+
+
+SHOWN: dict[str, Show] = {
+    "table": lambda streams, look: Table(streams, look).show(JOBS),
+    "wide": lambda streams, look: Table(streams, look, WIDE, fits=False).show(JOBS),
+    "fields": lambda streams, look: Table(
+        streams, look, ("status", "submitted_at", "usage", "reason"), fits=False
+    ).show(JOBS),
+    "timeline": lambda streams, look: Timeline(streams, look).show(list(JOBS)),
+    **{
+        f"stats-{by}": lambda streams, _, by=by: Bars(streams, by).show(  # type: ignore[misc]
+            tallied(JOBS, grouping(by, day), by)
+        )
+        for by in WAYS
+    },
+}
+
+
+@pytest.mark.parametrize("what", SHOWN)
+def test_on_a_terminal(golden: Golden, what: str) -> None:
+    """At 40, 80 and 200 columns each text is the one that was looked at."""
+    pages = []
+    for width in (40, 80, 200):
+        streams, out = screen(width)
+        SHOWN[what](streams, Look(NOW, terminal=True))
+        pages.append(f"== {width} columns\n{out.getvalue().decode()}")
+    golden(f"rows/{what}", "\n".join(pages))
+
+
+@pytest.mark.parametrize("times", [None, *Times])
+@pytest.mark.parametrize("columns", [WIDE, TIMELINE], ids=["wide", "timeline"])
+def test_in_a_pipe(
+    golden: Golden,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: tuple[str, ...],
+    times: Times | None,
+) -> None:
+    """Tab-separated, whole, and dated in UTC unless --time says otherwise."""
+    streams, out = screen(40, terminal=False)
+    Table(streams, Look(NOW, times), columns).show(JOBS)
+    if times is not Times.LOCAL:  # the zone is the machine's
+        name = "wide" if columns is WIDE else "timeline"
+        golden(f"rows/pipe-{name}-{times or 'auto'}", out.getvalue().decode())
+    for line, job in zip(out.getvalue().decode().splitlines(), JOBS, strict=True):
+        assert len(columns) == len(line.split("\t"))
+        assert job.ref == line.split("\t")[0]
+
+
+@given(st.lists(ANY_JOB, max_size=8), st.integers(1, 250))
+def test_an_id_is_never_cut(jobs: list[Job], width: int) -> None:
+    """However narrow the terminal, each id stands there whole, its status beside it."""
+    streams, out = screen(width)
+    Table(streams, Look(NOW, terminal=True)).show(jobs)
+    text = out.getvalue().decode()
+    for job in jobs:
+        cell = COLUMNS["id"].cell(job, Look(NOW))
+        assert cell in text
+        assert job.status.value in text
+
+
+@given(st.lists(ANY_JOB, max_size=8), st.sampled_from((40, 80, 200)))
+def test_a_table_fits(jobs: list[Job], width: int) -> None:
+    """No line but an id's own is wider than the terminal, as long as columns may go."""
+    streams, out = screen(width)
+    Table(streams, Look(NOW, terminal=True)).show(jobs)
+    Timeline(streams, Look(NOW, terminal=True)).show(jobs)
+    for line in out.getvalue().decode().splitlines():
+        refs = {COLUMNS["id"].cell(job, Look(NOW)) for job in jobs}
+        assert cell_len(line) <= width or line in refs
+
+
+@given(st.text(min_size=1, max_size=40), st.integers(2, 30))
+def test_a_cut_text_is_as_wide_as_it_may_be(text: str, width: int) -> None:
+    """A text that is cut says so, and takes no cell more than it was given."""
+    found = cut(text, width)
+    assert cell_len(found) <= width or found == text
+    assert (found == text) or found.endswith("…")
+
+
+@given(ANY_JOB)
+def test_fields_are_the_same_for_json_and_rows(job: Job) -> None:
+    """Each field can be asked for as JSON and as a column, and keeps its order."""
+    found = record(job, FIELDS, text="x")
+    assert list(FIELDS) == list(found)
+    assert {name: job.to_record()[name] for name in RECORD_FIELDS} == {
+        name: found[name] for name in RECORD_FIELDS
+    }
+    streams, _ = screen(80, terminal=False)
+    cells = Table(streams, Look(NOW), FIELDS).cells(job)
+    assert len(FIELDS) == len(cells)
+    assert not any("\t" in cell or "\n" in cell for cell in cells)
