@@ -32,9 +32,10 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 
 # Within core each module knows only those before it.
 CORE: Final = (
-    *("errors", "times", "model", "signals", "paths", "dialect", "tables", "wire"),
-    *("template", "attach", "request", "endpoint", "update", "schedule", "states"),
-    *("follow", "transcript", "board", "tally", "printable"),
+    *("errors", "times", "model", "signals", "paths", "dialect", "rules", "tables"),
+    *("filling", "wire", "template", "attach", "request", "endpoint", "update"),
+    *("schedule", "states", "notes", "follow", "transcript", "board", "tally"),
+    "printable",
 )
 IMPURE: Final = {"asyncio", "os", "time", "random", "httpx", "httpx_sse", "rich"}
 OVER_HTTP: Final = {"api"}

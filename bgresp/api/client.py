@@ -88,9 +88,11 @@ class Api:
         """
         query: dict[str, str] = {}
         headers = {"Accept": transport.EVENT_STREAM, "Cache-Control": "no-store"}
-        kind, _, name = self.endpoint.dialect.streaming.resume.partition(":")
-        if after is not None and name:
-            (query if kind == "query" else headers)[name] = str(after)
+        streaming = self.endpoint.dialect.streaming
+        kind, _, name = streaming.resume.partition(":")
+        cursor = streaming.start if after is None else str(after)
+        if cursor and name:
+            (query if kind == "query" else headers)[name] = cursor
         try:
             values = {"id": id_}
             async with self._send("stream", values, query, headers) as response:
@@ -143,8 +145,8 @@ class Api:
             reply = await transport.whole(response)
             yield _hiding(response, replies.instead_of_stream(dialect, reply))
             return
-        async for name, data in transport.events(response):
-            event = replies.event(dialect, name, data)
+        async for sse in transport.events(response):
+            event = replies.event(dialect, sse.event, sse.data, sse.id)
             if event is not None:
                 yield _hiding(response, event)
         yield Fault(FaultKind.CLOSED, "the stream ended")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bgresp.api import bounded
 from bgresp.core import schedule, wire
-from bgresp.core.dialect import Dialect
+from bgresp.core.dialect import HTTP_STATUS, Dialect
 from bgresp.core.model import ResponseError, Status
 from bgresp.core.printable import one_line
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
@@ -104,7 +104,7 @@ def instead_of_stream(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     return retrieved(dialect, reply)
 
 
-def event(dialect: Dialect, name: str, data: str) -> Event | None:
+def event(dialect: Dialect, name: str, data: str, id_: str = "") -> Event | None:
     """Read one event's data; None when it is `[DONE]` or no JSON object."""
     try:
         payload = bounded.parse(data)
@@ -112,7 +112,7 @@ def event(dialect: Dialect, name: str, data: str) -> Event | None:
         return None
     if not isinstance(payload, Mapping):
         return None
-    return wire.read_event(dialect, payload, name=name, raw=data)
+    return wire.read_event(dialect, payload, name=name, raw=data, id_=id_)
 
 
 def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
@@ -122,11 +122,13 @@ def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     except bounded.TooLargeError as error:
         payload, unread = bounded.skim(reply.body), str(error)
     except ValueError as error:
-        said = f"the reply cannot be read: {one_line(str(error), limit=120)}"
-        return _fault(FaultKind.UNREADABLE, reply, said)
+        if reply.body.strip() or HTTP_STATUS not in dialect.reads.status:
+            said = f"the reply cannot be read: {one_line(str(error), limit=120)}"
+            return _fault(FaultKind.UNREADABLE, reply, said)
+        payload = {}  # the HTTP status says it all: 202 Accepted
     reading = None
     if isinstance(payload, Mapping):
-        reading = wire.read_response(dialect, payload)
+        reading = wire.read_response(dialect, payload, reply.status)
     if reading is None:
         return _fault(FaultKind.UNREADABLE, reply, "the reply has no status")
     return Snapshot(reading, reply.body, reply.request_id, unread)

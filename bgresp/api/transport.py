@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import httpx
-from httpx_sse import EventSource
+from httpx_sse import EventSource, ServerSentEvent
 
 from bgresp import __version__
 from bgresp.api import bounded
@@ -106,8 +106,8 @@ def is_stream(response: httpx.Response) -> bool:
     return response.is_success and EVENT_STREAM in content_type
 
 
-async def events(response: httpx.Response) -> AsyncIterator[tuple[str, str]]:
-    """Yield (event name, data) of each event that has data.
+async def events(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
+    """Yield each event that has data.
 
     httpx-sse is given guarded bytes, and always UTF-8: the format prescribes it,
     whatever the header says.
@@ -120,7 +120,7 @@ async def events(response: httpx.Response) -> AsyncIterator[tuple[str, str]]:
     )
     async for sse in EventSource(safe).aiter_sse():
         if sse.data:
-            yield sse.event, sse.data
+            yield sse
 
 
 def broken(error: Exception) -> Fault:

@@ -127,15 +127,17 @@ class Following:
 
     def _tools(self, api: Api) -> Tools:
         dialect = api.endpoint.dialect
-        attach = "stream" in dialect.ops and dialect.streaming.attach != "never"
         mode = self.plan.mode
         if mode == "auto" and (self.plan.silent or not self.single):
             mode = "poll"
         policy = Policy(
             mode=mode,
             poll=dialect.limits.poll,
+            tiers=dialect.limits.tiers,
             interval=self.plan.interval,
-            attach=attach,
+            max_run=dialect.limits.max_run,
+            attach=dialect.attach,
+            name=f"a {dialect.name} endpoint",
         )
         books, gate = self.context.books, Gate(dialect.limits.rate)
         return Tools(api, books, self.audience, gate, policy)
@@ -239,7 +241,8 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     context.say(f"{tracker.job.ref}: {fault.message}")
     if fault.kind is FaultKind.REFUSED and fault.http_status in {401, 403}:
         return [ExitCode.CONFIG]
-    return [ExitCode.REFUSED]
+    is_overdue = fault.kind is FaultKind.IDLE
+    return [ExitCode.NOT_FINISHED if is_overdue else ExitCode.REFUSED]
 
 
 def _how_to_go_on(jobs: list[Job]) -> str:

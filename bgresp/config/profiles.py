@@ -4,13 +4,14 @@ May import core and the other modules of this package. Nothing is written here.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bgresp.config.files import Config, Table, built_in
 from bgresp.config.settings import Flags, dialect, known_profiles, meant, resolve
+from bgresp.core.dialect import variables
 from bgresp.core.errors import ConfigError, UsageError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*", re.ASCII)
@@ -70,23 +71,13 @@ def checked(name: str, profile: Table, config: Config) -> list[str]:
     )
     resolve(Flags(profile=name), {}, added, keyed=False)
     spoken = dialect(str(profile["dialect"]), config)
-    used = set(_holes([spoken.base_url, profile.get("base_url")]))
-    used.update(_holes([spoken.headers, spoken.query, spoken.body]))
-    used.update(_holes([op.path for op in spoken.ops.values()]))
-    unused = sorted(set(profile.get("vars", {})) - used)
-    known = ", ".join(sorted(used)) or "none"
+    templates = [spoken.base_url, profile.get("base_url"), spoken.headers]
+    templates += [spoken.query, spoken.body]
+    used = variables([*templates, *(op.path for op in spoken.ops.values())])
+    unused = sorted(set(profile.get("vars", {})) - {*used})
+    known = ", ".join(used) or "none"
     said = f"the dialect {spoken.name} does not use it (it uses: {known})"
     return [f"var {name!r}: {said}" for name in unused]
-
-
-def _holes(tree: Any) -> Iterator[str]:
-    if isinstance(tree, Mapping):
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for branch in tree:
-            yield from _holes(branch)
-    elif isinstance(tree, str):
-        yield from re.findall(r"\{var\.([^}]*)\}", tree)
 
 
 def line_of(text: str, name: str) -> int | None:

@@ -4,15 +4,14 @@ May import core and the other modules of this package.
 """
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bgresp.config import secret, urls
+from bgresp.config import variables as variables_
 from bgresp.config.files import Config, Table, built_in
 from bgresp.config.secret import TWO_WAYS, KeySource
-from bgresp.core import wire
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
@@ -21,7 +20,6 @@ from bgresp.core.tables import build
 OPENAI: Final = "openai"
 # Variables of the openai profile that its environment may set.
 OPENAI_VARS: Final = {"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"}
-_VARIABLE: Final = re.compile(r"\{var\.([a-z_.]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,13 @@ def dialect(name: str, config: Config) -> Dialect:
         if own in built_in():
             said = f"dialect {own!r} is built in; choose a name"
             raise ConfigError(f"{config.path}: {said}")
-    return build(name, {**built_in(), **config.dialects})
+    try:
+        return build(name, {**built_in(), **config.dialects})
+    except ConfigError as error:
+        if name in built_in():
+            raise
+        said = f"{config.path}: {error.message}"
+        raise ConfigError(said, hint=error.hint) from None
 
 
 def resolve(
@@ -86,7 +90,8 @@ def resolve(
     spoken = _tuned(dialect(str(profile.get("dialect", OPENAI)), config), profile)
     variables = _vars(name, profile, environ)
     template, origin = _base_url(name, profile, flags, (environ, spoken))
-    base_url = _filled(template, variables, name)
+    variables_.require(spoken, variables, name)
+    base_url = variables_.filled(template, variables, name)
     allow_http = flags.allow_http or bool(profile.get("allow_http", False))
     urls.check(base_url, keyed=False, allow_http=allow_http)
     explicit = flags.base_url is not None or origin == "OPENAI_BASE_URL"
@@ -207,18 +212,6 @@ def _model(
     if environ.get("BGRESP_MODEL"):
         return environ["BGRESP_MODEL"], "BGRESP_MODEL"
     return profile.get("model"), "profile"
-
-
-def _filled(base_url: str, variables: Mapping[str, str], profile: str) -> str:
-    values = {f"var.{name}": wire.encode(value) for name, value in variables.items()}
-    filled = wire.fill(base_url, values)
-    if not filled:
-        missing = [n for n in _VARIABLE.findall(base_url) if n not in variables]
-        raise ConfigError(
-            f"profile {profile!r}: its base URL needs {', '.join(missing)}",
-            hint=f"set it under [profiles.{profile}.vars]",
-        )
-    return str(filled)
 
 
 def _strings(table: Table, name: str, profile: str) -> dict[str, str]:

@@ -12,8 +12,12 @@ from bgresp.core.model import Status
 
 BASE: Final = "openai"
 HOLE: Final = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
+VAR: Final = "var."
 ATTACH: Final = ("if_streamed", "any", "never")
 IDEMPOTENCY: Final = ("none", "replay", "reject")
+HTTP_STATUS: Final = "http:status"
+EVENT_NAME: Final = "sse:event"
+EVENT_ID: Final = "sse:id"
 # A part of a request, and the hole of a body template that takes it.
 PARTS: Final = {
     "attach": "input",
@@ -47,30 +51,50 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """Paths into a response object; the first that is not empty wins."""
+    """Paths into a response object; the first that is not empty wins.
+
+    Of `status` it is the first whose word the dialect's states know.
+    """
 
     id: tuple[str, ...]
     status: tuple[str, ...]
     text: tuple[str, ...]
     error: tuple[str, ...]
     reason: tuple[str, ...]
-    usage: tuple[str, ...]
     model: tuple[str, ...]
     created: tuple[str, ...]
     finished: tuple[str, ...]
     key: tuple[str, ...]
+    input_tokens: tuple[str, ...]
+    output_tokens: tuple[str, ...]
+    total_tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Which events tell text, and where in them it is."""
+
+    events: tuple[str, ...]
+    text: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """How events are named, numbered, resumed and ended; idle limits in seconds."""
+    """How events are named, numbered, resumed and ended; idle limits in seconds.
+
+    `resume` is query:NAME or header:NAME, `start` what it says where nothing was seen.
+    `delta` extends the text of a `part`, `full` replaces it; `response` is where an
+    event carries the whole response object.
+    """
 
     event: tuple[str, ...]
     cursor: tuple[str, ...]
     resume: str
-    delta: tuple[str, ...]
-    full: tuple[str, ...]
-    object: tuple[str, ...]
+    start: str
+    delta: Told
+    full: Told
+    part: tuple[str, ...]
+    response: tuple[str, ...]
     end: tuple[str, ...]
     attach: str
     idle_bytes: float
@@ -79,9 +103,14 @@ class Streaming:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Pace, retention and maximum run in seconds (0: unknown), rate in requests/s."""
+    """Pace, retention and maximum run in seconds (0: unknown), rate in requests/s.
+
+    `tiers` are pairs: up to this age of a job, that many seconds between polls; older
+    ones are asked every poll[1]. `poll` bounds them all.
+    """
 
     poll: tuple[float, float]
+    tiers: tuple[tuple[float, float], ...]
     rate: float
     connections: int
     streams: int
@@ -101,6 +130,7 @@ class Dialect:
     auth: Auth
     headers: Mapping[str, str]
     query: Mapping[str, str]
+    require: tuple[str, ...]
     ops: Mapping[str, Op]
     body: Mapping[str, Any]
     stream_body: Mapping[str, Any]
@@ -112,13 +142,31 @@ class Dialect:
     @property
     def carries(self) -> frozenset[str]:
         """Return which PARTS of a request its body has a place for."""
-        holes = _holes(self.body)
-        return frozenset(part for part, hole in PARTS.items() if hole in holes)
+        found = holes(self.body)
+        return frozenset(part for part, hole in PARTS.items() if hole in found)
+
+    @property
+    def attach(self) -> str:
+        """Return which jobs can be streamed after their creation: one of ATTACH."""
+        return self.streaming.attach if "stream" in self.ops else "never"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Return the variables without which no request is whole, whatever its URL."""
+        in_paths = variables([op.path.partition("?")[0] for op in self.ops.values()])
+        return tuple(dict.fromkeys([*self.require, *in_paths]))
 
 
-def _holes(tree: Any) -> set[str]:
+def variables(tree: Any) -> list[str]:
+    """Return the NAME of each {var.NAME} in the texts of a tree, sorted."""
+    found = sorted(holes(tree))
+    return [name.removeprefix(VAR) for name in found if name.startswith(VAR)]
+
+
+def holes(tree: Any) -> set[str]:
+    """Return the names of all `{name}` in the texts of a tree."""
     if isinstance(tree, Mapping):
         tree = list(tree.values())
     if isinstance(tree, list):
-        return {hole for branch in tree for hole in _holes(branch)}
+        return {hole for branch in tree for hole in holes(branch)}
     return set(HOLE.findall(tree)) if isinstance(tree, str) else set()

@@ -5,27 +5,37 @@ of ours.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from typing import Final
 
-# Age of the job up to which the pace holds, and the pace, in seconds (DESIGN.md,
-# Many jobs; it matches Freddy's advice of 2-3, 5-10 and 30-60 s).
-TIERS = ((1.0, 1.0), (30.0, 2.0), (300.0, 5.0), (3600.0, 30.0), (math.inf, 60.0))
+Tiers = Sequence[tuple[float, float]]
+
+# Age of the job up to which the pace holds, and the pace, in seconds: DESIGN.md, Many
+# jobs. A dialect may have its own.
+TIERS: Final = ((1.0, 1.0), (30.0, 2.0), (300.0, 5.0), (3600.0, 30.0))
 SPREAD = 0.25
 BACKOFF_FIRST = 0.5
 BACKOFF_CAP = 30.0
 RETRY_AFTER_CAP = 3600.0
 
 
-def pace(age: float, *, bounds: tuple[float, float], expect: float | None) -> float:
+def pace(
+    age: float,
+    *,
+    bounds: tuple[float, float],
+    expect: float | None,
+    tiers: Tiers = TIERS,
+) -> float:
     """Return the seconds between two polls of a job of this age, without jitter.
 
-    A job with an expected length is asked at the pace of that length from the start.
+    A job with an expected length is asked at the pace of that length from the start,
+    one beyond the last tier at the upper bound.
     """
     scale = max(age, expect or 0.0)
-    tier = next(wait for upto, wait in TIERS if scale < upto or upto == math.inf)
     low, high = bounds
+    tier = next((wait for upto, wait in tiers if scale < upto), high)
     return min(max(tier, low), high)
 
 

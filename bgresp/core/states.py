@@ -1,6 +1,6 @@
 """Where the machine may stand, what moves it, and the table of its transitions: data.
 
-May import core.model and core.signals.
+May import core.model, core.schedule and core.signals.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from enum import StrEnum
 from typing import Final
 
 from bgresp.core.model import Status
-from bgresp.core.signals import Cursor, Event, Fault, Signal, Snapshot
+from bgresp.core.schedule import TIERS, Tiers
+from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
+
+GRACE: Final = 60.0
 
 
 class State(StrEnum):
@@ -43,14 +46,18 @@ class Kind(StrEnum):
 class Policy:
     """What the user and the dialect allow: mode, pace and budgets.
 
-    `poll` is the range of the pace in seconds; `interval` overrides the pace.
+    `poll` is the range of the pace in seconds and `tiers` its steps by age; `interval`
+    overrides both. `max_run` is how long the endpoint lets a job run; 0: unknown.
+    `attach` says which jobs it streams after their creation: if_streamed, any, never.
     """
 
     mode: str = "auto"
     poll: tuple[float, float] = (1.0, 60.0)
+    tiers: Tiers = TIERS
     interval: float | None = None
-    expect: float | None = None
-    attach: bool = True
+    max_run: float = 0.0
+    attach: str = "if_streamed"
+    name: str = "this endpoint"
     cuts: int = 5
     faults: int = 5
     young: float = 60.0
@@ -64,7 +71,8 @@ class Follow:
     `seen` counts the events that were new; `cuts` the streams that ended without one;
     `faults` the failures since the last good reply, `unreadable` those of them that
     could not be read; `gaps` the holes in the numbering; `heard_out` that a stream came
-    to its own end.
+    to its own end. `expect` is how long the job may take, `started` its age in seconds
+    when it was first seen running.
     """
 
     state: State
@@ -79,6 +87,8 @@ class Follow:
     unreadable: int = 0
     progressed: bool = False
     heard_out: bool = False
+    expect: float | None = None
+    started: float | None = None
     streams_ruled_out: str | None = None
 
 
@@ -119,6 +129,26 @@ def _is_sure(event: Event) -> bool:
     if reading is None or not reading.status.is_terminal:
         return False
     return reading.text is not None or reading.status is not Status.COMPLETED
+
+
+def is_overdue(follow: Follow, policy: Policy, now: float) -> bool:
+    """Say whether a job runs longer than its endpoint lets any job run.
+
+    Some leave a job that died `in_progress` for ever. `now` is the job's age.
+    """
+    if not policy.max_run or follow.started is None:
+        return False
+    grace = max(GRACE, policy.max_run / 10)
+    runs = follow.status is Status.IN_PROGRESS
+    return runs and now - follow.started > policy.max_run + grace
+
+
+def overdue(follow: Follow, policy: Policy) -> Fault:
+    """Return why an open job is followed no longer."""
+    most = f"{policy.max_run / 60:g} minutes"
+    word = follow.raw_status or follow.status.value
+    said = f"still {word}, though no job may run over {most}: cancel it, or ask later"
+    return Fault(FaultKind.IDLE, said)
 
 
 def is_untold(follow: Follow, signal: Signal, policy: Policy) -> bool:

@@ -1,32 +1,33 @@
-"""Tables of TOML become a dialect: merged over those they extend, then checked.
+"""Tables of TOML become a dialect: merged over those they extend, then built.
 
-May import core.dialect, core.errors, core.model, core.paths. A mistake is named with
-its key and what was expected.
+May import core.dialect, core.errors, core.model, core.rules. A mistake is named with
+its key and what was expected; the base dialect says which type each key has.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from bgresp.core import paths
+from bgresp.core import rules
 from bgresp.core.dialect import (
-    ATTACH,
     BASE,
-    IDEMPOTENCY,
     Auth,
     Dialect,
     Limits,
     Op,
     Reads,
     Streaming,
+    Told,
 )
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Status
 
-_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# Below these any key is the endpoint's own.
 _FREE: Final = ("request.body", "request.stream")
+# What is named here drops what was inherited: it belongs to another endpoint.
 _WHOLE: Final = ("headers", "query")
-_LISTS: Final = ("event", "cursor", "delta", "full", "object", "end")
-_LISTS_ONLY: Final = ("auth.command", "limits.poll")
+_LISTS_ONLY: Final = ("auth.command", "limits.poll", "limits.tiers")
+_ITEMS: Final = {"limits.poll": "number", "limits.tiers": "list"}
 Table = Mapping[str, Any]
 
 
@@ -36,25 +37,22 @@ def build(name: str, tables: Mapping[str, Table]) -> Dialect:
     Raises ConfigError that names the dialect, the key and what was expected.
     """
     table = _inherited(name, tables, ())
-    stream, limits = dict(table["stream"]), dict(table["limits"])
-    limits["poll"] = tuple(limits["poll"])
-    stream |= {key: _names(stream[key]) for key in _LISTS}
     try:
-        _paths("stream", {key: stream[key] for key in ("event", "cursor", "object")})
-        _check(stream, limits)
+        rules.check(table)
         return Dialect(
             name=name,
             base_url=table["base_url"],
             auth=Auth(**{**table["auth"], "command": tuple(table["auth"]["command"])}),
             headers=table["headers"],
             query=table["query"],
-            ops={op: _op(op, text) for op, text in table["ops"].items() if text},
+            require=_names(table["require"]),
+            ops={op: _op(text) for op, text in table["ops"].items() if text},
             body=table["request"]["body"],
             stream_body=table["request"]["stream"],
-            reads=Reads(**_paths("response", table["response"])),
+            reads=Reads(**{key: _names(v) for key, v in table["response"].items()}),
             states=_states(table["states"]),
-            streaming=Streaming(**stream),
-            limits=Limits(**limits),
+            streaming=_streaming(table["stream"]),
+            limits=_limits(table["limits"]),
         )
     except ValueError as error:
         raise ConfigError(f"dialect {name!r}: {error}") from None
@@ -64,11 +62,10 @@ def _inherited(
     name: str, tables: Mapping[str, Table], seen: tuple[str, ...]
 ) -> dict[str, Any]:
     if name not in tables:
-        raise ConfigError(
-            f"no dialect {name!r}", hint="known: " + ", ".join(sorted(tables))
-        )
+        raise ConfigError(f"no dialect {name!r}", hint=_known(name, tables))
     if name in seen:
-        raise ConfigError(f"dialect {name!r}: 'extends' leads back to itself")
+        circle = " extends ".join((*seen[seen.index(name) :], name))
+        raise ConfigError(f"dialect {name!r}: 'extends' leads back to itself: {circle}")
     _must_be("table", tables[name], (name, "dialects." + name))
     table = dict(tables[name])
     parent = table.pop("extends", None if name == BASE else BASE)
@@ -97,18 +94,23 @@ def _over(old: Table, new: Table, at: tuple[str, str]) -> dict[str, Any]:
 def _expect(old: Table, key: str, value: Any, at: tuple[str, str]) -> None:
     name, path = at
     if key not in old:
-        raise ConfigError(
-            f"dialect {name!r}: unknown key {path!r}",
-            hint="expected one of " + ", ".join(sorted(old)),
-        )
+        said = f"dialect {name!r}: unknown key {path!r}"
+        raise ConfigError(said, hint=_known(key, old))
     wanted = _kind(old[key])
     if wanted == "list" and isinstance(value, str) and path not in _LISTS_ONLY:
         return
     _must_be(wanted, value, at)
     for item in value if wanted == "list" else ():
-        _must_be("number" if path == "limits.poll" else "text", item, at)
+        _must_be(_ITEMS.get(path, "text"), item, at)
     for entry, text in value.items() if path in _WHOLE else ():
         _must_be("text", text, (name, f"{path}.{entry}"))
+
+
+def _known(name: str, names: Iterable[str]) -> str:
+    """Say which names there are, and first the one that was probably meant."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return meant + "expected one of " + ", ".join(sorted(names))
 
 
 def _must_be(wanted: str, value: Any, at: tuple[str, str]) -> None:
@@ -133,25 +135,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _check(stream: Table, limits: Table) -> None:
-    if stream["attach"] not in ATTACH:
-        raise ValueError(f"'stream.attach' is one of {', '.join(ATTACH)}")
-    if limits["idempotency"] not in IDEMPOTENCY:
-        raise ValueError(f"'limits.idempotency' is one of {', '.join(IDEMPOTENCY)}")
-    poll = limits["poll"]
-    if len(poll) != 2 or not 0 < poll[0] <= poll[1]:
-        raise ValueError("'limits.poll' must be two numbers, low and high")
-    if min(limits["connections"], limits["streams"]) < 1:
-        raise ValueError("'limits.connections' and 'limits.streams' are 1 or more")
-    kind, _, name = stream["resume"].partition(":")
-    if stream["resume"] and (kind not in {"query", "header"} or not name):
-        raise ValueError("'stream.resume' must be query:NAME or header:NAME")
-
-
-def _op(op: str, text: str) -> Op:
+def _op(text: str) -> Op:
     method, _, path = text.partition(" ")
-    if method not in _METHODS or not path.startswith("/"):
-        raise ValueError(f"'ops.{op}' must be 'METHOD /path', not {text!r}")
     return Op(method, path)
 
 
@@ -159,14 +144,19 @@ def _names(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _paths(where: str, table: Table) -> dict[str, tuple[str, ...]]:
-    found = {key: _names(value) for key, value in table.items()}
-    for key, names in found.items():
-        try:
-            _ = [paths.steps(path) for path in names]
-        except ValueError as error:
-            raise ValueError(f"'{where}.{key}': {error}") from None
-    return found
+def _streaming(table: Table) -> Streaming:
+    told = {
+        key: Told(_names(table[key]["events"]), _names(table[key]["text"]))
+        for key in ("delta", "full")
+    }
+    lists = {key: _names(table[key]) for key in rules.STREAM_LISTS}
+    return Streaming(**{**table, **lists, **told})
+
+
+def _limits(table: Table) -> Limits:
+    tiers = tuple((upto, wait) for upto, wait in table["tiers"])
+    whole = {key: int(table[key]) for key in rules.AT_LEAST_1}
+    return Limits(**{**table, **whole, "poll": tuple(table["poll"]), "tiers": tiers})
 
 
 def _states(table: Table) -> dict[str, Status]:

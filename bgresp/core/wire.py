@@ -10,7 +10,15 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from bgresp.core import paths
-from bgresp.core.dialect import HOLE, Dialect, Op
+from bgresp.core.dialect import (
+    EVENT_ID,
+    EVENT_NAME,
+    HOLE,
+    HTTP_STATUS,
+    Dialect,
+    Op,
+    Told,
+)
 from bgresp.core.model import ResponseError, Status, Usage
 from bgresp.core.signals import Cursor, Event, Reading
 from bgresp.core.times import unix
@@ -87,14 +95,21 @@ def read_id(dialect: Dialect, payload: Any) -> str | None:
     return None if _UNSAFE_IN_ID.search(value) else value
 
 
-def read_response(dialect: Dialect, payload: Mapping[str, Any]) -> Reading | None:
-    """Read a response object; None when it has no status."""
+def read_response(
+    dialect: Dialect, payload: Mapping[str, Any], http_status: int | None = None
+) -> Reading | None:
+    """Read a response object; None when it has no status.
+
+    `http_status` is that of the reply, for dialects whose states are told by it.
+    """
     reads = dialect.reads
-    word = paths.first(payload, reads.status)
-    if not isinstance(word, str):
+    word = _status_word(dialect, payload, http_status)
+    if word is None:
         return None
     status = dialect.states.get(word)
     reason = paths.first(payload, reads.reason)
+    if reason is None and status is Status.INCOMPLETE and word != status:
+        reason = word
     model = paths.first(payload, reads.model)
     key = paths.first(payload, reads.key)
     background = payload.get("background")
@@ -102,9 +117,9 @@ def read_response(dialect: Dialect, payload: Mapping[str, Any]) -> Reading | Non
         status=status or Status.IN_PROGRESS,
         raw_status=word,
         id=read_id(dialect, payload),
-        text=paths.text(payload, reads.text),
+        text=read_text(dialect, payload),
         model=model if isinstance(model, str) else None,
-        usage=Usage.read(paths.first(payload, reads.usage)),
+        usage=_usage(dialect, payload),
         error=read_error(paths.first(payload, reads.error)),
         incomplete_reason=str(reason) if reason is not None else None,
         created_at=unix(paths.first(payload, reads.created)),
@@ -112,6 +127,39 @@ def read_response(dialect: Dialect, payload: Mapping[str, Any]) -> Reading | Non
         key=key if isinstance(key, str) else None,
         known=status is not None,
         background=background if isinstance(background, bool) else None,
+    )
+
+
+def read_text(dialect: Dialect, payload: Mapping[str, Any]) -> str | None:
+    """Return the text of a response object; None where it has none."""
+    return paths.text(payload, dialect.reads.text)
+
+
+def _status_word(
+    dialect: Dialect, payload: Mapping[str, Any], http_status: int | None
+) -> str | None:
+    """Return the first word that the dialect knows, else the first there is."""
+    words = []
+    for path in dialect.reads.status:
+        found: Any = http_status
+        if path != HTTP_STATUS:
+            found = paths.first(payload, (path,))
+        elif found is not None:
+            found = str(found)
+        if isinstance(found, str):
+            words.append(found)
+    known = (word for word in words if word in dialect.states)
+    return next(known, words[0] if words else None)
+
+
+def _usage(dialect: Dialect, payload: Mapping[str, Any]) -> Usage | None:
+    reads = dialect.reads
+    return Usage.read(
+        {
+            "input_tokens": paths.first(payload, reads.input_tokens),
+            "output_tokens": paths.first(payload, reads.output_tokens),
+            "total_tokens": paths.first(payload, reads.total_tokens),
+        }
     )
 
 
@@ -140,12 +188,12 @@ def read_refusal(payload: Any, body: str) -> ResponseError:
 
 
 def read_event(
-    dialect: Dialect, payload: Mapping[str, Any], *, name: str, raw: str
+    dialect: Dialect, payload: Mapping[str, Any], *, name: str, raw: str, id_: str = ""
 ) -> Event:
-    """Read one event's JSON; `name` is the SSE event name, `raw` the text itself."""
+    """Read one event's JSON; `name` and `id_` are SSE's own, `raw` the text itself."""
     streaming = dialect.streaming
     kind = _event_type(streaming.event, payload, name)
-    holder = paths.first(payload, streaming.object)
+    holder = paths.first(payload, streaming.response)
     response = holder if isinstance(holder, Mapping) else None
     reading = read_response(dialect, response) if response else None
     last = reading is not None and reading.status.is_terminal
@@ -153,11 +201,11 @@ def read_event(
     nested = payload.get("error") or payload
     return Event(
         type=kind,
-        sequence=_cursor(payload, streaming.cursor),
+        sequence=_cursor(streaming.cursor, payload, id_),
         raw=raw,
-        part=(_index(payload, "output_index"), _index(payload, "content_index")),
-        delta=_string(payload, "delta") if kind in streaming.delta else None,
-        full=_string(payload, "text") if kind in streaming.full else None,
+        part=_part(payload, streaming.part),
+        delta=_told(streaming.delta, kind, payload),
+        full=_told(streaming.full, kind, payload),
         reading=reading,
         response=response,
         terminal=last or kind in streaming.end,
@@ -181,24 +229,30 @@ def _details(payload: Any) -> list[Any]:
 
 def _event_type(sources: tuple[str, ...], payload: Any, name: str) -> str:
     for source in sources:
-        value = name if source == "sse:event" else paths.first(payload, (source,))
+        value = name if source == EVENT_NAME else paths.first(payload, (source,))
         if isinstance(value, str) and value:
             return value
     return ""
 
 
-def _cursor(payload: Any, sources: tuple[str, ...]) -> Cursor | None:
-    value = paths.first(payload, sources)
-    if isinstance(value, bool) or not isinstance(value, int | str):
+def _cursor(sources: tuple[str, ...], payload: Any, id_: str) -> Cursor | None:
+    for source in sources:
+        value = id_ if source == EVENT_ID else paths.first(payload, (source,))
+        if isinstance(value, int | str) and not isinstance(value, bool) and value != "":
+            return value
+    return None
+
+
+def _part(payload: Any, sources: tuple[str, ...]) -> tuple[int, int]:
+    """Return which part of the output an event tells of: of which item, which part."""
+    found = [paths.first(payload, (source,)) for source in sources]
+    item, part = [n if type(n) is int else 0 for n in (*found, 0, 0)][:2]
+    return item, part
+
+
+def _told(told: Told, kind: str, payload: Any) -> str | None:
+    """Return the text that an event tells, maybe an empty one; None where none is."""
+    if kind not in told.events:
         return None
-    return value
-
-
-def _index(payload: Mapping[str, Any], name: str) -> int:
-    value = payload.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _string(payload: Mapping[str, Any], name: str) -> str | None:
-    value = payload.get(name)
-    return value if isinstance(value, str) else None
+    values = (value for path in told.text for value in paths.walk(payload, path))
+    return next((value for value in values if isinstance(value, str)), None)

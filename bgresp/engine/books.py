@@ -132,5 +132,4 @@ class Books:
             return None
         if not isinstance(payload, dict):
             return None
-        reading = wire.read_response(dialect, payload)
-        return reading.text if reading else None
+        return wire.read_text(dialect, payload)

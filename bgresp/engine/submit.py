@@ -53,7 +53,7 @@ class Submitter:
 
     def _body(self, draft: Draft, job: Job) -> bytes:
         body = dict(draft.body)
-        if "metadata" in self.api.endpoint.dialect.body:
+        if self.api.endpoint.dialect.body.get("metadata") == "{metadata}":
             metadata = body.get("metadata") or {}
             body["metadata"] = {**metadata, "bgresp_key": job.key}
         return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode()

@@ -100,7 +100,8 @@ async def _chunks(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
 def _read(pieces: Sequence[bytes]) -> Pairs:
     headers = {"content-type": "text/event-stream"}
     response = httpx.Response(200, headers=headers, content=_chunks(pieces))
-    return asyncio.run(listed(transport.events(response)))
+    found = asyncio.run(listed(transport.events(response)))
+    return [(sse.event, sse.data) for sse in found]
 
 
 def _split(body: bytes, cuts: Sequence[int]) -> list[bytes]:

@@ -39,7 +39,7 @@ from tests.core.samples import (
         (replace(JOB, cursor=None), Policy(), State.STREAMING, Stream(None)),
         (JOB, Policy(mode="stream"), State.STREAMING, Stream(3)),
         (JOB, Policy(mode="poll"), State.POLLING, Poll()),
-        (JOB, Policy(attach=False), State.POLLING, Poll()),
+        (JOB, Policy(attach="never"), State.POLLING, Poll()),
         (replace(JOB, streamable=False), Policy(), State.POLLING, Poll()),
         (replace(JOB, streamable=True), Policy(), State.STREAMING, Stream(3)),
     ],
@@ -65,7 +65,7 @@ def test_a_job_that_is_not_open_is_done_at_once(status: Status) -> None:
     ("job", "policy"),
     [
         (replace(JOB, streamable=False), Policy(mode="stream")),
-        (JOB, Policy(mode="stream", attach=False)),
+        (JOB, Policy(mode="stream", attach="never")),
     ],
 )
 def test_a_stream_that_cannot_be_is_said_so(job: Job, policy: Policy) -> None:
@@ -220,8 +220,13 @@ def test_the_interval_overrules_the_pace() -> None:
     """`--interval` sets the pace; otherwise the job's age and expected length do."""
     polling = replace(STREAMING, state=State.POLLING, streams_ruled_out="why")
     waits = []
-    for policy in (Policy(interval=8), Policy(), Policy(expect=9000)):
-        _, action = step(polling, QUEUED, policy, 0.0, 100.0)
+    slow = Policy(tiers=((90, 2.0), (3600, 7.0)))
+    for policy, expect in (
+        *((Policy(interval=8), None), (Policy(), None), (Policy(), 9000.0)),
+        *((slow, None), (slow, 9000.0)),
+    ):
+        known = replace(polling, expect=expect)
+        _, action = step(known, QUEUED, policy, 0.0, 100.0)
         assert isinstance(action, Wait)
         waits.append(action.seconds)
-    assert [8.0, 5.0, 60.0] == waits
+    assert [8.0, 5.0, 60.0, 7.0, 60.0] == waits

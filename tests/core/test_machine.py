@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgresp.core.dialect import ATTACH
 from bgresp.core.follow import step
 from bgresp.core.model import Status
 from bgresp.core.schedule import RETRY_AFTER_CAP
@@ -75,14 +76,16 @@ FOLLOWS = st.builds(
     gone=COUNTS,
     unreadable=COUNTS,
     progressed=st.booleans(),
+    expect=st.none() | st.floats(0, 1e6),
+    started=st.none() | st.floats(0, 1e6),
     streams_ruled_out=st.none() | st.just("why"),
 )
 POLICIES = st.builds(
     Policy,
     mode=st.sampled_from(["auto", "stream", "poll"]),
     interval=st.none() | st.floats(0.1, 60),
-    expect=st.none() | st.floats(0, 1e6),
-    attach=st.booleans(),
+    max_run=st.just(0) | st.floats(1, 1e4),
+    attach=st.sampled_from(ATTACH),
 )
 JITTER = st.floats(0, 1, exclude_max=True)
 AGES = st.floats(-10, 1e7)

@@ -363,7 +363,7 @@ def test_a_job_that_ended_is_not_asked_about(state: Path) -> None:
     ("one", "policy", "note"),
     [
         (job(streamable=False), {}, "polling: not created streamable"),
-        (job(), {"attach": False}, "polling: this endpoint cannot stream"),
+        (job(), {"attach": "never"}, "polling: this endpoint cannot stream"),
         (job(), {"mode": "poll"}, ""),
     ],
 )

@@ -156,8 +156,8 @@ def events(rng: Random) -> None:
         kind = {"content-type": rng.choice(("text/event-stream", "text/event-stream;"))}
         reply = httpx.Response(200, headers=kind, content=pieces())
         try:
-            async for name, data in transport.events(reply):
-                replies.event(OPENAI, name, data)
+            async for sse in transport.events(reply):
+                replies.event(OPENAI, sse.event, sse.data, sse.id)
         except bounded.TooLargeError:
             pass
 
