@@ -1,7 +1,6 @@
 """Follow jobs to their end for the verbs that wait: watch, wait, submit.
 
-Builds trackers, chooses who is told, and turns what became of the jobs into an exit
-code.
+Builds trackers, chooses who is told, turns what became of the jobs into an exit code.
 """
 
 import asyncio
