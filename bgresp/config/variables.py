@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bgresp.core import wire
+from bgresp.core import filling
 from bgresp.core.dialect import Dialect
 from bgresp.core.dialect import variables as in_templates
 from bgresp.core.errors import ConfigError
@@ -26,8 +26,8 @@ def filled(base_url: str, variables: Mapping[str, str], profile: str) -> str:
 
     Raises ConfigError that names those that are missing.
     """
-    values = {f"var.{name}": wire.encode(value) for name, value in variables.items()}
-    filled = wire.fill(base_url, values)
+    values = {f"var.{name}": filling.encode(value) for name, value in variables.items()}
+    filled = filling.fill(base_url, values)
     if not filled:
         missing = [n for n in in_templates(base_url) if n not in variables]
         raise ConfigError(

@@ -1,6 +1,6 @@
 """A request as its user means it, rendered as a dialect writes it; pure.
 
-May import core.attach, core.dialect, core.errors, core.template and core.wire.
+May import core.attach, core.dialect, core.errors, core.filling and core.template.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any, Final
 from bgresp.core import attach, template
 from bgresp.core.dialect import HOLE, PARTS, Dialect
 from bgresp.core.errors import RefusedError, UsageError
-from bgresp.core.wire import fill
+from bgresp.core.filling import fill
 
 MAX_PROMPT: Final = 10_485_760  # characters: the Open Responses schema's cap
 MAX_PAIRS: Final = 16

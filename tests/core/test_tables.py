@@ -8,9 +8,9 @@ import pytest
 from bgresp.core.dialect import PARTS, Dialect, Op, Told
 from bgresp.core.endpoint import Endpoint, is_loopback
 from bgresp.core.errors import ConfigError
+from bgresp.core.filling import fill
 from bgresp.core.model import Status
 from bgresp.core.tables import build
-from bgresp.core.wire import fill
 
 Tables = dict[str, Any]
 
