@@ -12,6 +12,7 @@ from bgresp.cli import (
     doctor,
     forget,
     get,
+    help_,
     import_,
     listing,
     prune,
@@ -26,25 +27,31 @@ from bgresp.cli import (
     watch,
 )
 from bgresp.cli.options import Common, Refs, Verb, Version, command
+from bgresp.cli.panels import EPILOG, Command, Group
 from bgresp.cli.shape import Shape
 
+JOBS: Final = "Jobs"
+MANY: Final = "Many jobs"
+BOOKS: Final = "The ledger"
+SETUP: Final = "Setup"
 VERBS: Final = (
-    Verb("submit", submit.submit, (Shape, submit.Options, Common)),
-    Verb("status", status.status, (Refs, status.Options, Common)),
-    Verb("watch", watch.watch, (Refs, watch.Options, Common)),
-    Verb("cancel", cancel.cancel, (Refs, Common)),
-    Verb("list", listing.list_, (Refs, listing.Options, Common)),
-    Verb("stats", stats.stats, (Refs, stats.Options, Common)),
-    Verb("wait", wait.wait, (Refs, wait.Options, Common)),
-    Verb("get", get.get, (Refs, get.Options, Common)),
-    Verb("retry", retry.retry, (Refs, retry.Options, Common)),
-    Verb("sync", sync.sync, (Refs, sync.Options, Common)),
-    Verb("import", import_.import_, (import_.Options, Common)),
-    Verb("resolve", resolve.resolve, (resolve.Options, Common)),
-    Verb("forget", forget.forget, (Refs, forget.Options, Common)),
-    Verb("prune", prune.prune, (Refs, prune.Options, Common)),
-    Verb("doctor", doctor.doctor, (doctor.Options, Common)),
-    Verb("serve", serve.serve, (serve.Options, Common)),
+    Verb("submit", submit.submit, (Shape, submit.Options, Common), JOBS),
+    Verb("status", status.status, (Refs, status.Options, Common), JOBS),
+    Verb("watch", watch.watch, (Refs, watch.Options, Common), JOBS),
+    Verb("cancel", cancel.cancel, (Refs, Common), JOBS),
+    Verb("list", listing.list_, (Refs, listing.Options, Common), JOBS),
+    Verb("stats", stats.stats, (Refs, stats.Options, Common), MANY),
+    Verb("wait", wait.wait, (Refs, wait.Options, Common), JOBS),
+    Verb("get", get.get, (Refs, get.Options, Common), JOBS),
+    Verb("retry", retry.retry, (Refs, retry.Options, Common), MANY),
+    Verb("sync", sync.sync, (Refs, sync.Options, Common), MANY),
+    Verb("import", import_.import_, (import_.Options, Common), BOOKS),
+    Verb("resolve", resolve.resolve, (resolve.Options, Common), BOOKS),
+    Verb("forget", forget.forget, (Refs, forget.Options, Common), BOOKS),
+    Verb("prune", prune.prune, (Refs, prune.Options, Common), BOOKS),
+    Verb("doctor", doctor.doctor, (doctor.Options, Common), BOOKS),
+    Verb("help", help_.help_, (help_.Options,), SETUP),
+    Verb("serve", serve.serve, (serve.Options, Common), SETUP),
 )
 CONFIG: Final = (
     Verb("path", config.path, (Common,)),
@@ -60,12 +67,14 @@ SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 1
 def build() -> typer.Typer:
     """Return the program."""
     app = _group(_root, VERBS)
-    app.add_typer(_group(_config, CONFIG), name="config")
+    app.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=SETUP)
     return app
 
 
 def _group(root: Callable[..., None], verbs: tuple[Verb, ...]) -> typer.Typer:
     group = typer.Typer(
+        cls=Group,
+        epilog=EPILOG,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -74,7 +83,13 @@ def _group(root: Callable[..., None], verbs: tuple[Verb, ...]) -> typer.Typer:
     group.callback(invoke_without_command=True)(root)
     for verb in verbs:
         made = command(verb.run, *verb.groups)
-        group.command(verb.name, hidden=verb.hidden)(made)
+        group.command(
+            verb.name,
+            cls=Command,
+            epilog=EPILOG,
+            hidden=verb.hidden,
+            rich_help_panel=verb.panel,
+        )(made)
     return group
 
 
@@ -85,7 +100,7 @@ def _root(context: typer.Context, version: Version = False) -> None:
     """
     del version
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        typer.echo(help_.SHORT)
 
 
 def _config(context: typer.Context) -> None:

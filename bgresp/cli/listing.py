@@ -7,7 +7,8 @@ from typing import Annotated
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import OUTPUT, Common, Refs, chosen_word, opt
+from bgresp.cli.options import Common, Refs, chosen_word, opt
+from bgresp.cli.panels import OUTPUT
 from bgresp.core.board import SORTS, first, ordered
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.model import Job

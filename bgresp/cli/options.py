@@ -19,9 +19,6 @@ from bgresp.core.times import duration, point
 from bgresp.render.streams import silence_stdout
 
 Word = TypeVar("Word", bound=StrEnum)
-OUTPUT = "Output"
-ENDPOINT = "Endpoint"
-SELECT = "Which jobs"
 _REQUIRED = inspect.Parameter.empty
 
 
@@ -236,5 +233,6 @@ class Verb:
     name: str
     run: Callable[..., int]
     groups: tuple[type, ...]
+    panel: str = ""
     hidden: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)

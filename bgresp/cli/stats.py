@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import OUTPUT, Common, Refs, chosen_word, opt
+from bgresp.cli.options import Common, Refs, chosen_word, opt
+from bgresp.cli.panels import OUTPUT
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
 from bgresp.core.printable import one_line

@@ -60,13 +60,13 @@ MEANINGS: dict[ExitCode, str] = {
 }
 
 # Several jobs: the first of this order that occurs (CONTRACT.md, Exit codes).
-_GRAVITY = (1, 7, 13, 12, 11, 10, 9, 8, 6, 5, 4, 3, 0)
+GRAVITY = (1, 7, 13, 12, 11, 10, 9, 8, 6, 5, 4, 3, 0)
 
 
 def worst(codes: Iterable[int]) -> ExitCode:
     """Return the exit code that stands for several jobs; OK for none."""
     seen = set(codes)
-    return ExitCode(next((code for code in _GRAVITY if code in seen), 0))
+    return ExitCode(next((code for code in GRAVITY if code in seen), 0))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,0 +1,92 @@
+"""`bgresp help`: commands, topics, and the man page of all of them."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import typer
+
+from bgresp.cli.options import opt
+from bgresp.cli.panels import Group, opened
+from bgresp.core.errors import UsageError, did_you_mean
+
+SHORT: Final = """\
+bgresp submits long jobs to model endpoints, keeps them in a ledger, and fetches
+each answer, whenever you come back.
+
+  bgresp submit prompt.txt      one job, in the background; prints its id
+  bgresp watch @last            its text as it comes; Ctrl-C leaves, the job goes on
+  bgresp get @last              the answer
+  bgresp list --open            what runs
+  bgresp cancel @last           the only command that cancels
+
+Without any key: bgresp submit prompt.txt -p local
+All commands: bgresp --help. Topics: bgresp help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `help` takes."""
+
+    topic: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[COMMAND|TOPIC]", help="What to tell about."),
+    ] = None
+    man: Annotated[
+        bool, opt("--man", help="Print the man page, as roff, of everything.")
+    ] = False
+
+
+def help_(options: Options) -> int:
+    """Tell about a command or a topic.
+
+    Examples:
+
+      bgresp help submit
+      bgresp help exit-codes
+      bgresp help --man | man -l -
+    """
+    from bgresp.cli.app import build
+
+    root: Any = typer.main.get_command(build())
+    if options.man:
+        from bgresp.cli.manual import page
+
+        typer.echo(page(root), nl=False)
+        return 0
+    words = options.topic or []
+    typer.echo(_told(root, words) if words else _everything(root))
+    return 0
+
+
+def _told(root: Group, words: list[str]) -> str:
+    """Return the help of a command, the text of a topic, or both of one name.
+
+    Raises UsageError when there is neither.
+    """
+    from bgresp.cli.topics import TOPICS
+
+    found = []
+    context = opened(root)
+    for word in words:
+        inner = getattr(context.command, "commands", {}).get(word) if context else None
+        context = opened(inner, context) if inner is not None else None
+    if context is not None:
+        found.append(context.get_help())
+    if len(words) == 1 and words[0] in TOPICS:
+        found.append(TOPICS[words[0]][1]())
+    if not found:
+        meant = did_you_mean(words[-1], [*root.commands, *TOPICS])
+        known = ", ".join(TOPICS)
+        raise UsageError(
+            f"no help about {' '.join(words)!r}",
+            hint=f"{meant}topics: {known}; commands: bgresp --help",
+        )
+    return "\n\n".join(found)
+
+
+def _everything(root: Group) -> str:
+    from bgresp.cli.topics import TOPICS
+
+    rows = [f"  {name.ljust(12)} {said}" for name, (said, _) in TOPICS.items()]
+    index = "Topics (bgresp help TOPIC):\n" + "\n".join(rows)
+    return f"{opened(root).get_help()}\n\n{index}"

@@ -1,0 +1,100 @@
+"""The man page, in roff, from the same commands and topics as `--help`.
+
+The macros are those of man(7): TH, SH, SS, TP, PP, nf and fi.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from bgresp import __version__
+from bgresp.cli.panels import Group, commands, opened, sections
+from bgresp.cli.topics import TOPICS
+from bgresp.core.errors import MEANINGS
+
+NAME: Final = "submit, keep and collect background jobs of model endpoints"
+# Topics that have a place of their own on the page, or are told with the commands.
+OWN: Final = {
+    "exit-codes": "EXIT STATUS",
+    "environment": "ENVIRONMENT",
+    "files": "FILES",
+}
+
+
+def page(root: Group) -> str:
+    """Return the whole page."""
+    return "\n".join(_lines(root)) + "\n"
+
+
+def _lines(root: Group) -> Iterator[str]:
+    yield f'.TH BGRESP 1 "" "bgresp {escaped(__version__)}" "User Commands"'
+    yield ".SH NAME"
+    yield rf"bgresp \- {NAME}"
+    yield ".SH SYNOPSIS"
+    yield r"\fBbgresp\fR \fICOMMAND\fR [\fIOPTIONS\fR] [\fIREF\fR|\fIFILE\fR]..."
+    yield ".SH DESCRIPTION"
+    yield from _prose(root.help or "")
+    yield ".SH COMMANDS"
+    for found in commands(root).values():
+        for command in found:
+            context = opened(command, opened(root))
+            yield from _command(command, context)
+            for inner in getattr(command, "commands", {}).values():
+                yield from _command(inner, opened(inner, context))
+    for topic, (_, text) in TOPICS.items():
+        if topic not in OWN:
+            yield f".SH {topic.upper()}"
+            yield from _verbatim(text())
+    yield ".SH EXIT STATUS"
+    for code, said in MEANINGS.items():
+        yield from _tagged(str(int(code)), said)
+    for topic in ("environment", "files"):
+        yield f".SH {OWN[topic]}"
+        yield from _verbatim(TOPICS[topic][1]())
+
+
+def _command(command: Any, context: Any) -> Iterator[str]:
+    path = context.command_path
+    yield f".SS {escaped(path)}"
+    pieces = " ".join(command.collect_usage_pieces(context))
+    yield rf"\fB{escaped(path)}\fR {escaped(pieces)}"
+    yield ".PP"
+    yield from _prose(command.help or "")
+    for heading, rows in sections(command, context).items():
+        yield ".PP"
+        yield rf"\fI{escaped(heading)}\fR"
+        for name, said in rows:
+            yield from _tagged(name, said)
+
+
+def _tagged(name: str, said: str) -> Iterator[str]:
+    yield ".TP"
+    yield rf"\fB{escaped(name)}\fR"
+    yield line(said)
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Yield paragraphs; what stands after a backspace, the examples, as it is."""
+    for number, paragraph in enumerate(text.strip().split("\n\n")):
+        if number:
+            yield ".PP"
+        if paragraph.startswith("\b"):
+            yield from _verbatim(paragraph.lstrip("\b\n"))
+        else:
+            yield line(" ".join(paragraph.split()))
+
+
+def _verbatim(text: str) -> Iterator[str]:
+    yield ".nf"
+    yield from (line(one) for one in text.splitlines())
+    yield ".fi"
+
+
+def line(text: str) -> str:
+    """Return a line of text that roff takes for nothing else."""
+    return re.sub(r"^([.'])", r"\\&\1", escaped(text))
+
+
+def escaped(text: str) -> str:
+    r"""Return text with roff's own characters written out: \, and - as in options."""
+    return text.replace("\\", r"\e").replace("-", r"\-").replace("\b", "")

@@ -1,0 +1,117 @@
+"""How `--help` is laid out: plain text, the options under headings, examples first.
+
+Knows Typer's commands alone: no Rich is imported for help.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from typer.core import TyperCommand, TyperGroup
+
+ARGUMENTS: Final = "Arguments"
+OPTIONS: Final = "Options"
+INPUT: Final = "Input"
+REQUEST: Final = "Request"
+LEDGER: Final = "In the ledger"
+SELECT: Final = "Which jobs, instead of REFs"
+FOLLOW: Final = "Follow"
+OUTPUT: Final = "Output"
+ENDPOINT: Final = "Endpoint"
+GLOBAL: Final = "Global"
+ORDER: Final = (
+    *(ARGUMENTS, OPTIONS, INPUT, REQUEST, LEDGER, SELECT, FOLLOW, OUTPUT, ENDPOINT),
+    GLOBAL,
+)
+# Where an option stands, by its name in the program.
+USUAL: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("text", "attach", "var"), INPUT),
+    **dict.fromkeys(
+        ("model", "system", "schema", "tool", "max_output_tokens"), REQUEST
+    ),
+    **dict.fromkeys(("previous", "metadata", "body", "changes", "stream"), REQUEST),
+    **dict.fromkeys(("name", "label", "group", "key", "unique"), LEDGER),
+    **dict.fromkeys(("no_keep_prompt", "expect"), LEDGER),
+    **dict.fromkeys(("watch", "wait", "timeout", "interval", "mode"), FOLLOW),
+    **dict.fromkeys(("resume", "events", "fail_fast", "any"), FOLLOW),
+    **dict.fromkeys(("output", "json", "jsonl", "fields", "quiet"), OUTPUT),
+    **dict.fromkeys(("profile", "base_url", "header", "allow_http"), ENDPOINT),
+    **dict.fromkeys(("verbose", "color", "no_progress", "version", "help"), GLOBAL),
+}
+# Those of a command that takes REFs.
+SELECTING: Final = frozenset(
+    {"group", "label", "status", "since", "until", "model", "open", "all"}
+    | {"allow_empty"}
+)
+EPILOG: Final = "More: bgresp help refs, times, fields, exit-codes, config, dialects"
+
+Rows = list[tuple[str, str]]
+
+
+def sections(command: TyperCommand | TyperGroup, context: Any) -> dict[str, Rows]:
+    """Return the arguments and options of a command under their headings, in order."""
+    found: dict[str, Rows] = {name: [] for name in ORDER}
+    params = command.get_params(context)
+    names = {str(param.name) for param in params}
+    for param in params:
+        record = param.get_help_record(context)
+        if record is not None:
+            is_argument = param.param_type_name == "argument"
+            said = getattr(param, "rich_help_panel", None)
+            usual = ARGUMENTS if is_argument else _panel(str(param.name), names)
+            found[str(said or usual)].append(record)
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _panel(name: str, beside: set[str]) -> str:
+    if name in SELECTING and "refs" in beside:
+        return SELECT
+    if name == "force" and "output" in beside:
+        return OUTPUT
+    return USUAL.get(name, OPTIONS)
+
+
+def commands(group: TyperGroup) -> dict[str, list[TyperCommand | TyperGroup]]:
+    """Return the commands of a group under their headings."""
+    found: dict[str, list[TyperCommand | TyperGroup]] = {}
+    for one in group.commands.values():
+        if isinstance(one, TyperCommand | TyperGroup) and not one.hidden:
+            panel = str(getattr(one, "rich_help_panel", None) or "Commands")
+            found.setdefault(panel, []).append(one)
+    return found
+
+
+def opened(command: Any, parent: Any = None) -> Any:
+    """Return the context that a command's help is written in."""
+    settings = command.context_settings
+    name = command.name if parent is not None else "bgresp"
+    return command.context_class(command, info_name=name, parent=parent, **settings)
+
+
+def summary(command: TyperCommand | TyperGroup) -> str:
+    """Return the first sentence of a command's help."""
+    return (command.help or "").partition("\n\n")[0].replace("\n", " ").strip()
+
+
+class Command(TyperCommand):
+    """A command whose help has its options under headings."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options."""
+        _write(formatter, sections(self, ctx).items())
+
+
+class Group(TyperGroup):
+    """A group of commands whose help has them under headings."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands and the options."""
+        for panel, found in commands(self).items():
+            rows = [(str(one.name), summary(one)) for one in found]
+            _write(formatter, [(panel, rows)])
+        _write(formatter, sections(self, ctx).items())
+
+
+def _write(formatter: Any, found: Iterable[tuple[str, Rows]]) -> None:
+    for heading, rows in found:
+        with formatter.section(heading):
+            formatter.write_dl(rows)

@@ -1,0 +1,171 @@
+"""Help: each command's, the topics, the man page; fast, and kept as golden texts."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from bgresp.cli.app import build
+from bgresp.cli.manual import escaped, line, page
+from bgresp.cli.panels import ORDER, sections
+from bgresp.cli.topics import TOPICS
+from bgresp.config.files import PROFILE_KEYS, built_in
+from bgresp.core.errors import MEANINGS
+from bgresp.core.model import RECORD_FIELDS, Status
+from tests.cli.processes import Each
+from tests.command import Run, environment
+from tests.golden import FOLDER, Golden
+
+ROOT: Any = typer.main.get_command(build())
+WIDE = {"COLUMNS": "80"}
+HEAVY = ("httpx", "rich.live", "rich.console", "starlette", "uvicorn", "pydantic")
+
+
+def paths(group: Any = ROOT, *before: str) -> list[tuple[str, ...]]:
+    """Return the words of every command, those of groups too."""
+    found: list[tuple[str, ...]] = []
+    for name, command in group.commands.items():
+        found.append((*before, name))
+        if hasattr(command, "commands"):
+            found += paths(command, *before, name)
+    return found
+
+
+def test_every_help_is_the_one_that_was_looked_at(each: Each, golden: Golden) -> None:
+    """Each command's --help is its golden text, at 80 columns; none is left over."""
+    commands = [(), *paths()]
+    done = each(*([WIDE, *words, "--help"] for words in commands))
+    for words, ran in zip(commands, done, strict=True):
+        assert (0, "") == (ran.code, ran.err), words
+        golden("help/" + "-".join(("bgresp", *words)), ran.out)
+    names = {"-".join(("bgresp", *words)) + ".txt" for words in commands}
+    assert names == {path.name for path in (FOLDER / "help").iterdir()}
+
+
+@pytest.mark.parametrize("words", paths(), ids="-".join)
+def test_every_command_has_an_example(words: tuple[str, ...]) -> None:
+    """A command's help shows how it is typed, and its options stand under headings."""
+    command = ROOT
+    for word in words:
+        command = command.commands[word]
+    if not hasattr(command, "commands"):
+        assert f"bgresp {words[0]}" in command.help.partition("Examples:")[2]
+    context = typer.Context(command, info_name="bgresp")
+    assert set(sections(command, context)) <= set(ORDER)
+
+
+def test_help_is_help_wherever_it_is_asked(each: Each) -> None:
+    """`help COMMAND` is its --help; no word at all tells the five commands."""
+    asked, same, inner, both, short = each(
+        [WIDE, "help", "submit"],
+        [WIDE, "submit", "-h"],
+        [WIDE, "help", "config", "add"],
+        [WIDE, "help", "config"],
+        [WIDE],
+    )
+    assert asked.out == same.out
+    assert inner.out.startswith("Usage: bgresp config add ")
+    assert both.out.startswith("Usage: bgresp config ")
+    assert "Keys of a profile:" in both.out
+    assert 5 == len(re.findall("^  bgresp ", short.out, re.MULTILINE))
+
+
+def test_topics(each: Each) -> None:
+    """Every topic is told, from the tables that hold; a mistyped one is a hint."""
+    index, bad, *done = each(
+        ["help"], ["help", "exit-code"], *(["help", topic] for topic in TOPICS)
+    )
+    told = {topic: ran.out for topic, ran in zip(TOPICS, done, strict=True)}
+    assert all(f"\n  {topic} " in index.out for topic in TOPICS)
+    assert (2, "", 1) == (bad.code, bad.out, bad.err.count("\n"))
+    assert "did you mean 'exit-codes'?" in bad.err
+    codes = {
+        int(code) for code in re.findall(r"^(\d+) ", told["exit-codes"], re.MULTILINE)
+    }
+    assert set(map(int, MEANINGS)) == codes
+    assert all(f"\n{name} " in told["dialects"] for name in built_in())
+    assert all(str(status) in told["statuses"] for status in Status)
+    assert all(name in told["fields"] for name in RECORD_FIELDS)
+    assert all(name in told["config"] for name in PROFILE_KEYS)
+    for text in told.values():
+        assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    "words", ["", "--help", "submit -h", "help dialects", "help fields", "help --man"]
+)
+def test_help_is_fast(words: str) -> None:
+    """No help pays for the network stack, nor for Rich's console."""
+    script = (
+        "import sys; from bgresp.__main__ import run; code = run(sys.argv[1:]);"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr);"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment({}),
+    )
+    assert "[]" == done.stderr.strip()
+
+
+def test_the_man_page_tells_everything() -> None:
+    """Each command, each option and each exit code stands in the man page."""
+    text = page(ROOT)
+    for words in paths():
+        assert f".SS {escaped(' '.join(('bgresp', *words)))}\n" in text
+    for option in ("--resume", "--max-output-tokens", "--timeline", "--allow-http"):
+        assert escaped(option) in text
+    assert all(f"\\fB{int(code)}\\fR" in text for code in MEANINGS)
+
+
+def test_a_line_of_roff_is_text() -> None:
+    """What would be a request or an escape of roff is written out."""
+    assert r"\&.SH no" == line(".SH no")
+    assert r"\&'br" == line("'br")
+    assert r"a\eb\-c" == line("a\\b-c")
+
+
+@pytest.fixture
+def manual(run: Run, tmp_path: Path) -> Path:
+    """Write the man page into a file."""
+    made = tmp_path / "bgresp.1"
+    made.write_text(run("help", "--man").out)
+    return made
+
+
+def rendered(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a tool of man pages, if it is there."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    chosen = {"MANWIDTH": "80", "LC_ALL": "C.UTF-8", "MANPAGER": "cat"}
+    env = environment(chosen)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def test_groff_has_nothing_to_say_of_the_man_page(manual: Path) -> None:
+    """No request is unknown, no line cannot be set."""
+    done = rendered("groff", "-ww", "-man", "-Tutf8", "-z", str(manual))
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_mandoc_misses_only_a_date(manual: Path) -> None:
+    """A page made from the commands of the day has no date of its own."""
+    done = rendered("mandoc", "-Tlint", "-Wwarning", str(manual))
+    said = [line for line in done.stdout.splitlines() if "missing date" not in line]
+    assert ([], "") == (said, done.stderr)
+
+
+def test_man_shows_the_man_page(manual: Path) -> None:
+    """`man -l` renders it without a warning, quotes and dashes as they are typed."""
+    done = rendered("man", "--warnings", "-l", str(manual))
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "SYNOPSIS" in done.stdout
+    assert "bgresp submit -t 'Why is the sky blue?' -m gpt-5 --watch" in done.stdout
