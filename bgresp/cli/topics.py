@@ -21,8 +21,8 @@ A job is named by one of these, wherever a command takes REF:
   01KB2Z8Q...       the local key, which a submit without a known outcome prints
   -                 refs on stdin, one a line
 
-An id that the ledger does not know is asked of the endpoint (-p says which) and kept.
-A name that means several jobs ends with 3 and names them.
+An id that the ledger does not know is asked of the endpoint (-p says which)
+and kept. A beginning of several ids ends with 3 and names them.
 
 Instead of REFs, selectors; every one that is given must hold:
 
@@ -39,8 +39,8 @@ TIMES: Final = """\
 Durations:        90  0.5  90s  10m  2h  1d
 Points in time:   2026-11-21  2026-11-21T08:00:00Z  or a duration ago: 2h
 
-Rows in a pipe have times in RFC 3339, UTC, and durations in seconds. On a terminal
-they are for people: 3m05s. `bgresp list --time relative|local|utc` chooses."""
+Rows in a pipe have times in RFC 3339, UTC, and durations in seconds. On a
+terminal they are for people: 3m05s. bgresp list --time relative|local|utc."""
 
 ENVIRONMENT: Final = """\
 These win over the configuration, and an option wins over them:
@@ -82,20 +82,20 @@ config.toml lies where `bgresp config path` says, or BGRESP_CONFIG.
   default_profile = "work"
 
   [profiles.work]
-  dialect = "openai"                 # bgresp help dialects, or one of [dialects.*]
+  dialect = "openai"            # bgresp help dialects, or one of [dialects.*]
   base_url = "https://llm.example.com/v1"
   model = "large"
-  api_key_env = "WORK_KEY"           # or api_key_cmd = ["pass", "work"], api_key_file
+  api_key_env = "WORK_KEY"      # or api_key_file, api_key_cmd = ["pass", "work"]
 
-  [dialects.mine]                    # an endpoint that differs: only what differs
+  [dialects.mine]               # an endpoint that differs: only what differs
   extends = "openai"
   base_url = "https://odd.example.com/v9"
 
   [dialects.mine.states]
   queued = ["pending"]
 
-A flag wins over the environment, that over the profile, that over the default. A job
-keeps the endpoint that it was made with.
+A flag wins over the environment, that over the profile, that over the default.
+A job keeps the endpoint that it was made with.
 
 Keys of a profile:
 {keys}"""
@@ -105,7 +105,7 @@ def exit_codes() -> str:
     """Tell every exit code, and which stands for several jobs."""
     rows = [[str(int(code)), said] for code, said in MEANINGS.items()]
     order = ", ".join(map(str, GRAVITY))
-    return f"{_table(rows)}\n\nOf several jobs the first that occurs of: {order}."
+    return f"{_table(rows)}\n\nOf several jobs the first that occurs of:\n  {order}"
 
 
 def statuses() -> str:

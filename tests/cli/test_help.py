@@ -92,8 +92,9 @@ def test_topics(each: Each) -> None:
     assert all(str(status) in told["statuses"] for status in Status)
     assert all(name in told["fields"] for name in RECORD_FIELDS)
     assert all(name in told["config"] for name in PROFILE_KEYS)
-    for text in told.values():
-        assert max(map(len, text.splitlines())) <= 100
+    for topic, text in told.items():
+        widest = 120 if topic == "dialects" else 80  # a URL is not broken
+        assert max(map(len, text.splitlines())) <= widest, topic
 
 
 @pytest.mark.parametrize(
