@@ -82,12 +82,12 @@ config.toml lies where `bgresp config path` says, or BGRESP_CONFIG.
   default_profile = "work"
 
   [profiles.work]
-  dialect = "openai"            # bgresp help dialects, or one of [dialects.*]
+  dialect = "openai"           # bgresp help dialects, or one of [dialects.*]
   base_url = "https://llm.example.com/v1"
   model = "large"
-  api_key_env = "WORK_KEY"      # or api_key_file, api_key_cmd = ["pass", "work"]
+  api_key_env = "WORK_KEY"     # or api_key_file, api_key_cmd = ["pass", "work"]
 
-  [dialects.mine]               # an endpoint that differs: only what differs
+  [dialects.mine]              # an endpoint that differs: only what differs
   extends = "openai"
   base_url = "https://odd.example.com/v9"
 

@@ -78,7 +78,7 @@ def test_help_is_help_wherever_it_is_asked(each: Each) -> None:
 def test_topics(each: Each) -> None:
     """Every topic is told, from the tables that hold; a mistyped one is a hint."""
     index, bad, *done = each(
-        ["help"], ["help", "exit-code"], *(["help", topic] for topic in TOPICS)
+        ["help"], ["help", "exit-code"], *([WIDE, "help", topic] for topic in TOPICS)
     )
     told = {topic: ran.out for topic, ran in zip(TOPICS, done, strict=True)}
     assert all(f"\n  {topic} " in index.out for topic in TOPICS)
