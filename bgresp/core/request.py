@@ -212,6 +212,14 @@ def _holds(path: str, place: tuple[str, ...]) -> bool:
     return place[: len(steps)] == steps
 
 
+def keyed(body: Mapping[str, Any], dialect: Dialect, key: str) -> bytes:
+    """Return a body as it is sent: with our key where the dialect has metadata."""
+    sent = dict(body)
+    if dialect.body.get("metadata") == "{metadata}":
+        sent["metadata"] = {**(sent.get("metadata") or {}), OURS: key}
+    return json.dumps(sent, ensure_ascii=True, separators=(",", ":")).encode()
+
+
 def _check_metadata(metadata: Any) -> None:
     """Refuse what OpenAI's API refuses (WIRE.md 1.12), before anything is sent."""
     if metadata is None:

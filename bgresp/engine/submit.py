@@ -5,7 +5,6 @@ and 1.5 are the source of what may be sent again.
 """
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -17,6 +16,7 @@ from bgresp.core import schedule, update
 from bgresp.core.dialect import Streaming
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job, Status
+from bgresp.core.request import keyed
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
 from bgresp.engine.draft import Draft
@@ -52,11 +52,7 @@ class Submitter:
             return await self._until_outcome(job, body, draft.stream)
 
     def _body(self, draft: Draft, job: Job) -> bytes:
-        body = dict(draft.body)
-        if self.api.endpoint.dialect.body.get("metadata") == "{metadata}":
-            metadata = body.get("metadata") or {}
-            body["metadata"] = {**metadata, "bgresp_key": job.key}
-        return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode()
+        return keyed(draft.body, self.api.endpoint.dialect, job.key)
 
     async def _until_outcome(self, job: Job, body: bytes, stream: bool) -> Submitted:
         sent, interrupted = Sent(), False
@@ -106,7 +102,7 @@ class Submitter:
             sent.started = False
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
             signals = _told_twice(create)
-            first = await _first(signals, self.api.endpoint.dialect.streaming)
+            first = await first_told(signals, self.api.endpoint.dialect.streaming)
             if not isinstance(first, Fault):
                 return first, signals
             await signals.aclose()
@@ -178,7 +174,7 @@ async def hold(signals: AsyncGenerator[Signal, None]) -> None:
         return
 
 
-async def _first(signals: AsyncGenerator[Signal, None], how: Streaming) -> Signal:
+async def first_told(signals: AsyncGenerator[Signal, None], how: Streaming) -> Signal:
     """Return the signal that tells the outcome; comments alone never do."""
     try:
         async with asyncio.timeout(how.idle_events):

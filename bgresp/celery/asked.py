@@ -1,0 +1,170 @@
+"""From a task's arguments to a request: the record it starts as, and its body.
+
+May import core, config, engine.draft and ledger.keys. Arguments name a profile, never
+a key or a base URL: where a key goes is for the worker's own configuration to say.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from bgresp.config import files
+from bgresp.config.settings import Flags, Settings, resolve
+from bgresp.core.endpoint import Endpoint
+from bgresp.core.errors import ConfigError, UsageError
+from bgresp.core.model import Job
+from bgresp.core.request import Request, check_clashes, keyed
+from bgresp.engine.draft import drafted
+from bgresp.ledger import keys
+
+# What an argument must be, where it is no text.
+_KINDS: Final[dict[str, tuple[type, str]]] = {
+    **dict.fromkeys(
+        ("metadata", "body", "changes", "variables", "labels", "schema"),
+        (Mapping, "an object"),
+    ),
+    "tools": (list, "a list of objects"),
+    "max_output_tokens": (int, "a number"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one submit asks for; JSON-safe, without secrets."""
+
+    text: str | None = None
+    profile: str | None = None
+    model: str | None = None
+    instructions: str | None = None
+    previous_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    tools: Sequence[Mapping[str, Any]] = ()
+    schema: Mapping[str, Any] | None = None
+    max_output_tokens: int | None = None
+    name: str | None = None
+    group: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: Any, options: Mapping[str, Any]) -> "Asked":
+        """Read a task's arguments.
+
+        Raises UsageError that names the argument.
+        """
+        given = {"text": text, **options}
+        for name in given.keys() - set(cls.__slots__):
+            raise UsageError(
+                f"no argument {name!r}", hint="one of " + " ".join(cls.__slots__)
+            )
+        for name, value in given.items():
+            wanted, kind = _KINDS.get(name, (str, "a text"))
+            if value is not None and not isinstance(value, wanted):
+                raise UsageError(f"{name!r} must be {kind}")
+        known = {name: value for name, value in given.items() if value is not None}
+        if not {"text", "body"} & known.keys():
+            raise UsageError("nothing to submit: give a text or a body")
+        return cls(**known)
+
+    @property
+    def digest(self) -> str:
+        """Return what is equal for equal arguments, on every worker."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        text = json.dumps(values, ensure_ascii=True, sort_keys=True, default=dict)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A request ready to be sent: where to, the record it starts as, and its body."""
+
+    settings: Settings
+    job: Job
+    body: bytes
+
+
+def settings_of(profile: str | None, model: str | None = None) -> Settings:
+    """Return what this worker's environment and configuration say of a profile.
+
+    Raises ConfigError.
+    """
+    config = files.load(files.config_path(os.environ))
+    settings = resolve(Flags(profile=profile, model=model), os.environ, config)
+    if settings.is_local:
+        raise ConfigError(
+            "workers share no local endpoint: name one by BGRESP_BASE_URL or a profile"
+        )
+    return settings
+
+
+def endpoint_of(settings: Settings) -> Endpoint:
+    """Return the endpoint, with the key that this worker's environment supplies.
+
+    Raises ConfigError.
+    """
+    return Endpoint(
+        profile=settings.profile,
+        base_url=settings.base_url,
+        dialect=settings.dialect,
+        vars=settings.vars,
+        key=settings.key_source.read(os.environ),
+        headers=settings.headers,
+    )
+
+
+def place_of(settings: Settings) -> str:
+    """Return a short name of an endpoint, for all jobs that its rate limits bind."""
+    return hashlib.blake2b(settings.identity.encode(), digest_size=12).hexdigest()
+
+
+def ready(task: str, asked: Asked) -> Ready:
+    """Return a task's submit, ready to be sent.
+
+    Raises UsageError, RefusedError, ConfigError.
+    """
+    settings = settings_of(asked.profile, asked.model)
+    request = Request(
+        text=asked.text,
+        model=settings.model,
+        instructions=asked.instructions,
+        previous_id=asked.previous_id,
+        metadata=asked.metadata,
+        tools=tuple(asked.tools),
+        schema=asked.schema,
+        max_output_tokens=asked.max_output_tokens,
+        body=asked.body,
+        changes=tuple(asked.changes.items()),
+        variables=asked.variables,
+    )
+    check_clashes(replace(request, model=asked.model), settings.dialect)
+    job = Job(
+        key=key_of(task),
+        name=asked.name,
+        group=asked.group,
+        labels=asked.labels,
+        profile=settings.profile,
+        base_url=settings.base_url,
+        dialect=settings.dialect.name,
+        vars=settings.vars,
+        submitted_at=time.time(),
+        submit_key=task,
+        extra={"key_source": str(settings.key_source)},
+    )
+    draft = drafted(job, request, settings.dialect)
+    return Ready(settings, draft.job, keyed(draft.body, settings.dialect, job.key))
+
+
+def key_of(task: str) -> str:
+    """Return the key of a task's job: the same on every worker and at every attempt.
+
+    Its time is zero, so that it never comes after the keys of a ledger it is imported
+    into.
+    """
+    told = hashlib.blake2b(task.encode(), digest_size=10, person=b"bgresp.task")
+    return keys.make(0.0, int.from_bytes(told.digest()), after=None)

@@ -1,0 +1,267 @@
+"""bgresp.celery with a real Redis, real workers and kill -9: never a second POST."""
+
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bgresp.core.errors import (
+    ConfigError,
+    RefusedError,
+    UnknownOutcomeError,
+    UsageError,
+)
+from tests import fakeanswers as fa
+from tests.command import ROOT, environment
+from tests.fakeserver import FakeServer
+from tests.fakewire import FOX
+from tests.proof.conftest import Figure
+from tests.proof.fleet import (
+    DEADLINE,
+    POST_TIMEOUT,
+    VISIBILITY,
+    Worker,
+    fleet_of,
+    missing,
+    outcome,
+    redis_server,
+)
+
+if TYPE_CHECKING:
+    from bgresp.celery.tasks import Tasks
+
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
+]
+
+SENTINEL = "sk-sentinel-0123456789"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A broker, an endpoint, and what workers of both need."""
+
+    tasks: "Tasks"
+    server: FakeServer
+    env: dict[str, str]
+    folder: Path
+
+    def worker(self, *options: str) -> Worker:
+        """Start a worker and wait until it takes tasks."""
+        return Worker.start(self.env, self.folder, *options)
+
+    @property
+    def posts(self) -> Counter[str]:
+        """Count the POSTs by prompt."""
+        return Counter(seen.json["input"] for seen in self.server.creates)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Return the keys that were posted, by prompt."""
+        seen = (create.json for create in self.server.creates)
+        return {body["input"]: body["metadata"]["bgresp_key"] for body in seen}
+
+
+@pytest.fixture
+def fleet(server: FakeServer, tmp_path: Path) -> Iterator[Fleet]:
+    """Run a broker; nothing a worker did or logged may hold the key."""
+    with redis_server(tmp_path) as url:
+        env = {
+            "BGRESP_BROKER_URL": url,
+            "BGRESP_BASE_URL": server.base_url,
+            "BGRESP_API_KEY": SENTINEL,
+            "BGRESP_CONFIG": str(tmp_path / "config.toml"),
+        }
+        yield Fleet(fleet_of(url), server, env, tmp_path)
+        for path in (path for path in tmp_path.rglob("*") if path.is_file()):
+            assert SENTINEL.encode() not in path.read_bytes(), path
+
+
+def test_every_end(fleet: Fleet) -> None:
+    """A task ends otherwise than its job, or posts more than it may."""
+    run, server = fleet.tasks.run, fleet.server
+    script: dict[str, tuple[fa.Answer, ...]] = {
+        "answered": (),
+        "refused": (fa.refusal(400, "no such model"),),
+        "limited": (fa.refusal(429, "slow down", retry_after="1"),),
+        "lost": (fa.Performed(fa.RESET),),
+        "cut": (fa.Snapshot(change=fa.halved),),
+        "silent": (fa.HANG,),
+        "gateway": (fa.html(502),),
+    }
+    ends: dict[str, Any] = {}
+    with fleet.worker() as worker:
+        for text, answers in script.items():
+            server.script("create", *answers)
+            ends[text] = outcome(run(text, labels={"of": text}))
+        again = outcome(run("twice", task_id="nightly"))
+        assert again["id"] == outcome(run("twice", task_id="nightly"))["id"]
+        run("another", task_id="nightly")
+        assert isinstance(outcome(_by_name(fleet)), UsageError)
+        server.script("create", fa.refusal(401))
+        assert isinstance(outcome(run("key", task_id="key")), ConfigError)
+        assert FOX == outcome(run("key", task_id="key"))["text"]
+        assert "task nightly was used for another request" in worker.said
+    for text in ("answered", "limited"):
+        record = ends[text]
+        assert ("completed", 0, FOX) == (
+            record["status"],
+            record["exit_code"],
+            record["text"],
+        )
+        assert {"of": text} == record["labels"]
+    assert isinstance(ends["refused"], RefusedError)
+    for text in ("lost", "cut", "silent", "gateway"):
+        assert isinstance(ends[text], UnknownOutcomeError)
+        assert fleet.keys[text] in str(ends[text])
+    one = dict.fromkeys((*script, "twice"), 1)
+    assert one | {"limited": 2, "key": 2} == fleet.posts
+    creates = [s for s in server.creates if s.json["input"] == "limited"]
+    first, second = (seen.at for seen in creates)
+    assert second - first >= 1.0
+
+
+def _by_name(fleet: Fleet) -> Any:
+    """Send a submit as a program does that knows no more than its name."""
+    from celery import Celery
+
+    url = fleet.env["BGRESP_BROKER_URL"]
+    app = Celery(broker=url, backend=url, set_as_current=False)
+    return app.send_task("bgresp.submit", args=("no expiry",))
+
+
+def test_an_endpoint_that_comes_back(fleet: Fleet) -> None:
+    """A task gives up, or posts twice, while the endpoint is away."""
+    fleet.server.refuse()
+    with fleet.worker() as worker:
+        result = fleet.tasks.run("patient")
+        worker.wait_for("retry: Retry in")
+        fleet.server.accept()
+        assert FOX == outcome(result)["text"]
+    assert {"patient": 1} == fleet.posts
+
+
+def test_killed_while_the_reply_is_awaited(fleet: Fleet) -> None:
+    """A redelivery posts again, or leaves the result open, when a worker died."""
+    fleet.server.script("create", fa.HANG)
+    with fleet.worker("-c", "1"):
+        result = fleet.tasks.run("interrupted")
+        fleet.server.wait_for("create")
+    with fleet.worker():
+        error = outcome(result)
+    assert isinstance(error, UnknownOutcomeError)
+    assert fleet.keys["interrupted"] in str(error)
+    assert {"interrupted": 1} == fleet.posts
+
+
+def test_killed_after_the_id(fleet: Fleet) -> None:
+    """A job that was accepted is not collected when the worker dies."""
+    with fleet.worker():
+        result = fleet.tasks.run("accepted")
+        fleet.server.wait_for("get")
+    with fleet.worker():
+        assert FOX == outcome(result)["text"]
+    assert {"accepted": 1} == fleet.posts
+
+
+def test_kills_at_random(fleet: Fleet, figure: Figure, full: bool) -> None:
+    """Somewhere a kill -9 doubles a job, or leaves one without an end."""
+    rng, kills, many = random.Random(11), 60 if full else 6, 240 if full else 24
+    names = [f"job {n}" for n in range(many)]
+    results = {name: fleet.tasks.run(name, task_id=name) for name in names}
+    pools = (("-P", "solo"), ("-c", "2"), ("-P", "threads", "-c", "2"))
+    for kill in range(kills):
+        with fleet.worker(*pools[kill % len(pools)]):
+            _until_posted(fleet, len(fleet.server.creates) + rng.randint(1, 3))
+            time.sleep(rng.uniform(0, 0.03))
+    time.sleep(VISIBILITY)
+    with fleet.worker("-c", "2"):
+        lost = _unheard(results)
+        for name in lost:  # kombu lost the message between taking and noting it
+            results[name] = fleet.tasks.run(name, task_id=name)
+        ends = {name: outcome(result) for name, result in results.items()}
+    unknown = [n for n in names if isinstance(ends[n], UnknownOutcomeError)]
+    answered = [n for n in names if n not in unknown]
+    doubled = [name for name, count in fleet.posts.items() if count > 1]
+    figure(
+        f"Celery: {kills} kills -9 of workers over {many} tasks: {len(doubled)} posted "
+        f"twice, {len(answered)} answered, {len(unknown)} unknown and named, "
+        f"{len(lost)} sent again under their id"
+    )
+    assert [] == doubled
+    for name in answered:
+        assert FOX == ends[name]["text"]
+        assert fleet.keys[name] == ends[name]["key"]
+    for name in unknown:
+        assert fleet.keys.get(name, "bgresp_key=") in str(ends[name])
+    assert len(answered) > many // 3
+
+
+def _until_posted(fleet: Fleet, count: int) -> None:
+    """Wait for so many POSTs, or a while: a worker may have nothing left to do."""
+    deadline = time.monotonic() + 3.0
+    while len(fleet.server.creates) < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _unheard(results: dict[str, Any]) -> list[str]:
+    """Return the tasks that got no end though nothing of them is in the broker."""
+    quiet = 3 * (VISIBILITY + POST_TIMEOUT)
+    deadline = time.monotonic() + DEADLINE
+    left, since = set(results), time.monotonic()
+    while left and time.monotonic() < deadline:
+        ended = {name for name in left if results[name].ready()}
+        if ended:
+            left, since = left - ended, time.monotonic()
+        elif time.monotonic() - since > quiet:
+            break
+        time.sleep(0.1)
+    return sorted(left)
+
+
+def test_the_readmes_example(fleet: Fleet) -> None:
+    """The README's Celery example does not run as it stands."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    section = readme.split("## Celery\n")[1].split("\n## ")[0]
+    own, caller = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    (fleet.folder / "work.py").write_text(own)
+    (fleet.folder / "ask.py").write_text(caller)
+    env = {**fleet.env, "CELERY_BROKER_URL": fleet.env["BGRESP_BROKER_URL"]}
+    env["CELERY_RESULT_BACKEND"] = env["CELERY_BROKER_URL"]
+    env["PYTHONPATH"] = f"{ROOT}:{fleet.folder}"
+    with Worker.start(env, fleet.folder, app="work"):
+        ran = subprocess.run(
+            [sys.executable, "ask.py"],
+            cwd=fleet.folder,
+            env=env | environment(env) | {"PYTHONPATH": env["PYTHONPATH"]},
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    assert (0, FOX) == (ran.returncode, ran.stdout.decode().strip()), ran.stderr
+    assert 1 == len(fleet.server.creates)
+
+
+def test_the_own_app(fleet: Fleet) -> None:
+    """`celery -A bgresp.celery worker` does not take what its `run` sends."""
+    ask = "from bgresp.celery import run; print(run('hi').get(timeout=50)['text'])"
+    env = environment({**fleet.env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"})
+    with Worker.start(env, fleet.folder, app="bgresp.celery"):
+        ran = subprocess.run(
+            [sys.executable, "-c", ask],
+            env=env,
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    assert (0, FOX) == (ran.returncode, ran.stdout.decode().strip()), ran.stderr
