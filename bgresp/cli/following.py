@@ -20,7 +20,7 @@ from bgresp.core.states import Policy
 from bgresp.engine.audience import Audience
 from bgresp.engine.ending import conclude
 from bgresp.engine.fleet import Fleet
-from bgresp.engine.gate import Gate
+from bgresp.engine.gate import Gate, Permits
 from bgresp.engine.pen import Pen
 from bgresp.engine.tracker import Tools, Tracker
 from bgresp.ledger.progress import Shown
@@ -127,7 +127,7 @@ class Following:
     def _tools(self, api: Api) -> Tools:
         dialect = api.endpoint.dialect
         mode = self.plan.mode
-        if mode == "auto" and (self.plan.silent or not self.single):
+        if mode == "auto" and self.plan.silent:
             mode = "poll"
         policy = Policy(
             mode=mode,
@@ -139,7 +139,9 @@ class Following:
             name=f"a {dialect.name} endpoint",
         )
         books, gate = self.context.books, Gate(dialect.limits.rate)
-        return Tools(api, books, self.audience, gate, policy)
+        streams = Permits() if self.single else Permits(dialect.limits.streams)
+        how = (api, books, self.audience, gate, policy)
+        return Tools(*how, streams=streams, is_alone=self.single)
 
     def _pen(self, job: Job) -> Pen:
         """Return where in the text to start, noting how far we come if it is shown."""

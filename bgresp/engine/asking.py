@@ -14,6 +14,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
+from bgresp.engine.roll import Roll
 
 YOUNG: Final = 60.0
 LOOKS: Final = 3
@@ -65,13 +66,27 @@ class Asking:
 
         Raises LedgerError.
         """
-        waiting = list(jobs)
+        waiting = await self._listed(list(jobs)) if self.thrifty else list(jobs)
         for look in range(1, LOOKS + 1):
             if look > 1:
                 await self.sleep(BETWEEN)
             waiting = await self._round(waiting, last=look == LOOKS)
             if not waiting:
                 return
+
+    async def _listed(self, jobs: list[Job]) -> list[Job]:
+        """Believe the endpoint's list of many jobs that are open; return the others."""
+        roll = Roll(self.api, self._gate)
+        if not roll.suits(len(jobs)):
+            return jobs
+        left = {str(job.id): job for job in jobs}
+
+        def is_open(id_: str, snapshot: Snapshot) -> None:
+            job = left.pop(id_)
+            self.tell(News(job, self._heard(job, snapshot)))
+
+        await roll.call(dict(left), is_open)
+        return list(left.values())
 
     async def _round(self, jobs: list[Job], *, last: bool) -> list[Job]:
         """Ask a few at a time; return those to ask again."""

@@ -6,11 +6,14 @@ heap; only one that does I/O has a task.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from bgresp.core.signals import Done, Wait
+from bgresp.engine.roll import ENOUGH, Roll
+from bgresp.engine.room import Room
 from bgresp.engine.tracker import Tracker
 
 
@@ -22,16 +25,18 @@ class Fleet:
     stop: Callable[[Tracker], bool] = lambda _: False
     _heap: list[tuple[float, int, Tracker]] = field(default_factory=list)
     _order: "count[int]" = field(default_factory=count)
-    _tasks: dict[asyncio.Task[None], Tracker] = field(default_factory=dict)
+    _rooms: dict[int, Room] = field(default_factory=dict)
+    _tasks: dict[asyncio.Task[None], Sequence[Tracker]] = field(default_factory=dict)
 
     async def run(self, trackers: Iterable[Tracker]) -> None:
         """Follow all to their end; whatever happens, each is detached cleanly."""
         everyone = list(trackers)
+        self._rooms = _rooms(everyone)
         try:
             for tracker in everyone:
                 tracker.begin()
                 self._push(tracker)
-            while self._heap or self._tasks:
+            while self._heap or self._tasks or self._is_anyone_in_a_room:
                 self._start_due()
                 if await self._one_round():
                     return
@@ -40,6 +45,14 @@ class Fleet:
             for tracker in everyone:
                 if not tracker.done:
                     tracker.detach()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._tasks) >= self.connections
+
+    @property
+    def _is_anyone_in_a_room(self) -> bool:
+        return any(room.waiting for room in self._rooms.values())
 
     def _push(self, tracker: Tracker) -> None:
         now = asyncio.get_running_loop().time()
@@ -50,17 +63,25 @@ class Fleet:
     def _start_due(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._heap and self._heap[0][0] <= now:
-            if len(self._tasks) >= self.connections:
-                return
+            room = self._rooms.get(id(self._heap[0][2].tools))
+            if room is None and self._is_full:
+                break
             tracker = heapq.heappop(self._heap)[2]
             tracker.resume()
-            self._tasks[asyncio.create_task(tracker.turn())] = tracker
+            if room is None:
+                self._start(tracker.turn(), [tracker])
+            else:
+                room.waiting.append(tracker)
+        for room in self._rooms.values():
+            while not self._is_full and (group := room.take(now)):
+                self._start(room.ask(group), group)
+
+    def _start(self, work: Coroutine[None, None, None], for_: list[Tracker]) -> None:
+        self._tasks[asyncio.create_task(work)] = for_
 
     async def _one_round(self) -> bool:
         """Wait until something ends or is due; say whether to stop."""
-        wait: float | None = None
-        if self._heap and len(self._tasks) < self.connections:
-            wait = max(0.0, self._heap[0][0] - asyncio.get_running_loop().time())
+        wait = self._wait()
         if not self._tasks:
             await asyncio.sleep(wait or 0.0)
             return False
@@ -69,13 +90,22 @@ class Fleet:
         )
         stop = False
         for task in ended:
-            tracker = self._tasks.pop(task)
+            trackers = self._tasks.pop(task)
             task.result()
-            if isinstance(tracker.action, Done):
-                stop |= self.stop(tracker)
-            else:
-                self._push(tracker)
+            for tracker in trackers:
+                if isinstance(tracker.action, Done):
+                    stop |= self.stop(tracker)
+                else:
+                    self._push(tracker)
         return stop
+
+    def _wait(self) -> float | None:
+        """Return how long nothing is due; None while no connection is free."""
+        if self._is_full:
+            return None
+        due = [self._heap[0][0]] if self._heap else []
+        due += [room.free_at() for room in self._rooms.values() if room.waiting]
+        return max(0.0, min(due) - asyncio.get_running_loop().time()) if due else None
 
     async def _abandon(self) -> None:
         for task in self._tasks:
@@ -83,3 +113,11 @@ class Fleet:
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+
+
+def _rooms(trackers: Iterable[Tracker]) -> dict[int, Room]:
+    """Return a room for each endpoint with many jobs and a list, by its tools."""
+    counts = Counter(id(tracker.tools) for tracker in trackers)
+    many = {id(t.tools): t.tools for t in trackers if counts[id(t.tools)] >= ENOUGH}
+    rolls = {name: Roll(tools.api, tools.gate) for name, tools in many.items()}
+    return {name: Room(roll) for name, roll in rolls.items() if roll.useful}

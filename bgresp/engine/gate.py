@@ -33,18 +33,41 @@ class Gate:
         """
         if taken is not None and taken >= self._held:
             return taken
-        return self._take(asyncio.get_running_loop().time())
+        return self._take()
 
     def hold(self, seconds: float) -> None:
         """Let nobody pass for so long: the endpoint asked for it."""
         now = asyncio.get_running_loop().time()
         self._held = max(self._held, now + seconds)
 
-    def _take(self, now: float) -> float:
-        """Take the next free moment; idle time saves up a burst, a hold does not."""
+    def free_at(self) -> float:
+        """Return the moment at which the next one may pass, without taking it."""
+        now = asyncio.get_running_loop().time()
         if self.rate <= 0:
             return max(now, self._held)
-        spare = (BURST - 1) / self.rate
-        slot = max(self._next, now - spare, self._held)
-        self._next = slot + 1.0 / self.rate
+        return max(self._next, now - (BURST - 1) / self.rate, self._held)
+
+    def _take(self) -> float:
+        """Take the next free moment; idle time saves up a burst, a hold does not."""
+        slot = self.free_at()
+        if self.rate > 0:
+            self._next = slot + 1.0 / self.rate
         return slot
+
+
+@dataclass(slots=True)
+class Permits:
+    """How many may do something at the same time."""
+
+    free: float = math.inf
+
+    def take(self) -> bool:
+        """Take one, if there is one."""
+        if self.free < 1:
+            return False
+        self.free -= 1
+        return True
+
+    def give(self) -> None:
+        """Give one back."""
+        self.free += 1

@@ -4,19 +4,18 @@ May import core and api.
 """
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from bgresp.api.client import Api
 from bgresp.core import paths, wire
-from bgresp.core.dialect import Dialect
 from bgresp.core.model import Job
 from bgresp.core.signals import Fault
-from bgresp.core.times import unix
+from bgresp.engine.gate import Gate
+from bgresp.engine.pages import pages
 
 PAGES: Final = 10
-# An endpoint's clock may differ from ours by so much.
-SLACK: Final = 3600.0
 
 
 @dataclass(slots=True)
@@ -28,46 +27,23 @@ class Tagged:
 
 
 async def find(api: Api, jobs: Mapping[str, Job]) -> Tagged:
-    """Page through the list, newest first, for responses that carry our keys.
+    """Look through the list, newest first, for responses that carry our keys.
 
     Stops before what is older than every submission, and after ten pages.
     """
     dialect, found = api.endpoint.dialect, Tagged()
-    since = min(job.submitted_at or 0.0 for job in jobs.values()) - SLACK
-    after: str | None = None
-    for _ in range(PAGES):
-        page = await api.list(after)
-        if isinstance(page, Fault):
-            found.fault = page
-            break
-        items = [item for item in page["data"] if isinstance(item, Mapping)]
-        for item in items:
-            key = paths.first(item, dialect.reads.key)
-            id_ = wire.read_id(dialect, item)
-            if isinstance(key, str) and key in jobs and id_ is not None:
-                found.ids.setdefault(key, id_)
-        after = _next_page(dialect, page, after)
-        if (
-            len(found.ids) == len(jobs)
-            or after is None
-            or _reaches(items, since, dialect)
-        ):
-            break
+    since = min(job.submitted_at or 0.0 for job in jobs.values())
+    gate = Gate(dialect.limits.rate)
+    async with aclosing(pages(api, gate, since=since, most=PAGES)) as source:
+        async for items in source:
+            if isinstance(items, Fault):
+                found.fault = items
+                break
+            for item in items:
+                key = paths.first(item, dialect.reads.key)
+                id_ = wire.read_id(dialect, item)
+                if isinstance(key, str) and key in jobs and id_ is not None:
+                    found.ids.setdefault(key, id_)
+            if len(found.ids) == len(jobs):
+                break
     return found
-
-
-def _reaches(items: list[Mapping[str, Any]], since: float, dialect: Dialect) -> bool:
-    """Say whether a page goes back before all we look for."""
-    moments = [unix(paths.first(item, dialect.reads.created)) for item in items]
-    return any(moment is not None and moment < since for moment in moments)
-
-
-def _next_page(
-    dialect: Dialect, page: Mapping[str, Any], after: str | None
-) -> str | None:
-    """Return the id to go on after; None at the end of the list."""
-    items = page["data"]
-    if not items or not page.get("has_more", True):
-        return None
-    last = page.get("last_id") or wire.read_id(dialect, items[-1])
-    return last if isinstance(last, str) and last != after else None

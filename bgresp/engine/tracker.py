@@ -5,7 +5,7 @@ May import core, api and the other modules of this package.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -29,7 +29,8 @@ from bgresp.core.states import Follow, Policy, State
 from bgresp.engine.audience import Audience, View
 from bgresp.engine.books import Books
 from bgresp.engine.ending import conclude
-from bgresp.engine.gate import Gate
+from bgresp.engine.gate import Gate, Permits
+from bgresp.engine.patience import next_signal
 from bgresp.engine.pen import Pen
 
 UNKNOWN_AGE: Final = 3600.0
@@ -46,6 +47,8 @@ class Tools:
     gate: Gate
     policy: Policy
     jitter: Callable[[], float] = random.random
+    streams: Permits = field(default_factory=Permits)
+    is_alone: bool = True  # how one job is followed is worth a word, not how many are
 
 
 @dataclass(slots=True)
@@ -74,7 +77,8 @@ class Tracker:
             self._age_then = max(0.0, self.tools.books.now() - self.job.submitted_at)
         job = replace(self.job, cursor=self.pen.start_cursor)
         self.follow, self.action = machine.begin(job, self.tools.policy)
-        if self.follow.streams_ruled_out and self.tools.policy.mode == "auto":
+        wished = self.tools.is_alone and self.tools.policy.mode == "auto"
+        if self.follow.streams_ruled_out and wished:
             self._note(f"polling: {self.follow.streams_ruled_out}")
 
     async def turn(self) -> None:
@@ -82,9 +86,12 @@ class Tracker:
         while not isinstance(self.action, Wait | Done):
             if self.opened is None and not self._may_ask():
                 return
-            if isinstance(self.action, Stream):
-                await self._stream(self.action)
-            else:
+            if isinstance(self.action, Stream) and self.tools.streams.take():
+                try:
+                    await self._stream(self.action)
+                finally:
+                    self.tools.streams.give()
+            else:  # where every stream is taken a poll tells as well
                 await self._poll()
         if isinstance(self.action, Done):
             self._finish(self.action)
@@ -118,14 +125,17 @@ class Tracker:
         idle = self.tools.api.endpoint.dialect.streaming.idle_events
         async with aclosing(signals) as source:
             while True:
-                signal = await _next(source, idle)
+                signal = await next_signal(source, idle)
                 answer = self._step(signal)
                 if answer is not None:
                     self.action = answer
                     return
 
     async def _poll(self) -> None:
-        signal = await self.tools.api.retrieve(str(self.job.id))
+        self.hear(await self.tools.api.retrieve(str(self.job.id)))
+
+    def hear(self, signal: Snapshot | Fault) -> None:
+        """Take what a question about the job came to, whoever asked it."""
         self.action = self._step(signal) or Poll()
 
     def _step(self, signal: Signal) -> Action | None:
@@ -238,13 +248,3 @@ class Tracker:
     def _age(self) -> float:
         """Return the job's age: by the wall clock once, then by the loop's."""
         return self._age_then + asyncio.get_running_loop().time() - self._started
-
-
-async def _next(signals: AsyncIterator[Signal], idle: float) -> Signal:
-    try:
-        async with asyncio.timeout(idle):
-            return await anext(signals)
-    except TimeoutError:
-        return Fault(FaultKind.IDLE, f"no event for {idle:g} s")
-    except StopAsyncIteration:
-        return Fault(FaultKind.CLOSED, "the stream ended")

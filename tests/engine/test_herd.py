@@ -1,0 +1,118 @@
+"""T21: ten thousand jobs in one process: what the endpoint sees, in virtual time."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from bgresp.core.dialect import Op
+from bgresp.core.model import Job, Status
+from bgresp.engine.asking import Asking, News
+from bgresp.engine.books import Books
+from bgresp.engine.fleet import Fleet
+from bgresp.engine.gate import BURST, Permits
+from bgresp.engine.tracker import Tracker
+from tests import fakewire as fw
+from tests.endpoint import dialect, endpoint
+from tests.engine.herd import Herd, Memory, herd
+from tests.scripted import Heard, books_at, tools, tracker
+from tests.virtualclock import run_virtual
+
+LIST = {"list": Op("GET", "/responses")}
+
+
+def follow(
+    place: Herd, jobs: list[Job], *, streams: int = 0, mode: str = "poll"
+) -> tuple[list[Tracker], Heard]:
+    """Follow all jobs to their end as `watch --group` does."""
+    books = cast(Books, Memory(place.endpoint.dialect))
+    trackers: list[Tracker] = []
+    heard = Heard()
+
+    async def main() -> None:
+        shared = tools(place.api, books, heard, mode=mode)
+        shared = replace(shared, streams=Permits(streams), is_alone=False)
+        trackers.extend(tracker(one, shared) for one in jobs)
+        await Fleet(16).run(trackers)
+
+    run_virtual(main())
+    assert {Status.COMPLETED} == {each.job.status for each in trackers}
+    assert [[fw.FOX]] * len(jobs) == list(heard.ends.values())
+    return trackers, heard
+
+
+def test_the_pace_of_a_herd() -> None:
+    """T21: more than 10 requests in some second, or 5 a second in the mean.
+
+    Ten thousand jobs of 120 s in the median, at the built-in rate.
+    """
+    place, jobs = herd(endpoint(), 10_000)
+    follow(place, jobs)
+    times = [at for _, at in place.asked]
+    assert len(times) <= 5 * times[-1] + BURST
+    assert max(Counter(map(int, times[BURST:])).values()) <= 10
+
+
+def test_the_polls_of_a_job_without_a_gate() -> None:
+    """T21: a job of ordinary length is asked about more than 45 times."""
+    place, jobs = herd(endpoint(spoken=dialect(limits={"rate": 0.0})), 1_000)
+    follow(place, jobs)
+    assert place.polls.total() <= 45 * len(jobs)
+    assert {"get"} == {op for op, _ in place.asked}
+
+
+def test_a_list_spares_most_of_the_polls() -> None:
+    """Jobs of an hour cost as many requests with a list, or end as late.
+
+    At 5 requests a second one round of questions takes 80 s, of lists 1 s.
+    """
+    listing, jobs = herd(
+        endpoint(spoken=dialect(ops=LIST)), 400, median=600.0, spread=0.1
+    )
+    follow(listing, jobs)
+    plain, jobs = herd(endpoint(), 400, median=600.0, spread=0.1)
+    follow(plain, jobs)
+    assert 2 * len(listing.asked) <= len(plain.asked)
+    assert listing.late() < plain.late()
+
+
+@pytest.mark.parametrize(
+    "rest", [{"lists": False}, {"hidden": frozenset()}], ids=["no route", "hides"]
+)
+def test_a_list_that_is_no_use(rest: dict[str, Any]) -> None:
+    """A list that is refused, or leaves jobs out, keeps a job from its end."""
+    place, jobs = herd(endpoint(spoken=dialect(ops=LIST)), 400, **rest)
+    if "hidden" in rest:
+        place.hidden = frozenset(list(place.ends)[::2] + list(place.ends)[1:200])
+    follow(place, jobs)
+    assert place.count("list") <= 6
+
+
+def test_only_so_many_streams() -> None:
+    """More streams than the profile says are open, or the rest is not polled."""
+    place, jobs = herd(endpoint(spoken=dialect(limits={"rate": 0.0})), 60)
+    follow(place, jobs, streams=8, mode="auto")
+    assert 8 == place.most_streaming
+    assert place.count("get") > 52
+
+
+def test_a_pass_believes_the_list(state: Path) -> None:
+    """`sync` asks one by one about what the list shows to be open.
+
+    What has ended, and what the list does not show, is asked for.
+    """
+    place, jobs = herd(endpoint(spoken=dialect(ops=LIST)), 500)
+    ids = list(place.ends)
+    place.ends = {id_: 0.0 if n < 40 else 1e9 for n, id_ in enumerate(ids)}
+    place.hidden = frozenset(ids[-10:])
+    news: list[News] = []
+
+    async def main() -> None:
+        await Asking(place.api, books_at(state), news.append, thrifty=True).all(jobs)
+
+    run_virtual(main())
+    assert (500, 50, 5) == (len(news), place.polls.total(), place.count("list"))
+    ended = [one.job.status for one in news if one.job.status.is_terminal]
+    assert [Status.COMPLETED] * 40 == ended
