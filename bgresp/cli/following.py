@@ -74,8 +74,7 @@ class Following:
             async with AsyncExitStack() as stack:
                 await self._prepare(jobs, opened, stack)
                 fleet = Fleet(self._connections(), lambda t: self._ends_it(t.job))
-                at_rest = (job for job in jobs if self._is_at_rest(job))
-                if not any(map(self._ends_it, at_rest)):
+                if not any(self._ends_it(j) for j in jobs if self._is_at_rest(j)):
                     async with asyncio.timeout(self.plan.timeout):
                         await fleet.run(self.trackers)
         except TimeoutError:
@@ -194,10 +193,9 @@ class Following:
         return self.plan.any or (self.plan.fail_fast and bad)
 
     def _say_open(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            if job.status.is_open:
-                again = f"bgresp watch {job.ref} --resume"
-                self.context.say(f"{job.ref} is still {job.status.value}: {again}")
+        for job in (job for job in jobs if job.status.is_open):
+            again = f"bgresp watch {job.ref} --resume"
+            self.context.say(f"{job.ref} is still {job.status.value}: {again}")
 
     def _deliver(self, jobs: list[Job]) -> None:
         """Write what comes at the end: JSON records, ids, the file."""
@@ -242,8 +240,8 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     context.say(f"{tracker.job.ref}: {fault.message}")
     if fault.kind is FaultKind.REFUSED and fault.http_status in {401, 403}:
         return [ExitCode.CONFIG]
-    is_overdue = fault.kind is FaultKind.IDLE
-    return [ExitCode.NOT_FINISHED if is_overdue else ExitCode.REFUSED]
+    overdue = fault.kind is FaultKind.IDLE
+    return [ExitCode.NOT_FINISHED if overdue else ExitCode.REFUSED]
 
 
 def _how_to_go_on(jobs: list[Job]) -> str:

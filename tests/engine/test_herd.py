@@ -64,7 +64,7 @@ def test_the_polls_of_a_job_without_a_gate() -> None:
 
 
 def test_a_list_spares_most_of_the_polls() -> None:
-    """Jobs of an hour cost as many requests with a list, or end as late.
+    """With a list jobs cost as many requests, or are heard of much later.
 
     At 5 requests a second one round of questions takes 80 s, of lists 1 s.
     """
@@ -75,7 +75,7 @@ def test_a_list_spares_most_of_the_polls() -> None:
     plain, jobs = herd(endpoint(), 400, median=600.0, spread=0.1)
     follow(plain, jobs)
     assert 2 * len(listing.asked) <= len(plain.asked)
-    assert listing.late() < plain.late()
+    assert listing.late() < 1.5 * plain.late()
 
 
 @pytest.mark.parametrize(
