@@ -85,6 +85,14 @@ def lost(job: Job, fault: Fault, *, now: float) -> Job:
     return replace(job, status=Status.LOST, checked_at=now, last_error=reason)
 
 
+def deleted(job: Job, *, now: float) -> Job:
+    """Return the record of an open job whose cancel deleted it at the endpoint."""
+    if Status.CANCELLED.rank < job.status.rank:
+        return replace(job, checked_at=now)
+    ended = replace(job, status=Status.CANCELLED, raw_status=None, last_error=None)
+    return replace(ended, finished_at=now, checked_at=now, expires_at=now)
+
+
 def _status(job: Job, reading: Reading) -> Status:
     """Let a word nobody knows leave the last open status, or `in_progress`."""
     if reading.known:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bgresp.api.client import Api
+from bgresp.core import update
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
@@ -42,11 +43,17 @@ async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
             return verdict
     if op is None:
         name = api.endpoint.dialect.name
-        return Verdict(job, ExitCode.REFUSED, f"goes on: {name} cannot cancel")
+        said = f"goes on: {name} has no way to cancel a job"
+        return Verdict(job, ExitCode.REFUSED, said)
     job = books.ledger.record(replace(job, cancel_requested_at=books.now()))
     reply = await _asked_to_cancel(api, job)
-    verdict = _hopeless(job, reply)
-    return verdict or await _confirmed(api, books, (job, reply))
+    verdict = _hopeless(job, reply) or await _confirmed(api, books, (job, reply))
+    advisory = api.endpoint.dialect.limits.advisory_cancel
+    if verdict.job.status is Status.CANCELLED and not verdict.said and advisory:
+        name = api.endpoint.dialect.name
+        said = f"is cancelled, though a job of {name} may complete all the same"
+        return replace(verdict, said=said)
+    return verdict
 
 
 async def _looked(api: Api, books: Books, job: Job) -> tuple[Job, Verdict | None]:
@@ -103,22 +110,63 @@ async def _confirmed(
     while True:
         news = await _within(deadline - loop.time(), api.retrieve(str(job.id)))
         if not isinstance(news, Fault):
-            job = books.heard(job, news, api.endpoint.dialect)
+            job, said = books.heard(job, news, api.endpoint.dialect), ""
             if job.status.is_terminal:
                 return _over(job)
             if isinstance(reply, Fault) and reply.http_status in _CANNOT:
-                said = f"goes on: the endpoint cannot cancel ({reply.message})"
-                return Verdict(job, ExitCode.REFUSED, said)
+                return _cannot(job, reply)
         else:
             said = news.message
         wait = next(pace, PACE[-1])
-        if loop.time() + wait > deadline:
+        last = loop.time() + wait > deadline
+        if _took_it_away(api, reply, news, last=last):
+            return _taken_away(api, books, job, reply)
+        if last:
             break
         await asyncio.sleep(wait)
+    if isinstance(reply, Fault) and reply.kind is FaultKind.GONE and not said:
+        return _cannot(job, reply)  # the job is there, so it is the route that is not
     why = reply.message if isinstance(reply, Fault) else said
     detail = f" ({why})" if why else ""
     text = f"is {job.status.value}: not confirmed within {CONFIRM:.0f} s{detail}"
     return Verdict(job, ExitCode.NOT_FINISHED, text)
+
+
+def _cannot(job: Job, reply: Fault) -> Verdict:
+    said = f"goes on: the endpoint cannot cancel ({reply.message})"
+    return Verdict(job, ExitCode.REFUSED, said)
+
+
+def _took_it_away(
+    api: Api, reply: Snapshot | Fault, news: Snapshot | Fault, *, last: bool
+) -> bool:
+    """Say whether a job that was open is gone because it was cancelled.
+
+    Where cancel is a DELETE a 404 says so; else only a reply that called it cancelled,
+    and only if the 404 stays.
+    """
+    if not (isinstance(news, Fault) and news.kind is FaultKind.GONE):
+        return False
+    if api.endpoint.dialect.ops["cancel"].method == "DELETE":
+        return _is_done(reply)
+    said_so = isinstance(reply, Snapshot) and reply.reading.status is Status.CANCELLED
+    return last and said_so
+
+
+def _is_done(reply: Snapshot | Fault) -> bool:
+    """Say whether a DELETE did its work; sent a second time it finds nothing."""
+    if isinstance(reply, Snapshot) or reply.kind is FaultKind.GONE:
+        return True
+    return (reply.http_status or 0) // 100 == 2
+
+
+def _taken_away(api: Api, books: Books, job: Job, reply: Snapshot | Fault) -> Verdict:
+    if isinstance(reply, Snapshot) and reply.reading.status is Status.CANCELLED:
+        job = books.heard(job, reply, api.endpoint.dialect)
+    else:
+        job = books.ledger.record(update.deleted(job, now=books.now()))
+    said = "is cancelled: the endpoint no longer has it"
+    return Verdict(job, ExitCode.OK, said)
 
 
 def _over(job: Job) -> Verdict:

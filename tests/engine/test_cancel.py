@@ -32,6 +32,8 @@ from tests.virtualclock import run_virtual
 RUNNING, CANCELLED = snapshot("in_progress"), snapshot("cancelled")
 ANSWER = snapshot("completed", fw.FOX)
 HANG = Late(1e6, RUNNING)
+GONE = refusal(404, FaultKind.GONE, "No such response.")
+DELETES = dialect(ops={"cancel": Op("DELETE", "/responses/{id}")})
 CANCELLING = Fault(FaultKind.UNREADABLE, "the reply has no status", http_status=200)
 REPLIES = {
     "cancelled": CANCELLED,
@@ -41,7 +43,6 @@ REPLIES = {
     "completed": ANSWER,
     "no status": CANCELLING,
     "400": refusal(400, FaultKind.REFUSED),
-    "404": refusal(404, FaultKind.GONE),
     "409": refusal(409, FaultKind.UNREACHABLE),
     "429": refusal(429, FaultKind.RATE_LIMITED, retry_after=30.0),
     "500": refusal(500, FaultKind.UNREACHABLE),
@@ -108,6 +109,17 @@ def test_a_reply_is_only_advice(state: Path) -> None:
     assert fw.FOX == books_at(state).text(job().key, dialect())
 
 
+def test_a_cancel_without_a_route_is_refused(state: Path) -> None:
+    """A 404 of a job that can be asked for: exit 5 where it goes on, else its end."""
+    scripted = Scripted(cancels=[GONE], get=[RUNNING])
+    verdict, took = cancel(scripted, state)
+    assert (ExitCode.REFUSED, Status.IN_PROGRESS) == (verdict.code, verdict.job.status)
+    assert "goes on: the endpoint cannot cancel (No such response.)" == verdict.said
+    assert 8 <= took <= 11  # some servers need a moment to know a young job
+    over, _ = cancel(Scripted(cancels=[GONE], get=[RUNNING, ANSWER]), state / "b")
+    assert (ExitCode.OK, Status.COMPLETED) == (over.code, over.job.status)
+
+
 @pytest.mark.parametrize("status", [405, 501])
 def test_an_endpoint_that_cannot_cancel_is_refused(state: Path, status: int) -> None:
     """405 and 501 mean exit 5 where the job goes on, and its end where it ended."""
@@ -147,7 +159,7 @@ def test_an_outage_in_between_is_survived(state: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "get", [[HANG], [REFUSED], [refusal(404, FaultKind.GONE)], [LOST_REPLY]]
+    "get", [[HANG], [REFUSED], [refusal(502, FaultKind.UNREACHABLE)], [LOST_REPLY]]
 )
 def test_silence_after_a_cancel_is_no_confirmation(state: Path, get: Any) -> None:
     """Where nothing is heard after a cancel, ten seconds later that is said."""
@@ -158,6 +170,64 @@ def test_silence_after_a_cancel_is_no_confirmation(state: Path, get: Any) -> Non
     found = books_at(state).ledger.by_key(job().key)
     assert found is not None
     assert found.cancel_requested_at is not None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        CANCELLED,
+        RUNNING,
+        Fault(FaultKind.UNREADABLE, "the reply cannot be read", http_status=204),
+        GONE,
+    ],
+)
+def test_a_job_that_its_cancel_deleted_is_cancelled(state: Path, reply: Any) -> None:
+    """Where cancel is a DELETE, a 404 afterwards is what was asked for: exit 0."""
+    place = endpoint(spoken=DELETES)
+    scripted = Scripted(get=[RUNNING, GONE], cancels=[reply], endpoint=place)
+    verdict, took = cancel(scripted, state)
+    assert (ExitCode.OK, Status.CANCELLED) == (verdict.code, verdict.job.status)
+    assert "is cancelled: the endpoint no longer has it" == verdict.said
+    assert took < 1
+    kept = books_at(state).ledger.by_key(job().key)
+    assert kept is not None
+    assert (Status.CANCELLED, EPOCH) == (kept.status, kept.finished_at)
+
+
+def test_a_deleting_cancel_that_failed_is_not_believed(state: Path) -> None:
+    """A 404 proves nothing where the DELETE itself was not done."""
+    place = endpoint(spoken=DELETES)
+    refused = refusal(400, FaultKind.REFUSED)
+    scripted = Scripted(get=[RUNNING, GONE], cancels=[refused], endpoint=place)
+    verdict, _ = cancel(scripted, state)
+    assert (ExitCode.NOT_FINISHED, True) == (verdict.code, verdict.job.status.is_open)
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "status"),
+    [
+        (CANCELLED, ExitCode.OK, Status.CANCELLED),
+        (RUNNING, ExitCode.NOT_FINISHED, Status.QUEUED),
+        (CANCELLING, ExitCode.NOT_FINISHED, Status.QUEUED),
+    ],
+)
+def test_a_job_that_is_gone_after_a_cancel(
+    state: Path, reply: Any, code: ExitCode, status: Status
+) -> None:
+    """A 404 that stays confirms only a reply that had called the job cancelled."""
+    verdict, took = cancel(Scripted(get=[GONE], cancels=[reply]), state)
+    assert (code, status) == (verdict.code, verdict.job.status)
+    assert 8 <= took <= 11
+
+
+def test_an_advisory_cancel_is_said_to_be_one(state: Path) -> None:
+    """Where cancelled jobs are known to complete, a cancelled one is no promise."""
+    place = endpoint(spoken=dialect("litellm"))
+    scripted = Scripted(get=[CANCELLED], cancels=[CANCELLED], endpoint=place)
+    verdict, _ = cancel(scripted, state)
+    assert (ExitCode.OK, Status.CANCELLED) == (verdict.code, verdict.job.status)
+    said = "is cancelled, though a job of litellm may complete all the same"
+    assert said == verdict.said
 
 
 def test_the_intent_is_on_disk_first(state: Path) -> None:
@@ -177,7 +247,7 @@ def test_a_dialect_without_cancel_says_so(state: Path) -> None:
     """An endpoint that has no cancel is only asked how the job is."""
     place = endpoint(spoken=dialect(ops={"cancel": None}))
     verdict, _ = cancel(Scripted(get=[RUNNING], endpoint=place), state)
-    assert (ExitCode.REFUSED, "goes on: openai cannot cancel") == (
+    assert (ExitCode.REFUSED, "goes on: openai has no way to cancel a job") == (
         verdict.code,
         verdict.said,
     )
