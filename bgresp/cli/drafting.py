@@ -9,7 +9,7 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import pairs, seconds
 from bgresp.cli.shape import Shape
 from bgresp.config.settings import Settings
-from bgresp.core.errors import UsageError
+from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.request import Request, check_clashes, unused
 from bgresp.engine.draft import Draft, drafted
@@ -31,6 +31,9 @@ def drafts(
     for name in unused(requests):
         raise UsageError(f"--var {name}: no text has {{{{{name}}}}}")
     stream = options.stream
+    if stream and "stream" not in settings.dialect.ops:
+        said = f"a {settings.dialect.name} endpoint cannot stream a job"
+        raise RefusedError(said, hint="without --stream it is polled")
     if stream is None:
         stream = settings.stream or options.watch
     job = _record(settings, options)
