@@ -65,8 +65,7 @@ def run(options: ServeOptions) -> int:
             # Its lock goes with the process: who stops us waits for our very end.
             endpoint.publish(folder, where)
             try:
-                _greet(options, where)
-                asyncio.run(_serve(options, desk, listener=listener, key=where.key))
+                asyncio.run(_serve(options, desk, listener=listener, where=where))
             finally:
                 endpoint.retract(folder)
     finally:
@@ -127,15 +126,16 @@ def _greet(options: ServeOptions, where: Endpoint) -> None:
 
 
 async def _serve(
-    options: ServeOptions, desk: Desk, *, listener: socket.socket, key: str | None
+    options: ServeOptions, desk: Desk, *, listener: socket.socket, where: Endpoint
 ) -> None:
     from bgresp.serve.app import build
     from bgresp.serve.gate import Gate
 
     idle = IDLE if options.idle is None and options.detached else options.idle
-    gate = Gate(build(desk), key=key, clock=time.monotonic)
+    gate = Gate(build(desk), key=where.key, clock=time.monotonic)
     server = quiet_server(gate)
     with _stopped_by_signals(server):
+        _greet(options, where)
         tending = asyncio.ensure_future(tend(server, desk, gate=gate, idle=idle))
         await server.serve(sockets=[listener])
         await tending
