@@ -135,7 +135,7 @@ def test_a_signal_stops_it_with_streams_open(
 
 def test_it_leaves_when_idle(state: Path, launch: Launch, connect: Connect) -> None:
     """An endpoint without work leaves after its idle time, and not while a job runs."""
-    process = launch("--idle", "0.3", "--pace", "0.03")
+    process = launch("--idle", "5", "--pace", "0.03")
     with connect(state) as sdk:
         job_id = create(sdk, "x").id
     ended(process)
