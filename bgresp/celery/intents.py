@@ -39,7 +39,7 @@ class Intent:
     """
 
     task: str
-    token: str
+    owner: str
     asked: str
     job: Job
     since: float = 0.0
@@ -53,7 +53,7 @@ class Intent:
 
     def encoded(self) -> bytes:
         """Return the form that is stored."""
-        told: dict[str, Any] = {"token": self.token, "asked": self.asked}
+        told: dict[str, Any] = {"owner": self.owner, "asked": self.asked}
         told |= {"since": self.since, "at": self.at, "job": self.job.to_line()}
         return json.dumps(told, separators=(",", ":")).encode("ascii")
 
@@ -66,8 +66,8 @@ class Intent:
         try:
             told: dict[str, Any] = json.loads(raw)
             job = Job.from_line(told["job"])
-            token, asked = str(told["token"]), str(told["asked"])
-            return cls(task, token, asked, job, told["since"], told["at"], raw)
+            owner, asked = str(told["owner"]), str(told["asked"])
+            return cls(task, owner, asked, job, told["since"], told["at"], raw)
         except (ValueError, KeyError, TypeError):
             raise ConfigError(f"the intent of task {task} cannot be read") from None
 
@@ -109,13 +109,13 @@ class Intents:
         return None if raw is None else Intent.read(task, raw)
 
     def claim(self, wanted: Intent) -> Intent:
-        """Return the intent that holds; the caller may post only if it bears its token.
+        """Return the intent that holds; the caller may post only if it is its owner.
 
         One that was surely not accepted may be claimed again, by one execution.
         """
         while True:
             found, now = self.find(wanted.task), self.now()
-            if found is not None and found.token == wanted.token:
+            if found is not None and found.owner == wanted.owner:
                 return found
             if found is not None and not found.may_be_claimed:
                 return found
@@ -130,7 +130,7 @@ class Intents:
         """
         while True:
             found = self.find(mine.task)
-            if found is not None and found.token != mine.token:
+            if found is not None and found.owner != mine.owner:
                 return found
             held = found or mine
             told = replace(held, job=update.merge(held.job, job))

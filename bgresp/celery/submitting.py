@@ -25,6 +25,7 @@ from bgresp.engine.submit import first_told
 
 PATIENCE: Final = 86_400.0
 SLACK: Final = 5.0
+LOOKED_WITHIN: Final = 60.0
 _INSIST: Final = 6
 _log: Final = logging.getLogger("bgresp.celery")
 
@@ -69,7 +70,7 @@ class Submitting:
         found = self.intents.claim(self.wanted)
         if found.asked != self.wanted.asked:
             raise UsageError(f"task {found.task} was used for another request")
-        if found.token == self.wanted.token:
+        if found.owner == self.wanted.owner:
             return self._post(found, endpoint)
         return self._go_on(found, endpoint)
 
@@ -172,9 +173,12 @@ async def _looked(found: Intent, endpoint: Endpoint) -> Job:
     if not api.can("list"):
         return dead
     try:
-        tagged = await orphans.find(api, {job.key: job})
-        id_ = tagged.ids.get(job.key)
-        news = None if id_ is None else await api.retrieve(id_)
+        async with asyncio.timeout(LOOKED_WITHIN):
+            tagged = await orphans.find(api, {job.key: job})
+            id_ = tagged.ids.get(job.key)
+            news = None if id_ is None else await api.retrieve(id_)
+    except TimeoutError:
+        return dead
     finally:
         await api.aclose()
     if news is None or isinstance(news, Fault):

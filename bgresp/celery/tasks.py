@@ -15,6 +15,7 @@ from celery import Celery, Task
 from celery.backends.base import DisabledBackend
 from celery.exceptions import Reject
 from celery.result import AsyncResult
+from celery.utils.log import get_task_logger
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
@@ -24,7 +25,12 @@ from bgresp.celery.collecting import Open, Plan, collect
 from bgresp.celery.intents import Intent, Intents
 from bgresp.celery.submitting import LaterError, Submitting
 from bgresp.core import schedule
-from bgresp.core.errors import BgrespError, ConfigError, UsageError
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    UnknownOutcomeError,
+    UsageError,
+)
 
 DAY: Final = 86_400.0
 # An intent outlives the last message that could ask for it, by days of any clock.
@@ -113,6 +119,9 @@ def install(app: Celery) -> Tasks:
                 return one.run().to_record()
         except LaterError as later:
             raise _again(self, later.seconds) from None
+        except UnknownOutcomeError as error:
+            get_task_logger("bgresp.celery").error(error.message)
+            raise
         except _AWAY:
             raise _again(self, schedule.BACKOFF_CAP) from None
 

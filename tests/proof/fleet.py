@@ -75,6 +75,15 @@ def __getattr__(name: str) -> "Celery":
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[str]:
     """Run a Redis on a free port that keeps every write in a file; lend its URL."""
+    with redis_process(folder, *options) as (url, _):
+        yield url
+
+
+@contextmanager
+def redis_process(
+    folder: Path, *options: str
+) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """Run a Redis as `redis_server` does; lend its URL, and the process to kill."""
     with ExitStack() as stack:
         log = stack.enter_context((folder / "redis.log").open("wb"))
         for _ in range(5):
@@ -87,7 +96,7 @@ def redis_server(folder: Path, *options: str) -> Iterator[str]:
             )
             stack.callback(_stopped, process)
             if _answers(process, port):
-                yield f"redis://127.0.0.1:{port}/0"
+                yield f"redis://127.0.0.1:{port}/0", process
                 return
         raise AssertionError((folder / "redis.log").read_text("utf-8", "replace"))
 

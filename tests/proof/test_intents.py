@@ -73,10 +73,10 @@ class Executions(RuleBasedStateMachine):
         token = f"token-{Executions.count}"
         Executions.count += 1
         found = self.intents.claim(wanted(task, token))
-        assert self.intents.claim(wanted(task, token)).token == found.token
+        assert self.intents.claim(wanted(task, token)).owner == found.owner
         free = not self.mine[task] or self.told[task][-1] in {"not sent", "refused"}
-        assert free is (found.token == token)
-        if found.token == token:
+        assert free is (found.owner == token)
+        if found.owner == token:
             self.mine[task].append(found)
             self.told[task].append("nothing")
             assert Status.SUBMITTING is found.job.status
@@ -118,7 +118,7 @@ class Executions(RuleBasedStateMachine):
         assert (found is None) is (not self.mine[task])
         if found is None:
             return
-        assert found.token == self.mine[task][-1].token
+        assert found.owner == self.mine[task][-1].owner
         assert found.since == self.mine[task][0].since
         assert (found.job.id is not None) is (self.told[task][-1] == "accepted")
         name = f"m:bgresp:intent:{task}"
@@ -148,7 +148,7 @@ def test_many_at_once(url: str, figure: Figure) -> None:
 
             def claimed(n: int, task: str = task) -> bool:
                 token = f"{task}-{n}"
-                return intents.claim(wanted(task, token)).token == token
+                return intents.claim(wanted(task, token)).owner == token
 
             assert 1 == sum(pool.map(claimed, range(16)))
             first = intents.find(task)

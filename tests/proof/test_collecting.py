@@ -1,0 +1,124 @@
+"""One question about a task's job, against a real Redis and a real endpoint."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bgresp.core.errors import ConfigError, NotFinishedError, UsageError
+from bgresp.core.times import rfc3339
+from tests import fakeanswers as fa
+from tests.fakeserver import FakeServer
+from tests.proof.fleet import missing, redis_server
+
+if TYPE_CHECKING:
+    from bgresp.celery.collecting import Open, Plan
+    from bgresp.celery.intents import Intents
+
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
+]
+
+
+@pytest.fixture
+def intents(tmp_path: Path) -> "Iterator[Intents]":
+    with redis_server(tmp_path) as url:
+        from redis import Redis
+
+        from bgresp.celery.intents import Intents
+
+        yield Intents(Redis.from_url(url), "", kept=60.0)
+
+
+@pytest.fixture(autouse=True)
+def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: FakeServer) -> None:
+    monkeypatch.setenv("BGRESP_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("BGRESP_API_KEY", "k")
+    monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
+
+
+def record(server: FakeServer, *, age: float = 0.0, **changes: Any) -> dict[str, Any]:
+    """Return what a submit of so many seconds ago returned."""
+    told = {"schema": "bgresp.job/1", "key": "KEY", "id": "resp_1", "status": "queued"}
+    told |= {"profile": "openai", "base_url": server.base_url}
+    return {**told, "submitted_at": rfc3339(time.time() - age), **changes}
+
+
+def asked(told: Any, intents: "Intents", **plan: Any) -> "dict[str, Any] | Open":
+    from bgresp.celery.collecting import collect
+
+    return collect(told, plan_of(**plan), intents, 0.5)
+
+
+def plan_of(**plan: Any) -> "Plan":
+    from bgresp.celery.collecting import Plan
+
+    return Plan(**plan)
+
+
+def open_of(told: "dict[str, Any] | Open") -> "Open":
+    assert not isinstance(told, dict)
+    return told
+
+
+def test_a_job_that_is_gone_is_lost(intents: "Intents", server: FakeServer) -> None:
+    """A 404 is believed at once, or never."""
+    told, plan = record(server, age=100.0), plan_of()
+    for _ in range(2):
+        again = open_of(asked(told, intents, counted=plan.counted))
+        assert 5.0 <= again.seconds
+        told, plan = again.record, again.plan
+    lost = asked(told, intents, counted=plan.counted)
+    assert isinstance(lost, dict)
+    assert ("lost", 13, None) == (lost["status"], lost["exit_code"], lost["text"])
+
+
+def test_retry_after_holds_the_fleet(intents: "Intents", server: FakeServer) -> None:
+    """An endpoint is asked earlier than it said, by another task."""
+    server.script("get", fa.refusal(429, retry_after="30"))
+    assert 30.0 <= open_of(asked(record(server), intents)).seconds
+    other = record(server, id="resp_2")
+    assert 29.0 <= open_of(asked(other, intents)).seconds
+    assert 1 == len(server.asked("get"))
+
+
+def test_patience_ends(intents: "Intents", server: FakeServer) -> None:
+    """A timeout does not end the waiting, or ends it too soon."""
+    server.script("get", fa.Forever(fa.refusal(503)))
+    assert open_of(asked(record(server), intents, timeout=60.0))
+    with pytest.raises(NotFinishedError, match="resp_1 is not finished"):
+        asked(record(server, age=61.0), intents, timeout=60.0)
+
+
+def test_a_refused_key(intents: "Intents", server: FakeServer) -> None:
+    """A key that is refused is tried for ever."""
+    server.script("get", fa.refusal(401, "bad key"))
+    with pytest.raises(ConfigError, match="resp_1: bad key"):
+        asked(record(server), intents)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"base_url": "https://elsewhere.example/v1"}, ConfigError),
+        ({"profile": None}, UsageError),
+        ({"id": None}, UsageError),
+        ({"status": "odd"}, UsageError),
+        ({"labels": 7}, UsageError),
+        ({"schema": "bgresp.job/9"}, UsageError),
+    ],
+)
+def test_what_is_not_asked(
+    changes: dict[str, Any],
+    error: type[Exception],
+    intents: "Intents",
+    server: FakeServer,
+) -> None:
+    """A message can make a worker send its key where its configuration does not."""
+    with pytest.raises(error):
+        asked(record(server, **changes), intents)
+    assert () == server.requests

@@ -1,0 +1,158 @@
+"""One task's executions side by side, against a real Redis and a real endpoint."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bgresp.api.client import Api, Sent
+from bgresp.core.errors import UnknownOutcomeError
+from bgresp.core.model import Job
+from tests import fakeanswers as fa
+from tests.fakeserver import FakeServer
+from tests.proof.fleet import missing, redis_process, redis_server
+
+if TYPE_CHECKING:
+    from bgresp.celery.intents import Intents
+    from bgresp.celery.submitting import Submitting
+
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
+]
+
+LISTING = """
+[profiles.work]
+dialect = "listing"
+base_url = "{url}"
+api_key_env = "WORK_KEY"
+[dialects.listing.ops]
+list = "GET /responses?order=desc&limit={{limit}}&after={{after}}"
+"""
+NOW = -5.0  # less the slack: an intent belongs to a dead execution at once
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    with redis_server(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BGRESP_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("WORK_KEY", "k")
+    monkeypatch.setenv("BGRESP_API_KEY", "k")
+
+
+def intents_at(url: str) -> "Intents":
+    from redis import Redis
+
+    from bgresp.celery.intents import Intents
+
+    return Intents(Redis.from_url(url), "", kept=60.0)
+
+
+def execution(url: str, token: str, within: float, **options: Any) -> "Submitting":
+    """Return an execution of task `t`."""
+    from bgresp.celery.asked import Asked, ready
+    from bgresp.celery.intents import Intent
+    from bgresp.celery.submitting import Submitting
+
+    asked = Asked.read("hi", {"model": "m", **options})
+    made = ready("t", asked)
+    wanted = Intent("t", token, asked.digest, made.job)
+    return Submitting(intents_at(url), wanted, made, within, tries=0, jitter=0.5)
+
+
+def test_a_copy_waits_for_the_one_at_work(
+    url: str, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that comes again too early posts, or calls a live submit unknown."""
+    from bgresp.celery.submitting import LaterError
+
+    monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
+    server.script("create", fa.HANG)
+    ends: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            execution(url, "first", 3.0).run()
+        except UnknownOutcomeError as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    server.wait_for("create")
+    with pytest.raises(LaterError) as later:
+        execution(url, "second", 3.0).run()
+    assert 0 < later.value.seconds <= 8.0
+    thread.join()
+    with pytest.raises(UnknownOutcomeError, match="no reply came"):
+        execution(url, "third", 3.0).run()
+    assert 1 == len(ends)
+    assert 1 == len(server.creates)
+
+
+def test_a_late_reply_settles_what_was_given_up(
+    url: str, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reply that comes when all took its execution for dead is thrown away."""
+    monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
+    intents, one = intents_at(url), execution(url, "first", 3.0)
+    mine = intents.claim(one.wanted)
+    with pytest.raises(UnknownOutcomeError, match="the worker died"):
+        execution(url, "second", NOW).run()
+    intents.record(mine, replace(mine.job, status=_queued(), id="resp_late"))
+    assert "resp_late" == execution(url, "third", NOW).run().id
+    assert () == server.creates
+
+
+def _queued() -> Any:
+    from bgresp.core.model import Status
+
+    return Status.QUEUED
+
+
+def test_an_endpoint_that_lists_settles_it(url: str, tmp_path: Path) -> None:
+    """A submit that died stays unknown though the endpoint's list shows its job."""
+    with FakeServer(listing=True) as server:
+        config = LISTING.format(url=server.base_url)
+        (tmp_path / "config.toml").write_text(config)
+        dead = execution(url, "first", 3.0, profile="work")
+        intents_at(url).claim(dead.wanted)
+        asyncio.run(_posted(dead))
+        found = execution(url, "second", NOW, profile="work").run()
+        assert [found.id] == list(server.jobs)
+        assert 1 == len(server.creates)
+
+
+async def _posted(dead: "Submitting") -> None:
+    """Send what the dead execution sent before it died."""
+    from bgresp.celery.asked import endpoint_of
+
+    api, job = Api(endpoint_of(dead.ready.settings)), dead.ready.job
+    create = api.create(dead.ready.body, key=job.key, stream=False, sent=Sent())
+    async for _ in create:
+        pass
+
+
+def test_an_intent_outlives_a_kill_of_redis(tmp_path: Path) -> None:
+    """With appendfsync always a kill -9 of Redis itself forgets an intent."""
+    from bgresp.celery.intents import Intent
+
+    options = ("--appendfsync", "always")
+    with redis_process(tmp_path, *options) as (url, process):
+        wanted = Intent("t", "token", "digest", Job(key="KEY"))
+        claimed = intents_at(url).claim(wanted)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with redis_server(tmp_path, *options) as url:
+        found = intents_at(url).claim(replace(wanted, owner="another"))
+        assert ("token", claimed.at) == (found.owner, found.at)
