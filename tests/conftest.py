@@ -34,7 +34,7 @@ _FOREIGN = re.compile(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take --full: pytest asks a conftest of the top folder only."""
+    """Take options: pytest asks a conftest of the top folder only."""
     said = "run the proofs with RELIABILITY.md's full figures"
     parser.addoption("--full", action="store_true", help=said)
     said = "write the golden texts anew"

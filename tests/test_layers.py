@@ -35,7 +35,7 @@ CORE: Final = (
     *("errors", "times", "model", "signals", "paths", "dialect", "rules", "tables"),
     *("filling", "wire", "template", "attach", "request", "endpoint", "update"),
     *("schedule", "states", "notes", "follow", "transcript", "board", "tally"),
-    "printable",
+    *("crowd", "asides", "printable"),
 )
 IMPURE: Final = {"asyncio", "os", "time", "random", "httpx", "httpx_sse", "rich"}
 OVER_HTTP: Final = {"api"}

@@ -4,6 +4,7 @@ Builds trackers, chooses who is told, turns what became of the jobs into an exit
 """
 
 import asyncio
+import shlex
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -13,11 +14,11 @@ from typing import Any
 from bgresp.api.client import Api
 from bgresp.cli import outputs
 from bgresp.cli.context import Context
+from bgresp.cli.showing import Manner, audience, moving
 from bgresp.core.errors import ExitCode, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind, Signal
 from bgresp.core.states import Policy
-from bgresp.engine.audience import Audience
 from bgresp.engine.ending import conclude
 from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate, Permits
@@ -25,7 +26,7 @@ from bgresp.engine.pen import Pen
 from bgresp.engine.tracker import Tools, Tracker
 from bgresp.ledger.progress import Shown
 from bgresp.render.columns import record
-from bgresp.render.lines import Events, JsonLines, Plain, Quiet, summary
+from bgresp.render.lines import summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Plan:
     force: bool = False
     answer: bool = False
     array: bool = False
+    asides: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ class Following:
         `opened` is the stream that creating a single job opened.
         """
         self.context.detached = _how_to_go_on(jobs)
-        self.audience = self._audience(jobs)
+        self.audience = audience(self.context, self._manner(), jobs)
         self._final = {job.key: job for job in jobs}
         ended_early = False
         try:
@@ -75,7 +77,10 @@ class Following:
                 await self._prepare(jobs, opened, stack)
                 fleet = Fleet(self._connections(), lambda t: self._ends_it(t.job))
                 if not any(self._ends_it(j) for j in jobs if self._is_at_rest(j)):
-                    async with asyncio.timeout(self.plan.timeout):
+                    async with (
+                        asyncio.timeout(self.plan.timeout),
+                        moving(self.audience),
+                    ):
                         await fleet.run(self.trackers)
         except TimeoutError:
             ended_early = True
@@ -153,31 +158,15 @@ class Following:
             self.audience.note(job, f"goes on after {len(shown.text)} characters")
         return Pen(books.progress(job.key), shown)
 
-    def _audience(self, jobs: list[Job]) -> Audience:
-        streams = self.context.streams
-        common = self.context.common
-        if self.plan.silent or common.quiet or common.json:
-            return Quiet(streams)
-        if self.plan.events:
-            return Events(streams)
-        if common.jsonl:
-            return JsonLines(streams, common.wanted_fields())
-        if streams.animated:
-            return self._live(jobs)
-        return Plain(streams, to_stdout=self.single and self.plan.output is None)
-
-    def _live(self, jobs: list[Job]) -> Audience:
-        from bgresp.render.live import LiveMany, LiveOne
-
-        if self.single and jobs:
-            to_stdout = self.plan.output is None
-            one = LiveOne(self.context.streams, to_stdout=to_stdout)
-            if jobs[0].status.is_open:
-                one.start(jobs[0])
-            return one
-        many = LiveMany(self.context.streams)
-        many.start(jobs)
-        return many
+    def _manner(self) -> Manner:
+        plan = self.plan
+        return Manner(
+            silent=plan.silent,
+            events=plan.events,
+            single=self.single,
+            where=f"in {plan.output}" if plan.output is not None else "",
+            asides=plan.asides,
+        )
 
     def _stop_showing(self) -> None:
         stop = getattr(self.audience, "stop", None)
@@ -247,4 +236,7 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
 def _how_to_go_on(jobs: list[Job]) -> str:
     if len(jobs) == 1:
         return f"the job goes on: bgresp watch {jobs[0].ref} --resume"
-    return "the jobs go on: bgresp watch"
+    groups = {job.group for job in jobs}
+    one = groups.pop() if len(groups) == 1 else None
+    which = f" --group {shlex.quote(one)}" if one else ""
+    return f"the jobs go on: bgresp watch{which}"

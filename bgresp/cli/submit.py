@@ -54,6 +54,10 @@ class Options:
     watch: Annotated[
         bool, opt("-w", "--watch", help="Follow it; its answer is stdout.")
     ] = False
+    show: Annotated[
+        str | None,
+        opt("--show", help="With --watch: reasoning, tools, all.", metavar="A,B"),
+    ] = None
     wait: Annotated[bool, opt("--wait", help="Wait for its end, silently.")] = False
     timeout: Annotated[
         str | None, opt("--timeout", help="Stop waiting after.", metavar="D")
@@ -91,6 +95,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
         return _dry_run(context, drafts)
     from bgresp.cli.following import Plan
     from bgresp.cli.sending import Sending
+    from bgresp.cli.showing import asides
 
     plan = Plan(
         timeout=timeout,
@@ -98,6 +103,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
         output=target,
         force=options.force,
         answer=options.output == inputs.STDIN and not options.watch,
+        asides=asides(options.show),
     )
     to_stdout = options.watch or options.output == inputs.STDIN
     sending = Sending(

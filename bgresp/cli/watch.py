@@ -28,6 +28,10 @@ class Options:
     events: Annotated[
         bool, opt("--events", help="Print the endpoint's events as they are.")
     ] = False
+    show: Annotated[
+        str | None,
+        opt("--show", help="Beside the text: reasoning, tools, all.", metavar="A,B"),
+    ] = None
     fail_fast: Annotated[
         bool, opt("--fail-fast", help="Stop when one did not complete.")
     ] = False
@@ -50,6 +54,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
     """
     from bgresp.cli.following import Following, Plan
     from bgresp.cli.running import run
+    from bgresp.cli.showing import asides
 
     context = Context.of(common)
     if options.mode not in {"auto", "stream", "poll"}:
@@ -63,6 +68,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
         resume=options.resume,
         events=options.events,
         fail_fast=options.fail_fast,
+        asides=asides(options.show),
         output=inputs.target(options.output, force=options.force),
         force=options.force,
         array=len(which.refs or []) != 1,

@@ -15,7 +15,7 @@ class View:
 
     mode: str
     characters: int = 0
-    events: int = 0
+    deltas: int = 0
     reconnects: int = 0
     last_event_at: float | None = None
 

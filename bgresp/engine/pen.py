@@ -27,6 +27,7 @@ class Pen:
     clock: Callable[[], float] = time.monotonic
     transcript: Transcript = field(init=False)
     characters: int = 0
+    deltas: int = 0
     _unnoted: list[str] = field(default_factory=list)
     _size: int = 0
     _cursor: Cursor | None = None
@@ -54,7 +55,9 @@ class Pen:
 
     def take(self, event: Event, cursor: Cursor | None) -> str:
         """Take a new event; return what may be shown now."""
-        self.characters += len(event.delta or "")
+        if event.delta:
+            self.characters += len(event.delta)
+            self.deltas += 1
         fresh = self.transcript.add(event)
         if self.transcript.is_level:
             self._cursor = cursor

@@ -65,9 +65,8 @@ class Tracker:
     done: bool = False
     _age_then: float = UNKNOWN_AGE
     _started: float = 0.0
-    _events: int = 0
     _reconnects: int = 0
-    _last_event_at: float | None = None
+    _heard_at: float | None = None
     _slot: float | None = None
 
     def begin(self) -> None:
@@ -118,7 +117,7 @@ class Tracker:
         signals = self.opened
         if signals is None:
             signals = self.tools.api.stream(str(self.job.id), action.starting_after)
-        first = self._reconnects == 0 and self._events == 0
+        first = self._reconnects == 0 and self.follow.seen == 0
         if first or action.starting_after is None:
             self.pen.restart(replayed=action.starting_after is None)
         self.opened = None
@@ -143,6 +142,8 @@ class Tracker:
         self.follow, answer = machine.step(
             before, signal, self.tools.policy, self.tools.jitter(), self._age()
         )
+        if not isinstance(signal, Fault):
+            self._heard_at = asyncio.get_running_loop().time()
         if isinstance(signal, Event):
             self._take_event(before, signal)
         elif isinstance(signal, Snapshot):
@@ -154,8 +155,6 @@ class Tracker:
     def _take_event(self, before: Follow, event: Event) -> None:
         if self.follow.seen == before.seen:
             return
-        self._events += 1
-        self._last_event_at = asyncio.get_running_loop().time()
         self.tools.audience.event(self.job, event.raw)
         if self.follow.gaps > before.gaps:
             self.pen.missed()
@@ -237,9 +236,9 @@ class Tracker:
         return View(
             mode="stream" if self.follow.state is State.STREAMING else "poll",
             characters=self.pen.characters,
-            events=self._events,
+            deltas=self.pen.deltas,
             reconnects=self._reconnects,
-            last_event_at=self._last_event_at,
+            last_event_at=self._heard_at,
         )
 
     def _note(self, message: str) -> None:

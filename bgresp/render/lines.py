@@ -1,15 +1,15 @@
-"""Plain audiences: text to stdout, a line a change to stderr; JSON Lines; raw events.
+"""Audiences that draw nothing: none at all, JSON Lines, raw events.
 
 May import core and the other modules of this package. They fulfil the engine's
 Audience without knowing it.
 """
 
+import time
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol
 
-from bgresp.core.model import Job
-from bgresp.core.times import brief
+from bgresp.core.model import Job, Status
+from bgresp.core.times import brief, rfc3339
 from bgresp.render.columns import record
 from bgresp.render.streams import Streams, as_json
 
@@ -21,16 +21,36 @@ class View(Protocol):
     def mode(self) -> str:
         """Return `stream` or `poll`."""
 
+    @property
+    def characters(self) -> int:
+        """Return how many characters events told."""
+
+    @property
+    def deltas(self) -> int:
+        """Return how many events told text: about one a token."""
+
+    @property
+    def reconnects(self) -> int:
+        """Return how often the stream was taken up again."""
+
+    @property
+    def last_event_at(self) -> float | None:
+        """Return when the endpoint was heard last, by the monotonic clock."""
+
+
+def reason(job: Job) -> str:
+    """Return why a job ended other than completed, in the endpoint's words."""
+    if job.incomplete_reason:
+        return job.incomplete_reason
+    if job.error is not None:
+        return f"{job.error.code}: {job.error.message}"
+    return (job.last_error or "") if job.status is Status.LOST else ""
+
 
 def summary(job: Job) -> str:
     """Return a job's status in a few words: why, how long, how many tokens."""
-    parts = [job.status.value]
-    if job.incomplete_reason:
-        parts.append(f"({job.incomplete_reason})")
-    if job.error is not None:
-        parts.append(f"({job.error.code}: {job.error.message})")
-    elif job.status.value == "lost" and job.last_error:
-        parts.append(f"({job.last_error})")
+    why = reason(job)
+    parts = [job.status.value, f"({why})"] if why else [job.status.value]
     if job.submitted_at is not None and job.finished_at is not None:
         parts.append(f"in {brief(job.finished_at - job.submitted_at)}")
     if job.usage is not None and job.usage.total_tokens is not None:
@@ -38,9 +58,9 @@ def summary(job: Job) -> str:
     return " ".join(parts)
 
 
-def stamp() -> str:
-    """Return the local time of day for a log line."""
-    return datetime.now().astimezone().strftime("%H:%M:%S")
+def stamp(now: float) -> str:
+    """Return a time for a log line: RFC 3339 in UTC, to the second."""
+    return f"{(rfc3339(now) or '')[:19]}Z"
 
 
 @dataclass(slots=True)
@@ -70,49 +90,6 @@ class Quiet:
 
     def ended(self, job: Job, text: str) -> None:
         """Take the last word."""
-
-
-@dataclass(slots=True)
-class Plain:
-    """One job's text to stdout; one line a change to stderr."""
-
-    streams: Streams
-    to_stdout: bool = True
-    _wrote: bool = False
-    _last: str = ""
-
-    def changed(self, job: Job, view: View) -> None:
-        """Say a job's new status."""
-        how = f" [{view.mode}]" if job.status.is_open else ""
-        self._line(job, f"{summary(job)}{how}")
-
-    def moved(self, job: Job, view: View) -> None:
-        """Take a sign of life: nothing to say."""
-
-    def text(self, job: Job, fresh: str) -> None:
-        """Write text."""
-        if self.to_stdout and fresh:
-            self.streams.answer(fresh)
-            self._wrote, self._last = True, fresh[-1:]
-
-    def end_line(self, job: Job) -> None:
-        """End the text with a newline."""
-        if self.to_stdout:
-            self.streams.answer("\n")
-
-    def event(self, job: Job, raw: str) -> None:
-        """Take an event: its text comes separately."""
-
-    def note(self, job: Job, message: str) -> None:
-        """Say something about a job."""
-        self._line(job, message)
-
-    def ended(self, job: Job, text: str) -> None:
-        """Say how it ended."""
-        self._line(job, summary(job))
-
-    def _line(self, job: Job, message: str) -> None:
-        self.streams.say(f"{stamp()} {job.ref} {message}")
 
 
 @dataclass(slots=True)
@@ -183,4 +160,4 @@ class Events:
 
     def ended(self, job: Job, text: str) -> None:
         """Say how it ended."""
-        self.streams.say(f"{stamp()} {job.ref} {summary(job)}")
+        self.streams.say(f"{stamp(time.time())} {job.ref} {summary(job)}")

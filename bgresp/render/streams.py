@@ -1,20 +1,22 @@
 """The process's three streams: what is a terminal, and how bytes get out.
 
-May import core. stdout carries answers: exact bytes to a pipe, made safe for a
-terminal. stderr carries talk and is always made safe.
+May import core and render.ability. stdout carries answers: exact bytes to a pipe, made
+safe for a terminal. stderr carries talk and is always made safe.
 """
 
 import io
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from bgresp.core.errors import OutputError
 from bgresp.core.printable import printable
+from bgresp.render.ability import ability
 
 CLOSED: Final = "stdout is closed"
+TTY: Final = 5 << 8  # the device number of /dev/tty on Linux
 PIECE: Final = 1 << 20  # code points made into bytes at once
 
 
@@ -29,6 +31,12 @@ class Streams:
     colour: bool = False
     animated: bool = False
     width: int = 80
+    together: bool = False  # stdout and stderr are one terminal
+    unicode: bool = True
+    taskbar: bool = False
+    size: Callable[[], tuple[int, int]] = lambda: (80, 24)
+    err_colour: bool = False
+    above: Callable[[str], None] | None = None  # who draws below what is said
 
     def answer(self, text: str) -> None:
         """Write text of the endpoint to stdout, at once; a huge one piece by piece."""
@@ -68,11 +76,19 @@ class Streams:
 
     def say(self, text: str) -> None:
         """Write one line to stderr; a stderr that is gone is no reason to fail."""
+        if self.above is not None:
+            self.above(text)
+        else:
+            self.control(printable(text) + "\n")
+
+    def control(self, text: str) -> None:
+        """Write text of our own to stderr, controls and all."""
         if self.err is None:
             return
+        view = memoryview(text.encode("utf-8", "backslashreplace"))
         try:
-            self.err.write(printable(text).encode("utf-8", "backslashreplace") + b"\n")
-            self.err.flush()
+            while view:
+                view = view[self.err.write(view) or len(view) :]
         except OSError:
             self.err = None
 
@@ -105,15 +121,22 @@ def of_process(
     """
     out_tty = 1 not in closed and os.isatty(1)
     err_tty = 2 not in closed and os.isatty(2)
+    can = ability(environ, windows=os.name == "nt")
     dumb = environ.get("TERM") == "dumb"
+    animated = err_tty and progress and can.moves
     return Streams(
         out=None if 1 in closed else io.FileIO(1, "wb", closefd=False),
         err=None if 2 in closed else io.FileIO(2, "wb", closefd=False),
         out_is_terminal=out_tty,
         err_is_terminal=err_tty,
         colour=_coloured(environ, color, out_tty and not dumb),
-        animated=err_tty and progress and not dumb and not environ.get("CI"),
-        width=_width(),
+        animated=animated,
+        width=_size()[0],
+        together=out_tty and err_tty and _is_same(),
+        unicode=can.unicode,
+        taskbar=animated and can.taskbar,
+        size=_size,
+        err_colour=_coloured(environ, color, err_tty and not dumb),
     )
 
 
@@ -132,13 +155,21 @@ def _coloured(environ: Mapping[str, str], color: str, terminal: bool) -> bool:
     return terminal or bool(environ.get("FORCE_COLOR"))
 
 
-def _width() -> int:
+def _size() -> tuple[int, int]:
+    """Return columns and rows, as they are now."""
     for fd in (2, 1):
         try:
-            return os.get_terminal_size(fd).columns or 80
+            columns, rows = os.get_terminal_size(fd)
         except OSError:
             continue
-    return 80
+        return columns or 80, rows or 24
+    return 80, 24
+
+
+def _is_same() -> bool:
+    """Say whether stdout and stderr are one terminal; /dev/tty may be any of them."""
+    out, err = os.fstat(1).st_rdev, os.fstat(2).st_rdev
+    return out == err or TTY in {out, err}
 
 
 def as_json(value: Any) -> str:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -18,6 +19,11 @@ import pyte
 from tests.command import DEADLINE, Changes, environment
 
 ROWS, COLUMNS = 24, 140
+# What a live view writes beside text: its lines, between a save and a restore of the
+# cursor; room for them, their removal, the cursor's hiding.
+_PINNED = re.compile(
+    rb"\x1b7.*?\x1b8|\r?\x1b\[J|\x1b(D|\[\d*[AB]|\[\?25[hl])", re.DOTALL
+)
 # A shell's part: a session of its own, whose terminal stdin is.
 _SESSION = (
     "import fcntl, os, sys, termios; os.setsid();"
@@ -60,6 +66,12 @@ class Terminal:
         """Return what the screen shows, without empty lines."""
         with self._changed:
             return [line.rstrip() for line in self.screen.display if line.strip()]
+
+    @property
+    def spoken(self) -> bytes:
+        """Return what was written, without what a live view draws below it."""
+        with self._changed:
+            return _PINNED.sub(b"", bytes(self.raw))
 
     def until(self, condition: Callable[["Terminal"], bool]) -> None:
         """Wait until something holds of the screen or of the output."""

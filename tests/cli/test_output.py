@@ -113,17 +113,19 @@ def test_a_terminal_shows_status_and_text(
     """
     server.script("create", Stream(until=2, end=End.HANG))
     watching = terminal("submit", "-t", "x", "--watch")
-    watching.until(lambda it: it.shows("in_progress") and it.shows(" characters"))
+    watching.until(lambda it: it.shows("in_progress") and it.shows("event"))
     assert watching.screen.cursor.hidden
-    (line,) = (line for line in watching.lines if "characters" in line)
-    assert re.search(rf"{ident(1)} in_progress [\d.]+s stream 0 characters", line)
+    (line,) = (line for line in watching.lines if "event" in line)
+    known = rf"in_progress [\d.]+s  stream  event [\d.]+s ago  queued .*s  {ident(1)}"
+    assert re.fullmatch(f"[⠀-⣿] {known}", line)
     watching.type(b"\x03")
     assert 130 == watching.finish()
     again = terminal("watch", "@last", "--resume")
     assert 0 == again.finish()
     assert FOX in again.lines
-    assert again.lines[-1].startswith(f"{ident(1)} completed in ")
-    assert not again.shows("characters")
+    assert again.lines[-1].startswith("✓ completed in ")
+    assert again.lines[-1].endswith(f" tokens  bgresp get {ident(1)}")
+    assert not again.shows("stream")
     assert not again.screen.cursor.hidden
 
 
@@ -138,7 +140,7 @@ def test_a_terminal_is_never_attacked(terminal: Terminals) -> None:
         assert 0 == watching.finish()
         getting = terminal("get")
         assert 0 == getting.finish()
-    assert SAFE.encode() in bytes(watching.raw)
+    assert SAFE.encode() in watching.spoken
     assert SAFE.encode() + b"\r\n" == bytes(getting.raw)
     for raw in (bytes(watching.raw), bytes(getting.raw)):
         assert not re.search(rb"\x1b\]|\x1b\[2J|\x07|\xc2\x9b", raw)
@@ -182,6 +184,6 @@ def test_a_board_of_many(terminal: Terminals, server: FakeServer, state: Path) -
     board.until(lambda it: it.shows("1 in_progress  1 failed"))
     assert 12 == board.finish()
     assert (b"", False) == (bytes(board.out), board.screen.cursor.hidden)
-    assert {f"{ident(1)} completed", f"{ident(2)} failed"} == {
-        " ".join(line.split()[:2]) for line in board.lines
-    }
+    kept = [line.split()[:3] for line in board.lines]
+    assert [["✗", "two", "failed"], ["✓", "one", "completed"]] == kept[:2]
+    assert [["1", "completed", "1"]] == kept[2:]

@@ -1,0 +1,188 @@
+"""Many jobs on a terminal: a window of them, counts, and a bar for all.
+
+May import core and the other modules of this package. A frame costs what it shows: a
+window of rows, however many jobs there are.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from rich.cells import cell_len
+
+from bgresp.core.board import took
+from bgresp.core.crowd import BAD, Crowd
+from bgresp.core.model import Job
+from bgresp.core.times import brief
+from bgresp.render.lines import View, reason
+from bgresp.render.paint import (
+    BOLD,
+    DIM,
+    GOOD,
+    RUNNING,
+    STYLES,
+    WARNING,
+    Brush,
+    Piece,
+    fitting,
+    label,
+    number,
+)
+from bgresp.render.screen import Screen
+from bgresp.render.streams import Streams
+from bgresp.render.taskbar import Taskbar
+
+STATUS, TIME, TOKENS = 11, 6, 12  # cells of the columns
+WIDE: Final = 100  # columns from which an id stands beside a name
+NOTES: Final = 20  # different notes that are shown; more would be a flood
+BARS: Final = {True: ("━", "─"), False: ("#", "-")}
+LONGEST_BAR: Final = 40
+
+
+@dataclass(slots=True)
+class LiveMany:
+    """The board; what became of the jobs stays on the screen when it ends."""
+
+    streams: Streams
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    period: ClassVar[float] = 1 / 4
+    _screen: Screen = field(init=False)
+    _brush: Brush = field(init=False)
+    _taskbar: Taskbar = field(init=False)
+    _crowd: Crowd | None = None
+    _names: int = 0
+    _notes: "Counter[str]" = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """Prepare a screen that shows nothing yet."""
+        self._screen, self._taskbar = Screen(self.streams), Taskbar(self.streams)
+        self._brush = Brush.of(self.streams)
+
+    def start(self, jobs: Iterable[Job]) -> None:
+        """Show the board."""
+        known = sorted(jobs, key=lambda job: job.key)
+        self._names = max((cell_len(label(job)) for job in known), default=0)
+        self._crowd = Crowd(known, now=self.clock())
+        self.tick()
+
+    def stop(self) -> None:
+        """Take the board away, and leave what is worth to stay."""
+        crowd, self._crowd = self._crowd, None
+        try:
+            self._screen.close()
+        finally:
+            self._taskbar.clear()
+        if crowd is not None:
+            for line in self._left(crowd):
+                self._screen.show(line)
+
+    def tick(self) -> None:
+        """Draw the board anew."""
+        if self._crowd is None:
+            return
+        moment = self.clock()
+        self._screen.pin(self.frame(self._crowd, moment))
+        part = self._crowd.ended / max(1, self._crowd.total)
+        self._taskbar.show(moment, part, failing=bool(self._crowd.bad))
+
+    def changed(self, job: Job, view: View) -> None:
+        """Show a job's new status."""
+        if self._crowd is not None:
+            self._crowd.take(job)
+
+    def moved(self, job: Job, view: View) -> None:
+        """Take a sign of life."""
+
+    def text(self, job: Job, fresh: str) -> None:
+        """Take text: the board shows none."""
+
+    def end_line(self, job: Job) -> None:
+        """Take the end of the text."""
+
+    def event(self, job: Job, raw: str) -> None:
+        """Take an event."""
+
+    def note(self, job: Job, message: str) -> None:
+        """Say something about a job above the board; to many alike it is said once."""
+        self._notes[message] += 1
+        if self._notes[message] == 1 and len(self._notes) <= NOTES:
+            self._screen.say(f"{job.ref}: {message}")
+
+    def ended(self, job: Job, text: str) -> None:
+        """Show how a job ended."""
+        if self._crowd is not None:
+            self._crowd.take(job)
+
+    def frame(self, crowd: Crowd, moment: float) -> list[str]:
+        """Return the board's lines for the size that the terminal has now."""
+        columns, rows = self.streams.size()
+        width, room = columns - 1, max(1, rows - 4)
+        jobs = crowd.window(room)
+        if crowd.total > len(jobs):
+            jobs = jobs[: room - 1]
+        lines = [self._row(job, moment, width) for job in jobs]
+        if crowd.total > len(jobs):
+            more = f"{'…' if self._brush.unicode else '...'} "
+            more += f"{number(crowd.total - len(jobs))} more"
+            lines.append(self._brush.line([(more, DIM)], width))
+        return [*lines, self._counts(crowd, width), self._bar(crowd, moment, width)]
+
+    def _left(self, crowd: Crowd) -> list[str]:
+        """Return what stays: every row of a board that fits, else what went wrong."""
+        columns, rows = self.streams.size()
+        width = columns - 1
+        jobs = crowd.window(min(crowd.total, max(1, rows - 3)))
+        if crowd.open or crowd.total > len(jobs):
+            jobs = [job for job in jobs if job.status in BAD]
+        lines = [self._row(job, 0.0, width) for job in jobs]
+        return [*lines, self._counts(crowd, width)]
+
+    def _row(self, job: Job, moment: float, width: int) -> str:
+        brush, style = self._brush, STYLES[job.status]
+        tokens = job.usage.total_tokens if job.usage else None
+        name = min(self._names, max(8, width - 2 - STATUS - TIME - 4))
+        pieces: list[Piece] = [
+            brush.mark(job.status, moment),
+            (" " + brush.cell(label(job), name), BOLD if job.status.is_open else ""),
+            ("  " + brush.cell(_word(job), STATUS), style),
+            ("  " + brush.cell(self._time(job), TIME, right=True), ""),
+        ]
+        used = 2 + name + STATUS + TIME + 4
+        rest = [[(f"{number(tokens)} tokens".rjust(TOKENS), DIM)]] if tokens else []
+        rest += [[(brush.safe(reason(job)), style)]] if reason(job) else []
+        if width >= WIDE and label(job) != job.ref:
+            rest.append([(brush.safe(job.ref), DIM)])
+        extra = fitting([[("", "")], *rest], width - used)
+        return brush.line([*pieces, *extra], width)
+
+    def _time(self, job: Job) -> str:
+        seconds = took(job)
+        if seconds is None and job.status.is_open and job.submitted_at is not None:
+            seconds = self.now() - job.submitted_at
+        return "" if seconds is None else brief(seconds)
+
+    def _counts(self, crowd: Crowd, width: int) -> str:
+        counts = crowd.counts().items()
+        fields = [[(f"{number(n)} {status}", STYLES[status])] for status, n in counts]
+        return self._brush.line(fitting(fields, width), width)
+
+    def _bar(self, crowd: Crowd, moment: float, width: int) -> str:
+        part = crowd.ended / max(1, crowd.total)
+        left = crowd.remaining(moment)
+        size = max(8, min(LONGEST_BAR, width - 34))
+        full, empty = BARS[self._brush.unicode]
+        filled = int(size * part)
+        style = WARNING if crowd.bad else GOOD if not crowd.open else RUNNING
+        bar = [(full * filled, style), (empty * (size - filled), DIM)]
+        done = f"{number(crowd.ended)} of {number(crowd.total)}"
+        fields = [bar, [(f"{part:.0%}", BOLD)], [(done, "")]]
+        fields.append([(f"ETA {brief(left)}", "")] if left else [])
+        return self._brush.line(fitting(fields, width), width)
+
+
+def _word(job: Job) -> str:
+    asked = job.cancel_requested_at is not None and job.status.is_open
+    return "cancelling" if asked else job.status.value

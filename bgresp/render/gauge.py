@@ -1,0 +1,147 @@
+"""One job as a line: what it does, for how long, how fast, and how it is known.
+
+May import core, render.lines and render.paint. Takes its times as arguments: `moment`
+is of a monotonic clock, `now` Unix seconds.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from bgresp.core.board import queue_time, run_time, took
+from bgresp.core.model import Job, Status
+from bgresp.core.times import brief
+from bgresp.render.lines import View, reason
+from bgresp.render.paint import (
+    BOLD,
+    DIM,
+    STYLES,
+    WARNING,
+    Brush,
+    Piece,
+    fitting,
+    label,
+    number,
+)
+
+WINDOW: Final = 5.0  # seconds that a rate is taken over
+SILENT: Final = 30.0  # seconds without an event that are worth a colour
+
+
+@dataclass(slots=True)
+class Rate:
+    """Characters and tokens a second, over the last few seconds."""
+
+    _seen: deque[tuple[float, int, int]] = field(default_factory=deque)
+
+    def take(self, moment: float, view: View) -> None:
+        """Note how far the text has come."""
+        self._seen.append((moment, view.characters, view.deltas))
+        while len(self._seen) > 1 and moment - self._seen[0][0] > WINDOW:
+            self._seen.popleft()
+
+    @property
+    def per_second(self) -> tuple[float, float] | None:
+        """Return both; None before a second has passed, or while nothing comes."""
+        if not self._seen:
+            return None
+        (then, characters, deltas), (now, more, most) = self._seen[0], self._seen[-1]
+        if now - then < 1.0 or more == characters:
+            return None
+        return (more - characters) / (now - then), (most - deltas) / (now - then)
+
+
+@dataclass(slots=True)
+class Gauge:
+    """One job's status line; `doing` is what it is at, if it is not telling text."""
+
+    brush: Brush
+    rate: Rate = field(default_factory=Rate)
+    doing: str = ""
+
+    def line(
+        self, job: Job, view: View | None, at: tuple[float, float], width: int
+    ) -> str:
+        """Return the line, painted, with the fields that find room; `at`: moment, now.
+
+        How a job stands comes first, then its text, then how that is known.
+        """
+        moment, now = at
+        fields = [self._status(job, moment, now)]
+        if view is not None:
+            self.rate.take(moment, view)
+            fields += [*self._text(view), *self._wire(view, moment)]
+        queued = queue_time(job)
+        fields.append([(f"queued {brief(queued)}", DIM)] if queued else [])
+        fields.append([(self.brush.safe(label(job)), DIM)])
+        return self.brush.line(fitting(fields, width), width)
+
+    def _status(self, job: Job, moment: float, now: float) -> list[Piece]:
+        start = job.submitted_at or job.created_at
+        word = job.status.value
+        if job.cancel_requested_at is not None and job.status.is_open:
+            word = "cancelling"
+        pieces = [self.brush.mark(job.status, moment)]
+        pieces += [(" ", ""), (word, STYLES[job.status])]
+        if start is not None:
+            pieces += [(" ", ""), (brief(now - start), BOLD)]
+        return pieces
+
+    def _text(self, view: View) -> list[list[Piece]]:
+        fields: list[list[Piece]] = []
+        if self.doing:
+            fields.append([(self.brush.safe(self.doing), "")])
+        if not view.characters:
+            return fields
+        told = f"{number(view.characters)} chars"
+        rates = self.rate.per_second
+        if rates is None:
+            return [*fields, [(told, "")]]
+        characters, tokens = rates
+        return [
+            *fields,
+            [(f"{told} {number(characters)}/s", "")],
+            [(f"~{number(tokens)} tok/s", "")],
+        ]
+
+    def _wire(self, view: View, moment: float) -> list[list[Piece]]:
+        fields: list[list[Piece]] = [[(view.mode, DIM)]]
+        if view.last_event_at is not None:
+            silence = max(0.0, moment - view.last_event_at)
+            told = "event" if view.mode == "stream" else "asked"
+            style = WARNING if silence >= SILENT and told == "event" else DIM
+            fields.append([(f"{told} {brief(silence)} ago", style)])
+        if view.reconnects:
+            times = "reconnect" if view.reconnects == 1 else "reconnects"
+            fields.append([(f"{view.reconnects} {times}", WARNING)])
+        return fields
+
+
+def outcome(job: Job, where: str, brush: Brush) -> list[Piece]:
+    """Return one line of how a job ended: status, why, time, tokens, the answer."""
+    pieces = [brush.mark(job.status, 0.0), (" ", ""), _bold(job.status)]
+    why = reason(job)
+    if why:
+        pieces.append((f" ({brush.safe(why)})", ""))
+    seconds = took(job)
+    if seconds is not None:
+        pieces += [(" in ", ""), (brief(seconds), BOLD)]
+    facts = [f"queued {brief(queued)}"] if (queued := queue_time(job)) else []
+    facts += _tokens(job, seconds)
+    pieces += [(f"  {fact}", DIM) for fact in facts]
+    return [*pieces, ("  " + brush.safe(where), "")]
+
+
+def _bold(status: Status) -> Piece:
+    return status.value, f"{BOLD};{STYLES[status]}"
+
+
+def _tokens(job: Job, seconds: float | None) -> list[str]:
+    usage = job.usage
+    if usage is None or usage.total_tokens is None:
+        return []
+    said = f"{number(usage.total_tokens)} tokens"
+    ran = run_time(job) or seconds
+    if usage.output_tokens and ran and ran >= 1.0:
+        said += f" ({number(usage.output_tokens / ran)} out/s)"
+    return [said]

@@ -1,0 +1,118 @@
+"""Following without a terminal: text to stdout, a line a change to stderr, a heartbeat.
+
+May import core and the other modules of this package.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from bgresp.core.asides import aside
+from bgresp.core.crowd import Crowd
+from bgresp.core.model import Job
+from bgresp.core.times import brief
+from bgresp.render.lines import View, stamp, summary
+from bgresp.render.streams import Streams
+
+HEARTBEAT: Final = 60.0
+
+
+@dataclass(slots=True)
+class Plain:
+    """A line a change, dated; after a minute without one a sign of life.
+
+    `shows` names the asides that are told: reasoning, tools.
+    """
+
+    streams: Streams
+    to_stdout: bool = True
+    shows: frozenset[str] = frozenset()
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    period: ClassVar[float] = 1.0
+    _crowd: Crowd | None = None
+    _at: tuple[Job, View] | None = None
+    _told_at: float = field(default=0.0)
+
+    def start(self, jobs: Iterable[Job]) -> None:
+        """Take the jobs that are followed."""
+        self._told_at = self.clock()
+        self._crowd = Crowd(jobs, now=self._told_at)
+
+    def stop(self) -> None:
+        """Take the end: nothing is left to put away."""
+
+    def tick(self) -> None:
+        """Say that the jobs still run, when nothing was said for long."""
+        if self.clock() - self._told_at < HEARTBEAT or self._crowd is None:
+            return
+        if self._crowd.total == 1 and self._at is not None:
+            self._line(self._at[0], _standing(*self._at, self.clock()))
+        elif self._crowd.open:
+            self._say(standing(self._crowd, self.clock()))
+
+    def changed(self, job: Job, view: View) -> None:
+        """Say a job's new status."""
+        self._take(job, view)
+        how = f" [{view.mode}]" if job.status.is_open else ""
+        self._line(job, f"{summary(job)}{how}")
+
+    def moved(self, job: Job, view: View) -> None:
+        """Take a sign of life."""
+        self._take(job, view)
+
+    def text(self, job: Job, fresh: str) -> None:
+        """Write text."""
+        if self.to_stdout and fresh:
+            self.streams.answer(fresh)
+
+    def end_line(self, job: Job) -> None:
+        """End the text with a newline."""
+        if self.to_stdout:
+            self.streams.answer("\n")
+
+    def event(self, job: Job, raw: str) -> None:
+        """Tell what stands beside the text, where that was asked for."""
+        found = aside(raw) if self.shows else None
+        if found is not None and found.text and found.kind in self.shows:
+            self._line(job, f"{found.kind}: {' '.join(found.text.split())}")
+
+    def note(self, job: Job, message: str) -> None:
+        """Say something about a job."""
+        self._line(job, message)
+
+    def ended(self, job: Job, text: str) -> None:
+        """Say how it ended."""
+        if self._crowd is not None:
+            self._crowd.take(job)
+        self._line(job, summary(job))
+
+    def _take(self, job: Job, view: View) -> None:
+        self._at = job, view
+        if self._crowd is not None:
+            self._crowd.take(job)
+
+    def _line(self, job: Job, message: str) -> None:
+        self._say(f"{job.ref} {message}")
+
+    def _say(self, message: str) -> None:
+        self._told_at = self.clock()
+        self.streams.say(f"{stamp(self.now())} {message}")
+
+
+def standing(crowd: Crowd, moment: float) -> str:
+    """Return in one line how many jobs stand: `3 of 9 ended: 6 queued, ...`."""
+    counts = ", ".join(f"{count} {status}" for status, count in crowd.counts().items())
+    left = crowd.remaining(moment)
+    rest = f"; about {brief(left)} left" if left else ""
+    return f"{crowd.ended} of {crowd.total} ended: {counts}{rest}"
+
+
+def _standing(job: Job, view: View, moment: float) -> str:
+    parts = [f"{job.status.value} [{view.mode}]"]
+    if view.characters:
+        parts.append(f"{view.characters} characters")
+    if view.last_event_at is not None:
+        parts.append(f"last heard {brief(moment - view.last_event_at)} ago")
+    return ", ".join(parts)
