@@ -27,7 +27,6 @@ from bgresp.render.paint import (
     Brush,
     Piece,
     fitting,
-    label,
     number,
 )
 from bgresp.render.screen import Screen
@@ -64,7 +63,8 @@ class LiveMany:
     def start(self, jobs: Iterable[Job]) -> None:
         """Show the board."""
         known = sorted(jobs, key=lambda job: job.key)
-        self._names = max((cell_len(label(job)) for job in known), default=0)
+        labels = map(self._brush.label, known)
+        self._names = max(map(cell_len, labels), default=0)
         self._crowd = Crowd(known, now=self.clock())
         self.tick()
 
@@ -125,20 +125,28 @@ class LiveMany:
             jobs = jobs[: room - 1]
         lines = [self._row(job, moment, width) for job in jobs]
         if crowd.total > len(jobs):
-            more = f"{'…' if self._brush.unicode else '...'} "
-            more += f"{number(crowd.total - len(jobs))} more"
+            more = self._more(crowd.total - len(jobs))
             lines.append(self._brush.line([(more, DIM)], width))
-        return [*lines, self._counts(crowd, width), self._bar(crowd, moment, width)]
+        counts = self._counts(crowd, width, moment)
+        return [*lines, counts, self._bar(crowd, moment, width)]
 
     def _left(self, crowd: Crowd) -> list[str]:
         """Return what stays: every row of a board that fits, else what went wrong."""
         columns, rows = self.streams.size()
         width = columns - 1
-        jobs = crowd.window(min(crowd.total, max(1, rows - 3)))
+        jobs = crowd.window(min(crowd.total, max(1, rows - 4)))
         if crowd.open or crowd.total > len(jobs):
             jobs = [job for job in jobs if job.status in BAD]
         lines = [self._row(job, 0.0, width) for job in jobs]
-        return [*lines, self._counts(crowd, width)]
+        if 0 < len(jobs) < crowd.bad:
+            which = ",".join(status for status in BAD if status in crowd.counts())
+            more = self._more(crowd.bad - len(jobs))
+            how = f"{more}: bgresp list --status {which}"
+            lines.append(self._brush.line([(how, DIM)], width))
+        return [*lines, self._counts(crowd, width, 0.0)]
+
+    def _more(self, count: int) -> str:
+        return f"{'…' if self._brush.unicode else '...'} {number(count)} more"
 
     def _row(self, job: Job, moment: float, width: int) -> str:
         brush, style = self._brush, STYLES[job.status]
@@ -146,14 +154,14 @@ class LiveMany:
         name = min(self._names, max(8, width - 2 - STATUS - TIME - 4))
         pieces: list[Piece] = [
             brush.mark(job.status, moment),
-            (" " + brush.cell(label(job), name), BOLD if job.status.is_open else ""),
+            (" " + brush.cell(brush.label(job), name), BOLD * job.status.is_open),
             ("  " + brush.cell(_word(job), STATUS), style),
             ("  " + brush.cell(self._time(job), TIME, right=True), ""),
         ]
         used = 2 + name + STATUS + TIME + 4
         rest = [[(f"{number(tokens)} tokens".rjust(TOKENS), DIM)]] if tokens else []
         rest += [[(brush.safe(reason(job)), style)]] if reason(job) else []
-        if width >= WIDE and label(job) != job.ref:
+        if width >= WIDE and brush.label(job) != job.ref:
             rest.append([(brush.safe(job.ref), DIM)])
         extra = fitting([[("", "")], *rest], width - used)
         return brush.line([*pieces, *extra], width)
@@ -164,9 +172,17 @@ class LiveMany:
             seconds = self.now() - job.submitted_at
         return "" if seconds is None else brief(seconds)
 
-    def _counts(self, crowd: Crowd, width: int) -> str:
+    def _counts(self, crowd: Crowd, width: int, moment: float) -> str:
+        """Return how many are what: in words, or where these do not fit by signs."""
         counts = crowd.counts().items()
-        fields = [[(f"{number(n)} {status}", STYLES[status])] for status, n in counts]
+        words = [f"{number(count)} {status}" for status, count in counts]
+        if sum(map(len, words)) + 2 * len(words) > width + 2:
+            words = [
+                f"{self._brush.mark(status, moment)[0]} {number(count)}"
+                for status, count in counts
+            ]
+        styles = [STYLES[status] for status, _ in counts]
+        fields = [[piece] for piece in zip(words, styles, strict=True)]
         return self._brush.line(fitting(fields, width), width)
 
     def _bar(self, crowd: Crowd, moment: float, width: int) -> str:

@@ -20,11 +20,11 @@ from bgresp.render.paint import (
     Brush,
     Piece,
     fitting,
-    label,
     number,
 )
 
 WINDOW: Final = 5.0  # seconds that a rate is taken over
+FAIR: Final = 2.0  # seconds of a run: many endpoints tell whole ones
 SILENT: Final = 30.0  # seconds without an event that are worth a colour
 
 
@@ -73,7 +73,7 @@ class Gauge:
             fields += [*self._text(view), *self._wire(view, moment)]
         queued = queue_time(job)
         fields.append([(f"queued {brief(queued)}", DIM)] if queued else [])
-        fields.append([(self.brush.safe(label(job)), DIM)])
+        fields.append([(self.brush.safe(self.brush.label(job)), DIM)])
         return self.brush.line(fitting(fields, width), width)
 
     def _status(self, job: Job, moment: float, now: float) -> list[Piece]:
@@ -126,7 +126,9 @@ def outcome(job: Job, where: str, brush: Brush) -> list[Piece]:
     seconds = took(job)
     if seconds is not None:
         pieces += [(" in ", ""), (brief(seconds), BOLD)]
-    facts = [f"queued {brief(queued)}"] if (queued := queue_time(job)) else []
+    queued = queue_time(job)
+    is_told = queued and (seconds is None or queued <= seconds)
+    facts = [f"queued {brief(queued)}"] if queued and is_told else []
     facts += _tokens(job, seconds)
     pieces += [(f"  {fact}", DIM) for fact in facts]
     return [*pieces, ("  " + brush.safe(where), "")]
@@ -141,7 +143,7 @@ def _tokens(job: Job, seconds: float | None) -> list[str]:
     if usage is None or usage.total_tokens is None:
         return []
     said = f"{number(usage.total_tokens)} tokens"
-    ran = run_time(job) or seconds
-    if usage.output_tokens and ran and ran >= 1.0:
-        said += f" ({number(usage.output_tokens / ran)} out/s)"
+    ran = seconds if job.started_at is None else run_time(job)
+    if usage.output_tokens and ran and ran >= FAIR:
+        return [said, f"{number(usage.output_tokens / ran)} tok/s"]
     return [said]

@@ -98,8 +98,10 @@ class LiveOne:
             self._gauge.doing = found.name
         elif found.kind in self.shows:
             brush = self._gauge.brush
-            for line in found.text.splitlines():
-                self._screen.show(brush.line([(brush.safe(line), DIM)], 1000))
+            edge = "│ " if brush.unicode else "| "
+            for line in filter(str.strip, found.text.splitlines()):
+                said = edge + brush.safe(line)
+                self._screen.show(brush.line([(said, DIM)], 1000))
 
     def note(self, job: Job, message: str) -> None:
         """Say something about a job."""

@@ -76,6 +76,14 @@ class Brush:
         blank = " " * (width - size)
         return blank + safe if right else safe + blank
 
+    def label(self, job: Job) -> str:
+        """Return what a person knows a job by, as far as the terminal can show it."""
+        names = (name for name in (job.name, job.row) if name)
+        return next(filter(self._can, names), job.ref)
+
+    def _can(self, text: str) -> bool:
+        return self.unicode or text.isascii()
+
     def safe(self, text: str) -> str:
         """Return text of anybody, safe and on one line; in ASCII where need be."""
         line = one_line(text)
@@ -109,11 +117,6 @@ def fitting(fields: Iterable[list[Piece]], width: int) -> list[Piece]:
             found += field
             room -= size
     return found
-
-
-def label(job: Job) -> str:
-    """Return what a person knows a job by."""
-    return job.name or job.row or job.ref
 
 
 def number(value: float) -> str:

@@ -24,12 +24,13 @@ class Place:
 
     column: int = 0
     slack: int = 0
+    wrapped: bool = False
 
     def advance(self, text: str, width: int) -> None:
         """Go on by a text that was made printable."""
         _, newline, tail = text.rpartition("\n")
         if newline:
-            self.column = self.slack = 0
+            self.column, self.slack, self.wrapped = 0, 0, False
         if tail.isascii() and "\t" not in tail:
             self._go(len(tail), width)
             return
@@ -51,14 +52,17 @@ class Place:
 
     def is_tight(self, width: int) -> bool:
         """Say whether the end may be at the edge, and nobody knows."""
-        return self.slack > 0 and self.column + self.slack >= width
+        before = self.wrapped and self.column <= self.slack
+        return self.slack > 0 and (before or self.column + self.slack >= width)
 
     def _go(self, cells: int, width: int) -> None:
         if cells:
+            self.wrapped |= self.column + cells > width
             self.column = (self.column + cells - 1) % width + 1
 
     def _go_one(self, cells: int, width: int) -> None:
         wraps = self.column + cells > width
+        self.wrapped |= wraps
         self.column = cells if wraps else self.column + cells
 
     def _tab(self, width: int) -> None:

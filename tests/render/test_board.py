@@ -1,0 +1,226 @@
+"""Many jobs on a terminal: a window of them, at a cost that their number does not set."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.core.crowd import BAD, Crowd
+from bgresp.core.model import Job, ResponseError, Status
+from bgresp.render.board import LiveMany
+from tests.golden import Golden
+from tests.render.screens import NOW, Hand, Shown, made, view
+
+WIDTHS = (40, 80, 200)
+NAMES = ("nightly report", "日本語の仕事", None, "a name that goes on and on and on")
+
+
+def crowd(count: int, running: int = 12) -> list[Job]:
+    """Return jobs of every kind: some done, some failed, some run, most wait."""
+    jobs = []
+    for number in range(1, count + 1):
+        status = Status.QUEUED
+        fields: dict[str, object] = {"name": NAMES[number % 4]}
+        if number <= running:
+            status = Status.IN_PROGRESS
+        elif number % 5 == 0:
+            status = Status.COMPLETED
+        elif number % 17 == 0:
+            status = Status.FAILED
+            fields["error"] = ResponseError("server_error", "It broke\t\x1b[2J.")
+        jobs.append(made(number, status, **fields))
+    return jobs
+
+
+def boarded(shown: Shown, jobs: list[Job], **changes: object) -> tuple[LiveMany, Hand]:
+    hand = Hand()
+    many = LiveMany(shown.streams(**changes), clock=hand, now=hand.wall)
+    many.start(jobs)
+    return many, hand
+
+
+def finished(job: Job) -> Job:
+    number = int(job.key)
+    return made(number, Status.COMPLETED, name=job.name)
+
+
+@pytest.mark.parametrize("unicode", [True, False], ids=["unicode", "ascii"])
+def test_the_board(golden: Golden, unicode: bool) -> None:
+    """A few jobs, many, on the way and at the end: as looked at."""
+    pages = []
+    for columns in WIDTHS:
+        for count in (5, 1000):
+            shown = Shown(columns, 16)
+            jobs = crowd(count, running=3)
+            many, hand = boarded(shown, jobs, unicode=unicode)
+            pages += [f"== {columns} columns, {count} jobs", *shown.lines]
+            hand.moment += 10.0
+            many.ended(finished(jobs[0]), "")
+            many.note(jobs[1], "rate limited: slow down")
+            many.note(jobs[2], "rate limited: slow down")
+            many.tick()
+            pages += ["-- after 10 s", *shown.lines]
+            for job in jobs:
+                if job.status.is_open:
+                    many.ended(finished(job), "")
+            many.tick()
+            many.stop()
+            pages += ["-- ended", *shown.lines]
+    golden(f"live/board-{'unicode' if unicode else 'ascii'}", "\n".join(pages) + "\n")
+
+
+def test_colours_are_an_addition(golden: Golden) -> None:
+    """With colours the same text is shown; without, no sequence colours anything."""
+    plain, coloured = Shown(80, 12), Shown(80, 12)
+    boarded(plain, crowd(9), err_colour=False)
+    boarded(coloured, crowd(9), err_colour=True)
+    assert plain.lines == coloured.lines
+    assert (False, True) == (b"m" in _sgr(plain), b"m" in _sgr(coloured))
+    styled = [
+        f"{cell.fg} {'bold ' * cell.bold}{row}"
+        for row in range(12)
+        if (cell := coloured.screen.buffer[row][0]).data.strip()
+    ]
+    golden("live/board-colours", "\n".join(styled) + "\n")
+
+
+def _sgr(shown: Shown) -> bytes:
+    return b"".join(part[:6] for part in bytes(shown.raw).split(b"\x1b[")[1:])
+
+
+def test_resizes() -> None:
+    """At any size the board fits: no line wraps, nothing of an old one stays."""
+    shown = Shown(80, 24)
+    many, hand = boarded(shown, crowd(100))
+    for columns, rows in ((40, 10), (200, 50), (20, 5), (80, 24), (10, 3)):
+        shown.resize(columns, rows)
+        hand.moment += 1.0
+        many.tick()
+        assert len(shown.lines) <= rows
+        assert all(len(line) < columns for line in shown.lines)
+        assert 1 == sum(line[:1] in "━─" for line in shown.lines)
+    many.stop()
+    assert not any("ETA" in line for line in shown.lines)
+    assert not shown.screen.cursor.hidden
+
+
+def calls(act: Callable[[], object]) -> int:
+    """Return how many functions, ours and C's, are called meanwhile."""
+    counted = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal counted
+        counted += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+@pytest.mark.parametrize("what", ["tick", "change"])
+def test_a_frame_costs_its_window(what: str) -> None:
+    """With 10 000 jobs a frame and a change call as many functions as with 100."""
+    counted = {}
+    for count in (100, 10_000):
+        jobs = crowd(count)
+        shown = Shown(80, 24)
+        many, hand = boarded(shown, jobs)
+        many.tick()
+        hand.moment += 1.0
+        job = finished(jobs[0])
+        act = (
+            many.tick if what == "tick" else lambda m=many, j=job: m.changed(j, view())
+        )
+        shown.raw.clear()
+        counted[count] = calls(act)
+    assert counted[10_000] <= 1.1 * counted[100] + 20
+
+
+def test_only_changed_rows_are_written() -> None:
+    """One job that ends in a still board rewrites a few rows, not the whole."""
+    shown = Shown(80, 50)
+    many, _ = boarded(shown, [made(n, Status.QUEUED) for n in range(1, 41)])
+    whole = len(shown.raw)
+    shown.raw.clear()
+    many.tick()
+    assert b"" == shown.raw
+    many.changed(made(1), view())
+    many.tick()
+    assert 0 < len(shown.raw) < whole / 4
+
+
+def test_a_detached_board_leaves_counts() -> None:
+    """A board that is left early leaves what failed and the counts, nothing else."""
+    shown = Shown(80, 24)
+    many, _ = boarded(shown, crowd(30))
+    many.stop()
+    (failed, counts) = shown.lines
+    assert failed.startswith("✗ ")
+    assert counts.endswith("4 completed  1 failed")
+
+
+STATUSES = st.sampled_from(list(Status))
+CHANGES = st.lists(st.tuples(st.integers(1, 12), STATUSES), max_size=60)
+
+
+@given(CHANGES, st.integers(0, 15))
+def test_a_crowd_is_its_jobs(changes: list[tuple[int, Status]], rows: int) -> None:
+    """After any changes counts and window are those of the jobs as they are."""
+    jobs = {n: made(n, Status.QUEUED) for n in range(1, 9)}
+    crowd = Crowd(jobs.values(), now=0.0)
+    for number, status in changes:
+        jobs[number] = made(number, status)
+        crowd.take(jobs[number])
+    statuses = [job.status for job in jobs.values()]
+    assert {s: statuses.count(s) for s in Status if s in statuses} == crowd.counts()
+    assert (len(jobs), sum(s.is_open for s in statuses)) == (crowd.total, crowd.open)
+    assert crowd.ended + crowd.open == crowd.total
+    assert crowd.bad == sum(s in BAD for s in statuses)
+    window = crowd.window(rows)
+    assert min(rows, len(jobs)) == len(window) == len({job.key for job in window})
+    assert all(jobs[int(job.key)] is job for job in window)
+    shown = {job.status for job in window}
+    if Status.COMPLETED in shown:
+        assert crowd.counts().get(Status.IN_PROGRESS, 0) == sum(
+            job.status is Status.IN_PROGRESS for job in window
+        )
+
+
+def test_the_estimate() -> None:
+    """What remains is told by what ended since the start; not by what had before."""
+    jobs = [made(n, Status.COMPLETED) for n in range(1, 51)]
+    jobs += [made(n, Status.QUEUED) for n in range(51, 61)]
+    crowd = Crowd(jobs, now=100.0)
+    assert crowd.remaining(130.0) is None
+    crowd.take(made(51, Status.COMPLETED))
+    crowd.take(made(52, Status.FAILED))
+    assert crowd.remaining(100.0) is None
+    assert 8 * 15.0 == crowd.remaining(130.0)
+
+
+def test_the_taskbar_shows_the_part() -> None:
+    """The taskbar has percent, turns to failing, and is cleared at the end."""
+    shown = Shown()
+    many, hand = boarded(shown, [made(n) for n in range(1, 5)], taskbar=True)
+    many.ended(finished(made(1)), "")
+    hand.moment += 1
+    many.tick()
+    many.ended(made(2, Status.FAILED), "")
+    hand.moment += 1
+    many.tick()
+    many.stop()
+    seen = [part.split(b"\x1b")[0] for part in bytes(shown.raw).split(b"\x1b]9;4;")[1:]]
+    assert [b"1;0", b"1;25", b"2;50", b"0;0"] == seen
+
+
+def test_the_time_of_a_job_is_its_own() -> None:
+    """A row shows how long a job is open, and of one that is over how long it took."""
+    shown = Shown(80, 10)
+    boarded(shown, [made(1), made(2, Status.COMPLETED, submitted_at=NOW - 12.0)])
+    assert "1m12s" in shown.lines[0]
+    assert shown.lines[1].endswith(" 10s")

@@ -1,0 +1,103 @@
+"""Where a text ends on a line, and what a terminal can do."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.render.ability import ability
+from bgresp.render.place import Place
+from tests.render.screens import Shown
+
+SURE = st.text(st.sampled_from("ab Zé«ñЖж…—世界한\n\t"), max_size=80)
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("", 0),
+        ("abc", 3),
+        ("a" * 10, 10),  # the cursor waits at the edge
+        ("a" * 11, 1),
+        ("a" * 30 + "\n", 0),
+        ("世" * 5, 10),
+        ("a" + "世" * 5, 2),  # the last one has no room
+        ("ab\tc", 9),
+        ("a" * 9 + "\t", 9),  # a tab stays at the edge
+    ],
+)
+def test_the_column(text: str, column: int) -> None:
+    """On 10 columns the text ends in that column."""
+    place = Place()
+    place.advance(text, 10)
+    assert column == place.column
+
+
+@given(st.lists(SURE, max_size=5), st.integers(4, 40).map(lambda half: 2 * half))
+def test_it_is_where_a_terminal_is(pieces: list[str], columns: int) -> None:
+    """As long as it is sure, the column is the one of a terminal's cursor."""
+    shown, place = Shown(columns, 100), Place()
+    streams = shown.streams()
+    for piece in pieces:
+        before = place.column
+        streams.answer(piece)
+        place.advance(piece, columns)
+        wide = any(ord(each) > 0x2FFF for each in piece)
+        if place.slack or (wide and (before % 2 or not piece.isalpha())):
+            return  # pyte lets a wide character begin in the last cell
+        assert place.column == shown.screen.cursor.x
+
+
+@pytest.mark.parametrize("text", ["👩\u200d🚀", "e\u0301", "\u0939\u093f", "🇩🇪", "☃"])
+def test_what_is_not_sure(text: str) -> None:
+    """Where terminals differ in width the edge is not trusted, until the next line."""
+    place = Place()
+    place.advance("a" * 8 + text, 10)
+    assert place.is_tight(10)
+    roomy = Place()
+    roomy.advance("a" * 8 + text, 80)
+    assert not roomy.is_tight(80)
+    place.advance("\n", 10)
+    assert (0, False) == (place.slack, place.is_tight(10))
+
+
+UTF8 = {"TERM": "xterm-256color", "LANG": "en_US.UTF-8"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "windows", "expected"),
+    [
+        (UTF8, False, (True, True, False)),
+        ({"TERM": "xterm"}, False, (True, True, False)),
+        ({}, False, (False, False, False)),
+        ({**UTF8, "TERM": "dumb"}, False, (False, False, False)),
+        ({**UTF8, "CI": "true"}, False, (False, True, False)),
+        ({**UTF8, "CI": "false"}, False, (True, True, False)),
+        ({**UTF8, "LC_ALL": "C"}, False, (True, False, False)),
+        ({**UTF8, "LANG": "C", "LC_CTYPE": "C.UTF-8"}, False, (True, False, False)),
+        ({**UTF8, "LC_CTYPE": "C.UTF-8"}, False, (True, True, False)),
+        ({**UTF8, "LANG": "de_DE.ISO-8859-1"}, False, (True, False, False)),
+        ({**UTF8, "TERM": "linux"}, False, (True, False, False)),
+        ({**UTF8, "TERM_PROGRAM": "ghostty"}, False, (True, True, True)),
+        ({**UTF8, "TERM_PROGRAM": "ghostty", "TMUX": "x"}, False, (True, True, False)),
+        ({**UTF8, "VTE_VERSION": "8001"}, False, (True, True, True)),
+        ({**UTF8, "VTE_VERSION": "7600"}, False, (True, True, False)),
+        (
+            {**UTF8, "TERM_FEATURES": "T3CwLrMSc7UUw9Ts3BFGsSyHNoSxFP"},
+            False,
+            (True, True, True),
+        ),
+        ({**UTF8, "WT_SESSION": "1", "BGRESP_NO_OSC": "1"}, False, (True, True, False)),
+        ({}, True, (False, False, False)),
+        ({"WT_SESSION": "1"}, True, (True, True, True)),
+        ({"ConEmuANSI": "ON"}, True, (True, True, True)),
+        ({"TERM": "xterm-256color"}, True, (True, True, False)),
+    ],
+)
+def test_abilities(
+    environ: Mapping[str, str], windows: bool, expected: tuple[bool, bool, bool]
+) -> None:
+    """The cursor moves, more than ASCII is drawn, progress is shown: where it can be."""
+    can = ability(environ, windows=windows)
+    assert expected == (can.moves, can.unicode, can.taskbar)
