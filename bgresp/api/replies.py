@@ -131,7 +131,8 @@ def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
         reading = wire.read_response(dialect, payload, reply.status)
     if reading is None:
         return _fault(FaultKind.UNREADABLE, reply, "the reply has no status")
-    return Snapshot(reading, reply.body, reply.request_id, unread)
+    pause = schedule.spent(reply.headers, now=reply.now)
+    return Snapshot(reading, reply.body, reply.request_id, unread, pause)
 
 
 def _named(dialect: Dialect, reply: Reply) -> Snapshot | None:
@@ -142,7 +143,8 @@ def _named(dialect: Dialect, reply: Reply) -> Snapshot | None:
     reading = Reading(
         Status.IN_PROGRESS, "", id=wire.read_id(dialect, payload), known=False
     )
-    return Snapshot(reading, reply.body, reply.request_id)
+    pause = schedule.spent(reply.headers, now=reply.now)
+    return Snapshot(reading, reply.body, reply.request_id, retry_after=pause)
 
 
 def _fault(kind: FaultKind, reply: Reply, message: str) -> Fault:
@@ -153,7 +155,7 @@ def _fault(kind: FaultKind, reply: Reply, message: str) -> Fault:
         kind,
         one_line(message) or f"HTTP {reply.status}",
         http_status=reply.status,
-        retry_after=schedule.retry_after(reply.headers, now=reply.now),
+        retry_after=schedule.asked(reply.headers, now=reply.now),
         request_id=reply.request_id,
         error=error,
     )

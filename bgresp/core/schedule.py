@@ -1,14 +1,17 @@
-"""How long to wait: polling pace, backoff, and what `Retry-After` asks for.
+"""How long to wait: polling pace, backoff, and what an endpoint's headers ask for.
 
-Pure arithmetic: `jitter` is a number in [0, 1) that the caller drew. Imports nothing
-of ours.
+Pure arithmetic: `jitter` is a number in [0, 1) that the caller drew. May import
+core.times.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
+
+from bgresp.core.times import unix
 
 Tiers = Sequence[tuple[float, float]]
 
@@ -19,6 +22,15 @@ SPREAD = 0.25
 BACKOFF_FIRST = 0.5
 BACKOFF_CAP = 30.0
 RETRY_AFTER_CAP = 3600.0
+# OpenAI writes `x-ratelimit-reset-requests: 6m0s`; others seconds, or a point in time
+# in seconds or milliseconds since 1970 (GitHub; OpenRouter).
+_REMAINING: Final = "x-ratelimit-remaining"
+_RESET: Final = "x-ratelimit-reset"
+_SPAN: Final = re.compile(r"(?:\d+(?:\.\d*)?(?:ms|us|µs|ns|d|h|m|s))+", re.ASCII)
+_PART: Final = re.compile(r"(\d+(?:\.\d*)?)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
+_UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
+_A_DATE: Final = 1e9
+_A_DATE_IN_MS: Final = 1e11
 
 
 def pace(
@@ -77,6 +89,44 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
         return None
     wait = moment - (now if base is None else base)
     return wait if wait > 0 else None
+
+
+def spent(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Read for how long nothing is left of a rate limit, in seconds.
+
+    None while something is left, or where nothing is said. Of several limits (requests,
+    tokens) that are spent the one that is reset last counts.
+    """
+    base = _date(headers.get("date"))
+    waits = [
+        _until(headers.get(name.replace(_REMAINING, _RESET, 1)), base or now)
+        for name, value in headers.items()
+        if name.startswith(_REMAINING) and _number(value) == 0
+    ]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def asked(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Read how long a refusal asks us to wait by any of its headers: the longest."""
+    waits = (retry_after(headers, now=now), spent(headers, now=now))
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _until(text: str | None, now: float) -> float | None:
+    """Read a span, or a point in time, as seconds from now; the past is no answer."""
+    if text is None:
+        return None
+    number = _number(text)
+    if number is None and _SPAN.fullmatch(text.strip()):
+        parts = _PART.findall(text)
+        return sum(float(count) * _UNITS.get(unit, 0.0) for count, unit in parts)
+    if number is not None and number < _A_DATE:
+        return number
+    if number is not None:
+        moment = number / 1000.0 if number >= _A_DATE_IN_MS else number
+    else:
+        moment = unix(text.strip()) or _date(text) or now
+    return moment - now if moment > now else None
 
 
 def _number(text: str | None) -> float | None:

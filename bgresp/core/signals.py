@@ -58,12 +58,14 @@ class Snapshot:
     """A response object as a retrieve returned it; `raw` is the body, byte for byte.
 
     `unread` says why no more than its status could be read: it is too large.
+    `retry_after`: seconds for which nothing is left of the endpoint's rate limit.
     """
 
     reading: Reading
     raw: bytes = b""
     request_id: str | None = None
     unread: str | None = None
+    retry_after: float | None = None
 
 
 class FaultKind(StrEnum):

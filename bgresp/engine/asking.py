@@ -115,6 +115,7 @@ class Asking:
         answer = await self.api.retrieve(str(job.id))
         if not isinstance(answer, Fault):
             self._broken = 0
+            self._give_way(answer)
             return News(job, self._heard(job, answer))
         self._weigh(answer)
         if not last and self.closed is None and self._worth_again(job, answer):
@@ -140,11 +141,20 @@ class Asking:
         RELIABILITY.md 4: five failed connections in a row.
         """
         self._broken = 0 if fault.http_status is not None else self._broken + 1
-        asked = fault.retry_after or 0.0
-        if self._broken >= BROKEN or asked > PATIENCE:
+        if self._broken >= BROKEN:
             self.closed = fault
-        elif asked:
+        else:
+            self._give_way(fault)
+
+    def _give_way(self, answer: Snapshot | Fault) -> None:
+        asked = answer.retry_after or 0.0
+        if asked <= PATIENCE:
             self._gate.hold(asked)
+        elif isinstance(answer, Fault):
+            self.closed = answer
+        else:
+            said = f"its rate limit is spent for {asked:.0f} s"
+            self.closed = Fault(FaultKind.RATE_LIMITED, said, retry_after=asked)
 
     def _heard(self, job: Job, answer: Snapshot) -> Job:
         reading = answer.reading

@@ -5,7 +5,7 @@ Requests pass at most `rate` a second; what an endpoint asks to wait holds every
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 BURST = 10
 
@@ -40,6 +40,11 @@ class Gate:
         now = asyncio.get_running_loop().time()
         self._held = max(self._held, now + seconds)
 
+    @property
+    def held(self) -> float:
+        """Return for how many seconds nobody may pass."""
+        return max(0.0, self._held - asyncio.get_running_loop().time())
+
     def free_at(self) -> float:
         """Return the moment at which the next one may pass, without taking it."""
         now = asyncio.get_running_loop().time()
@@ -71,3 +76,28 @@ class Permits:
     def give(self) -> None:
         """Give one back."""
         self.free += 1
+
+
+@dataclass(slots=True)
+class Lane:
+    """A way through a gate of which only the first may pass, `every` so many seconds.
+
+    Those that wait take no turn of the gate from others.
+    """
+
+    gate: Gate = field(default_factory=lambda: Gate(0.0))
+    every: float = 0.0
+    _first: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _next: float = -math.inf
+
+    def rest(self, seconds: float) -> None:
+        """Let nobody of this lane pass for so long."""
+        self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
+
+    async def turn(self) -> None:
+        """Wait for one's turn, in the order of asking."""
+        loop = asyncio.get_running_loop()
+        async with self._first:
+            await asyncio.sleep(max(0.0, self._next - loop.time()))
+            await self.gate.turn()
+            self._next = loop.time() + self.every

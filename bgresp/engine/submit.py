@@ -8,18 +8,20 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import schedule, update
 from bgresp.core.dialect import Streaming
-from bgresp.core.errors import ConfigError
+from bgresp.core.errors import ConfigError, UnreachableError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import keyed
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
+from bgresp.core.times import brief
 from bgresp.engine.books import Books
 from bgresp.engine.draft import Draft
+from bgresp.engine.gate import Lane
 from bgresp.engine.outcome import Submitted, failed
 
 ATTEMPTS: Final = 4
@@ -30,18 +32,28 @@ HOLD: Final = 3.0
 
 @dataclass(slots=True)
 class Submitter:
-    """Sends drafts to one endpoint; `say` is told what a person should know."""
+    """Sends drafts to one endpoint; `say` is told what a person should know.
+
+    `lane` leads to the endpoint's gate, `patience` is how many seconds the endpoint may
+    make one draft wait.
+    """
 
     api: Api
     books: Books
     say: Callable[[str], None]
     jitter: Callable[[], float] = random.random
+    lane: Lane = field(default_factory=Lane)
+    patience: float = RATE_BUDGET
 
     async def submit(self, draft: Draft) -> Submitted:
         """Send a draft; the outcome is on disk when this returns.
 
-        Raises LedgerError before anything was sent when the intent cannot be kept.
+        Waits for its turn first: no intent lies about what the endpoint holds up.
+        Raises LedgerError before anything was sent when the intent cannot be kept,
+        UnreachableError when the endpoint asks for too long a wait.
         """
+        self._check_hold()
+        await self.lane.turn()
 
         def keep(job: Job) -> None:
             if draft.keep:
@@ -50,6 +62,15 @@ class Submitter:
         with self.books.ledger.submitting(draft.job, keep) as job:
             body = self._body(draft, job)
             return await self._until_outcome(job, body, draft.stream)
+
+    def _check_hold(self) -> None:
+        held = self.lane.gate.held
+        if held > self.patience:
+            raise UnreachableError(
+                f"the endpoint's rate limit is spent: it asks to wait {brief(held)}",
+                hint="nothing was sent; try again then",
+                retryable=True,
+            )
 
     def _body(self, draft: Draft, job: Job) -> bytes:
         return keyed(draft.body, self.api.endpoint.dialect, job.key)
@@ -99,10 +120,14 @@ class Submitter:
         stream, sent = how
         waited, attempt = 0.0, 0
         while True:
+            while self.lane.gate.held:  # another draft was told to wait meanwhile
+                await self.lane.turn()
             sent.started = False
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
             signals = _told_twice(create)
             first = await first_told(signals, self.api.endpoint.dialect.streaming)
+            if not isinstance(first, Event) and first.retry_after is not None:
+                self.lane.gate.hold(first.retry_after)
             if not isinstance(first, Fault):
                 return first, signals
             await signals.aclose()
@@ -111,7 +136,11 @@ class Submitter:
                 return first, None
             self.say(f"{first.message}; trying again in {wait:.1f} s")
             sent.started = False
-            await asyncio.sleep(wait)
+            if first.kind is FaultKind.RATE_LIMITED:
+                self.lane.gate.hold(wait)
+            else:
+                await asyncio.sleep(wait)
+            await self.lane.turn()
             attempt, waited = attempt + 1, waited + wait
 
     def _again(self, fault: Fault, attempt: int, waited: float) -> float | None:
@@ -127,9 +156,9 @@ class Submitter:
         asked = fault.retry_after or 0.0
         wait = max(own, schedule.told(asked, self.jitter()))
         least = max(own, asked)
-        if waited + least > RATE_BUDGET:
+        if waited + least > self.patience:
             return None
-        return min(wait, max(least, RATE_BUDGET - waited))
+        return min(wait, max(least, self.patience - waited))
 
     def _outcome(
         self, job: Job, first: Signal, signals: AsyncGenerator[Signal, None] | None

@@ -13,6 +13,7 @@ from typing import Final
 from bgresp.api.client import Api
 from bgresp.core import follow as machine
 from bgresp.core.model import Job, Status
+from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
     Action,
     Done,
@@ -138,6 +139,9 @@ class Tracker:
         self.action = self._step(signal) or Poll()
 
     def _step(self, signal: Signal) -> Action | None:
+        asked = None if isinstance(signal, Event) else signal.retry_after
+        if asked is not None:
+            self.tools.gate.hold(min(asked, RETRY_AFTER_CAP))
         before = self.follow
         self.follow, answer = machine.step(
             before, signal, self.tools.policy, self.tools.jitter(), self._age()
@@ -189,8 +193,6 @@ class Tracker:
 
     def _take_fault(self, before: Follow, fault: Fault, answer: Action | None) -> None:
         self.fault = fault
-        if fault.retry_after is not None:
-            self.tools.gate.hold(min(fault.retry_after, 3600.0))
         if isinstance(answer, Done):
             return
         if before.state is State.STREAMING and self.follow.state is State.POLLING:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from bgresp.core.schedule import (
     BACKOFF_CAP,
     SPREAD,
+    asked,
     backoff,
     pace,
     retry_after,
+    spent,
     told,
     upward,
 )
@@ -142,3 +144,58 @@ def test_no_header_breaks_the_reader(headers: dict[str, str]) -> None:
     """Whatever stands in the headers, the answer is None or a finite wait."""
     seconds = retry_after(headers, now=NOW)
     assert seconds is None or 0 <= seconds < math.inf
+
+
+RATE = "x-ratelimit-"
+
+
+@pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [
+        *(("6m0s", 360.0), ("17ms", 0.017), ("1h2m3.5s", 3723.5), ("1s", 1.0)),
+        *(("0", 0.0), ("2.5", 2.5), ("2d", 172800.0), ("100us", 0.0)),
+        *((f"{NOW + 30:.0f}", 30.0), (f"{(NOW + 30) * 1000:.0f}", 30.0)),
+        *((LATER, 30.0), ("2026-11-18T11:13:50Z", 430.0), (None, None)),
+        *((EARLIER, None), ("soon", None), ("-3", None), ("6m0x", None), ("", None)),
+    ],
+)
+def test_a_spent_rate_limit(reset: str | None, seconds: float | None) -> None:
+    """However an endpoint writes when its limit is reset, nobody asks before."""
+    headers = {f"{RATE}remaining-requests": "0", "date": formatdate(NOW, usegmt=True)}
+    if reset is not None:
+        headers[f"{RATE}reset-requests"] = reset
+    found = spent(headers, now=5.0)
+    assert (seconds is None) == (found is None)
+    assert seconds is None or pytest.approx(seconds, abs=1e-3) == found
+
+
+def test_a_limit_that_is_not_spent_asks_for_nothing() -> None:
+    """What is left may be used; of two spent limits the later one holds."""
+    left = {f"{RATE}remaining-requests": "3", f"{RATE}reset-requests": "9s"}
+    assert spent(left, now=NOW) is None
+    both = {f"{RATE}remaining-tokens": "0", f"{RATE}reset-tokens": "20s"}
+    bare = {f"{RATE}remaining": "0.0", f"{RATE}reset": "30"}
+    assert 20.0 == spent({**left, **both}, now=NOW)
+    assert 30.0 == spent({**both, **bare}, now=NOW)
+    assert spent({f"{RATE}remaining": "none", f"{RATE}reset": "9"}, now=NOW) is None
+
+
+def test_a_refusal_asks_for_the_longest_of_its_waits() -> None:
+    """Retry-After and a spent limit may disagree: neither is undercut."""
+    limit = {f"{RATE}remaining-requests": "0", f"{RATE}reset-requests": "20s"}
+    assert 20.0 == asked({"retry-after": "5", **limit}, now=NOW)
+    assert 50.0 == asked({"retry-after": "50", **limit}, now=NOW)
+    assert asked({}, now=NOW) is None
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([f"{RATE}remaining", f"{RATE}reset", "retry-after", "date"]),
+        st.text()
+        | st.from_regex(r"[0-9]{1,14}(\.[0-9]+)?(ms|s|m|h|d)?", fullmatch=True),
+    )
+)
+def test_any_rate_limit_headers_are_read(headers: dict[str, str]) -> None:
+    """No header makes reading fail, or a wait negative or endless."""
+    found = asked(headers, now=NOW)
+    assert found is None or 0 <= found < math.inf

@@ -1,0 +1,151 @@
+"""Creates of many drafts pass one gate: never more, never sooner than was said."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field, replace
+from itertools import count, pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bgresp.api.client import Sent
+from bgresp.core.errors import BgrespError, UnreachableError
+from bgresp.core.model import Job
+from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot
+from bgresp.engine.draft import Draft
+from bgresp.engine.gate import BURST, Gate, Lane
+from bgresp.engine.submit import Submitter
+from tests.scripted import EPOCH, Scripted, books_at, refusal, snapshot
+from tests.virtualclock import run_virtual
+
+# What the endpoint answers one after the other: (kind, seconds until the answer, wait).
+ANSWERS = st.lists(
+    st.tuples(
+        st.sampled_from(["taken", "limited", "unreachable", "refused"]),
+        st.floats(0, 3),
+        st.none() | st.floats(0, 40),
+    ),
+    max_size=25,
+)
+
+
+@dataclass(slots=True)
+class Telling(Scripted):
+    """Notes when each request left, and until when each answer asked for silence."""
+
+    answers: list[tuple[str, float, float | None]] = field(default_factory=list)
+    left: list[float] = field(default_factory=list)
+    silences: list[tuple[float, float]] = field(default_factory=list)
+    _numbers: "count[int]" = field(default_factory=count)
+
+    async def create(
+        self, body: bytes, *, key: str, stream: bool, sent: Sent
+    ) -> AsyncGenerator[Signal, None]:
+        loop = asyncio.get_running_loop()
+        self.left.append(loop.time())
+        number = next(self._numbers)
+        asked = self.answers[number] if number < len(self.answers) else None
+        kind, late, wait = asked or ("taken", 0.1, None)
+        sent.started = kind != "unreachable"
+        await asyncio.sleep(late)
+        if wait is not None and kind != "unreachable":
+            self.silences.append((loop.time(), loop.time() + wait))
+        yield _answer(kind, wait, number)
+
+
+def _answer(kind: str, wait: float | None, number: int) -> Signal:
+    if kind == "limited":
+        return refusal(429, FaultKind.RATE_LIMITED, retry_after=wait)
+    if kind == "refused":
+        return refusal(400, FaultKind.REFUSED, retry_after=wait)
+    if kind == "unreachable":
+        return Fault(FaultKind.UNREACHABLE, "Connection refused")
+    taken = snapshot("queued", id=f"resp_{number}")
+    assert isinstance(taken, Snapshot)
+    return replace(taken, retry_after=wait)
+
+
+def _sent(endpoint: Telling, lane: Lane, drafts: int) -> None:
+    async def main(state: Path) -> None:
+        sender = Submitter(
+            endpoint.api, books_at(state), lambda _: None, lambda: 0.5, lane, 1e6
+        )
+        draft = Draft(Job("", submitted_at=EPOCH), {}, keep=False)
+        await asyncio.gather(*(sender.submit(draft) for _ in range(drafts)))
+
+    with tempfile.TemporaryDirectory() as folder:
+        run_virtual(main(Path(folder)))
+
+
+@settings(max_examples=30)
+@given(
+    answers=ANSWERS,
+    drafts=st.integers(1, 12),
+    rate=st.sampled_from([0.0, 0.5, 5.0]),
+    every=st.sampled_from([0.0, 0.7, 2.0]),
+)
+def test_no_create_leaves_before_what_the_endpoint_said(
+    answers: list[tuple[str, float, float | None]],
+    drafts: int,
+    rate: float,
+    every: float,
+) -> None:
+    """Whatever is answered, no request leaves too soon, or faster than the rate."""
+    endpoint = Telling(answers=answers)
+    _sent(endpoint, Lane(Gate(rate), every), drafts)
+    assert drafts <= len(endpoint.left)
+    for at in endpoint.left:
+        for told, until in endpoint.silences:
+            assert not told + 1e-9 < at < until - 1e-9
+    times = sorted(endpoint.left)
+    assert all(b - a >= every - 1e-6 for a, b in pairwise(times))
+    if rate:
+        for n, start in enumerate(times):
+            for m in range(n, len(times)):
+                assert m - n + 1 <= rate * (times[m] - start) + BURST + 1e-6
+
+
+def test_a_wait_in_the_lane_takes_no_turn_from_polls() -> None:
+    """While creates leave one a minute, the polls go on at the gate's pace."""
+
+    async def main() -> tuple[list[float], float]:
+        gate = Gate(5.0)
+        lane, passed = Lane(gate, 60.0), list[float]()
+        loop = asyncio.get_running_loop()
+
+        async def create() -> None:
+            await lane.turn()
+            passed.append(loop.time())
+
+        creates = [asyncio.create_task(create()) for _ in range(3)]
+        await asyncio.sleep(1)
+        for _ in range(50):
+            await gate.turn()
+        polled = loop.time()
+        await asyncio.gather(*creates)
+        return passed, polled
+
+    passed, polled = run_virtual(main())
+    assert [0.0, 60.0, 120.0] == pytest.approx(passed)
+    assert polled < 12
+
+
+def test_too_long_a_wait_is_said_and_nothing_is_written(tmp_path: Path) -> None:
+    """A limit that is spent for hours ends the submit before an intent is written."""
+
+    async def main() -> BgrespError:
+        gate = Gate(0.0)
+        gate.hold(7200.0)
+        books = books_at(tmp_path)
+        sender = Submitter(
+            Telling().api, books, lambda _: None, lambda: 0.5, Lane(gate)
+        )
+        with pytest.raises(UnreachableError) as raised:
+            await sender.submit(Draft(Job("", submitted_at=EPOCH), {}))
+        return raised.value
+
+    assert "2h00m" in run_virtual(main()).message
+    assert not (tmp_path / "ledger.jsonl").exists()
