@@ -33,8 +33,18 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 # Within core each module knows only those before it.
 CORE: Final = (
     *("errors", "times", "model", "signals", "paths", "dialect", "rules", "tables"),
-    *("filling", "wire", "template", "attach", "request", "endpoint", "update"),
-    *("schedule", "states", "notes", "follow", "transcript", "board", "tally"),
+    *("filling", "wire", "template", "manifest", "attach", "request"),
+    *(
+        "endpoint",
+        "update",
+        "schedule",
+        "states",
+        "notes",
+        "follow",
+        "transcript",
+        "board",
+        "tally",
+    ),
     *("crowd", "asides", "printable"),
 )
 IMPURE: Final = {"asyncio", "os", "time", "random", "httpx", "httpx_sse", "rich"}

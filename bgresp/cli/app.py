@@ -6,6 +6,7 @@ from typing import Final
 import typer
 
 from bgresp.cli import (
+    batch,
     cancel,
     config,
     configuring,
@@ -44,6 +45,7 @@ VERBS: Final = (
     Verb("wait", wait.wait, (Refs, wait.Options, Common), JOBS),
     Verb("get", get.get, (Refs, get.Options, Common), JOBS),
     Verb("retry", retry.retry, (Refs, retry.Options, Common), MANY),
+    Verb("batch", batch.batch, (batch.Options, Shape, Common), MANY),
     Verb("sync", sync.sync, (Refs, sync.Options, Common), MANY),
     Verb("import", import_.import_, (import_.Options, Common), BOOKS),
     Verb("resolve", resolve.resolve, (resolve.Options, Common), BOOKS),

@@ -7,6 +7,7 @@ from bgresp.core.errors import UsageError
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d+)?)([smhd]?)", re.ASCII)
+_COUNT = re.compile(r"\d{1,9}(?:\.\d{1,6})?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_9999 = 253_402_300_799.0
 
@@ -55,6 +56,24 @@ def duration(text: str) -> float:
             f"not a duration: {text!r}", hint="write 90, 0.5, 90s, 10m, 2h or 1d"
         )
     return float(found[1]) * _UNITS[found[2]]
+
+
+def every(text: str) -> float:
+    """Read `30/m`, `2/s`, `100/h` or `1000/d` as the seconds between two.
+
+    Raises UsageError when the text is none of these.
+    """
+    count, _, unit = text.strip().partition("/")
+    if (
+        unit not in _UNITS
+        or not unit
+        or not _COUNT.fullmatch(count)
+        or not float(count)
+    ):
+        raise UsageError(
+            f"not a rate: {text!r}", hint="write 30/m, 2/s, 100/h or 1000/d"
+        )
+    return _UNITS[unit] / float(count)
 
 
 def point(text: str, *, now: float) -> float:

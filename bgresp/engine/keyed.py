@@ -1,10 +1,10 @@
-"""One submit for one key, however many processes ask: look, take the claim, look again.
+"""One submit for one key or row, however many ask: look, take the claim, look again.
 
 May import core, ledger and the other modules of this package.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -24,11 +24,16 @@ _UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """Submits drafts under a `--key`, or `--unique`; dead ones are settled first."""
+    """Submits drafts under a `--key`, as a batch's row, or `--unique`.
+
+    Dead ones are settled first. `again` says whether an earlier job, which was
+    accepted, leaves room for a draft.
+    """
 
     submitter: Submitter
     settling: Settling
     unique: bool = False
+    again: Callable[[Job, Job], bool] = lambda _, __: False
 
     async def submit(self, draft: Draft) -> Submitted:
         """Send a draft unless it was accepted before; then return that job.
@@ -37,6 +42,8 @@ class Keyed:
         long, LedgerError.
         """
         claims = [f"key:{draft.job.submit_key}"] if draft.job.submit_key else []
+        if draft.job.row is not None:
+            claims.append(f"row:{draft.job.row}\x1f{draft.job.group}")
         if self.unique:
             claims.append(f"unique:{_what(draft.job)}")
         if not claims:
@@ -46,6 +53,8 @@ class Keyed:
             if earlier is not None and earlier.status in _UNSETTLED:
                 earlier = await self._settled(earlier, draft.job)
             if earlier is None or earlier.status is Status.REJECTED:
+                return await self.submitter.submit(draft)
+            if earlier.status not in _UNSETTLED and self.again(earlier, draft.job):
                 return await self.submitter.submit(draft)
         if earlier.status in _UNSETTLED:
             said = "an earlier submit of it has no known outcome"
@@ -68,6 +77,10 @@ class Keyed:
         ledger = self.submitter.books.ledger
         if draft.submit_key is not None:
             found = ledger.by_submit_key(draft.submit_key)
+            if found is not None:
+                return found
+        if draft.row is not None:
+            found = ledger.by_row(str(draft.group), draft.row)
             if found is not None:
                 return found
         if not self.unique:

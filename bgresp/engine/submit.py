@@ -54,12 +54,13 @@ class Submitter:
         """
         self._check_hold()
         await self.lane.turn()
+        now = replace(draft.job, submitted_at=self.books.now())
 
         def keep(job: Job) -> None:
             if draft.keep:
                 self.books.answers.save_request(job.key, self._body(draft, job))
 
-        with self.books.ledger.submitting(draft.job, keep) as job:
+        with self.books.ledger.submitting(now, keep) as job:
             body = self._body(draft, job)
             return await self._until_outcome(job, body, draft.stream)
 

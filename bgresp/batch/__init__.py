@@ -1,0 +1,1 @@
+"""Many requests from one manifest: resumable, sharded. May import engine and below."""

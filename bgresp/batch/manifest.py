@@ -1,0 +1,152 @@
+"""A manifest's rows as a stream: each is checked, and named by its line if it is bad.
+
+May import core and the other modules of this package. Nothing is kept of a row that was
+read, but that its id was met.
+"""
+
+import asyncio
+import csv
+import io
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from bgresp.batch.seen import Seen
+from bgresp.core import manifest
+from bgresp.core.errors import BgrespError, UsageError
+from bgresp.core.manifest import Row, Shard
+from bgresp.core.request import MAX_PROMPT
+
+MOST_BYTES: Final = 4 * MAX_PROMPT
+AHEAD: Final = 16
+WHOLE: Final = Shard()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from; with a prompt's `template` it is a CSV.
+
+    `variables` are the names that fill its holes beside the columns.
+    """
+
+    name: str
+    open: Callable[[], BinaryIO]
+    template: str | None = None
+    shard: Shard = WHOLE
+    variables: tuple[str, ...] = ()
+
+    def rows(self) -> Iterator[tuple[int, Row]]:
+        """Yield the shard's rows with the lines that they stand on.
+
+        Raises UsageError that names the line and the field, also of other shards' rows,
+        and where an id was met before.
+        """
+        read = self._json if self.template is None else self._csv
+        with self.open() as stream, Seen() as seen:
+            for line, row in read(stream):
+                before = seen.add(line, row.id)
+                if before is not None:
+                    raise self.bad(line, f"id: {row.id!r} is the row of line {before}")
+                if self.shard.has(row.id):
+                    yield line, row
+
+    def bad(self, line: int, message: str, *, hint: str = "") -> UsageError:
+        """Return the error of a line."""
+        return UsageError(f"{self.name}:{line}: {message}", hint=hint)
+
+    @contextmanager
+    def naming(self, line: int) -> Iterator[None]:
+        """Name the line in what is refused within."""
+        try:
+            yield
+        except UsageError as error:
+            raise self.bad(line, error.message, hint=error.hint) from None
+
+    def _json(self, stream: BinaryIO) -> Iterator[tuple[int, Row]]:
+        number = 0
+        while raw := stream.readline(MOST_BYTES + 1):
+            number += 1
+            if len(raw) > MOST_BYTES:
+                raise self.bad(number, f"longer than {MOST_BYTES >> 20} MiB")
+            line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+            if line.strip():
+                with self.naming(number):
+                    row = manifest.from_json(line)
+                yield number, row
+
+    def _csv(self, stream: BinaryIO) -> Iterator[tuple[int, Row]]:
+        csv.field_size_limit(MOST_BYTES)
+        with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+            reader = csv.reader(self._lines(text), strict=True)
+            columns = self._record(reader) or []
+            with self.naming(1):
+                manifest.check_columns(columns, self.template or "", self.variables)
+            while True:
+                start = reader.line_num + 1
+                cells = self._record(reader)
+                if cells is None:
+                    return
+                if cells:
+                    with self.naming(start):
+                        row = manifest.from_record(columns, cells, self.template or "")
+                    yield start, row
+
+    def _lines(self, text: io.TextIOWrapper) -> Iterator[str]:
+        number = 0
+        while line := text.readline(MOST_BYTES + 1):
+            number += 1
+            if len(line) > MOST_BYTES:
+                raise self.bad(number, f"longer than {MOST_BYTES >> 20} MiB")
+            yield line
+
+    def _record(self, reader: Any) -> list[str] | None:
+        """Return the next record of a CSV; None at the end."""
+        start = reader.line_num + 1
+        try:
+            found: list[str] | None = next(reader, None)
+        except UnicodeDecodeError:
+            raise self.bad(start, "not UTF-8") from None
+        except csv.Error as error:
+            raise self.bad(start, f"not CSV ({error})") from None
+        return found
+
+
+async def from_thread(
+    rows: Iterator[tuple[int, Row]],
+) -> AsyncGenerator[tuple[int, Row], None]:
+    """Yield rows that may be long in coming, and leave the loop free meanwhile.
+
+    The thread is a daemon: one that waits for a pipe must not hold up the end.
+    """
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Queue[Any] = asyncio.Queue(AHEAD)
+
+    def give(item: Any) -> None:
+        asyncio.run_coroutine_threadsafe(ready.put(item), loop).result()
+
+    def pump() -> None:
+        with suppress(RuntimeError, asyncio.CancelledError):  # the loop is gone
+            try:
+                for row in rows:
+                    give(row)
+            except (BgrespError, OSError) as error:
+                give(error)
+            else:
+                give(None)
+
+    threading.Thread(target=pump, daemon=True).start()
+    while (item := await ready.get()) is not None:
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+async def from_disk(
+    rows: Iterator[tuple[int, Row]],
+) -> AsyncGenerator[tuple[int, Row], None]:
+    """Yield rows of a file, letting others work in between."""
+    for row in rows:
+        yield row
+        await asyncio.sleep(0)

@@ -1,0 +1,159 @@
+"""Where the answers of a batch go: a line a row in one file, a file a row in a folder.
+
+May import core and batch.seen. A run that is killed anywhere and run again neither
+repeats a line nor loses one: what is missing is written from the ledger. Raises
+OutputError.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from bgresp.batch.seen import Seen
+from bgresp.core.errors import OutputError, UsageError
+from bgresp.core.model import Job
+
+_BEGINS: Final = b'{"id": "'
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+@dataclass(slots=True)
+class Results:
+    """The file of `--results`, opened to append; the caller has it for itself."""
+
+    path: Path
+    _fd: int
+    _seen: Seen
+
+    @classmethod
+    @contextmanager
+    def at(cls, path: Path) -> Iterator[Self]:
+        """Open the file, and learn what it has; a torn last line of ours is cut off.
+
+        Raises UsageError where it is something else, which is left as it is.
+        """
+        with Seen() as seen:
+            fd = _opened(path)
+            try:
+                end = _read(path, fd, seen)
+                os.ftruncate(fd, end)
+                yield cls(path, fd, seen)
+                os.fdatasync(fd)
+            except OSError as error:
+                raise OutputError(f"cannot write {path}: {error.strerror}") from error
+            finally:
+                os.close(fd)
+
+    def add(self, job: Job, text: str | None) -> None:
+        """Write a row's line, unless the file has it."""
+        if self._seen.add(0, *_what(job.row, job.id, job.status.value)) is not None:
+            return
+        line = {
+            "id": job.row,
+            "job": job.id,
+            "status": job.status.value,
+            "text": text,
+            "usage": job.usage.to_dict() if job.usage else None,
+            "error": _error(job),
+        }
+        data = memoryview(json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n")
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The folder of `--out-dir`."""
+
+    path: Path
+
+    def add(self, job: Job, text: str) -> None:
+        """Write a row's answer whole, or leave the same one that is there."""
+        target, data = self.path / file_name(str(job.row)), _bytes(text)
+        temp: str | None = None
+        try:
+            if target.is_file() and target.read_bytes() == data:
+                return
+            fd, temp = tempfile.mkstemp(prefix=".bgresp-", dir=self.path)
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temp).replace(target)
+            temp = None
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        finally:
+            if temp is not None:
+                Path(temp).unlink(missing_ok=True)
+
+
+def file_name(row: str) -> str:
+    """Return the file name of a row: safe on every file system, always the same."""
+    readable = _UNSAFE.sub("_", row)[:48]
+    digest = hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{readable}-{digest[:12]}.txt"
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise UsageError(f"--results {path}: {error.strerror}") from None
+
+
+def _read(path: Path, fd: int, seen: Seen) -> int:
+    """Note the lines of a file; return where the last whole one ends."""
+    end = 0
+    with open(fd, "rb", closefd=False) as file:
+        for number, line in enumerate(file, 1):
+            what = _line(line)
+            if not line.endswith(b"\n") and (what or _is_torn(line)):
+                break
+            if what is None:
+                raise UsageError(
+                    f"--results {path}:{number}: not a line of a batch's results",
+                    hint="name another file: it is written whole from the ledger",
+                )
+            seen.add(0, *what)
+            end += len(line)
+    return end
+
+
+def _is_torn(line: bytes) -> bool:
+    return line.startswith(_BEGINS) or _BEGINS.startswith(line)
+
+
+def _line(line: bytes) -> tuple[str, ...] | None:
+    try:
+        found: Any = json.loads(line)
+        return _what(found["id"], found["job"], found["status"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _what(row: Any, id_: Any, status: Any) -> tuple[str, ...]:
+    """Return what one line says that no other does."""
+    return str(row), "" if id_ is None else f"={id_}", str(status)
+
+
+def _error(job: Job) -> dict[str, str] | None:
+    """Return why there is no answer: the endpoint's words, else our own."""
+    if job.error is not None:
+        return job.error.to_dict()
+    reason = job.incomplete_reason or job.last_error
+    if reason is None or job.status.exit_code == 0:
+        return None
+    return {"code": job.status.value, "message": reason}
+
+
+def _bytes(text: str) -> bytes:
+    data = text.encode("utf-8", "backslashreplace")
+    return data if data.endswith(b"\n") or not data else data + b"\n"

@@ -1,0 +1,45 @@
+"""How a row stands: what its earlier job, if any, means for sending it; pure.
+
+May import core.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from bgresp.core.model import Job, Status
+
+FAILED: Final = frozenset(
+    {Status.FAILED, Status.INCOMPLETE, Status.CANCELLED, Status.LOST}
+)
+
+
+class Standing(Enum):
+    """What is to be done with a row."""
+
+    SEND = auto()
+    KEEP = auto()  # it has its job
+    CHANGED = auto()  # it has a job, of another request
+    UNSURE = auto()  # it may have one: nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the command line says about rows that have a job."""
+
+    changed: str = "refuse"  # or resubmit, skip
+    retry_failed: bool = False
+
+    def standing(self, earlier: Job | None, draft: Job) -> Standing:
+        """Say how a row stands whose newest job is `earlier`."""
+        if earlier is None or earlier.status is Status.REJECTED:
+            return Standing.SEND
+        if earlier.status in {Status.SUBMITTING, Status.UNKNOWN}:
+            return Standing.UNSURE
+        was = earlier.request_sha256
+        if was is not None and was != draft.request_sha256:
+            how = {"resubmit": Standing.SEND, "skip": Standing.KEEP}
+            return how.get(self.changed, Standing.CHANGED)
+        if self.retry_failed and earlier.status in FAILED:
+            return Standing.SEND
+        return Standing.KEEP

@@ -1,0 +1,244 @@
+"""One invocation of `bgresp batch`: look the manifest over, then send its rows."""
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bgresp.batch.drafts import Maker
+from bgresp.batch.manifest import Source, from_disk, from_thread
+from bgresp.batch.plan import Plan
+from bgresp.batch.results import Folder, Results
+from bgresp.batch.rows import Rows, changed
+from bgresp.batch.standing import Rules, Standing
+from bgresp.cli import manifests, shaping
+from bgresp.cli.batch import Options
+from bgresp.cli.batchdesk import BatchDesk
+from bgresp.cli.context import Context
+from bgresp.cli.options import pairs, seconds
+from bgresp.cli.settling import settled
+from bgresp.cli.shape import Shape
+from bgresp.cli.trackers import Trackers
+from bgresp.config.settings import Settings
+from bgresp.core import times
+from bgresp.core.errors import UsageError, worst
+from bgresp.core.model import Job
+from bgresp.engine.draft import Draft
+from bgresp.engine.gate import Gate, Lane
+from bgresp.engine.keyed import Keyed
+from bgresp.engine.settle import Settling
+from bgresp.engine.submit import Submitter
+
+WAITING: Final = 1000  # rows in flight where their ends are waited for
+PATIENCE: Final = 3600.0
+AGAIN: Final = "the same command again goes on: rows that have their job are skipped"
+
+
+@dataclass(slots=True)
+class Batching:
+    """What one invocation works with."""
+
+    context: Context
+    options: Options
+    settings: Settings
+    source: Source
+    maker: Maker
+    rules: Rules
+    desk: BatchDesk
+    every: float = 0.0
+    counts: dict[Standing, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, context: Context, options: Options, shape: Shape) -> "Batching":
+        """Read the options.
+
+        Raises UsageError, ConfigError, NoSuchJobError.
+        """
+        settings = context.settings(model=shape.model)
+        request = shaping.asked(context, shape, settings)
+        stream = settings.stream if options.stream is None else options.stream
+        record = Job(
+            key="",
+            group=manifests.group(options),
+            labels=pairs(options.label, "-l"),
+            profile=settings.profile,
+            base_url=settings.base_url,
+            dialect=settings.dialect.name,
+            vars=settings.vars,
+            expect=seconds(options.expect),
+            extra={"key_source": str(settings.key_source)},
+        )
+        maker = Maker(
+            record,
+            request,
+            settings.dialect,
+            lambda row: manifests.prompt(row, options),
+            stream=stream,
+            keep=not options.no_keep_prompt,
+        )
+        return cls(
+            context,
+            options,
+            settings,
+            manifests.source(options, tuple(request.variables)),
+            maker,
+            Rules(options.changed, retry_failed=options.retry_failed),
+            BatchDesk(context),
+            times.every(options.rate) if options.rate else 0.0,
+        )
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Open what the answers are written to, and have it for ourselves.
+
+        Raises UsageError, NotFinishedError, LedgerError.
+        """
+        options, ledger = self.options, self.context.books.ledger
+        with ExitStack() as until_done:
+            if options.retry_failed:
+                # `retry --failed` at the same time would pay for a job twice.
+                until_done.enter_context(ledger.claim("retry --failed"))
+            if options.results is not None:
+                path = _target(options.results)
+                until_done.enter_context(ledger.claim(f"results:{path}"))
+                self.desk.results = until_done.enter_context(Results.at(path))
+            if options.out_dir is not None:
+                self.desk.folder = _folder(options.out_dir)
+            yield
+
+    # ---- looking it over ---------------------------------------------------
+
+    def survey(self) -> None:
+        """Check every row before the first is sent; a stream is checked as it comes."""
+        if manifests.is_read_twice(self.options):
+            for _ in self._looked_over():
+                pass
+
+    def dry_run(self) -> int:
+        """Count what would be sent, and print the first request; write nothing."""
+        size, first = 0, None
+        for draft in self._looked_over():
+            first = first or draft.body
+            size += len(str(draft.body))
+        if first is not None:
+            self.context.show_records([first], single=True)
+        for line in self._counted(size):
+            self.context.say(line)
+        return 0
+
+    def _counted(self, size: int) -> Iterator[str]:
+        count = {standing: self.counts.get(standing, 0) for standing in Standing}
+        where = self.settings.base_url
+        yield (
+            f"nothing was sent; {count[Standing.SEND]} of {sum(count.values())} rows "
+            f"({size / 1e6:.1f} MB) would go to {where}"
+        )
+        if count[Standing.KEEP]:
+            yield f"{count[Standing.KEEP]} rows have their job"
+        if count[Standing.UNSURE]:
+            yield f"{count[Standing.UNSURE]} rows have a job whose outcome is unknown"
+
+    def _looked_over(self) -> Iterator[Draft]:
+        """Check rows, and yield those that would be sent."""
+        ledger, group = self.context.books.ledger, str(self.maker.job.group)
+        for line, row in self.source.rows():
+            with self.source.naming(line):
+                draft = self.maker.draft(row)
+                earlier = ledger.by_row(group, row.id)
+                standing = self.rules.standing(earlier, draft.job)
+                if standing is Standing.CHANGED:
+                    raise changed(draft.job)
+            self.counts[standing] = self.counts.get(standing, 0) + 1
+            if standing is Standing.SEND:
+                yield draft
+
+    # ---- sending -----------------------------------------------------------
+
+    async def run(self) -> int:
+        """Send the rows, wait where asked, and return the exit code."""
+        self.context.detached = AGAIN
+        async with AsyncExitStack() as stack:
+            api = await stack.enter_async_context(self.context.api(self.settings))
+            await settled(self.context, at=self.settings)
+            lane = self._lane()
+            submitter = Submitter(
+                api, self.context.books, self._say, lane=lane, patience=PATIENCE
+            )
+            trackers = Trackers(self.context, stack)
+            trackers.know(self.settings, api, lane.gate)
+            rows = Rows(
+                Keyed(
+                    submitter,
+                    Settling(api, self.context.books, self._say),
+                    again=lambda old, new: (
+                        self.rules.standing(old, new) is Standing.SEND
+                    ),
+                ),
+                self.desk,
+                self._plan(trackers),
+            )
+            self.desk.rows = rows
+            try:
+                await rows.run(self._drafts())
+            finally:
+                self.desk.close(self.source.name, AGAIN)
+        self.context.report_ledger()
+        return int(worst(rows.tally.codes))
+
+    def _plan(self, trackers: Trackers) -> Plan:
+        options = self.options
+        connections = self.settings.dialect.limits.connections
+        usual = WAITING if options.waits else connections
+        in_flight = options.in_flight or usual
+        return Plan(
+            self.rules,
+            posts=min(connections, in_flight),
+            in_flight=in_flight,
+            limit=options.limit,
+            max_failures=options.max_failures,
+            track=trackers.track if options.waits else None,
+        )
+
+    def _lane(self) -> Lane:
+        """Return the way to the endpoint: --rate counts on from an earlier run."""
+        rate = self.settings.dialect.limits.rate
+        lane = Lane(Gate(rate + 1 / self.every if self.every and rate else rate))
+        lane.every = self.every
+        newest = next(self.context.books.ledger.newest(), None)
+        if newest is not None and newest.submitted_at is not None:
+            passed = max(0.0, self.context.now - newest.submitted_at)
+            lane.rest(self.every - passed)
+        return lane
+
+    async def _drafts(self) -> AsyncGenerator[Draft, None]:
+        rows = self.source.rows()
+        on_disk = manifests.is_read_twice(self.options)
+        async with aclosing(from_disk(rows) if on_disk else from_thread(rows)) as lines:
+            async for line, row in lines:
+                with self.source.naming(line):
+                    draft = self.maker.draft(row)
+                yield draft
+
+    def _say(self, message: str) -> None:
+        """Pass on what a submit says, until we leave: then one line says it all."""
+        if not self.desk.is_leaving:
+            self.context.say(message)
+
+
+def _target(name: str) -> Path:
+    path = Path(name)
+    if not path.parent.is_dir():
+        raise UsageError(f"--results {name}: there is no directory {path.parent}")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"--results {name}: is not a file")
+    return path.resolve()
+
+
+def _folder(name: str) -> Folder:
+    path = Path(name)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out-dir {name}: {error.strerror}") from None
+    return Folder(path)

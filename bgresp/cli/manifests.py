@@ -1,0 +1,81 @@
+"""What a batch is given: its manifest, its group, and how a row's prompt is read."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from bgresp.batch.manifest import Source
+from bgresp.cli import inputs
+from bgresp.core.errors import UsageError
+from bgresp.core.manifest import Row, Shard, shard
+
+if TYPE_CHECKING:
+    from bgresp.cli.batch import Options
+
+
+def source(options: "Options", variables: tuple[str, ...]) -> Source:
+    """Return where the rows come from.
+
+    Raises UsageError.
+    """
+    name = options.manifest
+    prompt = options.prompt
+    template = inputs.text_or_file(prompt, "--prompt") if prompt is not None else None
+    part = shard(options.shard) if options.shard else Shard()
+    if name == inputs.STDIN:
+        return Source("stdin", _stdin, template, part, variables)
+
+    def opened() -> BinaryIO:
+        try:
+            return Path(name).open("rb")
+        except OSError as error:
+            raise UsageError(f"{name}: {error.strerror}") from None
+
+    opened().close()
+    return Source(name, opened, template, part, variables)
+
+
+def is_read_twice(options: "Options") -> bool:
+    """Say whether a manifest can be checked whole before its rows are sent."""
+    return Path(options.manifest).is_file()
+
+
+def group(options: "Options") -> str:
+    """Return the group of a batch: rows are found again by it.
+
+    Raises UsageError.
+    """
+    chosen = options.group
+    if chosen is None:
+        if not is_read_twice(options):
+            raise UsageError(
+                "a manifest that is no file needs --group",
+                hint="rows are found again by their group and id",
+            )
+        chosen = Path(options.manifest).stem
+    if not chosen.strip() or not chosen.isprintable():
+        raise UsageError("--group: must be printable text")
+    return chosen
+
+
+def prompt(row: Row, options: "Options") -> str | None:
+    """Read the prompt of a row; a file is named from where the manifest lies.
+
+    Raises UsageError that names the field.
+    """
+    if row.text is not None:
+        return inputs.checked(row.text, "text")
+    if row.file is None:
+        return None
+    at = "." if options.manifest == inputs.STDIN else os.path.dirname(options.manifest)  # noqa: PTH120  a Path would make ./- be stdin
+    try:
+        return inputs.prompt(os.path.join(at or ".", row.file))  # noqa: PTH118
+    except UsageError as error:
+        raise UsageError(f"file: {error.message}") from None
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None:
+        raise UsageError("stdin is closed")
+    return open(0, "rb", closefd=False)

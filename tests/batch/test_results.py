@@ -1,0 +1,115 @@
+"""The results file has each line once, whatever a killed run left behind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.batch.results import Folder, Results, file_name
+from bgresp.core.errors import UsageError
+from bgresp.core.model import Job, ResponseError, Status, Usage
+
+
+def job(row: str, number: int = 1, **fields: Any) -> Job:
+    known = {"id": f"resp_{number}", "status": Status.COMPLETED, **fields}
+    return Job(key=f"K{number}", row=row, **known)
+
+
+def lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text("ascii").splitlines()]
+
+
+def test_a_line_says_what_became_of_a_row(tmp_path: Path) -> None:
+    """Row id, job, status, text, usage and error, as CONTRACT.md has them."""
+    path = tmp_path / "r.jsonl"
+    usage = Usage(total_tokens=7)
+    with Results.at(path) as results:
+        results.add(job("ü", usage=usage), "täxt\n")
+        error = ResponseError("bad", "No.")
+        results.add(job("b", id=None, status=Status.REJECTED, error=error), None)
+        results.add(job("c", 3, status=Status.LOST, last_error="gone"), None)
+    first, second, third = lines(path)
+    assert {"id", "job", "status", "text", "usage", "error"} == set(first)
+    assert ("ü", "resp_1", "completed", "täxt\n", None) == (
+        *(first["id"], first["job"], first["status"], first["text"], first["error"]),
+    )
+    assert 7 == first["usage"]["total_tokens"]
+    assert (None, {"code": "bad", "message": "No."}) == (
+        *(second["job"], second["error"]),
+    )
+    assert {"code": "lost", "message": "gone"} == third["error"]
+
+
+@given(cut=st.integers(0, 400), torn=st.booleans())
+def test_a_killed_run_is_made_whole(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, torn: bool
+) -> None:
+    """Cut off at any byte, the file is whole again after the same run."""
+    path = tmp_path_factory.mktemp("r") / "r.jsonl"
+    jobs = [(job(f"row {n}", n), f"text {n}") for n in range(4)]
+
+    def run() -> None:
+        with Results.at(path) as results:
+            for one, text in jobs:
+                results.add(one, text)
+
+    run()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:cut])
+    run()
+    assert whole == path.read_bytes()
+    run()
+    assert whole == path.read_bytes()
+
+
+def test_news_of_a_row_is_a_line_more(tmp_path: Path) -> None:
+    """A row that was retried, or refused at first, gets the line of its new job."""
+    path = tmp_path / "r.jsonl"
+    refused = job("a", id=None, status=Status.REJECTED)
+    for one in (refused, refused, job("a", 1), job("a", 2), job("a", 1)):
+        with Results.at(path) as results:
+            results.add(one, None)
+    assert [None, "resp_1", "resp_2"] == [line["job"] for line in lines(path)]
+
+
+@pytest.mark.parametrize(
+    "content", [b"precious\n", b"precious", b'{"a":1}\n', b"\x00" * 64, b"[]\n1\n"]
+)
+def test_a_foreign_file_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    """What is no results file is refused, and not a byte of it changes."""
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="not a line"), Results.at(path):
+        pass
+    assert content == path.read_bytes()
+
+
+def test_files_of_rows(tmp_path: Path) -> None:
+    """An answer is written whole, again only where it differs, never through a link."""
+    folder = Folder(tmp_path)
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    target = tmp_path / file_name("a/b")
+    target.symlink_to(victim)
+    folder.add(job("a/b"), "täxt")
+    assert ("täxt\n", "precious") == (target.read_text("utf-8"), victim.read_text())
+    before = target.stat().st_ino
+    folder.add(job("a/b"), "täxt")
+    assert before == target.stat().st_ino
+    folder.add(job("a/b"), "news\n")
+    assert "news\n" == target.read_text()
+    assert {target, victim} == set(tmp_path.iterdir())
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_a_row_s_id_is_never_a_path(one: str, other: str) -> None:
+    """File names are safe, short, and of two rows never the same, whatever their case."""
+    name = file_name(one)
+    assert name.isascii()
+    assert not set(name) & set("/\\:\0 ")
+    assert name[0] != "." or one == ""
+    assert len(name) <= 80
+    assert (one == other) == (name.lower() == file_name(other).lower())

@@ -1,0 +1,379 @@
+"""`bgresp batch`: each row has one job, however often the command is run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGINT
+from typing import Any
+
+import pytest
+
+from tests import fakeanswers as fa
+from tests.cli.books import records
+from tests.cli.processes import Start
+from tests.command import Ran, Run
+from tests.fakeanswers import Forever, Performed, refusal
+from tests.fakeserver import FakeServer
+
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Write:
+    """Write rows, or lines as they stand, into m.jsonl."""
+
+    def write(*rows: Any, name: str = "m.jsonl") -> str:
+        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        return name
+
+    return write
+
+
+def rows(count: int, start: int = 1) -> list[dict[str, Any]]:
+    """Return rows that ask for their own number."""
+    return [
+        {"id": f"r{n}", "text": f"question {n}"} for n in range(start, start + count)
+    ]
+
+
+def asked(server: FakeServer) -> list[str]:
+    """Return the prompts that were posted."""
+    return [seen.json["input"] for seen in server.creates]
+
+
+def results(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text("ascii").splitlines()]
+
+
+def test_a_job_a_row_and_their_ids_in_order(
+    server: FakeServer, bgresp: Run, manifest: Write, state: Path
+) -> None:
+    """Each row is posted once, and stdout has an id a line in the order of the rows."""
+    ran = bgresp("batch", manifest(*rows(20)), "-m", "m", "-l", "a=b")
+    assert (0, 20) == (ran.code, len(server.creates))
+    ids = ran.out.split()
+    by_id = {line["id"]: line for line in records(state) if line.get("id")}
+    assert [f"r{n}" for n in range(1, 21)] == [by_id[id_]["row"] for id_ in ids]
+    assert {("m", "b")} == {(j["group"], j["labels"]["a"]) for j in by_id.values()}
+    assert "20 submitted" in ran.err
+
+
+def test_the_same_command_again_converges(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """Rows that have their job are not posted again; new ones are; the ids are all."""
+    first = bgresp("batch", manifest(*rows(3)), "-m", "m")
+    again = bgresp("batch", manifest(*rows(3)), "-m", "m")
+    more = bgresp("batch", manifest(*rows(5)), "-m", "m")
+    assert [0, 0, 0] == [ran.code for ran in (first, again, more)]
+    assert first.out == again.out
+    assert first.out.split() == more.out.split()[:3]
+    assert 5 == len(server.creates)
+    assert "2 submitted, 3 had their job" in more.err
+
+
+def test_each_form_of_a_row(
+    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+) -> None:
+    """Text, file, input, body and OpenAI's rows arrive as they were meant."""
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "p.txt").write_text("from a file")
+    items = [{"role": "user", "content": "items"}]
+    batch = {"custom_id": "e", "method": "POST", "url": "/v1/responses"}
+    name = manifest(
+        {"id": "a", "text": "plain", "model": "own", "metadata": {"k": "v"}},
+        {"id": "b", "file": "p.txt", "name": "named", "labels": {"x": "y"}},
+        {"id": "c", "input": items},
+        {"id": "d", "body": {"input": "raw", "reasoning": {"effort": "low"}}},
+        {**batch, "body": {"model": "theirs", "input": "openai"}},
+        name="deep/m.jsonl",
+    )
+    ran = bgresp("batch", name, "-m", "m", "--metadata", "all=1", "--in-flight", "1")
+    assert 0 == ran.code
+    bodies = [seen.json for seen in server.creates]
+    assert ["plain", "from a file", items, "raw", "openai"] == [
+        b["input"] for b in bodies
+    ]
+    assert ["own", "m", "m", "m", "theirs"] == [body["model"] for body in bodies]
+    assert {"all": "1", "k": "v"}.items() <= bodies[0]["metadata"].items()
+    assert {"effort": "low"} == bodies[3]["reasoning"]
+    assert all(body["background"] and body["store"] for body in bodies)
+    named = json.loads(bgresp("list", "--json", "-l", "x=y").out)
+    assert [("named", "b")] == [(job["name"], job["row"]) for job in named]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        *(
+            ('{"id":"x"', "m.jsonl:3: not JSON"),
+            ({"id": "x"}, "m.jsonl:3: one of text"),
+        ),
+        ({"id": "r1", "text": "x"}, "m.jsonl:3: id: 'r1' is the row of line 1"),
+        ({"id": "x", "file": "absent"}, "m.jsonl:3: file: "),
+        ({"id": "x", "text": "y", "metadata": {"k": "v" * 999}}, "m.jsonl:3: metadata"),
+        ({"id": "x", "body": {"stream": True}}, "m.jsonl:3: a body with stream"),
+        ({"id": "x", "model": "a", "body": {"model": "b"}}, "m.jsonl:3: --model and"),
+    ],
+)
+def test_a_bad_row_stops_all_before_the_first_post(
+    server: FakeServer, bgresp: Run, manifest: Write, state: Path, bad: Any, said: str
+) -> None:
+    """The whole manifest is checked first: nothing is sent or written."""
+    ran = bgresp("batch", manifest(*rows(2), bad), "-m", "m")
+    assert (2, "", 0) == (ran.code, ran.out, len(server.requests))
+    assert said in ran.err
+    assert not state.exists()
+
+
+def test_a_stream_is_checked_row_by_row(server: FakeServer, bgresp: Run) -> None:
+    """From stdin the rows before a bad one are sent, and their ids printed."""
+    lines = "".join(json.dumps(row) + "\n" for row in rows(3)) + "nonsense\n"
+    ran = bgresp("batch", "-", "--group", "g", "-m", "m", stdin=lines)
+    assert (2, 3, 3) == (ran.code, len(ran.out.split()), len(server.creates))
+    assert "stdin:4: not JSON" in ran.err
+    assert 2 == bgresp("batch", "-", "-m", "m", stdin=lines).code
+
+
+def test_a_csv_and_a_template(server: FakeServer, bgresp: Run, manifest: Write) -> None:
+    """Each record fills the template; line ends in a field count for the line number."""
+    csv = 'id,name,note\n1,Ada,"two\nlines"\n2,Bob,{{name}}\n'
+    name = manifest(csv.rstrip("\n"), name="people.csv")
+    prompt = "To {{name}}: {{note}} ({{day}})"
+    ran = bgresp("batch", name, "--csv", "--prompt", prompt, "--var", "day=Mon")
+    assert 0 == ran.code
+    assert {"To Ada: two\nlines (Mon)", "To Bob: {{name}} (Mon)"} == set(asked(server))
+    assert (
+        "no column 'nme'" in bgresp("batch", name, "--csv", "--prompt", "{{nme}}").err
+    )
+    twice = manifest(csv + "1,Eve,x", name="twice.csv")
+    ran = bgresp("batch", twice, "--csv", "--prompt", prompt, "--var", "day=Mon")
+    assert (2, True) == (
+        ran.code,
+        "twice.csv:5: id: '1' is the row of line 2" in ran.err,
+    )
+
+
+def test_a_changed_row(server: FakeServer, bgresp: Run, manifest: Write) -> None:
+    """Another request under the same id is refused, kept out, or sent: as was said."""
+    old = bgresp("batch", manifest(*rows(2)), "-m", "m").out
+    changed = manifest(rows(1)[0], {"id": "r2", "text": "another"})
+    refused = bgresp("batch", changed, "-m", "m")
+    assert (2, "", 2) == (refused.code, refused.out, len(server.creates))
+    assert "m.jsonl:2: row 'r2' was submitted with another request" in refused.err
+    skipped = bgresp("batch", changed, "-m", "m", "--changed", "skip")
+    assert (0, old, 2) == (skipped.code, skipped.out, len(server.creates))
+    anew = bgresp("batch", changed, "-m", "m", "--changed", "resubmit")
+    assert (0, "another") == (anew.code, asked(server)[-1])
+    again = bgresp("batch", changed, "-m", "m", "--changed", "resubmit")
+    assert (anew.out, 3) == (again.out, len(server.creates))
+
+
+def test_lost_replies_are_named_and_never_sent_again(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A row whose outcome is unknown exits 7, again and again, with one POST."""
+    server.script("create", fa.Snapshot(), Performed(), fa.Snapshot())
+    args = ("batch", manifest(*rows(3)), "-m", "m", "--in-flight", "1")
+    first, again = bgresp(*args), bgresp(*args)
+    assert (7, 7) == (first.code, again.code)
+    assert 2 == len(first.out.split()) == len(again.out.split())
+    for ran in (first, again):
+        assert "row 'r2'" in ran.err
+        assert "bgresp resolve" in ran.err
+    assert 3 == len(server.creates)
+
+
+def test_an_endpoint_that_swallows_requests_gets_no_more(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """After five unknown outcomes in a row the batch stops."""
+    server.script("create", Forever(refusal(502, "bad gateway")))
+    ran = bgresp("batch", manifest(*rows(20)), "-m", "m", "--in-flight", "1")
+    assert (7, 5) == (ran.code, len(server.creates))
+    assert "the same command again" in ran.err
+
+
+def test_a_refused_row_costs_only_itself(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A row that the endpoint refuses exits 5, and is sent again by the next run."""
+    server.script("create", refusal(400, "too bad"))
+    args = ("batch", manifest(*rows(3)), "-m", "m", "--in-flight", "1")
+    ran = bgresp(*args)
+    assert (5, 2, 3) == (ran.code, len(ran.out.split()), len(server.creates))
+    assert "row 'r1': refused: too bad" in ran.err
+    again = bgresp(*args)
+    assert (0, 3, 4) == (again.code, len(again.out.split()), len(server.creates))
+
+
+def test_a_refused_key_stops_the_batch(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A refusal of the endpoint, not of a row, is not repeated for each row."""
+    server.script("create", Forever(refusal(401, "who are you")))
+    ran = bgresp("batch", manifest(*rows(50)), "-m", "m", "--in-flight", "2")
+    assert 4 == ran.code
+    assert len(server.creates) <= 2
+
+
+def test_limit_and_max_failures(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """--limit is done as asked, --max-failures is not."""
+    name = manifest(*rows(10))
+    args = ("batch", name, "-m", "m", "--in-flight", "1")
+    assert 0 == bgresp(*args, "--limit", "4").code
+    assert 0 == bgresp(*args, "--limit", "4").code
+    assert 8 == len(server.creates)
+    more = manifest(*rows(20))
+    server.script("create", *[refusal(400, "no")] * 3)
+    ran = bgresp(*args, "--max-failures", "3")
+    assert (9, 11) == (ran.code, len(server.creates))
+    assert more == name
+
+
+def test_shards_cover_each_row_once(
+    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+) -> None:
+    """Three shards with three ledgers post every row, and none twice."""
+    name = manifest(*rows(40))
+    for number in (1, 2, 3):
+        own = {"BGRESP_STATE_DIR": str(tmp_path / f"state-{number}")}
+        args = ("batch", name, "-m", "m", "--shard", f"{number}/3")
+        assert 0 == bgresp(*args, env=own).code
+    assert sorted(f"question {n}" for n in range(1, 41)) == sorted(asked(server))
+    assert 2 == bgresp("batch", name, "-m", "m", "--shard", "0/3").code
+
+
+def test_results_and_files(
+    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+) -> None:
+    """Each row's answer is a line and a file; a second run adds nothing."""
+    name = manifest(*rows(3), {"id": "../../evil", "text": "x"})
+    args = ("batch", name, "-m", "m", "--results", "r.jsonl", "--out-dir", "out")
+    ran = bgresp(*args)
+    assert (0, 4) == (ran.code, len(ran.out.split()))
+    lines = results(tmp_path / "r.jsonl")
+    assert {"r1", "r2", "r3", "../../evil"} == {line["id"] for line in lines}
+    assert {"completed"} == {line["status"] for line in lines}
+    files = sorted((tmp_path / "out").iterdir())
+    assert 4 == len(files)
+    assert {line["text"] for line in lines} == {
+        path.read_text("utf-8").rstrip("\n") for path in files
+    }
+    content = (tmp_path / "r.jsonl").read_bytes()
+    (tmp_path / "r.jsonl").write_bytes(content[:-9])
+    again = bgresp(*args)
+    assert (0, ran.out) == (again.code, again.out)
+    key = lambda line: line["id"]  # noqa: E731
+    assert sorted(lines, key=key) == sorted(results(tmp_path / "r.jsonl"), key=key)
+    assert 4 == len(server.creates)
+
+
+def test_what_did_not_complete_is_retried_where_asked(
+    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+) -> None:
+    """--retry-failed sends failed rows anew, linked; without it they stay as they are."""
+    name = manifest(*rows(2))
+    args = ("batch", name, "-m", "m", "--results", "r.jsonl", "--in-flight", "1")
+    server.script("create", fa.Snapshot("failed"))
+    assert [12, 12] == [bgresp(*args).code, bgresp(*args).code]
+    ran = bgresp(*args, "--retry-failed")
+    assert (0, 3) == (ran.code, len(server.creates))
+    lines = results(tmp_path / "r.jsonl")
+    assert [("r1", "failed"), ("r2", "completed"), ("r1", "completed")] == [
+        (line["id"], line["status"]) for line in lines
+    ]
+    newest = json.loads(bgresp("list", "--json", "--limit", "1").out)[0]
+    assert newest["retry_of"] is not None
+    assert 0 == bgresp(*args, "--retry-failed").code
+    assert 3 == len(server.creates)
+
+
+@pytest.mark.parametrize("content", ["precious\n", '{"a": 1}\n'])
+def test_a_foreign_results_file_is_not_touched(
+    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path, content: str
+) -> None:
+    """A file that is no results file is refused before anything is sent."""
+    (tmp_path / "r.jsonl").write_text(content)
+    ran = bgresp("batch", manifest(*rows(1)), "-m", "m", "--results", "r.jsonl")
+    assert (2, 0) == (ran.code, len(server.creates))
+    assert content == (tmp_path / "r.jsonl").read_text()
+
+
+def test_a_dry_run_sends_and_writes_nothing(
+    server: FakeServer, bgresp: Run, manifest: Write, state: Path
+) -> None:
+    """It prints the first request, and counts what would be sent."""
+    ran = bgresp("batch", manifest(*rows(3)), "-m", "m", "--dry-run")
+    assert (0, "question 1") == (ran.code, json.loads(ran.out)["input"])
+    assert "3 of 3 rows" in ran.err
+    assert not server.requests
+    assert not state.exists()
+
+
+def test_records_as_json(bgresp: Run, manifest: Write) -> None:
+    """--jsonl prints a record a line, --json an array, with the fields asked for."""
+    name = manifest(*rows(2))
+    lines = bgresp("batch", name, "-m", "m", "--jsonl").out.splitlines()
+    assert ["r1", "r2"] == [json.loads(line)["row"] for line in lines]
+    array = json.loads(
+        bgresp("batch", name, "--json", "-m", "m", "--fields", "row").out
+    )
+    assert [{"row": "r1"}, {"row": "r2"}] == array
+
+
+def test_the_endpoint_sets_the_pace(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A 429 makes every row wait, and costs none of them."""
+    server.script("create", refusal(429, "slow", retry_after="1"), fa.Snapshot())
+    ran = bgresp("batch", manifest(*rows(6)), "-m", "m", "--in-flight", "3")
+    assert (0, 6) == (ran.code, len(ran.out.split()))
+    assert 7 == len(server.creates)
+
+
+def test_ctrl_c_keeps_what_was_submitted(
+    server: FakeServer, start: Start, bgresp: Run, manifest: Write
+) -> None:
+    """The first Ctrl-C waits for ids on their way, begins nothing, says how to go on."""
+    name = manifest(*rows(30))
+    server.script("create", fa.Snapshot(), fa.Snapshot())
+    batch = start("batch", name, "-m", "m", "--rate", "1/s")
+    server.wait_for("create", 2)
+    ran = batch.finish(SIGINT)
+    assert 130 == ran.code
+    assert "the same command again" in ran.err
+    sent = len(server.creates)
+    assert sent == len(ran.out.split())
+    whole = bgresp("batch", name, "-m", "m")
+    assert (0, 30) == (whole.code, len(set(whole.out.split())))
+    assert 30 == len(server.creates)
+    assert ran.out.split() == whole.out.split()[:sent]
+
+
+def test_stdin_that_stays_open_holds_nothing_up(
+    server: FakeServer, start: Start
+) -> None:
+    """Rows of a pipe are sent as they come, and Ctrl-C ends the wait for more."""
+    batch = start("batch", "-", "--group", "g", "-m", "m")
+    assert batch.process.stdin is not None
+    batch.process.stdin.write(b'{"id":"a","text":"x"}\n')
+    batch.process.stdin.flush()
+    server.wait_for("create", 1)
+    batch.until(b"resp_")
+    ran: Ran = batch.finish(SIGINT)
+    assert (130, "Fatal" in ran.err) == (ran.code, False)
+
+
+def test_two_at_once_submit_each_row_once(
+    server: FakeServer, start: Start, manifest: Write
+) -> None:
+    """Two crons at once share the rows, and print the same ids."""
+    name = manifest(*rows(25))
+    both = [start("batch", name, "-m", "m") for _ in range(2)]
+    first, second = (one.finish() for one in both)
+    assert (0, 0, 25) == (first.code, second.code, len(server.creates))
+    assert first.out == second.out
