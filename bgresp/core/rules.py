@@ -86,7 +86,7 @@ def _known(template: Any, where: str, allowed: frozenset[str]) -> None:
         if hole in allowed or (hole.startswith(VAR) and hole != VAR):
             continue
         names = [*sorted(allowed), VAR + "NAME"]
-        close = difflib.get_close_matches(hole, names, n=1)
+        close = difflib.get_close_matches(hole.lower(), names, n=1)
         meant = f" (did you mean {{{close[0]}}}?)" if close else ""
         expected = ", ".join(f"{{{name}}}" for name in names)
         said = f"{where!r}: unknown placeholder {{{hole}}}{meant}, expected {expected}"

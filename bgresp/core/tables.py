@@ -62,7 +62,8 @@ def _inherited(
     name: str, tables: Mapping[str, Table], seen: tuple[str, ...]
 ) -> dict[str, Any]:
     if name not in tables:
-        raise ConfigError(f"no dialect {name!r}", hint=_known(name, tables))
+        by = f"dialect {seen[-1]!r}: 'extends' names " if seen else ""
+        raise ConfigError(f"{by}no dialect {name!r}", hint=_known(name, tables))
     if name in seen:
         circle = " extends ".join((*seen[seen.index(name) :], name))
         raise ConfigError(f"dialect {name!r}: 'extends' leads back to itself: {circle}")
