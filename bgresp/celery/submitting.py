@@ -94,7 +94,9 @@ class Submitting:
         except Exception as error:
             # Not of the wire: a bad proxy, a time limit of Celery.
             kind = FaultKind.AMBIGUOUS if sent.started else FaultKind.UNREACHABLE
-            said = error.message if isinstance(error, BgrespError) else repr(error)
+            said = f"stopped by {type(error).__name__}"
+            if isinstance(error, BgrespError):
+                said = error.message
             mine = self._kept(mine, failed(mine.job, Fault(kind, said)))
             if sent.started:
                 raise unknown(mine) from None
@@ -102,9 +104,9 @@ class Submitting:
         reading = None if isinstance(first, Fault) else first.reading
         if reading is not None and reading.id is not None:
             limits, now = endpoint.dialect.limits, time.time()
-            return self._kept(
-                mine, update.accepted(mine.job, reading, now=now, limits=limits)
-            ).job
+            taken = update.accepted(mine.job, reading, now=now, limits=limits)
+            kept = self._kept(mine, taken).job
+            return taken if kept.id is None else kept
         no_id = Fault(FaultKind.AMBIGUOUS, "accepted, but the reply has no id")
         return self._failed(mine, first if isinstance(first, Fault) else no_id)
 

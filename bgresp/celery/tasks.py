@@ -107,7 +107,7 @@ def install(app: Celery) -> Tasks:
         bgresp.core.errors.UnknownOutcomeError, which names the key, when it may have
         been accepted.
         """
-        asked, task = Asked.read(text, options), str(self.request.id)
+        asked, task = Asked.read(text, options), self.request.id or str(uuid.uuid4())
         _check_expiry(self)
         made = ready(task, asked)
         wanted = Intent(task, uuid.uuid4().hex, asked.digest, made.job)
@@ -181,7 +181,8 @@ def _check_expiry(task: "Task[Any, Any]") -> None:
         expires = datetime.fromisoformat(expires)
     if expires is not None and expires.tzinfo is None:
         expires = expires.replace(tzinfo=UTC)
-    if expires is None or (expires - datetime.now(UTC)).total_seconds() > EXPIRES + 60:
+    now = datetime.now(UTC)  # which the sender's may differ from
+    if expires is None or (expires - now).total_seconds() > EXPIRES + DAY:
         raise UsageError(
             f"bgresp.submit needs a message that expires, in {EXPIRES:g} s at most: "
             "later nobody knows whether it was posted"
@@ -201,7 +202,9 @@ def _intents(app: Celery) -> Iterator[Intents]:
                 f"not {connection.transport.driver_name}"
             )
         channel: Any = connection.default_channel
-        pool = channel.client.connection_pool
+        pool = getattr(channel.client, "connection_pool", None)
+        if pool is None:
+            raise ConfigError("bgresp.celery cannot keep intents in a Redis Cluster")
         prefix = (connection.transport_options or {}).get("global_keyprefix", "")
         # Not kombu's own client: it would prefix some commands and not others.
         yield Intents(Redis(connection_pool=pool), prefix, INTENTS_KEPT)

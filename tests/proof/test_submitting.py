@@ -1,6 +1,7 @@
 """One task's executions side by side, against a real Redis and a real endpoint."""
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from bgresp.core.errors import UnknownOutcomeError
 from bgresp.core.model import Job
 from tests import fakeanswers as fa
 from tests.fakeserver import FakeServer
-from tests.proof.fleet import missing, redis_process, redis_server
+from tests.proof.fleet import fleet_of, missing, redis_process, redis_server
 
 if TYPE_CHECKING:
     from bgresp.celery.intents import Intents
@@ -97,6 +98,47 @@ def test_a_copy_waits_for_the_one_at_work(
     with pytest.raises(UnknownOutcomeError, match="no reply came"):
         execution(url, "third", 3.0).run()
     assert 1 == len(ends)
+    assert 1 == len(server.creates)
+
+
+def test_calls_without_a_broker(
+    url: str, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two direct calls of the task, which have no id, are taken for one job."""
+    monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
+    tasks = fleet_of(url)
+    records = [tasks.submit(text, model="m") for text in ("one", "one", "two")]
+    assert [record["id"] for record in records] == list(server.jobs)
+
+
+def test_a_time_limit_while_the_reply_is_awaited(
+    url: str, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A soft time limit of Celery leaves a job that nobody names, or posts again."""
+
+    class TimeLimitError(Exception):
+        pass
+
+    def stop(number: int, frame: object) -> None:
+        raise TimeLimitError
+
+    def limit() -> None:
+        server.wait_for("create")
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
+    server.script("create", fa.HANG)
+    before = signal.signal(signal.SIGUSR1, stop)
+    thread = threading.Thread(target=limit)
+    thread.start()
+    try:
+        with pytest.raises(UnknownOutcomeError, match="may have been accepted"):
+            execution(url, "first", 30.0).run()
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(UnknownOutcomeError, match="may have been accepted"):
+        execution(url, "second", 30.0).run()
     assert 1 == len(server.creates)
 
 
