@@ -71,10 +71,17 @@ def get(which: Refs, options: Options, common: Common) -> int:
 
 def _say_why(context: Context, job: Job) -> None:
     """Say how a job ended that did not complete: its text alone would not tell."""
+    from bgresp.engine.unsettled import UNSETTLED
+
     if job.status.is_open:
         context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.ref}")
+    elif job.status in UNSETTLED:
+        said = "no answer, its submit has no known outcome"
+        context.say(
+            f"{job.ref} is {job.status.value}: {said} (bgresp resolve {job.ref})"
+        )
     elif job.status is not Status.COMPLETED:
-        context.say(f"{job.ref} {summary(job)}")
+        context.say(f"{job.ref} {summary(job)} (bgresp retry {job.ref})")
 
 
 def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Job]:

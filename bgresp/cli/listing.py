@@ -81,7 +81,7 @@ def list_(which: Refs, options: Options, common: Common) -> int:
         run(context, ask())
     if not context.show_as_data(jobs, single=len(which.refs or []) == 1):
         _show(context, jobs, options, times)
-        _say_more(context, jobs, more=more)
+        _say_more(context, which, jobs, more=more)
     return int(worst(codes))
 
 
@@ -100,14 +100,16 @@ def _show(
     Table(streams, look, wanted or usual, fits=fits).show(jobs)
 
 
-def _say_more(context: Context, jobs: list[Job], *, more: bool) -> None:
+def _say_more(context: Context, which: Refs, jobs: list[Job], *, more: bool) -> None:
     """Tell a person, never a pipe, that nothing or not all was shown."""
     if not context.streams.out_is_terminal:
         return
     if more:
         context.say(f"{len(jobs)} shown, there are more: --limit N, or --all")
+    elif not jobs and which.selector(context.common, now=context.now).given:
+        context.say("no job matches: bgresp list")
     elif not jobs:
-        context.say("no job: bgresp submit FILE")
+        context.say("no job yet: bgresp submit FILE")
 
 
 def _jobs(context: Context, which: Refs, options: Options) -> tuple[list[Job], bool]:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,20 @@ _LOADED = (
 class Mother:
     """A mother process and the line to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, frozen: float | None = None) -> None:
+        """Start; `frozen` is what the children's clock shows for ever."""
+        clock = [] if frozen is None else [str(frozen)]
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.settimeout(DEADLINE)
         with theirs:
             self._mother = subprocess.Popen(
-                [sys.executable, "-m", "tests.cli.forked", str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.cli.forked",
+                    str(theirs.fileno()),
+                    *clock,
+                ],
                 stdin=subprocess.DEVNULL,
                 cwd=ROOT,
                 env=environment({}),
@@ -43,7 +52,6 @@ class Mother:
         self, args: tuple[str, ...], env: dict[str, str], stdin: bytes, cwd: Path
     ) -> Ran:
         """Run `bgresp ARGS` in a child of its own to its end."""
-        asked = json.dumps({"args": args, "env": env, "cwd": str(cwd)})
         with (
             tempfile.TemporaryFile() as given,
             tempfile.TemporaryFile() as out,
@@ -52,9 +60,16 @@ class Mother:
             given.write(stdin)
             given.seek(0)
             files = [file.fileno() for file in (given, out, err)]
-            socket.send_fds(self._line, [asked.encode()], files)
-            code = int(self._line.recv(64))
+            code = self.run_on(files, args, env, cwd)
             return Ran(code, _all_of(out), _all_of(err))
+
+    def run_on(
+        self, files: list[int], args: tuple[str, ...], env: dict[str, str], cwd: Path
+    ) -> int:
+        """Run `bgresp ARGS` with these as stdin, stdout and stderr; return its code."""
+        asked = json.dumps({"args": args, "env": env, "cwd": str(cwd)})
+        socket.send_fds(self._line, [asked.encode()], files)
+        return int(self._line.recv(64))
 
     def close(self) -> None:
         """End the mother; her children have ended."""
@@ -104,6 +119,9 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
 if __name__ == "__main__":
     from importlib import import_module
 
+    if len(sys.argv) > 2:
+        frozen = float(sys.argv[2])
+        time.time = lambda: frozen  # before anybody keeps a reference to it
     for name in _LOADED:
         import_module(name)
     gc.freeze()  # else every child copies every page that it collects

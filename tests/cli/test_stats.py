@@ -135,4 +135,4 @@ def test_a_person_is_told_of_the_rest(terminal: Terminals, seeded: Path) -> None
     assert listed.shows("2 shown, there are more: --limit N, or --all")
     nothing = terminal("list", "--group", "none")
     assert 0 == nothing.finish()
-    assert nothing.shows("no job: bgresp submit FILE")
+    assert nothing.shows("no job matches: bgresp list")
