@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.proof,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
 ]
 
@@ -209,10 +209,9 @@ def _until_posted(fleet: Fleet, count: int) -> None:
 
 def _unheard(results: dict[str, Any]) -> list[str]:
     """Return the tasks that got no end though nothing of them is in the broker."""
-    quiet = 3 * (VISIBILITY + POST_TIMEOUT)
-    deadline = time.monotonic() + DEADLINE
+    quiet = 5 * (VISIBILITY + POST_TIMEOUT)
     left, since = set(results), time.monotonic()
-    while left and time.monotonic() < deadline:
+    while left:
         ended = {name for name in left if results[name].ready()}
         if ended:
             left, since = left - ended, time.monotonic()
