@@ -45,11 +45,13 @@ class Plain:
 
     def tick(self) -> None:
         """Say that the jobs still run, when nothing was said for long."""
-        if self.clock() - self._told_at < HEARTBEAT or self._crowd is None:
+        if self._crowd is None or not self._crowd.open:
+            return
+        if self.clock() - self._told_at < HEARTBEAT:
             return
         if self._crowd.total == 1 and self._at is not None:
             self._line(self._at[0], _standing(*self._at, self.clock()))
-        elif self._crowd.open:
+        else:
             self._say(standing(self._crowd, self.clock()))
 
     def changed(self, job: Job, view: View) -> None:

@@ -35,17 +35,24 @@ class Terminal:
     """A command whose terminal is ours; `piped`: its stdout is a pipe all the same."""
 
     def __init__(
-        self, argv: Sequence[str], env: Changes, cwd: Path, *, piped: bool = False
+        self,
+        argv: Sequence[str],
+        env: Changes,
+        cwd: Path,
+        *,
+        piped: bool = False,
+        size: tuple[int, int] = (COLUMNS, ROWS),
     ) -> None:
-        self.screen = pyte.Screen(COLUMNS, ROWS)
+        columns, rows = size
+        self.screen = pyte.Screen(columns, rows)
         self.raw = bytearray()
         self.out = bytearray()
         self._parser = pyte.ByteStream(self.screen)
         self._changed = threading.Condition()
         self._master, slave = pty.openpty()
         self._wake = os.pipe()
-        size = struct.pack("HHHH", ROWS, COLUMNS, 0, 0)
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
+        packed = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, packed)
         self.process = subprocess.Popen(
             [sys.executable, "-c", _SESSION, *argv],
             stdin=slave,

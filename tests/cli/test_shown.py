@@ -1,0 +1,141 @@
+"""What a person sees of a real run: asides, plain lines, a clean end."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.books import ident, seed
+from tests.cli.terminal import Terminals
+from tests.command import Run
+from tests.fakeanswers import End, Forever, Stream, as_json, refusal
+from tests.fakeserver import FakeServer
+from tests.fakewire import FOX, Events, Json, events_of, numbered, response_of
+
+THOUGHT = "I wonder \x1b[2J about dogs."
+
+
+def thinking(body: Json, response_id: str) -> Events:
+    """Tell a job that thinks and calls a tool before its text."""
+    events = events_of(FOX, response_id=response_id)
+    call = {"type": "web_search_call", "action": {"query": "dogs"}}
+    beside: Events = [
+        {"type": "response.output_item.added", "item": {"type": "reasoning"}},
+        {"type": "response.reasoning_summary_text.done", "text": THOUGHT},
+        {"type": "response.output_item.done", "item": call},
+    ]
+    return numbered([*events[:3], *beside, *events[3:]])
+
+
+@pytest.mark.parametrize("verb", ["submit", "watch"])
+def test_asides_are_shown_on_demand(bgresp: Run, verb: str) -> None:
+    """--show tells reasoning and tools on stderr; stdout is the text as ever."""
+    with FakeServer(tell=thinking) as server:
+        env = {"BGRESP_BASE_URL": server.base_url}
+        argv: tuple[str, ...] = ("submit", "-t", "x", "--watch")
+        if verb == "watch":
+            assert 0 == bgresp("submit", "-t", "x", "--stream", env=env).code
+            argv = ("watch", "@1")
+        quiet = bgresp(*argv, env=env)
+        assert (FOX + "\n", False) == (quiet.out, "dogs" in quiet.err)
+        shown = bgresp(*argv, "--show", "reasoning,tools", env=env)
+        assert FOX + "\n" == shown.out
+        if verb == "submit":  # a job that is over is not streamed again
+            assert "reasoning: I wonder \\u{1b}[2J about dogs." in shown.err
+            assert "tools: web_search(dogs)" in shown.err
+    wrong = bgresp(*argv, "--show", "everything")
+    assert (2, 1) == (wrong.code, wrong.err.count("\n"))
+    assert "--show takes reasoning, tools or all, not 'everything'" in wrong.err
+
+
+def test_asides_on_a_terminal(terminal: Terminals) -> None:
+    """On a terminal they stand as dim lines above the text."""
+    with FakeServer(tell=thinking) as server:
+        env = {"BGRESP_BASE_URL": server.base_url}
+        it = terminal("submit", "-t", "x", "--watch", "--show", "all", env=env)
+        assert 0 == it.finish()
+    lines = it.lines
+    first = lines.index("│ I wonder \\u{1b}[2J about dogs.")
+    assert ["│ web_search(dogs)", FOX] == lines[first + 1 : first + 3]
+    assert b"\x1b[2m\xe2\x94\x82 web_search(dogs)\x1b[0m" in it.raw
+
+
+def test_lines_in_a_pipe_are_dated(bgresp: Run, server: FakeServer) -> None:
+    """Each line on stderr begins with a time in RFC 3339 and the whole id."""
+    ran = bgresp("submit", "-t", "x", "--watch")
+    _, *lines = ran.err.splitlines()
+    assert lines
+    for line in lines:
+        moment, name, _ = line.split(" ", 2)
+        assert (20, "T", "Z", ident(1)) == (len(moment), moment[10], moment[-1], name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_it_leaves_a_clean_screen(
+    terminal: Terminals,
+    server: FakeServer,
+    state: Path,
+    number: signal.Signals,
+    many: bool,
+) -> None:
+    """After a signal no live line is left, the cursor is shown, the taskbar empty.
+
+    The last line says how to go on.
+    """
+    seed(state, *[{"group": "night", "status": "in_progress"}] * 2, server=server)
+    running = as_json(response_of("in_progress", response_id=ident(1)))
+    server.script("get", Forever(running))
+    which = ("--group", "night") if many else ("@1",)
+    env = {"TERM_PROGRAM": "ghostty"}
+    it = terminal("watch", *which, "--interval", "0.2", env=env)
+    it.until(lambda it: len(server.asked("get")) > 2 and b"\x1b]9;4;" in it.raw)
+    it.process.send_signal(number)
+    assert 128 + number == it.finish()
+    assert it.raw.rstrip().rfind(b"\x1b]9;4;0;0") == it.raw.rfind(b"\x1b]9;4;")
+    assert not it.screen.cursor.hidden
+    go_on = "--group night" if many else f"{ident(2)} --resume"
+    assert it.lines[-1].endswith(f"bgresp watch {go_on}")
+    assert not any(mark in line for mark in "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏━─" for line in it.lines)
+
+
+def test_a_failure_on_the_way(terminal: Terminals, server: FakeServer) -> None:
+    """An endpoint that refuses leaves neither progress nor a hidden cursor."""
+    server.script("create", Stream(until=4, end=End.EOF))
+    server.script("get", refusal(401, "Bad key."))
+    it = terminal("submit", "-t", "x", "--watch", env={"WT_SESSION": "1"})
+    assert 4 == it.finish()
+    assert b"\x1b]9;4;0;0" in it.raw[it.raw.rfind(b"\x1b]9;4;") :]
+    assert (False, True) == (it.screen.cursor.hidden, it.shows("Bad key."))
+
+
+def test_two_watchers(terminal: Terminals, server: FakeServer) -> None:
+    """Two watch one job, each on its terminal: both show the whole text and the end."""
+    server.script("create", Stream(until=6, end=End.EOF))
+    assert 0 == terminal("submit", "-t", "x", "--stream").finish()
+    both = [terminal("watch", "@1"), terminal("watch", "@1")]
+    assert [0, 0] == [it.finish() for it in both]
+    for it in both:
+        assert FOX in it.lines
+        assert it.lines[-1].startswith("✓ completed")
+
+
+def test_ascii_where_nothing_else_can_be(
+    terminal: Terminals, server: FakeServer
+) -> None:
+    """In the C locale every byte of our own is ASCII."""
+    server.script("create", Stream(until=5, end=End.HANG))
+    it = terminal("submit", "-t", "x", "--watch", env={"LC_ALL": "C"})
+    it.until(lambda it: it.shows("chars"))
+    it.type(b"\x03")
+    assert 130 == it.finish()
+    assert bytes(it.raw).isascii()
+
+
+def test_json_is_not_animated(terminal: Terminals, server: FakeServer) -> None:
+    """--json on a terminal prints the record alone."""
+    it = terminal("submit", "-t", "x", "--watch", "--json")
+    assert 0 == it.finish()
+    assert "completed" == json.loads(it.spoken.splitlines()[-1])["status"]
+    assert b"\x1b" not in it.raw

@@ -1,0 +1,114 @@
+"""What a stream tells beside the text is read, and nothing else breaks on it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.core.asides import LARGEST, Aside, aside
+
+ITEM = "response.output_item."
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+KINDS = st.sampled_from(
+    [
+        *("response.output_item.added", "response.output_item.done"),
+        *("response.reasoning_summary_text.done", "response.reasoning_text.done"),
+    ]
+)
+
+
+def told(kind: str, **fields: object) -> Aside | None:
+    return aside(json.dumps({"sequence_number": 3, "type": kind, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "expected"),
+    [
+        (
+            "response.reasoning_summary_text.done",
+            {"text": "Hm."},
+            Aside("reasoning", "reasoning", "Hm."),
+        ),
+        (
+            "response.reasoning_text.done",
+            {"text": "Hm."},
+            Aside("reasoning", "reasoning", "Hm."),
+        ),
+        ("response.reasoning_text.done", {"text": " "}, None),
+        ("response.reasoning_summary_text.delta", {"delta": "H"}, None),
+        ("response.output_text.done", {"text": "a response.output_item.done"}, None),
+        (
+            ITEM + "added",
+            {"item": {"type": "reasoning"}},
+            Aside("reasoning", "reasoning"),
+        ),
+        (ITEM + "done", {"item": {"type": "reasoning", "summary": []}}, None),
+        (
+            ITEM + "added",
+            {"item": {"type": "web_search_call"}},
+            Aside("tools", "web_search"),
+        ),
+        (
+            ITEM + "done",
+            {
+                "item": {
+                    "type": "web_search_call",
+                    "action": {"type": "search", "query": "tides"},
+                }
+            },
+            Aside("tools", "web_search", "web_search(tides)"),
+        ),
+        (
+            ITEM + "done",
+            {"item": {"type": "file_search_call", "queries": ["a", "b"]}},
+            Aside("tools", "file_search", "file_search(a, b)"),
+        ),
+        (
+            ITEM + "done",
+            {"item": {"type": "function_call", "name": "f", "arguments": "{}"}},
+            Aside("tools", "f", "f({})"),
+        ),
+        (
+            ITEM + "done",
+            {"item": {"type": "image_generation_call", "result": "x"}},
+            Aside("tools", "image_generation", "image_generation()"),
+        ),
+        (ITEM + "done", {"item": {"type": "message"}}, None),
+        (ITEM + "done", {"item": "odd"}, None),
+    ],
+)
+def test_asides(kind: str, fields: dict[str, object], expected: Aside | None) -> None:
+    """Summaries and tool calls are told; how they begin too, without a text."""
+    assert expected == told(kind, **fields)
+
+
+@given(
+    KINDS,
+    st.dictionaries(st.sampled_from(["text", "item", "type"]), VALUES),
+    st.dictionaries(
+        st.sampled_from(["type", "name", "action", "query", "queries"]), VALUES
+    ),
+)
+def test_an_odd_event_is_no_error(
+    kind: str, fields: dict[str, object], item: dict[str, object]
+) -> None:
+    """Whatever stands in an event, reading it raises nothing."""
+    for event in ({"type": kind, **fields}, {**fields, "item": item, "type": kind}):
+        found = aside(json.dumps(event))
+        assert found is None or isinstance(found.text, str)
+    assert aside(f'"{kind}"') is None
+    assert aside(f'{{"type": "{kind}", "text": "broken') is None
+
+
+def test_a_huge_event_is_left_alone() -> None:
+    """An event too large to be worth it is not parsed again."""
+    text = "x" * LARGEST
+    assert told("response.reasoning_text.done", text=text) is None
