@@ -32,6 +32,8 @@ def run(argv: list[str]) -> int:
 
         result = build()(argv, prog_name="bgresp", standalone_mode=False)
     except BgrespError as error:
+        if isinstance(error, UsageError):
+            error.hint = error.hint or _help_of(argv)
         return _failed(error, as_json=as_json)
     except (BrokenPipeError, SystemExit):
         # Typer leaves by SystemExit when its own help meets a closed pipe.
@@ -46,6 +48,12 @@ def run(argv: list[str]) -> int:
     except Exception as error:  # noqa: BLE001  a bug is raised again
         return _other(error, as_json=as_json)
     return int(result or 0)
+
+
+def _help_of(argv: list[str]) -> str:
+    """Return the command that tells how the one that was typed is typed."""
+    word = next((word for word in argv if not word.startswith("-")), "")
+    return f"bgresp {word} --help" if word.isalpha() else ""
 
 
 def _other(error: Exception, *, as_json: bool) -> int:

@@ -15,9 +15,10 @@ def show(streams: Streams, error: BgrespError, *, as_json: bool) -> None:
     if as_json:
         streams.say(encode(record(error)))
         return
-    hint = f" ({error.hint})" if error.hint else ""
     rid = f" [request {error.request_id}]" if error.request_id else ""
-    streams.say("bgresp: " + one_line(f"{error.message}{rid}{hint}", limit=2000))
+    streams.say(
+        "bgresp: " + one_line(f"{error.message}{rid} ({error.advice})", limit=2000)
+    )
 
 
 def record(error: BgrespError) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def record(error: BgrespError) -> dict[str, Any]:
         "code": int(error.code),
         "kind": error.kind,
         "message": one_line(error.message, limit=2000),
-        "hint": error.hint or None,
+        "hint": error.advice,
         "request_id": error.request_id,
         "retryable": error.retryable,
     }

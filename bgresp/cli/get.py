@@ -59,7 +59,9 @@ def get(which: Refs, options: Options, common: Common) -> int:
     if not refs.require_some(jobs, which):
         return 0
     if options.output is not None and len(jobs) != 1:
-        raise UsageError(f"-o takes one job, not {len(jobs)}")
+        raise UsageError(
+            f"-o takes one job, not {len(jobs)}", hint="one REF each, or --jsonl"
+        )
     if context.is_json or common.quiet:
         _show_records(context, jobs, choice.single)
     else:

@@ -69,7 +69,7 @@ def import_(options: Options, common: Common) -> int:
 
 def _check(ids: list[str], options: Options) -> None:
     if not ids:
-        raise UsageError("no ID given")
+        raise UsageError("no ID given", hint="bgresp import resp_123 -p PROFILE")
     for id_ in ids:
         refs.check_typed(id_)
     if options.name is not None and len(ids) > 1:

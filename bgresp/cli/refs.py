@@ -127,7 +127,9 @@ def find(context: Context, ref: str) -> Job | None:
     if len(several) > 1:
         names = ", ".join(str(job.id) for job in several[:5])
         more = ", ..." if len(several) > 5 else ""
-        raise NoSuchJobError(f"{ref!r} is ambiguous: {names}{more}")
+        raise NoSuchJobError(
+            f"{ref!r} is ambiguous: {names}{more}", hint="write more of the id"
+        )
     return several[0] if several else None
 
 

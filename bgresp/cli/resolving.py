@@ -53,7 +53,10 @@ def _is_done(job: Job, options: "Options") -> bool:
         return True
     if options.abandon and job.status is Status.REJECTED and given_up:
         return True
-    raise UsageError(f"{job.ref} is {job.status.value}: there is nothing to resolve")
+    raise UsageError(
+        f"{job.ref} is {job.status.value}: there is nothing to resolve",
+        hint=f"bgresp status {job.ref}",
+    )
 
 
 def _settled(context: Context, job: Job, options: "Options") -> Job:

@@ -89,7 +89,9 @@ def watch(which: Refs, options: Options, common: Common) -> int:
             return 0
         single = len(jobs) == 1
         if options.output is not None and not single:
-            raise UsageError(f"-o takes one job, not {len(jobs)}")
+            raise UsageError(
+                f"-o takes one job, not {len(jobs)}", hint="one REF each, or --jsonl"
+            )
         return await Following(context, plan, single=single).run(jobs)
 
     return run(context, follow())

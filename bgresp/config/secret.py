@@ -150,7 +150,10 @@ def _run(command: Sequence[str]) -> str:
         reason = error.strerror if isinstance(error, OSError) else "took too long"
         raise ConfigError(f"api_key_cmd {name!r}: {reason}") from None
     if done.returncode != 0:
-        raise ConfigError(f"api_key_cmd {name!r} ended with {done.returncode}")
+        raise ConfigError(
+            f"api_key_cmd {name!r} ended with {done.returncode}",
+            hint="run it by hand to see why",
+        )
     return done.stdout.decode("utf-8", "replace")
 
 

@@ -82,6 +82,7 @@ class BgrespError(Exception):
 
     code: ClassVar[ExitCode] = ExitCode.INTERNAL
     kind: ClassVar[str] = "internal"
+    usual: ClassVar[str] = "bgresp doctor"
 
     def __init__(
         self,
@@ -98,6 +99,11 @@ class BgrespError(Exception):
         self.request_id = request_id
         self.retryable = retryable
 
+    @property
+    def advice(self) -> str:
+        """Return what to type next: the hint, or what is usual for its kind."""
+        return self.hint or self.usual
+
 
 class LedgerError(BgrespError):
     """The ledger or its folder cannot be read or written."""
@@ -109,6 +115,7 @@ class OutputError(BgrespError):
     """The answer could not be written where it was asked for."""
 
     kind = "output"
+    usual = "no job is lost by it: bgresp list"
 
 
 class UsageError(BgrespError):
@@ -116,6 +123,7 @@ class UsageError(BgrespError):
 
     code = ExitCode.USAGE
     kind = "usage"
+    usual = "bgresp help"
 
 
 class NoSuchJobError(BgrespError):
@@ -123,6 +131,7 @@ class NoSuchJobError(BgrespError):
 
     code = ExitCode.NO_SUCH_JOB
     kind = "no_such_job"
+    usual = "bgresp list"
 
 
 class ConfigError(BgrespError):
@@ -130,6 +139,7 @@ class ConfigError(BgrespError):
 
     code = ExitCode.CONFIG
     kind = "config"
+    usual = "bgresp config show"
 
 
 class RefusedError(BgrespError):
@@ -137,6 +147,7 @@ class RefusedError(BgrespError):
 
     code = ExitCode.REFUSED
     kind = "refused"
+    usual = "bgresp list --wide tells why; bgresp config show, where it went"
 
 
 class UnreachableError(BgrespError):
@@ -144,6 +155,7 @@ class UnreachableError(BgrespError):
 
     code = ExitCode.UNREACHABLE
     kind = "unreachable"
+    usual = "the same command again, or bgresp doctor"
 
 
 class UnknownOutcomeError(BgrespError):
@@ -151,6 +163,7 @@ class UnknownOutcomeError(BgrespError):
 
     code = ExitCode.UNKNOWN_OUTCOME
     kind = "unknown_outcome"
+    usual = "bgresp list --status submitting,unknown"
 
 
 class NotFinishedError(BgrespError):
@@ -158,3 +171,4 @@ class NotFinishedError(BgrespError):
 
     code = ExitCode.NOT_FINISHED
     kind = "not_finished"
+    usual = "bgresp list --open"

@@ -98,12 +98,18 @@ class Settling:
         with self.books.ledger.claim(f"id:{id_}"):
             owner = self.books.ledger.by_id(id_)
             if owner is not None and _is_another(owner, job):
-                raise UsageError(f"{id_} is the job {owner.key} already")
+                raise UsageError(
+                    f"{id_} is the job {owner.key} already",
+                    hint=f"bgresp status {owner.key}",
+                )
             answer = await self.api.retrieve(id_)
             if isinstance(answer, Fault):
                 return answer
             if answer.reading.key not in {None, job.key}:
-                raise UsageError(f"{id_} was made by the submit {answer.reading.key}")
+                raise UsageError(
+                    f"{id_} was made by the submit {answer.reading.key}",
+                    hint=f"bgresp import {id_}",
+                )
             return self.accepted(job, id_, answer)
 
     async def resend(self, job: Job) -> Job | Fault:
@@ -115,7 +121,10 @@ class Settling:
         assert self.api is not None
         body = self.books.answers.request(job.key)
         if body is None:
-            raise NoSuchJobError(f"the request of {job.ref} was not kept")
+            raise NoSuchJobError(
+                f"the request of {job.ref} was not kept",
+                hint=f"bgresp resolve {job.key} --adopt ID, or --abandon",
+            )
         job, stream = self._noted(job), bool(job.streamable)
         fault = Fault(FaultKind.CLOSED, "the reply ended before an id came")
         create = self.api.create(body, key=job.key, stream=stream, sent=Sent())

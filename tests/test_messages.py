@@ -1,0 +1,61 @@
+"""Every error that a person may read: what happened, and what to type next."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import bgresp
+from bgresp.cli.errors import record
+from bgresp.core import errors
+from bgresp.core.errors import BgrespError
+
+PACKAGE: Final = Path(bgresp.__file__).parent
+KINDS: Final = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, BgrespError)
+]
+NAMES: Final = {kind.__name__ for kind in KINDS}
+
+
+def raised() -> Iterator[tuple[str, ast.Call]]:
+    """Yield where one of our errors is made, and how."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in NAMES:
+                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node
+
+
+RAISED: Final = dict(raised())
+
+
+def words(node: ast.expr) -> str:
+    """Return what is fixed of a message; what is filled in is a `*`."""
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(words(part) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return words(node.left) + words(node.right)
+    return "*"
+
+
+@pytest.mark.parametrize("place", RAISED)
+def test_a_message_is_a_line_that_says_what_happened(place: str) -> None:
+    """A message is one sentence without its full stop, and no bare name of an error."""
+    call = RAISED[place]
+    said = words(call.args[0])
+    assert "\n" not in said
+    assert not said.endswith(".")
+    assert said == "*" or "*" in said or " " in said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_names_the_next_command(kind: type[BgrespError]) -> None:
+    """Where nothing better is known an error still says what to do, in JSON too."""
+    assert "bgresp " in kind.usual
+    assert kind.usual == record(kind("it broke"))["hint"]
+    assert "better" == record(kind("it broke", hint="better"))["hint"]
