@@ -42,7 +42,7 @@ def told(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
     )
     if reading.known and status is Status.IN_PROGRESS and job.started_at is None:
         news = replace(news, started_at=now)
-    if status.is_terminal and job.finished_at is None:
+    if status.is_terminal and (job.finished_at is None or status is not job.status):
         news = replace(news, finished_at=reading.finished_at or now)
     return replace(news, expires_at=_expires(news, limits))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bgresp.core.model import Job, Status
+from bgresp.core.printable import one_line
 from bgresp.core.times import brief, rfc3339
 from bgresp.render.columns import record
 from bgresp.render.streams import Streams, as_json
@@ -39,11 +40,11 @@ class View(Protocol):
 
 
 def reason(job: Job) -> str:
-    """Return why a job ended other than completed, in the endpoint's words."""
+    """Return why a job ended other than completed, in the endpoint's words: a line."""
     if job.incomplete_reason:
-        return job.incomplete_reason
+        return one_line(job.incomplete_reason)
     if job.error is not None:
-        return f"{job.error.code}: {job.error.message}"
+        return one_line(f"{job.error.code}: {job.error.message}")
     return (job.last_error or "") if job.status is Status.LOST else ""
 
 

@@ -57,7 +57,12 @@ def test_a_cancelled_job_may_turn_completed(limits: Limits) -> None:
     reading = _reading(Status.COMPLETED, usage=usage, finished_at=250.0)
     done = update.told(cancelled, reading, now=300.0, limits=limits)
     assert (Status.COMPLETED, usage) == (done.status, done.usage)
-    assert NOW == done.finished_at
+    assert 250.0 == done.finished_at
+    undated = _reading(Status.COMPLETED, usage=usage)
+    done = update.told(cancelled, undated, now=300.0, limits=limits)
+    assert 300.0 == done.finished_at
+    again = update.told(done, undated, now=400.0, limits=limits)
+    assert 300.0 == again.finished_at
 
 
 def test_the_end_has_a_time_and_an_expiry(limits: Limits) -> None:
