@@ -8,6 +8,7 @@ import typer
 from bgresp.cli import (
     batch,
     cancel,
+    completions,
     config,
     configuring,
     doctor,
@@ -52,6 +53,7 @@ VERBS: Final = (
     Verb("forget", forget.forget, (Refs, forget.Options, Common), BOOKS),
     Verb("prune", prune.prune, (Refs, prune.Options, Common), BOOKS),
     Verb("doctor", doctor.doctor, (doctor.Options, Common), BOOKS),
+    Verb("completions", completions.completions, (completions.Options,), SETUP),
     Verb("help", help_.help_, (help_.Options,), SETUP),
     Verb("serve", serve.serve, (serve.Options, Common), SETUP),
 )

@@ -15,6 +15,7 @@ from bgresp.config.files import Config
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
 from bgresp.engine.books import Books
+from bgresp.ledger.words import save_profiles
 from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
 from bgresp.render.rows import Table
 from bgresp.render.streams import Streams, as_json, of_process
@@ -85,6 +86,8 @@ class Context:
         if self._config is None:
             path = config_files.config_path(self.environ)
             self._config = config_files.load(path)
+            own = sorted({*self._config.profiles, *self._config.dialects})
+            save_profiles(self.state / "index", own)
         return self._config
 
     @property
@@ -169,6 +172,7 @@ class Context:
 
     def report_ledger(self) -> None:
         """Say once what is wrong with the ledger; nobody is asked."""
+        self.books.ledger.tend_words()
         self._report_dead()
         bad = self.books.ledger.bad
         if bad and not self._reported:

@@ -19,6 +19,7 @@ from bgresp.ledger import compact, folders, journal, keys, locks, lookup, runs, 
 from bgresp.ledger.checkpoint import is_kept, tombstone
 from bgresp.ledger.line import encode
 from bgresp.ledger.view import View
+from bgresp.ledger.words import Words
 
 
 @dataclass(slots=True)
@@ -32,12 +33,14 @@ class Ledger:
     now: Callable[[], float] = time.time
     run_bytes: int = 256 * 1024
     seal_bytes: int = segments.SEAL_BYTES
+    words: Words = field(init=False)
     _view: View = field(init=False)
     _is_prepared: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Look nowhere yet."""
         self._view = View(self.state, 4 * self.run_bytes)
+        self.words = Words(self._view.index)
 
     @property
     def path(self) -> Path:
@@ -163,7 +166,7 @@ class Ledger:
                 return job  # forgotten meanwhile: news does not bring it back
             merged = job if old is None else merge(old, job)
             if merged != old:
-                self._append(merged)
+                self._append(merged, old)
         self.tend()
         return merged
 
@@ -173,7 +176,7 @@ class Ledger:
         Raises LedgerError.
         """
         with self._writing():
-            self._append(tombstone(job))
+            self._append(tombstone(job), job)
         self.tend()
 
     def compact(self) -> int:
@@ -184,6 +187,7 @@ class Ledger:
         with self._writing():
             saved = compact.compact(self._view)
             self._view.close()
+            self.words.rebuild(self._look())
         return saved
 
     def tend(self) -> None:
@@ -195,6 +199,10 @@ class Ledger:
             with self._writing():
                 if self._view.active.size >= self.seal_bytes:
                     segments.seal(self.state)
+
+    def tend_words(self) -> None:
+        """Make what shells complete anew where it is missing, torn or stale."""
+        self.words.tend(self._look(), self.state / "ledger.lock")
 
     def prepare(self) -> None:
         """Create the state folder and its folders, private."""
@@ -218,9 +226,10 @@ class Ledger:
         folder = self.state / "inflight"
         return locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
 
-    def _append(self, job: Job) -> None:
-        journal.append(self.path, encode(job))
-        self._view.refresh()
+    def _append(self, job: Job, old: Job | None = None) -> None:
+        with self.words.following(self._view, old, job):
+            journal.append(self.path, encode(job))
+            self._view.refresh()
 
     def _next_key(self) -> str:
         return keys.make(self.now(), secrets.randbits(80), after=self._view.last)

@@ -1,0 +1,1 @@
+"""The completion scripts of four shells, made from the command tree."""

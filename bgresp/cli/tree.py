@@ -1,0 +1,154 @@
+"""The command tree as shells complete it: commands, options, and kinds of values.
+
+Read from the program itself, so that a new command or option needs nothing here. What
+an option takes is told by its choices, its name, or its metavar.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bgresp.cli.get import PARTS
+from bgresp.core.board import SORTS
+from bgresp.core.model import RECORD_FIELDS, Status
+from bgresp.render.rows import COLUMNS
+
+FREE: Final = "free"
+FILE: Final = "file"
+AT_FILE: Final = "atfile"
+FOLDER: Final = "folder"
+WORDS: Final = "words"
+LIST: Final = "list"
+# The kinds of words in the index (ledger/words.py) that a value may be.
+INDEXED: Final = {
+    "ref": "in",
+    "key": "u",
+    "profile": "p",
+    "group": "g",
+    "label": "l",
+    "model": "m",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What an option or an argument takes: free text, a file, some words, ...
+
+    `words` are those of a choice (WORDS), or of a list with commas (LIST).
+    """
+
+    kind: str
+    label: str = ""
+    words: tuple[str, ...] = ()
+
+    @property
+    def index(self) -> str:
+        """Return the kinds of words in the index that it may be; else nothing."""
+        return INDEXED.get(self.kind, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option under all its names; a flag takes no value."""
+
+    names: tuple[str, ...]
+    help: str
+    value: Value | None = None
+    repeats: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A positional argument."""
+
+    value: Value
+    repeats: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, or a group of them, by the words that lead to it."""
+
+    path: tuple[str, ...]
+    help: str
+    options: tuple[Option, ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    commands: tuple["Command", ...] = field(default=())
+
+    def walk(self) -> Iterator["Command"]:
+        """Yield this command and every one below it."""
+        yield self
+        for command in self.commands:
+            yield from command.walk()
+
+
+_STATUSES: Final = (*map(str, Status), "open", "ended")
+_BY_NAME: Final = {
+    "--profile": Value("profile"),
+    "--group": Value("group"),
+    "--label": Value("label"),
+    "--model": Value("model"),
+    "--status": Value(LIST, words=_STATUSES),
+    "--fields": Value(LIST, words=tuple(sorted({*RECORD_FIELDS, *COLUMNS, "text"}))),
+    "--sort": Value(WORDS, words=tuple(SORTS)),
+    "--part": Value(WORDS, words=PARTS),
+    "--mode": Value(WORDS, words=("auto", "stream", "poll")),
+    "--color": Value(WORDS, words=("auto", "always", "never")),
+}
+_BY_METAVAR: Final = (
+    (r"REF", Value("ref")),
+    (r"KEY", Value("key")),
+    (r"P|PROFILE", Value("profile")),
+    (r"DIR|FOLDER", Value(FOLDER)),
+    (r".*@FILE.*", Value(AT_FILE)),
+    (r"(.*\|)?(FILE|PATH|MANIFEST)\b[^=]*", Value(FILE)),
+)
+_CHOICE: Final = re.compile(r"[a-z0-9_-]+(\|[a-z0-9_-]+)+")
+_HELP: Final = Option(("-h", "--help"), "Show the help of this command.")
+
+
+def read(command: Any, path: tuple[str, ...] = ()) -> Command:
+    """Read a Click command and all below it; hidden ones are left out."""
+    below = sorted(getattr(command, "commands", {}).items())
+    shown = [p for p in command.params if not getattr(p, "hidden", False)]
+    options = [p for p in shown if p.param_type_name == "option"]
+    return Command(
+        path=path,
+        help=str(command.get_short_help_str(100)),
+        options=(*map(_option, options), _HELP),
+        arguments=tuple(_argument(p) for p in shown if p not in options),
+        commands=tuple(read(c, (*path, n)) for n, c in below if not c.hidden),
+    )
+
+
+def _option(param: Any) -> Option:
+    names = (*param.opts, *param.secondary_opts)
+    text = " ".join(str(param.help or "").split())
+    takes_none = param.is_flag or param.count
+    value = None if takes_none else _value(names, param)
+    return Option(names, text, value, repeats=param.multiple)
+
+
+def _argument(param: Any) -> Argument:
+    return Argument(_value((), param), repeats=param.nargs == -1)
+
+
+def _value(names: tuple[str, ...], param: Any) -> Value:
+    metavar = str(param.metavar or param.name.upper())
+    label = metavar.strip("'").replace("...", "")
+    label = label[1:-1] if label.startswith("[") and label.endswith("]") else label
+    choices = getattr(param.type, "choices", None)
+    if choices is not None:
+        words = tuple(str(getattr(one, "value", one)) for one in choices)
+        return Value(WORDS, label, words)
+    for name in names:
+        if name in _BY_NAME:
+            return Value(_BY_NAME[name].kind, label, _BY_NAME[name].words)
+    if _CHOICE.fullmatch(label):
+        return Value(WORDS, label, tuple(label.split("|")))
+    for pattern, value in _BY_METAVAR:
+        # A key that an option takes is a new one; a positional one names a submit.
+        if re.fullmatch(pattern, label) and not (names and value.kind == "key"):
+            return Value(value.kind, label)
+    return Value(FREE, label)

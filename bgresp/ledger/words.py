@@ -1,0 +1,234 @@
+"""The words that shells complete: a flat file of ids, names, groups, labels; derived.
+
+May import core and the other modules of this package. `index/words` begins with a line
+that says up to which place of the journal it holds, and how long it is; the others are
+`TAB kind TAB word TAB what it is`, the newest last. A word holds no tab, newline or
+control character, so that the file can be read line by line by any tool.
+
+Kinds: i id, n name, u key of a submit without a known outcome, g group, l label,
+m model, p profile; a dash was a word once.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Final
+
+from bgresp.core.errors import LedgerError
+from bgresp.core.model import Job, Status
+from bgresp.core.printable import one_line, printable
+from bgresp.ledger import files, locks
+from bgresp.ledger.checkpoint import Place, is_kept
+from bgresp.ledger.view import View
+
+KEEP: Final = 5000  # jobs, when the file is written anew
+MOST: Final = 1 << 20  # bytes; then the older half goes
+LONGEST: Final = 512  # characters of a word
+OWN: Final = b"inu"  # kinds of which each job brings its own
+_HEAD: Final = re.compile(rb"@ (\d{6,}) (\d{15}) (\d{12})\n")
+_HEAD_SIZE: Final = 38
+_NEAR: Final = 1 << 16
+_PATIENCE: Final = 0.2  # seconds
+_UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
+
+
+@dataclass(slots=True)
+class Words:
+    """The file of one state folder; nothing that fails here fails a command."""
+
+    folder: Path
+    _said: set[bytes] = field(default_factory=set)
+
+    @property
+    def path(self) -> Path:
+        """Return where it lies."""
+        return self.folder / "words"
+
+    @contextmanager
+    def following(self, view: View, old: Job | None, new: Job) -> Iterator[None]:
+        """Follow the journal over one record, which the block appends.
+
+        `old` is what held of the job, `new` what holds. The caller holds the journal's
+        lock. Where the file does not hold up to where the record begins, it is left as
+        it is: stale, and made anew by `tend`.
+        """
+        before = places(view)
+        yield
+        after = places(view)[0]
+        was = set(lines(old)) if old is not None else set()
+        fresh = [line for line in lines(new) if line not in was | self._said]
+        gone = {_head(line) for line in was if line[1] in OWN}
+        gone -= {_head(line) for line in lines(new)}
+        self._said.update(line for line in fresh if line[1] not in OWN)
+        with suppress(OSError, LedgerError):
+            if before == [(1, 0)] and not self.path.exists():
+                self._save(before[0], [])
+            if self._write((before, after), fresh, gone) > MOST:
+                self._save(after, trimmed(self.path.read_bytes()))
+
+    def tend(self, view: View, lock: Path) -> None:
+        """Write the file anew unless it holds; not while another process writes.
+
+        Where bgresp never wrote, reading leaves nothing behind.
+        """
+        if self._holds(view) or not lock.exists():
+            return
+        with suppress(LedgerError), locks.held(lock, wait=_PATIENCE):
+            view.refresh()
+            if not view.newer:
+                self.rebuild(view)
+
+    def rebuild(self, view: View) -> None:
+        """Write the file anew from the newest jobs; the caller holds the lock."""
+        recent = list(islice(view.newest(), KEEP))
+        found = [line for job in reversed(recent) for line in lines(job)]
+        with suppress(OSError, LedgerError):
+            self._save(places(view)[0], found)
+
+    def near(self, kinds: str) -> Iterator[str]:
+        """Yield the words of some kinds, the newest first; none where there is none."""
+        with suppress(OSError):
+            for line in reversed(self.path.read_bytes().splitlines()):
+                if line[:1] == b"\t" and chr(line[1]) in kinds:
+                    yield line.split(b"\t")[2].decode("utf-8", "replace")
+
+    def _holds(self, view: View) -> bool:
+        """Say whether the file holds up to the journal's end."""
+        ends = places(view)
+        with suppress(OSError), self.path.open("rb") as file:
+            return _read_head(file.fileno()) in ends
+        return ends == [(1, 0)]  # nothing was ever submitted
+
+    def _write(
+        self, over: tuple[list[Place], Place], fresh: list[bytes], gone: set[bytes]
+    ) -> int:
+        """Append, blank what is gone, move the place on; return the file's size."""
+        before, after = over
+        fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            if _read_head(fd) not in before:
+                return 0
+            size = os.fstat(fd).st_size
+            for start in gone:
+                _blank(fd, size, start)
+            added = b"".join(fresh)
+            if added and os.pwrite(fd, added, size) < len(added):
+                return 0  # torn, which the head's size tells
+            size += len(added)
+            os.pwrite(fd, _head_line(after, size), 0)
+            return size
+        finally:
+            os.close(fd)
+
+    def _save(self, place: Place, found: Iterable[bytes]) -> None:
+        files.make_private(self.folder)
+        data = b"".join(_newest_of_each(found))
+        head = _head_line(place, _HEAD_SIZE + len(data))
+        files.replace(self.path, head + data, durable=False)
+
+
+def lines(job: Job) -> list[bytes]:
+    """Return the lines of a job: its words that a shell can offer.
+
+    A rejected submission has none of its own; one without an outcome has its key.
+    """
+    if not is_kept(job):
+        return []
+    status = "open" if job.status.is_open else str(job.status)
+    named = f"{status} {job.name or ''} {job.model or ''}"
+    unsettled = job.key if job.status in _UNSETTLED else None
+    name = job.name if job.id is not None else None
+    found = [("u", unsettled, named), ("i", job.id, named), ("n", name, status)]
+    found += [("g", job.group, ""), ("m", job.model, ""), ("p", job.profile, "")]
+    found += [("l", f"{label}={value}", "") for label, value in job.labels.items()]
+    return [
+        _line(kind, word, one_line(about, limit=80))
+        for kind, word, about in found
+        if word is not None and _offers(word)
+    ]
+
+
+def save_profiles(folder: Path, names: Iterable[str]) -> None:
+    """Keep the configuration's own profiles where shells find them.
+
+    Only where there is an index already; failing to is no failure.
+    """
+    data = b"".join(_line("p", name, "") for name in names if _offers(name))
+    path = folder / "profiles"
+    with suppress(OSError, LedgerError):
+        if folder.is_dir() and (files.read(path) or b"") != data:
+            files.replace(path, data, durable=False)
+
+
+def trimmed(data: bytes) -> list[bytes]:
+    """Return the lines that stay of a file that has grown: the newest of both sorts."""
+    found = _newest_of_each(data.splitlines(keepends=True)[1:])
+    own = [line for line in found if line[1] in OWN]
+    shared = [line for line in found if line[1] not in OWN]
+    return [*_newest(shared, MOST // 4), *_newest(own, MOST // 2)]
+
+
+def places(view: View) -> list[Place]:
+    """Return the journal's end: after a sealing it has two names."""
+    ends = [(view.active.number, view.tail.stop)]
+    if view.tail.stop == 0 and len(view.segments) > 1:
+        last = view.segments[-2]
+        ends.append((last.number, last.size))
+    return ends
+
+
+def _newest(found: list[bytes], most: int) -> list[bytes]:
+    """Return the last lines that together have so many bytes."""
+    ends = accumulate(map(len, reversed(found)))
+    return found[len(found) - sum(1 for end in ends if end <= most) :]
+
+
+def _blank(fd: int, size: int, start: bytes) -> None:
+    """Make the last line that begins so no word any more: most are near the end."""
+    for near in (max(size - _NEAR, 0), 0):
+        at = os.pread(fd, size - near, near).rfind(start)
+        if at >= 0:
+            os.pwrite(fd, b"\t-", near + at)
+            return
+
+
+def _newest_of_each(found: Iterable[bytes]) -> list[bytes]:
+    """Return one line for each word, in the order of their last ones."""
+    last: dict[bytes, bytes] = {}
+    for line in found:
+        start = _head(line)
+        last.pop(start, None)
+        if line[1:2] != b"-" and line.endswith(b"\n"):
+            last[start] = line
+    return list(last.values())
+
+
+def _head(line: bytes) -> bytes:
+    """Return what a line begins with, to the end of its word."""
+    return line[: line.index(b"\t", 3) + 1]
+
+
+def _line(kind: str, word: str, about: str) -> bytes:
+    return f"\t{kind}\t{word}\t{about}\n".encode()
+
+
+def _offers(word: str) -> bool:
+    """Say whether a word can stand on a line of its own and be typed."""
+    plain = printable(word) == word and not {"\t", "\n"} & set(word)
+    return plain and 0 < len(word) <= LONGEST and not word.startswith("-")
+
+
+def _head_line(place: Place, size: int) -> bytes:
+    return b"@ %06d %015d %012d\n" % (*place, size)
+
+
+def _read_head(fd: int) -> Place | None:
+    """Return up to which place the file holds; None where it is torn."""
+    found = _HEAD.fullmatch(os.pread(fd, _HEAD_SIZE, 0))
+    if found is None or int(found[3]) != os.fstat(fd).st_size:
+        return None
+    return int(found[1]), int(found[2])

@@ -1,0 +1,182 @@
+# fish completion of bgresp, printed by `bgresp completions fish`. Ids, names, groups,
+# labels and profiles come from a file that bgresp keeps beside its ledger; reading it
+# starts awk and nothing else. Made from the program: do not edit.
+
+# Succeed when the command that is typed is one of these.
+function __bgresp_at
+    set -l path
+    for word in (commandline -opc)[2..]
+        if not string match -q -- '-*' $word
+            set -l longer (string join ' ' $path $word)
+            contains -- $longer $__bgresp_commands; or break
+            set path $longer
+        end
+    end
+    contains -- "$path" $argv
+end
+
+# Print what was typed of a value, without the option before it.
+function __bgresp_typed
+    string replace -r -- '^--[a-z-]+=' '' (commandline -ct)
+end
+
+# Print the words of KINDS, newest first, each with what it is; more words go before.
+function __bgresp_index -a kinds
+    set -l state "$BGRESP_STATE_DIR"
+    if string match -q -- '~/*' "$state"
+        set state $HOME/(string sub -s 3 -- $state)
+    else if test -z "$state"; and string match -q -- '/*' "$XDG_STATE_HOME"
+        set state $XDG_STATE_HOME/bgresp
+    else if test -z "$state"; and test -d $HOME/Library
+        set state "$HOME/Library/Application Support/bgresp"
+    else if test -z "$state"
+        set state $HOME/.local/state/bgresp
+    end
+    # Only plain words narrow the search: fish itself sorts out the rest.
+    set -l typed (string match -r -- '^[\w.:@/+][\w.:@/+-]*$' (__bgresp_typed))
+    set -l files
+    for file in $state/index/profiles $state/index/words
+        test -r $file; and set -a files $file
+    end
+    string join \n -- $argv[2..]
+    test -n "$files"; or return
+    LC_ALL=C _BGRESP_KINDS=$kinds _BGRESP_PREFIX="$typed" awk '
+function put(line) { line = substr(line, 4); word = line; sub(/\t.*/, "", word)
+  if (!(word in seen)) { seen[word]; print line } }
+BEGIN { prefix = ENVIRON["_BGRESP_PREFIX"]; kinds = ENVIRON["_BGRESP_KINDS"]
+  size = length(prefix); most = 200 }
+substr($0, 4, size) == prefix && index(kinds, substr($0, 2, 1)) {
+  last[++count % most] = $0
+  if (count == 1 || $0 < low) low = $0
+  if ($0 > high) high = $0 }
+END { for (at = count; at > 0 && at > count - most; at--) put(last[at % most])
+  if (count > most) { put(low); put(high) } }' $files 2>/dev/null
+end
+
+function __bgresp_ref
+    __bgresp_index in @last
+end
+function __bgresp_key
+    __bgresp_index u
+end
+function __bgresp_profile
+    __bgresp_index p local openai
+end
+function __bgresp_group
+    __bgresp_index g
+end
+function __bgresp_label
+    __bgresp_index l
+end
+function __bgresp_model
+    __bgresp_index m
+end
+
+# Print words for a list with commas, each after what stands there already.
+function __bgresp_list
+    set -l before (string match -r -- '^.*,' (__bgresp_typed))
+    printf '%s\n' "$before"$argv
+end
+
+# Print files after an @.
+function __bgresp_atfile
+    set -l typed (__bgresp_typed)
+    string match -q -- '@*' "$typed"; or return
+    __fish_complete_path (string sub -s 2 -- $typed) | string replace -r '^' @
+end
+
+complete -c bgresp -e
+complete -c bgresp -f
+set -g __bgresp_commands 'cancel' 'completions' 'doctor' 'forget' 'get' 'import' 'list' 'prune' 'resolve' 'retry' 'serve' 'status' 'submit' 'sync' 'wait' 'watch'
+complete -c bgresp -n '__bgresp_at ""' -a cancel -d 'Cancel jobs; then ask the endpoint and report what really became of them.'
+complete -c bgresp -n '__bgresp_at ""' -a completions -d 'Print the completion script of a shell.'
+complete -c bgresp -n '__bgresp_at ""' -a doctor -d 'Check configuration, ledger, locks and clock; nobody is asked.'
+complete -c bgresp -n '__bgresp_at ""' -a forget -d 'Drop jobs and their answers from the ledger and the disk.'
+complete -c bgresp -n '__bgresp_at ""' -a get -d 'Print answers, from disk where they are saved, else fetched.'
+complete -c bgresp -n '__bgresp_at ""' -a import -d 'Take ids from elsewhere into the ledger; -p says which endpoint has them.'
+complete -c bgresp -n '__bgresp_at ""' -a list -d 'List the jobs of the ledger, newest first; nobody is asked.'
+complete -c bgresp -n '__bgresp_at ""' -a prune -d 'Drop jobs that ended longer ago, with their answers, and tidy the ledger.'
+complete -c bgresp -n '__bgresp_at ""' -a resolve -d 'Settle a submit whose outcome is unknown.'
+complete -c bgresp -n '__bgresp_at ""' -a retry -d 'Submit the stored request of a job again, as a new job at the same endpoint.'
+complete -c bgresp -n '__bgresp_at ""' -a serve -d 'Run a background-mode endpoint on this machine.'
+complete -c bgresp -n '__bgresp_at ""' -a status -d 'Ask the endpoint once and print what it says.'
+complete -c bgresp -n '__bgresp_at ""' -a submit -d 'Submit one background response a FILE and print its id.'
+complete -c bgresp -n '__bgresp_at ""' -a sync -d 'Ask once about every open job, save every result, and leave.'
+complete -c bgresp -n '__bgresp_at ""' -a wait -d 'Wait until jobs end, print nothing, exit as they ended.'
+complete -c bgresp -n '__bgresp_at ""' -a watch -d 'Follow jobs until they end; of one job, its text as it comes.'
+complete -c bgresp -n '__bgresp_at "" "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -s V -l version -d 'Print the version.'
+complete -c bgresp -n '__bgresp_at "" "cancel" "completions" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -s h -l help -d 'Show the help of this command.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -l group -x -a '(__bgresp_group)' -d 'Jobs of a group.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -s l -l label -x -a '(__bgresp_label)' -d 'Jobs with a label (repeat: and).'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -l status -x -a '(__bgresp_list submitting unknown rejected queued in_progress completed incomplete cancelled failed lost open ended)' -d 'Jobs in a status.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -l since -x -d 'Submitted since.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -l until -x -d 'Submitted before.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -l model -x -a '(__bgresp_model)' -d 'Jobs of a model.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -l open -d 'Jobs that are not over.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -l all -d 'Every job.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -l allow-empty -d 'No match is no error.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -s p -l profile -x -a '(__bgresp_profile)' -d 'The endpoint to use.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -l base-url -x -d 'Its base URL.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -s H -l header -x -d 'Send \'K: V\' too (repeat).'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -l allow-http -d 'Let a key travel over http://.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -l json -d 'Print JSON.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -l jsonl -d 'Print JSON, an object a line.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -l fields -x -a '(__bgresp_list age base_url checked_at created_at cursor error exit_code expires expires_at finished_at group id incomplete_reason key labels last_error model name output_path previous_id profile raw_status request_sha256 retry_of row schema status submit_key submitted_at text tokens took usage)' -d 'Only these fields.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -s q -l quiet -d 'Print ids only.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -s v -l verbose -d 'Say more.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -l color -x -a 'auto always never' -d 'auto, always or never.'
+complete -c bgresp -n '__bgresp_at "cancel" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "status" "submit" "sync" "wait" "watch"' -l no-progress -d 'Animate nothing.'
+complete -c bgresp -n '__bgresp_at "doctor"' -l fix -d 'Tighten modes, bring rescued records home.'
+complete -c bgresp -n '__bgresp_at "forget" "prune"' -l remote -d 'Delete them at the endpoint too.'
+complete -c bgresp -n '__bgresp_at "forget" "prune"' -l force -d 'Those that are open or unsettled too.'
+complete -c bgresp -n '__bgresp_at "get"' -l part -x -a 'text reasoning citations usage error request raw' -d 'text reasoning citations usage error request raw.'
+complete -c bgresp -n '__bgresp_at "get"' -s o -l output -r -F -d 'Write it there.'
+complete -c bgresp -n '__bgresp_at "get" "submit" "watch"' -l force -d 'Let -o replace a file.'
+complete -c bgresp -n '__bgresp_at "import" "submit"' -s n -l name -x -d 'A name to find it by.'
+complete -c bgresp -n '__bgresp_at "import" "submit"' -s l -l label -x -a '(__bgresp_label)' -d 'A label (repeat).'
+complete -c bgresp -n '__bgresp_at "import" "submit"' -l group -x -a '(__bgresp_group)' -d 'A group to put it in.'
+complete -c bgresp -n '__bgresp_at "list"' -l limit -x -d 'At most so many; 0 is every job.'
+complete -c bgresp -n '__bgresp_at "list"' -l sort -x -a 'age name status model took tokens expires' -d 'age name status model took tokens expires.'
+complete -c bgresp -n '__bgresp_at "list"' -l reverse -d 'The other way round.'
+complete -c bgresp -n '__bgresp_at "list"' -l refresh -d 'Ask the endpoints about open jobs first.'
+complete -c bgresp -n '__bgresp_at "prune"' -l older -x -d 'What ended before.'
+complete -c bgresp -n '__bgresp_at "resolve"' -l adopt -x -d 'It made this response.'
+complete -c bgresp -n '__bgresp_at "resolve"' -l abandon -d 'Give it up: rejected.'
+complete -c bgresp -n '__bgresp_at "resolve"' -l resend -d 'Send it again, at the risk of paying twice.'
+complete -c bgresp -n '__bgresp_at "retry"' -l failed -d 'Those that did not complete and were not retried.'
+complete -c bgresp -n '__bgresp_at "serve"' -l host -x -d 'The address to listen on.'
+complete -c bgresp -n '__bgresp_at "serve"' -l port -x -d 'The port; 0 takes a free one.'
+complete -c bgresp -n '__bgresp_at "serve"' -l idle -x -d 'Stop when idle for so long.'
+complete -c bgresp -n '__bgresp_at "serve"' -l stop -d 'Stop the one that runs.'
+complete -c bgresp -n '__bgresp_at "status"' -l local -d 'Ask nobody: the ledger only.'
+complete -c bgresp -n '__bgresp_at "status"' -l exit-status -d 'Exit as the job ended.'
+complete -c bgresp -n '__bgresp_at "submit"' -s t -l text -x -d 'The prompt itself.'
+complete -c bgresp -n '__bgresp_at "submit"' -s m -l model -x -a '(__bgresp_model)' -d 'The model.'
+complete -c bgresp -n '__bgresp_at "submit"' -s s -l system -x -a '(__bgresp_atfile)' -d 'Instructions.'
+complete -c bgresp -n '__bgresp_at "submit"' -l body -x -a '(__bgresp_atfile)' -d 'The raw request body.'
+complete -c bgresp -n '__bgresp_at "submit"' -l set -x -d 'Set a field of the body (repeat).'
+complete -c bgresp -n '__bgresp_at "submit"' -l previous -x -a '(__bgresp_ref)' -d 'Continue from a job.'
+complete -c bgresp -n '__bgresp_at "submit"' -l metadata -x -d 'Metadata for the endpoint.'
+complete -c bgresp -n '__bgresp_at "submit"' -l max-output-tokens -x -d 'Stop the answer there.'
+complete -c bgresp -n '__bgresp_at "submit"' -l key -x -d 'One job under KEY, ever: else print its id.'
+complete -c bgresp -n '__bgresp_at "submit"' -l unique -d 'Print the id of the same request still open.'
+complete -c bgresp -n '__bgresp_at "submit"' -l no-keep-prompt -d 'Keep no copy of the request.'
+complete -c bgresp -n '__bgresp_at "submit"' -l expect -x -d 'How long it may take.'
+complete -c bgresp -n '__bgresp_at "submit"' -l dry-run -d 'Print the request; send nothing.'
+complete -c bgresp -n '__bgresp_at "submit"' -s w -l watch -d 'Follow it; its answer is stdout.'
+complete -c bgresp -n '__bgresp_at "submit"' -l wait -d 'Wait for its end, silently.'
+complete -c bgresp -n '__bgresp_at "submit" "wait" "watch"' -l timeout -x -d 'Stop waiting after.'
+complete -c bgresp -n '__bgresp_at "submit"' -s o -l output -r -F -d 'Wait; write the answer there.'
+complete -c bgresp -n '__bgresp_at "submit"' -l stream -l no-stream -d 'Create it streamable.'
+complete -c bgresp -n '__bgresp_at "sync"' -l exit-status -d 'Exit as the jobs ended, 8 while one is open.'
+complete -c bgresp -n '__bgresp_at "wait"' -l any -d 'Until one ends, not all.'
+complete -c bgresp -n '__bgresp_at "wait" "watch"' -l interval -x -d 'Between polls.'
+complete -c bgresp -n '__bgresp_at "wait" "watch"' -l fail-fast -d 'Stop when one did not complete.'
+complete -c bgresp -n '__bgresp_at "watch"' -l resume -d 'Print only what was not shown before.'
+complete -c bgresp -n '__bgresp_at "watch"' -l mode -x -a 'auto stream poll' -d 'auto, stream or poll.'
+complete -c bgresp -n '__bgresp_at "watch"' -l events -d 'Print the endpoint\'s events as they are.'
+complete -c bgresp -n '__bgresp_at "watch"' -s o -l output -r -F -d 'Write the answer there.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "status" "sync" "wait" "watch"' -a '(__bgresp_ref)'
+complete -c bgresp -n '__bgresp_at "completions"' -a 'bash zsh fish powershell'
+complete -c bgresp -n '__bgresp_at "resolve"' -a '(__bgresp_key)'
+complete -c bgresp -n '__bgresp_at "submit"' -F

@@ -1,0 +1,186 @@
+# PowerShell completion of bgresp, printed by `bgresp completions powershell`. Ids, names,
+# groups, labels and profiles come from a file that bgresp keeps beside its ledger; no
+# process is started. Made from the program: do not edit.
+
+Register-ArgumentCompleter -Native -CommandName bgresp -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    # What each command takes: its commands, its argument's kind, its options' kinds.
+    $table = @{
+        '' = @{
+            commands = [ordered]@{ 'cancel' = 'Cancel jobs; then ask the endpoint and report what really became of them.'; 'completions' = 'Print the completion script of a shell.'; 'doctor' = 'Check configuration, ledger, locks and clock; nobody is asked.'; 'forget' = 'Drop jobs and their answers from the ledger and the disk.'; 'get' = 'Print answers, from disk where they are saved, else fetched.'; 'import' = 'Take ids from elsewhere into the ledger; -p says which endpoint has them.'; 'list' = 'List the jobs of the ledger, newest first; nobody is asked.'; 'prune' = 'Drop jobs that ended longer ago, with their answers, and tidy the ledger.'; 'resolve' = 'Settle a submit whose outcome is unknown.'; 'retry' = 'Submit the stored request of a job again, as a new job at the same endpoint.'; 'serve' = 'Run a background-mode endpoint on this machine.'; 'status' = 'Ask the endpoint once and print what it says.'; 'submit' = 'Submit one background response a FILE and print its id.'; 'sync' = 'Ask once about every open job, save every result, and leave.'; 'wait' = 'Wait until jobs end, print nothing, exit as they ended.'; 'watch' = 'Follow jobs until they end; of one job, its text as it comes.' }
+            argument = 'free'
+            options = [ordered]@{ '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'cancel' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'completions' = @{
+            commands = [ordered]@{  }
+            argument = 'words:bash,zsh,fish,powershell'
+            options = [ordered]@{ '-h' = ''; '--help' = '' }
+        }
+        'doctor' = @{
+            commands = [ordered]@{  }
+            argument = 'free'
+            options = [ordered]@{ '--fix' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'forget' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '--remote' = ''; '--force' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'get' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '--part' = 'words:text,reasoning,citations,usage,error,request,raw'; '-o' = 'file'; '--output' = 'file'; '--force' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'import' = @{
+            commands = [ordered]@{  }
+            argument = 'free'
+            options = [ordered]@{ '-n' = 'free'; '--name' = 'free'; '-l' = 'index:l'; '--label' = 'index:l'; '--group' = 'index:g'; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'list' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '--limit' = 'free'; '--sort' = 'words:age,name,status,model,took,tokens,expires'; '--reverse' = ''; '--refresh' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'prune' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '--older' = 'free'; '--remote' = ''; '--force' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'resolve' = @{
+            commands = [ordered]@{  }
+            argument = 'index:u'
+            options = [ordered]@{ '--adopt' = 'free'; '--abandon' = ''; '--resend' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'retry' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '--failed' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'serve' = @{
+            commands = [ordered]@{  }
+            argument = 'free'
+            options = [ordered]@{ '--host' = 'free'; '--port' = 'free'; '--idle' = 'free'; '--stop' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'status' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '--local' = ''; '--exit-status' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'submit' = @{
+            commands = [ordered]@{  }
+            argument = 'file'
+            options = [ordered]@{ '-t' = 'free'; '--text' = 'free'; '-m' = 'index:m'; '--model' = 'index:m'; '-s' = 'atfile'; '--system' = 'atfile'; '--body' = 'atfile'; '--set' = 'free'; '--previous' = 'index:in'; '--metadata' = 'free'; '--max-output-tokens' = 'free'; '-n' = 'free'; '--name' = 'free'; '-l' = 'index:l'; '--label' = 'index:l'; '--group' = 'index:g'; '--key' = 'free'; '--unique' = ''; '--no-keep-prompt' = ''; '--expect' = 'free'; '--dry-run' = ''; '-w' = ''; '--watch' = ''; '--wait' = ''; '--timeout' = 'free'; '-o' = 'file'; '--output' = 'file'; '--force' = ''; '--stream' = ''; '--no-stream' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'sync' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '--exit-status' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'wait' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '--any' = ''; '--interval' = 'free'; '--timeout' = 'free'; '--fail-fast' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+        'watch' = @{
+            commands = [ordered]@{  }
+            argument = 'index:in'
+            options = [ordered]@{ '--group' = 'index:g'; '-l' = 'index:l'; '--label' = 'index:l'; '--status' = 'list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended'; '--since' = 'free'; '--until' = 'free'; '--model' = 'index:m'; '--open' = ''; '--all' = ''; '--allow-empty' = ''; '--resume' = ''; '--mode' = 'words:auto,stream,poll'; '--interval' = 'free'; '--timeout' = 'free'; '--events' = ''; '--fail-fast' = ''; '-o' = 'file'; '--output' = 'file'; '--force' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,raw_status,request_sha256,retry_of,row,schema,status,submit_key,submitted_at,text,tokens,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
+        }
+    }
+
+    # The words of some kinds that begin so, newest first, each with what it is.
+    function Get-Indexed([string] $kinds, [string] $prefix) {
+        $state = $env:BGRESP_STATE_DIR
+        if (-not $state) {
+            $state = if ("$env:XDG_STATE_HOME".StartsWith('/')) {
+                [System.IO.Path]::Combine($env:XDG_STATE_HOME, 'bgresp')
+            } elseif ($env:LOCALAPPDATA) {
+                [System.IO.Path]::Combine($env:LOCALAPPDATA, 'bgresp', 'bgresp')
+            } elseif ($IsMacOS) {
+                [System.IO.Path]::Combine($HOME, 'Library/Application Support/bgresp')
+            } else {
+                [System.IO.Path]::Combine($HOME, '.local/state/bgresp')
+            }
+        } elseif ($state.StartsWith('~/')) {
+            $state = [System.IO.Path]::Combine($HOME, $state.Substring(2))
+        }
+        $found = [System.Collections.Generic.List[object]]::new()
+        foreach ($name in 'profiles', 'words') {
+            $file = [System.IO.Path]::Combine($state, 'index', $name)
+            if (-not [System.IO.File]::Exists($file)) { continue }
+            foreach ($line in [System.IO.File]::ReadAllLines($file)) {
+                if ($line.Length -lt 4 -or -not $kinds.Contains($line.Substring(1, 1))) { continue }
+                $parts = $line.Split("`t")
+                if ($parts.Length -lt 4 -or -not $parts[2].StartsWith($prefix, 'Ordinal')) { continue }
+                $found.Add(@($parts[2], $parts[3]))
+            }
+        }
+        $found.Reverse()
+        $seen = [System.Collections.Generic.HashSet[string]]::new()
+        foreach ($pair in $found) {
+            if ($seen.Count -ge 200) { break }
+            if ($seen.Add($pair[0])) { , $pair }
+        }
+    }
+
+    # The word being typed, without its quotes, and the words before it.
+    $quotes = [char[]] @("'", '"')
+    $word = $wordToComplete.Trim($quotes)
+    $before = @($commandAst.CommandElements | Where-Object {
+        $_.Extent.EndOffset -lt $cursorPosition -or
+        ($_.Extent.EndOffset -eq $cursorPosition -and -not $wordToComplete)
+    } | ForEach-Object { $_.Extent.Text.Trim($quotes) })
+
+    $path = ''
+    $kind = ''
+    $ended = $false
+    foreach ($element in ($before | Select-Object -Skip 1)) {
+        $longer = "$path $element".Trim()
+        if ($kind) { $kind = '' }
+        elseif (-not $ended -and $element -eq '--') { $ended = $true }
+        elseif (-not $ended -and $element.StartsWith('-')) {
+            $kind = $table[$path].options[$element]
+        } elseif ($table.Contains($longer)) { $path = $longer }
+    }
+    $spec = $table[$path]
+    $lead = ''
+    if (-not $kind) {
+        if (-not $ended -and $word -match '^(--[^=]+)=(.*)$') {
+            $kind = $spec.options[$Matches[1]]
+            $lead = $Matches[1] + '='
+            $word = $Matches[2]
+        } elseif (-not $ended -and $word.StartsWith('-')) { $kind = 'option' }
+        elseif ($spec.commands) { $kind = 'command' }
+        else { $kind = $spec.argument }
+    }
+    $kind, $rest = "$kind" -split ':', 2
+    $pairs = switch ($kind) {
+        'option' { $spec.options.Keys | ForEach-Object { , @($_, '') } }
+        'command' { $spec.commands.Keys | ForEach-Object { , @($_, $spec.commands[$_]) } }
+        'words' { $rest -split ',' | ForEach-Object { , @($_, '') } }
+        'list' {
+            if ($word -match '^(.*,)([^,]*)$') { $lead += $Matches[1]; $word = $Matches[2] }
+            $rest -split ',' | ForEach-Object { , @($_, '') }
+        }
+        'index' {
+            if ($rest -eq 'in') { , @('@last', 'the newest job') }
+            if ($rest -eq 'p') { 'local openai' -split ' ' | ForEach-Object { , @($_, 'built in') } }
+            Get-Indexed $rest $word
+        }
+    }
+    foreach ($pair in $pairs) {
+        if (-not $pair[0].StartsWith($word, 'Ordinal')) { continue }
+        $text = $lead + $pair[0]
+        if ($text -notmatch '^[A-Za-z0-9_./:=+-]+$') {
+            $text = "'" + [System.Management.Automation.Language.CodeGeneration]::EscapeSingleQuotedStringContent($text) + "'"
+        }
+        $tip = if ($pair[1]) { $pair[1] } else { $pair[0] }
+        [System.Management.Automation.CompletionResult]::new($text, $pair[0], 'ParameterValue', $tip)
+    }
+}
