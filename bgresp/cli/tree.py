@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgresp.cli.get import PARTS
+from bgresp.cli.topics import TOPICS
+from bgresp.config.files import built_in
 from bgresp.core.board import SORTS
 from bgresp.core.model import RECORD_FIELDS, Status
-from bgresp.render.rows import COLUMNS
+from bgresp.render.columns import COLUMNS
 
 FREE: Final = "free"
 FILE: Final = "file"
@@ -92,6 +94,9 @@ _BY_NAME: Final = {
     "--status": Value(LIST, words=_STATUSES),
     "--fields": Value(LIST, words=tuple(sorted({*RECORD_FIELDS, *COLUMNS, "text"}))),
     "--sort": Value(WORDS, words=tuple(SORTS)),
+    "--by": Value(WORDS, words=("status", "day", "model", "label", "profile", "group")),
+    "--time": Value(WORDS, words=("relative", "local", "utc")),
+    "--dialect": Value(WORDS, words=tuple(sorted(built_in()))),
     "--part": Value(WORDS, words=PARTS),
     "--mode": Value(WORDS, words=("auto", "stream", "poll")),
     "--color": Value(WORDS, words=("auto", "always", "never")),
@@ -99,6 +104,7 @@ _BY_NAME: Final = {
 _BY_METAVAR: Final = (
     (r"REF", Value("ref")),
     (r"KEY", Value("key")),
+    (r"COMMAND\|TOPIC", Value(WORDS, words=tuple(TOPICS))),
     (r"P|PROFILE", Value("profile")),
     (r"DIR|FOLDER", Value(FOLDER)),
     (r".*@FILE.*", Value(AT_FILE)),
@@ -150,5 +156,5 @@ def _value(names: tuple[str, ...], param: Any) -> Value:
     for pattern, value in _BY_METAVAR:
         # A key that an option takes is a new one; a positional one names a submit.
         if re.fullmatch(pattern, label) and not (names and value.kind == "key"):
-            return Value(value.kind, label)
+            return Value(value.kind, label, value.words)
     return Value(FREE, label)

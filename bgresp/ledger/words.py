@@ -60,9 +60,9 @@ class Words:
         yield
         after = places(view)[0]
         was = set(lines(old)) if old is not None else set()
-        fresh = [line for line in lines(new) if line not in was | self._said]
-        gone = {_head(line) for line in was if line[1] in OWN}
-        gone -= {_head(line) for line in lines(new)}
+        now = lines(new)
+        fresh = [line for line in now if line not in was | self._said]
+        gone = {_head(line) for line in was.difference(now) if line[1] in OWN}
         self._said.update(line for line in fresh if line[1] not in OWN)
         with suppress(OSError, LedgerError):
             if before == [(1, 0)] and not self.path.exists():
@@ -126,7 +126,7 @@ class Words:
 
     def _save(self, place: Place, found: Iterable[bytes]) -> None:
         files.make_private(self.folder)
-        data = b"".join(_newest_of_each(found))
+        data = b"".join(_tidied(found))
         head = _head_line(place, _HEAD_SIZE + len(data))
         files.replace(self.path, head + data, durable=False)
 
@@ -166,7 +166,7 @@ def save_profiles(folder: Path, names: Iterable[str]) -> None:
 
 def trimmed(data: bytes) -> list[bytes]:
     """Return the lines that stay of a file that has grown: the newest of both sorts."""
-    found = _newest_of_each(data.splitlines(keepends=True)[1:])
+    found = _tidied(data.splitlines(keepends=True)[1:])
     own = [line for line in found if line[1] in OWN]
     shared = [line for line in found if line[1] not in OWN]
     return [*_newest(shared, MOST // 4), *_newest(own, MOST // 2)]
@@ -196,14 +196,15 @@ def _blank(fd: int, size: int, start: bytes) -> None:
             return
 
 
-def _newest_of_each(found: Iterable[bytes]) -> list[bytes]:
-    """Return one line for each word, in the order of their last ones."""
+def _tidied(found: Iterable[bytes]) -> list[bytes]:
+    """Return the lines that are words; of one that jobs share, its last line."""
     last: dict[bytes, bytes] = {}
-    for line in found:
-        start = _head(line)
+    for number, line in enumerate(found):
+        if line[1:2] == b"-" or not line.endswith(b"\n"):
+            continue
+        start = b"%d" % number if line[1] in OWN else _head(line)
         last.pop(start, None)
-        if line[1:2] != b"-" and line.endswith(b"\n"):
-            last[start] = line
+        last[start] = line
     return list(last.values())
 
 
