@@ -6,7 +6,8 @@
 _bgresp_command() {
   commands='' argument=free
   case $1 in
-    '') commands='cancel completions config doctor forget get help import list prune resolve retry serve stats status submit sync wait watch' options='-V --version -h --help' ;;
+    '') commands='batch cancel completions config doctor forget get help import list prune resolve retry serve stats status submit sync wait watch' options='-V --version -h --help' ;;
+    'batch') argument='file' options='--csv --prompt=atfile --group=index:g -l=index:l --label=index:l --shard=free --limit=free --in-flight=free --rate=free --max-failures=free --changed=free --retry-failed --wait --results=file --out-dir=folder --dry-run --no-keep-prompt --expect=free --stream --no-stream -m=index:m --model=index:m -s=atfile --system=atfile --attach=file --var=free --schema=atfile --tool=free --max-output-tokens=free --previous=index:in --metadata=free --body=atfile --set=free -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
     'cancel') argument='index:in' options='--group=index:g -l=index:l --label=index:l --status=list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended --since=free --until=free --model=index:m --open --all --allow-empty -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
     'completions') argument='words:bash,zsh,fish,powershell' options='-h --help' ;;
     'config') commands='add edit init path remove show' options='-h --help' ;;
@@ -28,15 +29,15 @@ _bgresp_command() {
     'serve') options='--host=free --port=free --idle=free --stop -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
     'stats') argument='index:in' options='--group=index:g -l=index:l --label=index:l --status=list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended --since=free --until=free --model=index:m --open --all --allow-empty --by=words:status,day,model,label,profile,group --time=words:relative,local,utc -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
     'status') argument='index:in' options='--group=index:g -l=index:l --label=index:l --status=list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended --since=free --until=free --model=index:m --open --all --allow-empty --local --exit-status -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
-    'submit') argument='file' options='-m=index:m --model=index:m -s=atfile --system=atfile --attach=file --var=free --schema=atfile --tool=free --max-output-tokens=free --previous=index:in --metadata=free --body=atfile --set=free -t=free --text=free -n=free --name=free -l=index:l --label=index:l --group=index:g --key=free --unique --no-keep-prompt --expect=free --dry-run -w --watch --wait --timeout=free -o=file --output=file --force --stream --no-stream -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
+    'submit') argument='file' options='-m=index:m --model=index:m -s=atfile --system=atfile --attach=file --var=free --schema=atfile --tool=free --max-output-tokens=free --previous=index:in --metadata=free --body=atfile --set=free -t=free --text=free -n=free --name=free -l=index:l --label=index:l --group=index:g --key=free --unique --no-keep-prompt --expect=free --dry-run -w --watch --show=free --wait --timeout=free -o=file --output=file --force --stream --no-stream -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
     'sync') argument='index:in' options='--group=index:g -l=index:l --label=index:l --status=list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended --since=free --until=free --model=index:m --open --all --allow-empty --exit-status -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
     'wait') argument='index:in' options='--group=index:g -l=index:l --label=index:l --status=list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended --since=free --until=free --model=index:m --open --all --allow-empty --any --interval=free --timeout=free --fail-fast -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
-    'watch') argument='index:in' options='--group=index:g -l=index:l --label=index:l --status=list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended --since=free --until=free --model=index:m --open --all --allow-empty --resume --mode=words:auto,stream,poll --interval=free --timeout=free --events --fail-fast -o=file --output=file --force -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
+    'watch') argument='index:in' options='--group=index:g -l=index:l --label=index:l --status=list:submitting,unknown,rejected,queued,in_progress,completed,incomplete,cancelled,failed,lost,open,ended --since=free --until=free --model=index:m --open --all --allow-empty --resume --mode=words:auto,stream,poll --interval=free --timeout=free --events --show=free --fail-fast -o=file --output=file --force -p=index:p --profile=index:p --base-url=free -H=free --header=free --allow-http --json --jsonl --fields=list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage -q --quiet -v --verbose --color=words:auto,always,never --no-progress -V --version -h --help' ;;
   esac
 }
 
 # Set `found` to the words of KINDS that begin so, newest first, one a line. Of more
-# than 200 also the first and the last of the alphabet: what all begin with stays true.
+# than 100 also the first and the last of the alphabet: what all begin with stays true.
 _bgresp_index() {
   local state=${BGRESP_STATE_DIR-} file files=()
   found=
@@ -54,14 +55,14 @@ _bgresp_index() {
   done
   ((${#files[@]})) || return 0
   found=$(LC_ALL=C _BGRESP_KINDS=$1 _BGRESP_PREFIX=$2 awk '
-function put(line) { line = substr(line, 4); word = line; sub(/\t.*/, "", word)
+function put(line) { word = line; sub(/\t.*/, "", word)
   if (!(word in seen)) { seen[word]; print line } }
 BEGIN { prefix = ENVIRON["_BGRESP_PREFIX"]; kinds = ENVIRON["_BGRESP_KINDS"]
-  size = length(prefix); most = 200 }
+  size = length(prefix); most = 100 }
 substr($0, 4, size) == prefix && index(kinds, substr($0, 2, 1)) {
-  last[++count % most] = $0
-  if (count == 1 || $0 < low) low = $0
-  if ($0 > high) high = $0 }
+  last[++count % most] = line = substr($0, 4)
+  if (line > high) high = line
+  if (line < low || count == 1) low = line }
 END { for (at = count; at > 0 && at > count - most; at--) put(last[at % most])
   if (count > most) { put(low); put(high) } }' "${files[@]}" 2>/dev/null)
 }
@@ -130,7 +131,11 @@ _bgresp_value() {
       _bgresp_unquoted "$typed"
       _bgresp_index "${1#index:}" "$plain"
       [[ $1 != index:i* ]] || offered=(@last)
-      while IFS=$'\t' read -r word _; do offered+=("$word"); done <<<"$found"
+      local -
+      set -f
+      IFS=$'\n'
+      found=($found)
+      offered+=("${found[@]%%$'\t'*}")
       [[ $1 != index:p ]] || offered+=(azure azure-dated azure-entra bedrock databricks fastresponses freddy freddy-key gemini litellm local mka1 ogx openai perplexity sail sglang vllm xai-deferred yandex)
       _bgresp_offer "$typed" "${offered[@]}" ;;
   esac

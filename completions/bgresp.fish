@@ -41,14 +41,14 @@ function __bgresp_index -a kinds
     string join \n -- $argv[2..]
     test -n "$files"; or return
     LC_ALL=C _BGRESP_KINDS=$kinds _BGRESP_PREFIX="$typed" awk '
-function put(line) { line = substr(line, 4); word = line; sub(/\t.*/, "", word)
+function put(line) { word = line; sub(/\t.*/, "", word)
   if (!(word in seen)) { seen[word]; print line } }
 BEGIN { prefix = ENVIRON["_BGRESP_PREFIX"]; kinds = ENVIRON["_BGRESP_KINDS"]
-  size = length(prefix); most = 200 }
+  size = length(prefix); most = 100 }
 substr($0, 4, size) == prefix && index(kinds, substr($0, 2, 1)) {
-  last[++count % most] = $0
-  if (count == 1 || $0 < low) low = $0
-  if ($0 > high) high = $0 }
+  last[++count % most] = line = substr($0, 4)
+  if (line > high) high = line
+  if (line < low || count == 1) low = line }
 END { for (at = count; at > 0 && at > count - most; at--) put(last[at % most])
   if (count > most) { put(low); put(high) } }' $files 2>/dev/null
 end
@@ -87,7 +87,8 @@ end
 
 complete -c bgresp -e
 complete -c bgresp -f
-set -g __bgresp_commands 'cancel' 'completions' 'config' 'config add' 'config edit' 'config init' 'config path' 'config remove' 'config show' 'doctor' 'forget' 'get' 'help' 'import' 'list' 'prune' 'resolve' 'retry' 'serve' 'stats' 'status' 'submit' 'sync' 'wait' 'watch'
+set -g __bgresp_commands 'batch' 'cancel' 'completions' 'config' 'config add' 'config edit' 'config init' 'config path' 'config remove' 'config show' 'doctor' 'forget' 'get' 'help' 'import' 'list' 'prune' 'resolve' 'retry' 'serve' 'stats' 'status' 'submit' 'sync' 'wait' 'watch'
+complete -c bgresp -n '__bgresp_at ""' -a batch -d 'Submit one background response a row of a manifest; print the ids in their order.'
 complete -c bgresp -n '__bgresp_at ""' -a cancel -d 'Cancel jobs; then ask the endpoint and report what really became of them.'
 complete -c bgresp -n '__bgresp_at ""' -a completions -d 'Print the completion script of a shell.'
 complete -c bgresp -n '__bgresp_at ""' -a config -d 'Show, make and check the configuration: path, show, init, add, remove, edit.'
@@ -113,8 +114,48 @@ complete -c bgresp -n '__bgresp_at "config"' -a init -d 'Write a config.toml tha
 complete -c bgresp -n '__bgresp_at "config"' -a path -d 'Print where config.toml, the profiles and the ledger\'s folder lie.'
 complete -c bgresp -n '__bgresp_at "config"' -a remove -d 'Drop a profile that `config add` made.'
 complete -c bgresp -n '__bgresp_at "config"' -a show -d 'Print each value that holds, and its origin; keys only as `set`.'
-complete -c bgresp -n '__bgresp_at "" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s V -l version -d 'Print the version.'
-complete -c bgresp -n '__bgresp_at "" "cancel" "completions" "config" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "help" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s h -l help -d 'Show the help of this command.'
+complete -c bgresp -n '__bgresp_at "" "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s V -l version -d 'Print the version.'
+complete -c bgresp -n '__bgresp_at "" "batch" "cancel" "completions" "config" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "help" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s h -l help -d 'Show the help of this command.'
+complete -c bgresp -n '__bgresp_at "batch"' -l csv -d 'It is a CSV with a column id.'
+complete -c bgresp -n '__bgresp_at "batch"' -l prompt -x -a '(__bgresp_atfile)' -d 'A CSV\'s prompt: {{column}}.'
+complete -c bgresp -n '__bgresp_at "batch"' -l group -x -a '(__bgresp_group)' -d 'Its group: else the manifest\'s name.'
+complete -c bgresp -n '__bgresp_at "batch"' -s l -l label -x -a '(__bgresp_label)' -d 'A label for each row (repeat).'
+complete -c bgresp -n '__bgresp_at "batch"' -l shard -x -d 'Only the Ith of N parts.'
+complete -c bgresp -n '__bgresp_at "batch"' -l limit -x -d 'Submit N rows at most.'
+complete -c bgresp -n '__bgresp_at "batch"' -l in-flight -x -d 'Rows at once; with --wait until they end.'
+complete -c bgresp -n '__bgresp_at "batch"' -l rate -x -d 'Submit so many: 30/m, 2/s.'
+complete -c bgresp -n '__bgresp_at "batch"' -l max-failures -x -d 'Stop after N rows failed.'
+complete -c bgresp -n '__bgresp_at "batch"' -l changed -x -d 'A row submitted with another request: refuse, resubmit or skip.'
+complete -c bgresp -n '__bgresp_at "batch"' -l retry-failed -d 'Submit rows anew that did not complete.'
+complete -c bgresp -n '__bgresp_at "batch"' -l wait -d 'Wait for every row\'s end.'
+complete -c bgresp -n '__bgresp_at "batch"' -l results -r -F -d 'Wait; append a line a row there.'
+complete -c bgresp -n '__bgresp_at "batch"' -l out-dir -x -a '(__fish_complete_directories)' -d 'Wait; write a file a row there.'
+complete -c bgresp -n '__bgresp_at "batch"' -l dry-run -d 'Check and count; send nothing.'
+complete -c bgresp -n '__bgresp_at "batch"' -l no-keep-prompt -d 'Keep no copy of the requests.'
+complete -c bgresp -n '__bgresp_at "batch"' -l expect -x -d 'How long a row may take.'
+complete -c bgresp -n '__bgresp_at "batch"' -l stream -l no-stream -d 'Create them streamable.'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -s m -l model -x -a '(__bgresp_model)' -d 'The model.'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -s s -l system -x -a '(__bgresp_atfile)' -d 'Instructions.'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -l attach -r -F -d 'A file or image (repeat).'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -l var -x -d 'Fill {{K}} in the texts (repeat).'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -l schema -x -a '(__bgresp_atfile)' -d 'The answer is JSON of this schema.'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -l tool -x -d 'A tool it may use (repeat).'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -l max-output-tokens -x -d 'Stop the answer there.'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -l previous -x -a '(__bgresp_ref)' -d 'Continue from a job.'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -l metadata -x -d 'Metadata for the endpoint (repeat).'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -l body -x -a '(__bgresp_atfile)' -d 'The raw request body.'
+complete -c bgresp -n '__bgresp_at "batch" "submit"' -l set -x -d 'Set a field of the body (repeat).'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s p -l profile -x -a '(__bgresp_profile)' -d 'The endpoint to use.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l base-url -x -d 'Its base URL.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s H -l header -x -d 'Send \'K: V\' too (repeat).'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l allow-http -d 'Let a key travel over http://.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l json -d 'Print JSON.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l jsonl -d 'Print JSON, an object a line.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l fields -x -a '(__bgresp_list age base_url checked_at created_at cursor error exit_code expires expires_at finished finished_at group id incomplete_reason key labels last_error model name output_path previous_id profile queue raw_status reason request_sha256 retry_of row run schema started status submit_key submitted_at text tokens tokens_in tokens_out took usage)' -d 'Only these fields.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s q -l quiet -d 'Print ids only.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s v -l verbose -d 'Say more.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l color -x -a 'auto always never' -d 'auto, always or never.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l no-progress -d 'Animate nothing.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l group -x -a '(__bgresp_group)' -d 'Jobs of a group.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -s l -l label -x -a '(__bgresp_label)' -d 'Jobs with a label (repeat: and).'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l status -x -a '(__bgresp_list submitting unknown rejected queued in_progress completed incomplete cancelled failed lost open ended)' -d 'Jobs in a status.'
@@ -124,17 +165,6 @@ complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l open -d 'Jobs that are not over.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l all -d 'Every job.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l allow-empty -d 'No match is no error.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s p -l profile -x -a '(__bgresp_profile)' -d 'The endpoint to use.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l base-url -x -d 'Its base URL.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s H -l header -x -d 'Send \'K: V\' too (repeat).'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l allow-http -d 'Let a key travel over http://.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l json -d 'Print JSON.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l jsonl -d 'Print JSON, an object a line.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l fields -x -a '(__bgresp_list age base_url checked_at created_at cursor error exit_code expires expires_at finished finished_at group id incomplete_reason key labels last_error model name output_path previous_id profile queue raw_status reason request_sha256 retry_of row run schema started status submit_key submitted_at text tokens tokens_in tokens_out took usage)' -d 'Only these fields.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s q -l quiet -d 'Print ids only.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s v -l verbose -d 'Say more.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l color -x -a 'auto always never' -d 'auto, always or never.'
-complete -c bgresp -n '__bgresp_at "cancel" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l no-progress -d 'Animate nothing.'
 complete -c bgresp -n '__bgresp_at "config add"' -l dialect -x -a 'azure azure-dated azure-entra bedrock databricks fastresponses freddy freddy-key gemini litellm local mka1 ogx openai perplexity sail sglang vllm xai-deferred yandex' -d 'How it is spoken to.'
 complete -c bgresp -n '__bgresp_at "config add"' -s m -l model -x -a '(__bgresp_model)' -d 'Its usual model.'
 complete -c bgresp -n '__bgresp_at "config add"' -l api-key-env -x -d 'The variable that has its key.'
@@ -170,17 +200,6 @@ complete -c bgresp -n '__bgresp_at "stats"' -l by -x -a 'status day model label 
 complete -c bgresp -n '__bgresp_at "stats"' -l time -x -a 'relative local utc' -d 'The days are utc or local.'
 complete -c bgresp -n '__bgresp_at "status"' -l local -d 'Ask nobody: the ledger only.'
 complete -c bgresp -n '__bgresp_at "status"' -l exit-status -d 'Exit as the job ended.'
-complete -c bgresp -n '__bgresp_at "submit"' -s m -l model -x -a '(__bgresp_model)' -d 'The model.'
-complete -c bgresp -n '__bgresp_at "submit"' -s s -l system -x -a '(__bgresp_atfile)' -d 'Instructions.'
-complete -c bgresp -n '__bgresp_at "submit"' -l attach -r -F -d 'A file or image (repeat).'
-complete -c bgresp -n '__bgresp_at "submit"' -l var -x -d 'Fill {{K}} in the texts (repeat).'
-complete -c bgresp -n '__bgresp_at "submit"' -l schema -x -a '(__bgresp_atfile)' -d 'The answer is JSON of this schema.'
-complete -c bgresp -n '__bgresp_at "submit"' -l tool -x -d 'A tool it may use (repeat).'
-complete -c bgresp -n '__bgresp_at "submit"' -l max-output-tokens -x -d 'Stop the answer there.'
-complete -c bgresp -n '__bgresp_at "submit"' -l previous -x -a '(__bgresp_ref)' -d 'Continue from a job.'
-complete -c bgresp -n '__bgresp_at "submit"' -l metadata -x -d 'Metadata for the endpoint (repeat).'
-complete -c bgresp -n '__bgresp_at "submit"' -l body -x -a '(__bgresp_atfile)' -d 'The raw request body.'
-complete -c bgresp -n '__bgresp_at "submit"' -l set -x -d 'Set a field of the body (repeat).'
 complete -c bgresp -n '__bgresp_at "submit"' -s t -l text -x -d 'The prompt itself.'
 complete -c bgresp -n '__bgresp_at "submit"' -l key -x -d 'One job under KEY, ever: else print its id.'
 complete -c bgresp -n '__bgresp_at "submit"' -l unique -d 'Print the id of the same request still open.'
@@ -188,6 +207,7 @@ complete -c bgresp -n '__bgresp_at "submit"' -l no-keep-prompt -d 'Keep no copy 
 complete -c bgresp -n '__bgresp_at "submit"' -l expect -x -d 'How long it may take.'
 complete -c bgresp -n '__bgresp_at "submit"' -l dry-run -d 'Print the request; send nothing.'
 complete -c bgresp -n '__bgresp_at "submit"' -s w -l watch -d 'Follow it; its answer is stdout.'
+complete -c bgresp -n '__bgresp_at "submit"' -l show -x -d 'With --watch: reasoning, tools, all.'
 complete -c bgresp -n '__bgresp_at "submit"' -l wait -d 'Wait for its end, silently.'
 complete -c bgresp -n '__bgresp_at "submit" "wait" "watch"' -l timeout -x -d 'Stop waiting after.'
 complete -c bgresp -n '__bgresp_at "submit"' -s o -l output -r -F -d 'Wait; write the answer there.'
@@ -199,7 +219,9 @@ complete -c bgresp -n '__bgresp_at "wait" "watch"' -l fail-fast -d 'Stop when on
 complete -c bgresp -n '__bgresp_at "watch"' -l resume -d 'Print only what was not shown before.'
 complete -c bgresp -n '__bgresp_at "watch"' -l mode -x -a 'auto stream poll' -d 'auto, stream or poll.'
 complete -c bgresp -n '__bgresp_at "watch"' -l events -d 'Print the endpoint\'s events as they are.'
+complete -c bgresp -n '__bgresp_at "watch"' -l show -x -d 'Beside the text: reasoning, tools, all.'
 complete -c bgresp -n '__bgresp_at "watch"' -s o -l output -r -F -d 'Write the answer there.'
+complete -c bgresp -n '__bgresp_at "batch"' -F
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -a '(__bgresp_ref)'
 complete -c bgresp -n '__bgresp_at "completions"' -a 'bash zsh fish powershell'
 complete -c bgresp -n '__bgresp_at "help"' -a 'refs times statuses fields exit-codes config dialects environment files'

@@ -11,7 +11,7 @@ _bgresp_command() {
 }
 
 # Set `found` to the words of KINDS that begin so, newest first, one a line. Of more
-# than 200 also the first and the last of the alphabet: what all begin with stays true.
+# than 100 also the first and the last of the alphabet: what all begin with stays true.
 _bgresp_index() {
   local state=${BGRESP_STATE_DIR-} file files=()
   found=
@@ -96,7 +96,11 @@ _bgresp_value() {
       _bgresp_unquoted "$typed"
       _bgresp_index "${1#index:}" "$plain"
       [[ $1 != index:i* ]] || offered=(@last)
-      while IFS=$'\t' read -r word _; do offered+=("$word"); done <<<"$found"
+      local -
+      set -f
+      IFS=$'\n'
+      found=($found)
+      offered+=("${found[@]%%$'\t'*}")
       [[ $1 != index:p ]] || offered+=(@BUILT_IN@)
       _bgresp_offer "$typed" "${offered[@]}" ;;
   esac

@@ -40,7 +40,7 @@ Register-ArgumentCompleter -Native -CommandName bgresp -ScriptBlock {
         $found.Reverse()
         $seen = [System.Collections.Generic.HashSet[string]]::new()
         foreach ($pair in $found) {
-            if ($seen.Count -ge 200) { break }
+            if ($seen.Count -ge 100) { break }
             if ($seen.Add($pair[0])) { , $pair }
         }
     }
