@@ -14,6 +14,7 @@ from bgresp.core.errors import (
     RefusedError,
     UnreachableError,
     UsageError,
+    did_you_mean,
 )
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
@@ -133,6 +134,11 @@ def find(context: Context, ref: str) -> Job | None:
     return several[0] if several else None
 
 
+def _meant(context: Context, ref: str) -> str:
+    """Say which id or name was probably meant; nothing where none is near."""
+    return did_you_mean(ref, context.books.ledger.words.near("in"))
+
+
 async def adopted(context: Context, id_: str) -> Job:
     """Ask the endpoint for an id that the ledger does not know, and keep it.
 
@@ -145,7 +151,8 @@ async def adopted(context: Context, id_: str) -> Job:
             raise
         raise NoSuchJobError(
             f"no job {id_!r} in the ledger",
-            hint="bgresp list; an endpoint is asked with -p PROFILE",
+            hint=f"{_meant(context, id_)}bgresp list; "
+            "an endpoint is asked with -p PROFILE",
         ) from None
     draft = Job(
         key="",
@@ -173,7 +180,7 @@ async def _asked(context: Context, api: "Api", draft: Job) -> Job:
     if answer.kind is FaultKind.GONE:
         raise NoSuchJobError(
             f"no job {draft.id!r}, neither in the ledger nor at {api.endpoint.host}",
-            hint="bgresp list",
+            hint=f"{_meant(context, str(draft.id))}bgresp list",
             request_id=answer.request_id,
         )
     if answer.http_status in {401, 403}:

@@ -1,10 +1,13 @@
 """REF: every way to name a job, and every way to get it wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bgresp.core.model import Job, Status
+from bgresp.ledger.ledger import Ledger
 from tests.cli.books import ident, key, last, picture, records, seed
 from tests.cli.processes import Each
 from tests.command import Run
@@ -120,3 +123,13 @@ def test_odd_ids_stay_one_segment(bgresp: Run, server: FakeServer, state: Path) 
         "/v1/responses/%2E%2E",
         "/v1/responses/..%2Fa%2Fb%3Fc%23d%25e%20%C3%A9",
     ] == [seen.path for seen in server.requests]
+
+
+def test_a_name_that_is_nearly_known(run: Run, state: Path) -> None:
+    """A slip in a name does not lead to the job that was meant."""
+    ledger = Ledger(state)
+    with ledger.submitting(Job(key="", name="nightly")) as job:
+        ledger.record(replace(job, id="resp_1", status=Status.QUEUED))
+    done = run("watch", "nihgtly")
+    assert 3 == done.code
+    assert "did you mean 'nightly'? bgresp list" in done.err
