@@ -26,11 +26,8 @@ from tests.endpoint import endpoint, listed, listening
 from tests.scripted import Heard
 
 FOLDER = Path(__file__).parent / "data" / "recordings"
-ELSEWHERE = {"ops": {"stream": "GET /responses/{id}/events"}}
-OPENAI = build("openai", files.built_in())
-FASTRESPONSES = build(
-    "fastresponses", {**files.built_in(), "fastresponses": {"ops": ELSEWHERE["ops"]}}
-)
+LITELLM = build("litellm", files.built_in())
+FASTRESPONSES = build("fastresponses", files.built_in())
 W30 = "".join(f"w{n} " for n in range(30))
 
 
@@ -115,7 +112,7 @@ def test_fastresponses(name: str, state: Path) -> None:
 def test_litellm(state: Path) -> None:
     """LiteLLM's JSON where events were asked for is taken for the end, or for none."""
     tape = Tape(["litellm-queued.json", "litellm-completed.json"])
-    job, shown, saved = followed(tape, OPENAI, state)
+    job, shown, saved = followed(tape, LITELLM, state)
     assert ("completed", "w0 w1 w2 w3 ") == (job.status, saved)
     assert saved == shown
     assert ["GET /resp_1?stream=true", "GET /resp_1"] == tape.asked
