@@ -85,7 +85,8 @@ def choose(
         return KeySource("cmd", command=auth.command)
     if auth.optional:
         return KeySource("none")
-    raise ConfigError(f"no key: {auth.env} is not set", hint=TWO_WAYS)
+    ways = TWO_WAYS.replace("OPENAI_API_KEY", auth.env)
+    raise ConfigError(f"no key: {auth.env} is not set", hint=ways)
 
 
 def _profile_source(profile: Table) -> KeySource | None:

@@ -145,7 +145,7 @@ def is_overdue(follow: Follow, policy: Policy, now: float) -> bool:
 
 def overdue(follow: Follow, policy: Policy) -> Fault:
     """Return why an open job is followed no longer."""
-    most = f"{policy.max_run / 60:g} minutes"
+    most = f"{policy.max_run / 60:g} min"
     word = follow.raw_status or follow.status.value
     said = f"still {word}, though no job may run over {most}: cancel it, or ask later"
     return Fault(FaultKind.IDLE, said)

@@ -227,3 +227,20 @@ def test_text_that_was_taken_back(bgresp: Run) -> None:
         assert (0, "") == (again.code, again.out)
         assert "Another answer.\n" == bgresp("get").out
         assert (0, "A wrong start of ") == (ran.code, ran.out)
+
+
+def test_a_job_that_runs_longer_than_any_may_is_followed_no_longer(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """Past the dialect's longest run: exit 8, the limit is named, the job stays open."""
+    config = tmp_path / "config" / "config.toml"
+    config.parent.mkdir()
+    config.write_text("[dialects.short.limits]\nmax_run = 60\n")
+    running = {"status": "in_progress", "started_at": "2026-01-02T03:05:05.000Z"}
+    seed(state, {**running, "dialect": "short"}, server=server)
+    server.script("get", as_json(response_of("in_progress", response_id=ident(1))))
+    ran = bgresp("watch", "@last")
+    assert (8, "") == (ran.code, ran.out)
+    said = "still in_progress, though no job may run over 1 min"
+    assert f"bgresp: {ident(1)}: {said}: cancel it, or ask later" in ran.err
+    assert "in_progress" == last(state)["status"]

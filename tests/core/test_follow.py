@@ -20,6 +20,7 @@ from bgresp.core.signals import (
 )
 from bgresp.core.states import Policy, State
 from tests.core.samples import (
+    DELTA,
     DONE,
     ERROR,
     FINAL,
@@ -230,3 +231,66 @@ def test_the_interval_overrules_the_pace() -> None:
         assert isinstance(action, Wait)
         waits.append(action.seconds)
     assert [8.0, 5.0, 60.0, 7.0, 60.0] == waits
+
+
+def test_a_job_that_runs_longer_than_any_may_is_left() -> None:
+    """Past the endpoint's longest run a poll that says `in_progress` is the last one."""
+    policy = Policy(max_run=1800, poll=(2, 40))
+    polling = replace(STREAMING, state=State.POLLING, streams_ruled_out="why")
+    begun, _ = step(polling, OPEN, policy, 0.0, 600.0)
+    assert 600.0 == begun.started
+    later, action = step(begun, OPEN, policy, 0.0, 600.0 + 1800.0 + 180.0)
+    assert (State.POLLING, Wait) == (later.state, type(action))
+    ended, action = step(later, OPEN, policy, 0.0, 600.0 + 1800.0 + 181.0)
+    assert isinstance(action, Done)
+    assert action.fault is not None
+    assert (State.ENDED, FaultKind.IDLE) == (ended.state, action.fault.kind)
+    said = "still in_progress, though no job may run over 30 min"
+    assert said in action.fault.message
+    final, action = step(later, FINAL, policy, 0.0, 9999.0)
+    assert (State.ENDED, Done(status=Status.COMPLETED, final=FINAL)) == (
+        *(final.state, action),
+    )
+
+
+def test_a_job_in_the_queue_never_runs_too_long() -> None:
+    """Waiting in a queue is no running, and where no limit is known there is none."""
+    polling = replace(STREAMING, state=State.POLLING, streams_ruled_out="why")
+    _, action = step(polling, QUEUED, Policy(max_run=60), 0.0, 1e6)
+    assert isinstance(action, Wait)
+    running = replace(polling, started=0.0)
+    _, action = step(running, OPEN, Policy(), 0.0, 1e6)
+    assert isinstance(action, Wait)
+
+
+def test_a_stream_that_goes_on_too_long_is_checked() -> None:
+    """Events without end do not hold a job that may not run so long: ask once."""
+    running = replace(STREAMING, status=Status.IN_PROGRESS, started=0.0)
+    policy = Policy(max_run=60)
+    checking, action = step(running, DELTA, policy, 0.0, 1000.0)
+    assert (State.CHECKING, Poll()) == (checking.state, action)
+    _, action = step(checking, OPEN, policy, 0.0, 1000.0)
+    assert isinstance(action, Done)
+    assert action.fault is not None
+
+
+def test_when_a_job_was_first_seen_running_comes_from_its_record() -> None:
+    """A second watch counts from the first time, and takes the expected length."""
+    job = replace(JOB, submitted_at=100.0, started_at=160.0, expect=300.0)
+    follow, _ = begin(job, Policy())
+    assert (60.0, 300.0) == (follow.started, follow.expect)
+
+
+@pytest.mark.parametrize(
+    ("attach", "streamable", "action"),
+    [
+        *(("any", False, Stream(3)), ("if_streamed", False, Poll())),
+        *(("if_streamed", None, Stream(3)), ("never", True, Poll())),
+    ],
+)
+def test_which_jobs_can_be_streamed_later(
+    attach: str, streamable: bool | None, action: Action
+) -> None:
+    """The dialect says whether a job has to be created streamable."""
+    job = replace(JOB, streamable=streamable)
+    assert action == begin(job, Policy(attach=attach))[1]
