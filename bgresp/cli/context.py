@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Context:
     detached: str = ""
     _reported: bool = False
     _reported_dead: bool = False
+    _settings: "dict[str, Settings]" = field(default_factory=dict)
+    _dialects: "dict[str, Dialect]" = field(default_factory=dict)
 
     @classmethod
     def of(cls, common: Common, fields: tuple[str, ...] = FIELDS) -> "Context":
@@ -123,18 +125,26 @@ class Context:
 
         Raises ConfigError.
         """
-        from bgresp.config.settings import of_job
+        source = job.extra.get("key_source")
+        who = (job.profile, job.base_url, job.dialect, source)
+        made_with = repr((*who, sorted(job.vars.items())))
+        if made_with not in self._settings:
+            from bgresp.config.settings import of_job
 
-        return of_job(job, self.flags, self.config)
+            self._settings[made_with] = of_job(job, self.flags, self.config)
+        return self._settings[made_with]
 
     def dialect_of(self, job: Job) -> "Dialect":
         """Return the dialect that a job was made with.
 
         Raises ConfigError.
         """
-        from bgresp.config.settings import dialect
+        name = job.dialect or "openai"
+        if name not in self._dialects:
+            from bgresp.config.settings import dialect
 
-        return dialect(job.dialect or "openai", self.config)
+            self._dialects[name] = dialect(name, self.config)
+        return self._dialects[name]
 
     @asynccontextmanager
     async def api(self, settings: "Settings") -> "AsyncIterator[Api]":

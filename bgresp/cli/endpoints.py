@@ -21,23 +21,13 @@ def by_endpoint(
     is told instead.
     """
     groups: dict[str, Group] = {}
-    known: dict[str, Settings] = {}
     for job in jobs:
-        made_with = _made_with(job)
-        if made_with not in known:
-            try:
-                known[made_with] = context.settings_of(job)
-            except ConfigError as error:
-                if failed is None:
-                    raise
-                failed(job, error)
-                continue
-        settings = known[made_with]
+        try:
+            settings = context.settings_of(job)
+        except ConfigError as error:
+            if failed is None:
+                raise
+            failed(job, error)
+            continue
         groups.setdefault(settings.identity, (settings, []))[1].append(job)
     return list(groups.values())
-
-
-def _made_with(job: Job) -> str:
-    source = job.extra.get("key_source")
-    who = (job.profile, job.base_url, job.dialect, source)
-    return repr((*who, sorted(job.vars.items())))

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bgresp.api.client import Api
 from bgresp.cli import outputs
@@ -27,6 +27,8 @@ from bgresp.engine.tracker import Tools, Tracker
 from bgresp.ledger.progress import Shown
 from bgresp.render.columns import record
 from bgresp.render.lines import summary
+
+SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,11 @@ class Following:
         return self.plan.any or (self.plan.fail_fast and bad)
 
     def _say_open(self, jobs: list[Job]) -> None:
-        for job in (job for job in jobs if job.status.is_open):
+        left = [job for job in jobs if job.status.is_open]
+        if len(left) > SPELLED:
+            self.context.say(f"{len(left)} jobs are still open: bgresp watch")
+            return
+        for job in left:
             again = f"bgresp watch {job.ref} --resume"
             self.context.say(f"{job.ref} is still {job.status.value}: {again}")
 

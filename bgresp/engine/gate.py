@@ -46,11 +46,11 @@ class Gate:
         return max(0.0, self._held - asyncio.get_running_loop().time())
 
     def free_at(self) -> float:
-        """Return the moment at which the next one may pass, without taking it."""
-        now = asyncio.get_running_loop().time()
+        """Return the moment from which the next one may pass, without taking it."""
         if self.rate <= 0:
-            return max(now, self._held)
-        return max(self._next, now - (BURST - 1) / self.rate, self._held)
+            return self._held
+        spare = asyncio.get_running_loop().time() - (BURST - 1) / self.rate
+        return max(self._next, spare, self._held)
 
     def _take(self) -> float:
         """Take the next free moment; idle time saves up a burst, a hold does not."""
