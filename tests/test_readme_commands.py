@@ -1,0 +1,234 @@
+"""Every command line of the README runs: in a sandbox, against a fake endpoint.
+
+What cannot run here stands in ELSEWHERE, with the reason and another check.
+"""
+
+import os
+import re
+import shlex
+import stat
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import typer
+
+from bgresp.cli.app import build
+from bgresp.config import files
+from bgresp.serve import daemon
+from tests.cli.processes import endpoint
+from tests.command import DEADLINE, ROOT, environment
+from tests.fakeserver import FakeServer
+
+README: Final = ROOT / "README.md"
+# A line with one of these is not run as it stands; what else is done with it.
+ELSEWHERE: Final = {
+    ".venv/bin/": "installs from the network: bash parses it, its bgresp runs below",
+    "completions": "writes into a shell's own folders: its option is looked up",
+    "systemctl": "needs a systemd of one's own: bash parses it",
+}
+ANSWER: Final = '{"overdue": [17, 4]}'
+# In front of a line that is about open jobs: one.
+BEFORE: Final = "bgresp submit prompt.txt -m gpt-5 >> before.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: its language, and its lines without comments."""
+
+    number: int
+    language: str
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Return the commands, continued lines joined, comments taken off."""
+        joined = self.text.replace("\\\n", " ").splitlines()
+        bare = (re.sub(r"(^|\s+)#\s.*$", "", line).strip() for line in joined)
+        return [line.removeprefix("$ ") for line in bare if line]
+
+
+def blocks(*languages: str) -> list[Block]:
+    """Return the README's fenced blocks of some languages."""
+    found = re.findall(
+        r"^```(\w+)\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    every = [Block(number, *block) for number, block in enumerate(found, 1)]
+    return [block for block in every if block.language in languages]
+
+
+SHELL: Final = blocks("sh", "console", "bash")
+
+
+def elsewhere(line: str) -> bool:
+    return any(mark in line for mark in ELSEWHERE)
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Path:
+    """Make a folder with what the README's commands name, and `bgresp` on its PATH."""
+    place = tmp_path / "work"
+    (place / "bin").mkdir(parents=True)
+    shim = place / "bin" / "bgresp"
+    shim.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m bgresp "$@"\n')
+    shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
+    for name in ("prompt.txt", "report.txt", "README.md", "style.md", "notes.txt"):
+        (place / name).write_text("Why is the sky blue?\n")
+    (place / "letter.txt").write_text("Dear {{name}} of {{city}}\n")
+    (place / "figures.pdf").write_bytes(b"%PDF-1.4\n")
+    (place / "invoices.csv").write_text("17,late\n")
+    (place / "overdue.json").write_text('{"type": "object", "title": "overdue"}')
+    (place / "request.json").write_text('{"input": "Why?", "model": "gpt-5"}')
+    rows = [f'{{"id": "row-{n}", "text": "Why {n}?"}}\n' for n in range(3)]
+    for name in ("manifest.jsonl", "rows.jsonl", "night.jsonl", "batch.jsonl"):
+        (place / name).write_text("".join(rows))
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(place)]
+    for words in (["init", "-q"], ["add", "prompt.txt"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *words], check=True, env=environment({}))
+    (place / "prompt.txt").write_text("Why is the sea blue?\n")
+    return place
+
+
+def ran(script: str, place: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a bash script in the sandbox."""
+    env = environment(
+        {
+            "PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "BGRESP_STATE_DIR": str(place / "state"),
+            "BGRESP_CONFIG": str(place / "config" / "config.toml"),
+            "HOME": str(place),
+            **more,
+        }
+    )
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=place,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=5 * DEADLINE,
+        check=False,
+    )
+
+
+def prepared(line: str) -> str:
+    """Return a line as it is run: told on stderr, with an open job where it asks."""
+    before = f"{BEFORE}\n" if "--open" in line or " cancel " in line else ""
+    return f"{before}echo '+ '{shlex.quote(line)} >&2\n{line}"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("block", SHELL, ids=lambda block: f"block-{block.number}")
+def test_every_command_line_runs(block: Block, sandbox: Path) -> None:
+    """Each line of a shell block ends with 0, in the order of the page."""
+    lines = [line for line in block.lines if not elsewhere(line)]
+    with FakeServer(tell=ANSWER) as server:
+        chosen = {**endpoint(server), "WORK_KEY": "k"}
+        ran("bgresp config add work --base-url https://x.example/v1", sandbox)
+        if any("config add work" in line for line in lines):
+            ran("bgresp config remove work", sandbox)
+        done = ran("\n".join(map(prepared, lines)), sandbox, **chosen)
+    assert 0 == done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("block", SHELL, ids=lambda block: f"block-{block.number}")
+def test_what_cannot_run_here_is_still_shell(block: Block) -> None:
+    """Bash can read every line, those too that install or set something up."""
+    for line in block.lines:
+        done = subprocess.run(
+            ["bash", "-nc", line], capture_output=True, text=True, check=False
+        )
+        assert (0, "") == (done.returncode, done.stderr), line
+
+
+@pytest.mark.timeout(300)
+def test_the_first_command_of_all(sandbox: Path) -> None:
+    """What the page has one type first works without any key or configuration."""
+    (line,) = (
+        line for block in SHELL for line in block.lines if "-p local --watch" in line
+    )
+    command = line.rpartition(" && ")[2].replace(".venv/bin/", "")
+    try:
+        done = ran(command, sandbox)
+    finally:
+        daemon.stop(sandbox / "state")
+    assert (0, True) == (done.returncode, "demo" in done.stdout), done.stderr
+
+
+def test_a_crontab_is_one(sandbox: Path) -> None:
+    """Each line of a crontab has five fields, and its command runs as cron runs it."""
+    lines = [line for block in blocks("crontab") for line in block.lines]
+    assert lines
+    with FakeServer(tell=ANSWER) as server:
+        ran("bgresp config add work --base-url https://x.example/v1", sandbox)
+        for line in lines:
+            *fields, command = line.split(maxsplit=5)
+            assert 5 == len(fields)
+            assert all(re.fullmatch(r"[\d*/,-]+", part) for part in fields)
+            done = ran(command.replace(r"\%", "%"), sandbox, **endpoint(server))
+            assert 0 == done.returncode, done.stderr
+
+
+def test_the_configuration_is_one(tmp_path: Path) -> None:
+    """What the page shows of config.toml is read as it stands."""
+    for number, block in enumerate(blocks("toml")):
+        tomllib.loads(block.text)
+        path = tmp_path / f"{number}.toml"
+        path.write_text(block.text)
+        assert files.load(path).profiles
+
+
+def test_what_is_drawn_was_printed() -> None:
+    """A drawing in the text is part of a golden text."""
+    golden = [
+        path.read_text("utf-8") for path in (ROOT / "tests/golden").rglob("*.txt")
+    ]
+    for block in blocks("text"):
+        assert any(block.text in text for text in golden)
+
+
+def test_the_programs_are_python() -> None:
+    """What the page shows of Python compiles; tests/proof runs the Celery fleet."""
+    for block in blocks("python"):
+        compile(block.text, f"README block {block.number}", "exec")
+
+
+ROOT_COMMAND: Final[Any] = typer.main.get_command(build())
+
+
+def inline() -> list[str]:
+    """Return what stands as `bgresp ...` within the text."""
+    prose = re.sub(
+        r"^```.*?^```", "", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    return re.findall(r"`(bgresp [^`]+)`", prose)
+
+
+def examples(group: Any = ROOT_COMMAND) -> list[str]:
+    """Return what stands as an example in any --help."""
+    found: list[str] = []
+    for command in group.commands.values():
+        if hasattr(command, "commands"):
+            found += examples(command)
+        text = (command.help or "").partition("Examples:")[2]
+        found += re.findall(r"\bbgresp .*$", text, re.MULTILINE)
+    return found
+
+
+@pytest.mark.parametrize("line", sorted({*inline(), *examples()}))
+def test_what_a_text_names_is_there(line: str) -> None:
+    """A command in the page's text or in a help exists, with all its options."""
+    command = ROOT_COMMAND
+    words = re.split(r" (?:\||&&|;|>>?) ", line)[0].split()[1:]
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    options = [word.partition("=")[0] for word in words if re.match("--?[a-z]", word)]
+    assert command is not ROOT_COMMAND or not words or words[0] in options
+    opts = {name for param in command.params for name in param.opts}
+    others = {name for param in command.params for name in param.secondary_opts}
+    assert set(options) <= opts | others | {"--help", "-h"}
