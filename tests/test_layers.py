@@ -33,7 +33,7 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 # Within core each module knows only those before it.
 CORE: Final = (
     *("errors", "times", "model", "signals", "paths", "dialect", "rules", "tables"),
-    *("filling", "wire", "template", "manifest", "attach", "request"),
+    *("strict", "filling", "wire", "template", "manifest", "attach", "request"),
     *(
         "endpoint",
         "update",

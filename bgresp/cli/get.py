@@ -1,7 +1,6 @@
 """`bgresp get`: the answer, from disk, else fetched."""
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Final
 from bgresp.cli import errors, inputs, outputs, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
-from bgresp.core import paths
+from bgresp.core import paths, strict
 from bgresp.core.errors import RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
 from bgresp.render.columns import record
@@ -169,26 +168,12 @@ def _data(job: Job, text: str | None) -> str | None:
     if not text and job.status is not Status.COMPLETED:
         return None
     try:
-        return as_json(
-            json.loads(text or "", parse_constant=_refused, parse_float=_finite)
-        )
-    except (ValueError, RecursionError) as error:
+        return as_json(strict.loads(text or ""))
+    except ValueError as error:
         raise RefusedError(
             f"the answer of {job.ref} is not JSON ({str(error)[:80]})",
             hint=f"bgresp get {job.ref} has its text",
         ) from None
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _finite(number: str) -> float:
-    """Read a number; one too large would be printed as what is no JSON."""
-    value = float(number)
-    if not math.isfinite(value):
-        raise ValueError(f"{number[:20]} is too large")
-    return value
 
 
 def _from_response(payload: Any, part: str) -> str | None:

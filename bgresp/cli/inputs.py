@@ -3,12 +3,12 @@
 Every refusal is a UsageError that names the file and the reason.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any, Final
 
+from bgresp.core import strict
 from bgresp.core.errors import UsageError
 from bgresp.core.request import MAX_PROMPT
 
@@ -53,8 +53,8 @@ def json_or_file(value: str, option: str) -> dict[str, Any]:
 def json_object(text: str, option: str) -> dict[str, Any]:
     """Parse a JSON object."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = strict.loads(text)
+    except ValueError as error:
         raise UsageError(f"{option}: not JSON ({str(error)[:80]})") from None
     if not isinstance(found, dict):
         raise UsageError(f"{option}: must be a JSON object")
@@ -67,8 +67,8 @@ def change(item: str) -> tuple[str, Any]:
     if not mark:
         raise UsageError(f"--set takes PATH=VALUE, not {item!r}")
     try:
-        return path, json.loads(value)
-    except (ValueError, RecursionError):
+        return path, strict.loads(value)
+    except ValueError:
         return path, value
 
 

@@ -15,7 +15,7 @@ from bgresp.cli.options import pairs
 from bgresp.cli.shape import Shape
 from bgresp.config.settings import Settings
 from bgresp.core.errors import UsageError
-from bgresp.core.request import Request, check_clashes
+from bgresp.core.request import OURS, Request, check_clashes
 
 MAX_SCHEMA_NAME: Final = 64  # of text.format.name, as the characters below: OpenAI
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
@@ -33,18 +33,25 @@ def asked(context: Context, shape: Shape, settings: Settings) -> Request:
         model=settings.model,
         instructions=inputs.text_or_file(shape.system, "-s") if shape.system else None,
         previous_id=_previous(context, shape.previous),
-        metadata=pairs(shape.metadata, "--metadata"),
+        metadata=_metadata(shape.metadata),
         attachments=attachments.parts(shape.attach or ()),
         tools=_tools(shape.tool or ()),
         schema=_format(shape.schema) if shape.schema is not None else None,
         max_output_tokens=shape.max_output_tokens,
-        body=inputs.json_or_file(shape.body, "--body") if shape.body else None,
+        body=None if shape.body is None else inputs.json_or_file(shape.body, "--body"),
         changes=tuple(inputs.change(item) for item in shape.changes or []),
         variables=pairs(shape.var, "--var"),
     )
     # A profile's model is a default: only one that was asked for can clash.
     check_clashes(replace(request, model=shape.model), settings.dialect)
     return request
+
+
+def _metadata(given: list[str] | None) -> dict[str, str]:
+    found = pairs(given, "--metadata")
+    if OURS in found:
+        raise UsageError(f"--metadata {OURS}: the name is bgresp's own")
+    return found
 
 
 def _tools(given: Sequence[str]) -> tuple[dict[str, Any], ...]:

@@ -1,17 +1,16 @@
 """Rows of a batch's manifest: read from JSON or CSV, checked, dealt to shards; pure.
 
-May import core.errors and core.template. Every refusal is a UsageError that begins with
-the name of the field.
+May import core.errors, core.strict, core.template. Every refusal is a UsageError that
+begins with the name of the field.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bgresp.core import template
+from bgresp.core import strict, template
 from bgresp.core.errors import UsageError
 
 MAX_ID: Final = 512
@@ -74,8 +73,8 @@ def hash_of(id_: str) -> int:
 def from_json(line: bytes) -> Row:
     """Read a row of a JSON Lines manifest, ours or OpenAI's Batch."""
     try:
-        table = json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        table = strict.loads(line)
+    except ValueError as error:
         raise UsageError(f"not JSON ({str(error)[:80]})") from None
     if not isinstance(table, dict):
         raise UsageError("not a JSON object")
@@ -193,7 +192,3 @@ def _object(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"{name}: must be a JSON object")
     return value
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
