@@ -16,7 +16,7 @@ from bgresp.cli import manifests, shaping
 from bgresp.cli.batch import Options
 from bgresp.cli.batchdesk import BatchDesk
 from bgresp.cli.context import Context
-from bgresp.cli.options import pairs, seconds
+from bgresp.cli.options import labels, seconds
 from bgresp.cli.settling import settled
 from bgresp.cli.shape import Shape
 from bgresp.cli.trackers import Trackers
@@ -61,7 +61,7 @@ class Batching:
         record = Job(
             key="",
             group=manifests.group(options),
-            labels=pairs(options.label, "-l"),
+            labels=labels(context.environ, options.label),
             profile=settings.profile,
             base_url=settings.base_url,
             dialect=settings.dialect.name,

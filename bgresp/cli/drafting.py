@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bgresp.cli import inputs, shaping
 from bgresp.cli.context import Context
-from bgresp.cli.options import pairs, seconds
+from bgresp.cli.options import labels, seconds
 from bgresp.cli.shape import Shape
 from bgresp.config.settings import Settings
 from bgresp.core.errors import RefusedError, UsageError
@@ -36,7 +36,7 @@ def drafts(
         raise RefusedError(said, hint="without --stream it is polled")
     if stream is None:
         stream = settings.stream or options.watch
-    job = _record(settings, options)
+    job = _record(context, settings, options)
     found = []
     for one in requests:
         prompt = Request(text=one.text, body=one.body, changes=one.changes)
@@ -46,13 +46,13 @@ def drafts(
     return found
 
 
-def _record(settings: Settings, options: "Options") -> Job:
+def _record(context: Context, settings: Settings, options: "Options") -> Job:
     return Job(
         key="",
         name=options.name,
         group=options.group,
         submit_key=options.key,
-        labels=pairs(options.label, "-l"),
+        labels=labels(context.environ, options.label),
         profile=settings.profile,
         base_url=settings.base_url,
         dialect=settings.dialect.name,

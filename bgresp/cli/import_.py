@@ -29,21 +29,29 @@ class Options:
     group: Annotated[
         str | None, opt("--group", help="A group to put it in.", metavar="G")
     ] = None
+    source: Annotated[
+        str | None,
+        opt("--from", help="What `list --jsonl` printed elsewhere.", metavar="FILE|-"),
+    ] = None
 
 
 def import_(options: Options, common: Common) -> int:
     """Take ids from elsewhere into the ledger; -p says which endpoint has them.
 
-    An id that the ledger knows already is only printed.
+    An id that the ledger knows already is only printed. --from merges the ledger of
+    another machine: of each job the further state holds, twice is as once.
 
     Examples:
 
       bgresp import resp_123 -p work
+      ssh node bgresp list --all --jsonl | bgresp import --from -
       bgresp import resp_123 resp_456 --group night
     """
     from bgresp.cli.running import run
 
     context = Context.of(common)
+    if options.source is not None:
+        return _merged(context, options, options.source)
     ids = list(dict.fromkeys(refs.expanded(options.ids or [])))
     _check(ids, options)
     jobs: list[Job] = []
@@ -65,6 +73,16 @@ def import_(options: Options, common: Common) -> int:
     if jobs:
         context.show_jobs(jobs, single=len(ids) == 1)
     return int(worst(codes))
+
+
+def _merged(context: Context, options: Options, source: str) -> int:
+    from bgresp.cli.merging import merged
+
+    if options.ids or options.name or options.label or options.group:
+        raise UsageError("--from takes no IDs, and no names, labels or groups for them")
+    if context.common.json:
+        raise UsageError("--from prints jobs as they come: --jsonl")
+    return merged(context, source)
 
 
 def _check(ids: list[str], options: Options) -> None:

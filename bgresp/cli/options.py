@@ -36,6 +36,16 @@ def pairs(items: list[str] | None, option: str) -> dict[str, str]:
     return found
 
 
+def labels(environ: Mapping[str, str], given: list[str] | None) -> dict[str, str]:
+    """Return the labels of a new job: those of BGRESP_LABELS, and of -l.
+
+    Raises UsageError when one has no `=`.
+    """
+    usual = [item.strip() for item in environ.get("BGRESP_LABELS", "").split(",")]
+    named = pairs([item for item in usual if item], "BGRESP_LABELS")
+    return {**named, **pairs(given, "-l")}
+
+
 def _version(given: bool) -> None:
     if given:
         typer.echo(f"bgresp {__version__}")

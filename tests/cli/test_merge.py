@@ -1,0 +1,139 @@
+"""`import --from`: ledgers of several machines become one, whatever the order."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.books import ident, picture, seed
+from tests.command import Run
+from tests.fakeserver import FakeServer
+
+Export = Callable[..., str]
+
+
+@pytest.fixture
+def elsewhere(bgresp: Run, tmp_path: Path, server: FakeServer) -> Export:
+    """Return what `list --jsonl` prints of a ledger with these jobs."""
+    count = 0
+
+    def export(*jobs: Any) -> str:
+        nonlocal count
+        count += 1
+        other = tmp_path / f"other-{count}"
+        seed(other, *jobs, server=server)
+        ran = bgresp("list", "--all", "--jsonl", env={"BGRESP_STATE_DIR": str(other)})
+        return ran.out
+
+    return export
+
+
+def jobs(bgresp: Run) -> dict[str, Any]:
+    return {job["id"]: job for job in json.loads(bgresp("list", "--json").out)}
+
+
+def test_a_ledger_is_merged_once(
+    bgresp: Run, elsewhere: Export, state: Path, tmp_path: Path
+) -> None:
+    """Every record arrives whole, cursors included; a second time changes nothing."""
+    text = elsewhere(
+        {"name": "a", "cursor": 41, "group": "g", "row": "r1", "labels": {"k": "v"}},
+        {"name": "b", "status": "completed", "submit_key": "K"},
+    )
+    ran = bgresp("import", "--from", "-", "-q", stdin=text)
+    assert (0, {ident(1), ident(2)}) == (ran.code, set(ran.out.split()))
+    assert "2 jobs, 2 new here, 0 with news" in ran.err
+    known = {line["id"]: line for line in map(json.loads, text.splitlines())}
+    assert known == jobs(bgresp)
+    before = picture(state)["ledger.jsonl"]
+    (tmp_path / "x.jsonl").write_text(text)
+    again = bgresp("import", "--from", "x.jsonl", "-q")
+    assert (0, "", before) == (again.code, again.out, picture(state)["ledger.jsonl"])
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_further_state_holds(bgresp: Run, elsewhere: Export, swapped: bool) -> None:
+    """By rank, whichever of two exports comes first; a cursor never falls."""
+    old = elsewhere({"status": "in_progress", "cursor": 9, "labels": {"a": "b"}})
+    new = elsewhere({"status": "completed", "cursor": 7})
+    for text in (new, old) if swapped else (old, new):
+        assert 0 == bgresp("import", "--from", "-", stdin=text).code
+    job = jobs(bgresp)[ident(1)]
+    assert ("completed", 9, {"a": "b"}) == (job["status"], job["cursor"], job["labels"])
+
+
+def test_a_submit_under_way_elsewhere_is_unknown_here(
+    bgresp: Run, elsewhere: Export
+) -> None:
+    """What only its own machine can know is not taken for dead, or for sent."""
+    text = elsewhere({"status": "submitting", "id": None})
+    assert 0 == bgresp("import", "--from", "-", stdin=text).code
+    assert ["unknown"] == [job["status"] for job in jobs(bgresp).values()]
+    later = elsewhere({"status": "queued"})
+    assert 0 == bgresp("import", "--from", "-", stdin=later).code
+    assert ["queued"] == [job["status"] for job in jobs(bgresp).values()]
+
+
+def test_an_id_that_both_know_is_one_job(
+    bgresp: Run, elsewhere: Export, server: FakeServer
+) -> None:
+    """A job that each machine adopted under a key of its own stays one."""
+    id_ = bgresp("submit", "-t", "x", "-m", "m").out.strip()
+    text = elsewhere({"id": id_, "status": "completed", "group": "g"})
+    assert 0 == bgresp("import", "--from", "-", stdin=text).code
+    found = jobs(bgresp)
+    assert ([id_], "completed", "g") == (
+        *([*found], found[id_]["status"], found[id_]["group"]),
+    )
+
+
+def test_a_merged_batch_is_known_here(
+    bgresp: Run, server: FakeServer, tmp_path: Path
+) -> None:
+    """Shards of other machines, merged, are not submitted again by a whole run."""
+    rows = [json.dumps({"id": f"r{n}", "text": str(n)}) + "\n" for n in range(12)]
+    (tmp_path / "m.jsonl").write_text("".join(rows))
+    for shard in ("1/2", "2/2"):
+        other = {"BGRESP_STATE_DIR": str(tmp_path / f"s-{shard[0]}")}
+        bgresp("batch", "m.jsonl", "-m", "m", "--shard", shard, env=other)
+        text = bgresp("list", "--all", "--jsonl", env=other).out
+        assert 0 == bgresp("import", "--from", "-", stdin=text).code
+    ran = bgresp("batch", "m.jsonl", "-m", "m", "--wait")
+    assert (0, 12, 12) == (ran.code, len(ran.out.split()), len(server.creates))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        *(({"schema": "x"}, "not a job"), ({"key": "../../x"}, "key:")),
+        *(({"status": "odd"}, "status:"), ({"id": 5}, "id:")),
+        *(({"labels": []}, "labels:"), ({"cursor": []}, "cursor:")),
+        ({"created_at": 5}, "created_at:"),
+    ],
+)
+def test_a_bad_record_is_named_and_nothing_is_taken(
+    bgresp: Run, elsewhere: Export, state: Path, change: Any, said: str
+) -> None:
+    """The whole file is checked first."""
+    good = elsewhere({})
+    bad = json.dumps({**json.loads(good), **change})
+    ran = bgresp("import", "--from", "-", stdin=f"{good}{bad}\n")
+    assert (2, "") == (ran.code, ran.out)
+    assert f"-:2: {said}" in ran.err
+    assert not (state / "ledger.jsonl").exists()
+
+
+def test_labels_of_the_environment(
+    bgresp: Run, server: FakeServer, tmp_path: Path
+) -> None:
+    """BGRESP_LABELS are on every new job, and -l wins over them."""
+    env = {"BGRESP_LABELS": "team=search, run=7,"}
+    (tmp_path / "m.jsonl").write_text('{"id":"a","text":"x","labels":{"run":"9"}}\n')
+    assert 0 == bgresp("submit", "-t", "x", "-l", "run=8", env=env).code
+    assert 0 == bgresp("batch", "m.jsonl", env=env).code
+    labels = [job["labels"] for job in jobs(bgresp).values()]
+    assert [{"team": "search", "run": "9"}, {"team": "search", "run": "8"}] == labels
+    bad = bgresp("submit", "-t", "x", env={"BGRESP_LABELS": "oops"})
+    assert (2, True) == (bad.code, "BGRESP_LABELS" in bad.err)
