@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, opt
+from bgresp.cli.options import Common, Notify, opt
 from bgresp.cli.shape import Shape
 from bgresp.core.errors import UsageError
 
@@ -87,6 +87,7 @@ class Options:
     stream: Annotated[
         bool | None, opt("--stream/--no-stream", help="Create them streamable.")
     ] = None
+    notify: Notify = None
 
     @property
     def waits(self) -> bool:
@@ -110,6 +111,7 @@ def batch(options: Options, shape: Shape, common: Common) -> int:
     from bgresp.cli.running import run
 
     context = Context.of(common)
+    context.notify(options.notify)
     _check(options)
     batching = Batching.of(context, options, shape)
     if options.dry_run:

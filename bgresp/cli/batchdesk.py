@@ -45,6 +45,7 @@ class BatchDesk:
 
     def ended(self, job: Job) -> None:
         """Write the answer of a row where it is wanted."""
+        self.context.ended(job)
         text = None
         if self.results is not None or self.folder is not None:
             dialect = self.context.dialect_of(job)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bgresp.api.client import Api
+    from bgresp.cli.notifying import Notifier
     from bgresp.config.settings import Flags, Settings
     from bgresp.core.dialect import Dialect
 
@@ -40,6 +41,7 @@ class Context:
     _config: Config | None = None
     _books: Books | None = None
     detached: str = ""
+    notifier: "Notifier | None" = None
     _reported: bool = False
     _reported_dead: bool = False
     _settings: "dict[str, Settings]" = field(default_factory=dict)
@@ -175,6 +177,21 @@ class Context:
             yield api
         finally:
             await api.aclose()
+
+    def notify(self, command: str | None) -> None:
+        """Let a program be told of jobs that end: --notify.
+
+        Raises UsageError.
+        """
+        if command is not None:
+            from bgresp.cli.notifying import Notifier
+
+            self.notifier = Notifier.of(command, self.books, self.streams)
+
+    def ended(self, job: Job) -> None:
+        """Take that a job was seen to have ended."""
+        if self.notifier is not None:
+            self.notifier.tell(job)
 
     def say(self, message: str) -> None:
         """Say something on stderr."""

@@ -77,7 +77,7 @@ class Following:
         try:
             async with AsyncExitStack() as stack:
                 await self._prepare(jobs, opened, stack)
-                fleet = Fleet(self._connections(), lambda t: self._ends_it(t.job))
+                fleet = Fleet(self._connections(), self._has_ended)
                 if not any(self._ends_it(j) for j in jobs if self._is_at_rest(j)):
                     async with (
                         asyncio.timeout(self.plan.timeout),
@@ -123,7 +123,13 @@ class Following:
         answers = self.context.books.answers
         return not job.status.is_terminal or answers.response_path(job.key).exists()
 
+    def _has_ended(self, tracker: Tracker) -> bool:
+        """Take that a job is over; say whether that ends all of it."""
+        self.context.ended(tracker.job)
+        return self._ends_it(tracker.job)
+
     def _conclude(self, job: Job) -> None:
+        self.context.ended(job)
         text = self._text(job)
         if text is not None:
             conclude(job, text, self._pen(job), self.audience)

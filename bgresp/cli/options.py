@@ -65,6 +65,12 @@ Version = Annotated[
 ]
 
 
+Notify = Annotated[
+    str | None,
+    opt("--notify", help="Run it for each job that ended, once ever.", metavar="CMD"),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """What every command takes."""

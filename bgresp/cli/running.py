@@ -28,8 +28,16 @@ def run(context: Context, work: Coroutine[Any, Any, int]) -> int:
 
     Raises DetachedError when a signal came first; stderr says then how to go on.
     """
+
+    async def whole() -> int:
+        try:
+            return await work
+        finally:
+            if context.notifier is not None:
+                await context.notifier.drain()
+
     try:
-        return _run(work)
+        return _run(whole())
     except DetachedError:
         if context.detached:
             context.say(f"detached; {context.detached}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, opt
+from bgresp.cli.options import Common, Notify, Refs, opt
 from bgresp.core.errors import NotFinishedError
 from bgresp.ledger import locks
 
@@ -17,6 +17,7 @@ class Options:
     exit_status: Annotated[
         bool, opt("--exit-status", help="Exit as the jobs ended, 8 while one is open.")
     ] = False
+    notify: Notify = None
 
 
 def sync(which: Refs, options: Options, common: Common) -> int:
@@ -34,6 +35,7 @@ def sync(which: Refs, options: Options, common: Common) -> int:
     from bgresp.cli.syncing import Syncing
 
     context = Context.of(common)
+    context.notify(options.notify)
     context.books.ledger.prepare()
     with ExitStack() as until_done:
         try:

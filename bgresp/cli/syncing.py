@@ -72,6 +72,7 @@ class Syncing:
         if job.status is before.status:
             return
         self._changed.append(job)
+        self.context.ended(job)
         common = self.context.common
         if common.quiet or common.jsonl:
             self.context.show_jobs([job], single=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, opt, seconds
+from bgresp.cli.options import Common, Notify, Refs, opt, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Options:
     fail_fast: Annotated[
         bool, opt("--fail-fast", help="Stop when one did not complete.")
     ] = False
+    notify: Notify = None
 
 
 def wait(which: Refs, options: Options, common: Common) -> int:
@@ -36,6 +37,7 @@ def wait(which: Refs, options: Options, common: Common) -> int:
     from bgresp.cli.running import run
 
     context = Context.of(common)
+    context.notify(options.notify)
     plan = Plan(
         interval=seconds(options.interval),
         timeout=seconds(options.timeout),

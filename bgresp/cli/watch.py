@@ -5,7 +5,7 @@ from typing import Annotated
 
 from bgresp.cli import inputs, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, opt, seconds
+from bgresp.cli.options import Common, Notify, Refs, opt, seconds
 from bgresp.core.errors import UsageError
 
 
@@ -40,6 +40,7 @@ class Options:
         opt("-o", "--output", help="Write the answer there.", metavar="FILE"),
     ] = None
     force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
+    notify: Notify = None
 
 
 def watch(which: Refs, options: Options, common: Common) -> int:
@@ -57,6 +58,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
     from bgresp.cli.showing import asides
 
     context = Context.of(common)
+    context.notify(options.notify)
     if options.mode not in {"auto", "stream", "poll"}:
         raise UsageError("--mode takes auto, stream or poll")
     if options.events and (common.json or common.jsonl):

@@ -3,6 +3,7 @@
 May import core and ledger.files.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +50,26 @@ class Answers:
         """Return the saved request; None where it was not kept."""
         return files.read(self.request_path(key))
 
+    def notices(self, key: str) -> bool:
+        """Mark that somebody is told of a job's end; say whether none was before.
+
+        Of several processes one is the first.
+        """
+        path = self.state / "notices" / key
+        files.make_private(path.parent)
+        with files.blamed(path, "write"):
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                os.close(os.open(path, flags, files.PRIVATE_FILE))
+            except FileExistsError:
+                return False
+            files.sync_folder(path.parent)
+        return True
+
     def forget(self, key: str) -> None:
         """Drop everything of a job but its line in the journal."""
         names = ("responses/{}.json", "responses/{}.txt", "requests/{}.json")
-        for name in (*names, "progress/{}.jsonl"):
+        for name in (*names, "progress/{}.jsonl", "notices/{}"):
             path = self.state / name.format(key)
             with files.blamed(path, "remove"):
                 path.unlink(missing_ok=True)

@@ -1,0 +1,101 @@
+"""`--notify CMD`: a program of the user's is told of each job that ended, once ever.
+
+The mark that a job was told of is on disk before the program starts: at most once. A
+program that hangs or fails harms nothing; one line says so.
+"""
+
+import asyncio
+import json
+import os
+import shlex
+import shutil
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from bgresp.core.errors import LedgerError, UsageError
+from bgresp.core.model import Job, Status
+from bgresp.engine.books import Books
+from bgresp.render.streams import Streams
+
+AT_ONCE: Final = 4
+TIMEOUT: Final = 60.0
+
+
+@dataclass(slots=True)
+class Notifier:
+    """The hook of one invocation."""
+
+    argv: list[str]
+    books: Books
+    streams: Streams
+    timeout: float = TIMEOUT
+    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _said: bool = False
+
+    @classmethod
+    def of(cls, command: str, books: Books, streams: Streams) -> "Notifier":
+        """Read the option.
+
+        Raises UsageError when there is no such program.
+        """
+        try:
+            argv = shlex.split(command)
+        except ValueError as error:
+            raise UsageError(f"--notify: {error}") from None
+        if not argv or shutil.which(argv[0]) is None:
+            name = argv[0] if argv else command
+            raise UsageError(f"--notify: no program {name!r}")
+        return cls(argv, books, streams)
+
+    def tell(self, job: Job) -> None:
+        """Run the program for a job that ended, unless that was done ever before."""
+        if not (job.status.is_terminal or job.status is Status.LOST):
+            return
+        try:
+            first = self.books.answers.notices(job.key)
+        except LedgerError as error:
+            self._warn(error.message)
+            return
+        if first:
+            task = asyncio.create_task(self._run(job))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def drain(self) -> None:
+        """Wait for the programs that run."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    async def _run(self, job: Job) -> None:
+        record = json.dumps(job.to_record(), ensure_ascii=True).encode("ascii") + b"\n"
+        async with self._room:
+            try:
+                program = await asyncio.create_subprocess_exec(
+                    *self.argv,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=2,  # stdout is ours
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self._warn(error.strerror or "cannot be run")
+                return
+            try:
+                async with asyncio.timeout(self.timeout):
+                    await program.communicate(record)
+            except TimeoutError:
+                self._warn(f"was stopped after {self.timeout:.0f} s")
+            finally:
+                if program.returncode is None:
+                    with suppress(ProcessLookupError):
+                        os.killpg(program.pid, signal.SIGKILL)
+                    await program.wait()
+            if (program.returncode or 0) > 0:
+                self._warn(f"ended with {program.returncode}")
+
+    def _warn(self, message: str) -> None:
+        if not self._said:
+            self._said = True
+            self.streams.say(f"bgresp: --notify {self.argv[0]}: {message}")

@@ -1,0 +1,120 @@
+"""`--notify`: told of each job that ended, once ever, and harmless whatever it does."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgresp.cli.notifying import Notifier
+from bgresp.core.model import Job, Status
+from bgresp.engine.books import Books
+from bgresp.render.streams import Streams
+from tests.cli.books import seed
+from tests.cli.processes import Start
+from tests.command import Run
+from tests.fakeserver import FakeServer
+
+APPEND = "import sys; open('told', 'a').write(sys.stdin.read())"
+
+
+def hook(code: str = APPEND) -> str:
+    return shlex.join([sys.executable, "-c", code])
+
+
+def told(folder: Path) -> list[Any]:
+    path = folder / "told"
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("verb", ["sync", "watch", "wait", "batch"])
+def test_each_verb_tells_once(
+    server: FakeServer, bgresp: Run, tmp_path: Path, verb: str
+) -> None:
+    """The job's record comes on stdin; no later command tells of it again."""
+    (tmp_path / "m.jsonl").write_text('{"id":"a","text":"x"}\n')
+    bgresp("batch", "m.jsonl", "-m", "m")
+    (job,) = json.loads(bgresp("list", "--json").out)
+    server.script("get", *[]) if verb != "sync" else bgresp("status", job["id"])
+    args = {"watch": [job["id"]], "wait": [job["id"]], "batch": ["m.jsonl", "--wait"]}
+    words = (verb, *args.get(verb, []), *(["-m", "m"] if verb == "batch" else []))
+    ran = bgresp(*words, "--notify", hook())
+    assert 0 == ran.code, ran.err
+    (record,) = told(tmp_path)
+    assert ("bgresp.job/1", job["id"], "completed") == (
+        *(record["schema"], record["id"], record["status"]),
+    )
+    for again in (("watch", job["id"]), ("wait", job["id"]), ("sync",)):
+        assert 0 == bgresp(*again, "--notify", hook()).code
+    assert 1 == len(told(tmp_path))
+
+
+def test_two_at_once_tell_once(
+    server: FakeServer, start: Start, state: Path, tmp_path: Path
+) -> None:
+    """Of several processes that see a job end, one tells."""
+    seed(state, *[{"status": "completed", "text": "x"}] * 10)
+    words = ("wait", "--all", "--notify", hook())
+    both = [start(*words) for _ in range(3)]
+    assert [0, 0, 0] == [one.finish().code for one in both]
+    assert 10 == len(told(tmp_path)) == len({job["key"] for job in told(tmp_path)})
+
+
+def test_an_open_job_is_not_told_of(
+    server: FakeServer, bgresp: Run, state: Path, tmp_path: Path
+) -> None:
+    """Only what ended is news: here a failed job, and no open or lost submit."""
+    seed(state, {"status": "failed", "text": ""}, {"status": "unknown", "id": None})
+    bgresp("wait", "--all", "--timeout", "0.1", "--notify", hook())
+    assert ["failed"] == [job["status"] for job in told(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("raise SystemExit(3)", "ended with 3"), ("print('loud')", "loud\n")],
+)
+def test_a_failing_hook_harms_nothing(
+    bgresp: Run, state: Path, code: str, said: str
+) -> None:
+    """One warning, the usual exit code, and nothing of it on stdout."""
+    seed(state, *[{"status": "completed", "text": "x"}] * 3)
+    ran = bgresp("wait", "--all", "--notify", hook(code))
+    assert (0, "") == (ran.code, ran.out)
+    assert said in ran.err
+    assert ran.err.count("bgresp:") == ("ended" in said)
+
+
+def test_a_hanging_hook_is_stopped(tmp_path: Path) -> None:
+    """It is killed with all that it started, and one line says so."""
+    import asyncio
+    import io
+
+    err = io.BytesIO()
+    streams = Streams(out=None, err=err)
+    script = "sleep 600 & echo $! > child; wait"
+    command = shlex.join(["sh", "-c", f"cd {shlex.quote(str(tmp_path))}; {script}"])
+
+    async def main() -> None:
+        notifier = Notifier.of(command, Books.at(tmp_path / "state"), streams)
+        notifier.timeout = 0.5
+        notifier.books.ledger.prepare()
+        for number in range(2):
+            notifier.tell(Job(key=f"K{number}", status=Status.FAILED))
+        await notifier.drain()
+
+    asyncio.run(main())
+    assert 1 == err.getvalue().count(b"was stopped after")
+    child = int((tmp_path / "child").read_text())
+    status = Path(f"/proc/{child}/stat")
+    assert not status.exists() or status.read_text().split()[2] == "Z"
+
+
+def test_a_hook_that_is_no_program(bgresp: Run, state: Path) -> None:
+    """It is refused before anything is asked."""
+    seed(state, {"status": "queued"})
+    for command in ("no-such-program-here", "", "'"):
+        ran = bgresp("wait", "--all", "--notify", command)
+        assert (2, True) == (ran.code, "--notify" in ran.err)
