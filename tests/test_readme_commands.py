@@ -30,6 +30,9 @@ ELSEWHERE: Final = {
     ".venv/bin/": "installs from the network: bash parses it, its bgresp runs below",
     "completions": "writes into a shell's own folders: its option is looked up",
     "systemctl": "needs a systemd of one's own: bash parses it",
+    "SLURM_ARRAY_TASK_ID": "needs its scheduler: test_examples.py sets the variable",
+    "JOB_COMPLETION_INDEX": "needs its scheduler: test_examples.py sets the variable",
+    "parallel ": "test_examples.py runs it where GNU parallel is installed",
 }
 ANSWER: Final = '{"overdue": [17, 4]}'
 # In front of a line that is about open jobs: one.
@@ -84,8 +87,9 @@ def sandbox(tmp_path: Path) -> Path:
     (place / "overdue.json").write_text('{"type": "object", "title": "overdue"}')
     (place / "request.json").write_text('{"input": "Why?", "model": "gpt-5"}')
     rows = [f'{{"id": "row-{n}", "text": "Why {n}?"}}\n' for n in range(3)]
-    for name in ("manifest.jsonl", "rows.jsonl", "night.jsonl", "batch.jsonl"):
+    for name in ("manifest.jsonl", "rows.jsonl", "night.jsonl", "questions.jsonl"):
         (place / name).write_text("".join(rows))
+    (place / "people.csv").write_text("id,name,topic\n1,Ada,engines\n")
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(place)]
     for words in (["init", "-q"], ["add", "prompt.txt"], ["commit", "-qm", "x"]):
         subprocess.run([*git, *words], check=True, env=environment({}))

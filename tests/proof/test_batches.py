@@ -75,23 +75,24 @@ class Batches:
                 env=environment({**self.env, **env}),
             )
 
-    def once(self, after: float | None, *args: str) -> int:
-        """Run it, and kill it so many seconds after its first new request."""
-        before = len(self.server.creates)
+    def once(self, requests: int | None, *args: str) -> int:
+        """Run it, and kill it a moment after the endpoint heard so many requests."""
+        before = len(self.server.requests)
         process = self.start(*args)
-        while after is not None and process.poll() is None:
-            if len(self.server.creates) > before:
-                time.sleep(after)
+        while requests is not None and process.poll() is None:
+            if len(self.server.requests) >= before + requests:
+                time.sleep(self.rng.uniform(0, 0.03))
                 process.kill()
                 self.killed += 1
                 break
-            time.sleep(0.002)
+            time.sleep(0.001)
         return process.wait(300)
 
     def until_done(self, *args: str) -> None:
         """Kill it at random points until it ends by itself."""
         for _ in range(RUNS):
-            self.codes.append(self.once(self.rng.uniform(0, 1.5), *args))
+            requests = self.rng.randint(1, max(2, self.count // 3))
+            self.codes.append(self.once(requests, *args))
             if self.codes[-1] >= 0:
                 return
         raise AssertionError("it never ended")
@@ -111,7 +112,7 @@ def test_a_batch_killed_at_random_points(
     full: bool,
 ) -> None:
     """A batch that is killed and run again loses a row in silence, or posts it twice."""
-    batches = Batches(server, chosen, tmp_path, 1_000 if full else 100)
+    batches = Batches(server, chosen, tmp_path, 1_000 if full else 60)
     results = ("--results", "r.jsonl")
     batches.until_done("-p", "fast", *results)
     state = Path(chosen["BGRESP_STATE_DIR"])
@@ -151,7 +152,7 @@ def test_a_killed_batch_where_the_endpoint_can_tell(
     """With a list or idempotency keys a killed batch leaves a row without its job."""
     with FakeServer(idempotent=True, listing=True) as server:
         env = {**chosen, "BGRESP_BASE_URL": server.base_url}
-        batches = Batches(server, env, tmp_path, 1_000 if full else 100)
+        batches = Batches(server, env, tmp_path, 1_000 if full else 60)
         batches.until_done("-p", "listing")
         code = batches.once(None, "-p", "listing")
         jobs = len(server.jobs)
@@ -173,7 +174,7 @@ def test_three_shards_with_three_ledgers(
     full: bool,
 ) -> None:
     """Shards that run at once, are killed and run again, miss or double a row."""
-    batches = Batches(server, chosen, tmp_path, 600 if full else 60)
+    batches = Batches(server, chosen, tmp_path, 600 if full else 36)
     states = [tmp_path / f"state-{number}" for number in (1, 2, 3)]
 
     def start(number: int) -> "subprocess.Popen[bytes]":
