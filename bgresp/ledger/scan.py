@@ -24,13 +24,17 @@ class Entry:
 
 @dataclass(slots=True)
 class Scan:
-    """The last line of each job by rank, what could not be read, how far it went."""
+    """The last line of each job by rank, what could not be read, how far it went.
+
+    `taken` has the key of each line that was folded in, in their order.
+    """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     bad: list[tuple[int, str]] = field(default_factory=list)
     newer: bool = False
     stop: int = 0
     last: str = ""
+    taken: list[str] = field(default_factory=list)
 
     def take(self, lines: Iterable[RawLine], *, upto: int | None = None) -> None:
         """Fold lines in, up to an offset."""
@@ -55,3 +59,4 @@ class Scan:
         if old is None or rank >= old.rank or "forgotten" in line.table:
             self.entries[key] = Entry(line, raw.offset, rank)
             self.last = max(self.last, key)
+            self.taken.append(key)

@@ -15,11 +15,12 @@ from typing import Final
 
 from bgresp.core.model import Job
 from bgresp.ledger import journal, keys, runs, segments
-from bgresp.ledger.checkpoint import FORGOTTEN, Checkpoint, matters
+from bgresp.ledger.checkpoint import FORGOTTEN, WANTED, Checkpoint, matters
 from bgresp.ledger.line import BadLineError, decode
 from bgresp.ledger.run import Run
 from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
+from bgresp.ledger.tail import Words
 
 PATIENCE: Final = 20  # compactions that may interrupt one look
 
@@ -34,6 +35,7 @@ class View:
     tail: Scan = field(default_factory=Scan)
     is_sure: bool = False  # no seal came between the listing and the opening
     _runs: list[Run] = field(default_factory=list)
+    _words: Words = field(default_factory=Words)
     _open: Checkpoint = field(init=False)
     _tail_start: int = 0
 
@@ -93,7 +95,8 @@ class View:
     def open_jobs(self) -> list[Job]:
         """Return open and unsettled jobs, newest first."""
         by_number = {segment.number: segment for segment in self.segments}
-        found = [entry.line.job for entry in self.tail.entries.values()]
+        tail = self.tail.entries.values()
+        found = [entry.line.job for entry in tail if entry.text("status") in WANTED]
         for key, (number, offset) in self._open.places.items():
             if key not in self.tail.entries and number in by_number:
                 job = _decoded(by_number[number].line_at(offset))
@@ -116,8 +119,10 @@ class View:
     def matching(self, term: bytes, fits: Callable[[Job], bool]) -> Iterator[Job]:
         """Yield the jobs under a term that fit, lazily, in no order; tombstones too."""
         seen = set(self.tail.entries)
-        tail = (entry.line.job for entry in self.tail.entries.values())
-        yield from (job for job in tail if job is not None and fits(job))
+        for key in set(self._words.starting(self.tail, term)):
+            job = self.by_key(key)
+            if job is not None and fits(job):
+                yield job
         for run in reversed(self._runs):
             for hit in run.starting(term):
                 if hit.key in seen:
@@ -129,8 +134,12 @@ class View:
 
     def latest_matching(self, term: bytes, fits: Callable[[Job], bool]) -> Job | None:
         """Return the newest job under a whole term, reading one entry a run."""
-        tail = (entry.line.job for entry in self.tail.entries.values())
-        best = max((j.key for j in tail if j is not None and fits(j)), default="")
+        best = ""
+        for key in sorted(self._words.under(self.tail, term), reverse=True):
+            job = self.by_key(key)
+            if job is not None and fits(job):
+                best = key
+                break
         for run in reversed(self._runs):
             for hit in run.ending(term + b" "):
                 if hit.key <= best:
@@ -213,7 +222,8 @@ class View:
         """Let every file go; the next look starts over."""
         for run in self._runs:
             run.close()
-        self._runs, self.segments, self.tail, self.is_sure = [], [], Scan(), False
+        self._runs, self.segments, self.is_sure = [], [], False
+        self.tail, self._words = Scan(), Words()
 
     def _load(self, found: list[Segment]) -> None:
         self.close()
