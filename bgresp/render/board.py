@@ -33,7 +33,10 @@ from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
 from bgresp.render.taskbar import Taskbar
 
-STATUS, TIME, TOKENS = 11, 6, 12  # cells of the columns
+STATUS, TIME, TOKENS = 11, 7, 12  # cells of the columns
+FIXED: Final = 2 + 2 + STATUS + 2 + TIME  # the mark and its blank, and the gaps
+NARROWEST: Final = FIXED + 8  # what is narrower is cut
+KEPT: Final = 1000
 WIDE: Final = 100  # columns from which an id stands beside a name
 NOTES: Final = 20  # different notes that are shown; more would be a flood
 BARS: Final = {True: ("━", "─"), False: ("#", "-")}
@@ -53,6 +56,7 @@ class LiveMany:
     _taskbar: Taskbar = field(init=False)
     _crowd: Crowd | None = None
     _names: int = 0
+    _kept: dict[str, tuple[Job, int, str, str]] = field(default_factory=dict)
     _notes: "Counter[str]" = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -149,22 +153,40 @@ class LiveMany:
         return f"{'…' if self._brush.unicode else '...'} {number(count)} more"
 
     def _row(self, job: Job, moment: float, width: int) -> str:
+        """Return a job's row; what is the same in each frame is kept."""
+        brush = self._brush
+        mark, time_ = brush.mark(job.status, moment), self._time(job).rjust(TIME)
+        if width < NARROWEST:
+            return brush.line([mark, *self._before(job, width), (time_, "")], width)
+        kept = self._kept.get(job.key)
+        if kept is None or kept[0] is not job or kept[1] != width:
+            before, after = self._before(job, width), self._after(job, width)
+            parts = brush.line(before, width), brush.line(after, width)
+            kept = job, width, *parts
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[job.key] = kept
+        return brush.line([mark], 1) + kept[2] + time_ + kept[3]
+
+    def _before(self, job: Job, width: int) -> list[Piece]:
+        brush, name = self._brush, self._name_width(width)
+        return [
+            (" " + brush.cell(brush.label(job), name), BOLD * job.status.is_open),
+            ("  " + brush.cell(_word(job), STATUS) + "  ", STYLES[job.status]),
+        ]
+
+    def _after(self, job: Job, width: int) -> list[Piece]:
+        """Return what stands behind the time, as far as there is room."""
         brush, style = self._brush, STYLES[job.status]
         tokens = job.usage.total_tokens if job.usage else None
-        name = min(self._names, max(8, width - 2 - STATUS - TIME - 4))
-        pieces: list[Piece] = [
-            brush.mark(job.status, moment),
-            (" " + brush.cell(brush.label(job), name), BOLD * job.status.is_open),
-            ("  " + brush.cell(_word(job), STATUS), style),
-            ("  " + brush.cell(self._time(job), TIME, right=True), ""),
-        ]
-        used = 2 + name + STATUS + TIME + 4
         rest = [[(f"{number(tokens)} tokens".rjust(TOKENS), DIM)]] if tokens else []
         rest += [[(brush.safe(reason(job)), style)]] if reason(job) else []
         if width >= WIDE and brush.label(job) != job.ref:
             rest.append([(brush.safe(job.ref), DIM)])
-        extra = fitting([[("", "")], *rest], width - used)
-        return brush.line([*pieces, *extra], width)
+        return fitting([[("", "")], *rest], width - self._name_width(width) - FIXED)
+
+    def _name_width(self, width: int) -> int:
+        return min(self._names, max(8, width - FIXED))
 
     def _time(self, job: Job) -> str:
         seconds = took(job)
