@@ -4,7 +4,6 @@ Builds trackers, chooses who is told, turns what became of the jobs into an exit
 """
 
 import asyncio
-import shlex
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from typing import Any, Final
 from bgresp.api.client import Api
 from bgresp.cli import outputs
 from bgresp.cli.context import Context
-from bgresp.cli.showing import Manner, audience, moving
+from bgresp.cli.showing import Manner, audience, how_to_go_on, moving
 from bgresp.core.errors import ExitCode, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind, Signal
@@ -70,7 +69,7 @@ class Following:
 
         `opened` is the stream that creating a single job opened.
         """
-        self.context.detached = _how_to_go_on(jobs)
+        self.context.detached = how_to_go_on(jobs)
         self.audience = audience(self.context, self._manner(), jobs)
         self._final = {job.key: job for job in jobs}
         ended_early = False
@@ -130,6 +129,9 @@ class Following:
 
     def _conclude(self, job: Job) -> None:
         self.context.ended(job)
+        if not (self.single or self.context.common.jsonl):
+            self.audience.ended(job, "")  # nobody is shown ten thousand texts
+            return
         text = self._text(job)
         if text is not None:
             conclude(job, text, self._pen(job), self.audience)
@@ -243,12 +245,3 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
         return [ExitCode.CONFIG]
     overdue = fault.kind is FaultKind.IDLE
     return [ExitCode.NOT_FINISHED if overdue else ExitCode.REFUSED]
-
-
-def _how_to_go_on(jobs: list[Job]) -> str:
-    if len(jobs) == 1:
-        return f"the job goes on: bgresp watch {jobs[0].ref} --resume"
-    groups = {job.group for job in jobs}
-    one = groups.pop() if len(groups) == 1 else None
-    which = f" --group {shlex.quote(one)}" if one else ""
-    return f"the jobs go on: bgresp watch{which}"

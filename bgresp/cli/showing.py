@@ -5,6 +5,9 @@ tears the other.
 """
 
 import asyncio
+import os
+import shlex
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -72,16 +75,46 @@ def audience(context: Context, manner: Manner, jobs: list[Job]) -> Any:
     return many
 
 
+def how_to_go_on(jobs: list[Job]) -> str:
+    """Return what to type after leaving."""
+    if len(jobs) == 1:
+        return f"the job goes on: bgresp watch {jobs[0].ref} --resume"
+    groups = {job.group for job in jobs}
+    one = groups.pop() if len(groups) == 1 else None
+    which = f" --group {shlex.quote(one)}" if one else ""
+    return f"the jobs go on: bgresp watch{which}"
+
+
 @asynccontextmanager
 async def moving(told: Any) -> AsyncIterator[None]:
-    """Let an audience that has a period tick while something is done."""
-    task = asyncio.create_task(_tick(told)) if hasattr(told, "tick") else None
+    """Let an audience that has a period tick while something is done.
+
+    Ctrl-Z takes a live view away before the process stops, and going on draws it again.
+    """
+    if not hasattr(told, "tick"):
+        yield
+        return
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(_tick(told))
+    minds = signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL and _is_drawn(told)
+    if minds:
+        loop.add_signal_handler(signal.SIGTSTP, _pause, told)
     try:
         yield
     finally:
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if minds:
+            loop.remove_signal_handler(signal.SIGTSTP)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _is_drawn(told: Any) -> bool:
+    return hasattr(told, "rest")
+
+
+def _pause(told: Any) -> None:
+    told.rest()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    told.tick()
 
 
 async def _tick(told: Any) -> None:

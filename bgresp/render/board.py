@@ -83,6 +83,10 @@ class LiveMany:
             for line in self._left(crowd):
                 self._screen.show(line)
 
+    def rest(self) -> None:
+        """Leave the terminal to others until the next tick."""
+        self._screen.close()
+
     def tick(self) -> None:
         """Draw the board anew."""
         if self._crowd is None:

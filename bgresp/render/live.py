@@ -58,6 +58,10 @@ class LiveOne:
         finally:
             self._taskbar.clear()
 
+    def rest(self) -> None:
+        """Leave the terminal to others until the next tick."""
+        self._screen.close()
+
     def tick(self) -> None:
         """Draw the status line anew."""
         if self._job is None:

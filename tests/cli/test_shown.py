@@ -110,6 +110,24 @@ def test_a_failure_on_the_way(terminal: Terminals, server: FakeServer) -> None:
     assert (False, True) == (it.screen.cursor.hidden, it.shows("Bad key."))
 
 
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+def test_a_stopped_watch_leaves_the_terminal(
+    terminal: Terminals, server: FakeServer, state: Path, many: bool
+) -> None:
+    """Ctrl-Z takes the live lines away and shows the cursor; fg draws them again."""
+    seed(state, *[{"status": "in_progress"}] * 2, server=server)
+    running = as_json(response_of("in_progress", response_id=ident(1)))
+    server.script("get", Forever(running))
+    it = terminal("watch", *["@1", "@2"][: 1 + many], "--interval", "0.2")
+    it.until(lambda it: it.shows("in_progress") and len(server.asked("get")) > 2)
+    it.process.send_signal(signal.SIGTSTP)
+    it.until(lambda it: not it.shows("in_progress") and not it.screen.cursor.hidden)
+    it.process.send_signal(signal.SIGCONT)
+    it.until(lambda it: it.shows("in_progress") and it.screen.cursor.hidden)
+    it.process.send_signal(signal.SIGINT)
+    assert (130, False) == (it.finish(), it.screen.cursor.hidden)
+
+
 def test_two_watchers(terminal: Terminals, server: FakeServer) -> None:
     """Two watch one job, each on its terminal: both show the whole text and the end."""
     server.script("create", Stream(until=6, end=End.EOF))
