@@ -18,7 +18,7 @@ from bgresp.cli import errors, outputs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt, pairs
 from bgresp.config import files, profiles
-from bgresp.config.settings import meant
+from bgresp.config.names import meant
 from bgresp.core.errors import ConfigError, OutputError, UsageError
 from bgresp.ledger.files import PRIVATE_DIR
 

@@ -60,5 +60,5 @@ def _record(context: Context, settings: Settings, options: "Options") -> Job:
         submitted_at=time.time(),
         expect=seconds(options.expect),
         output_path=options.output if options.output != inputs.STDIN else None,
-        extra={"key_source": str(settings.key_source)},
+        extra=settings.kept,
     )

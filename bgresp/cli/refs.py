@@ -162,7 +162,7 @@ async def adopted(context: Context, id_: str) -> Job:
         base_url=settings.base_url,
         dialect=settings.dialect.name,
         vars=settings.vars,
-        extra={"key_source": str(settings.key_source)},
+        extra=settings.kept,
     )
     async with context.api(settings) as api:
         return await _asked(context, api, draft)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from bgresp.config.files import Config, Table, built_in
-from bgresp.config.settings import Flags, dialect, known_profiles, meant, resolve
+from bgresp.config.names import known_profiles, meant
+from bgresp.config.settings import Flags, dialect, resolve
 from bgresp.core.dialect import variables
 from bgresp.core.errors import ConfigError, UsageError
 

@@ -21,12 +21,14 @@ from bgresp.core.model import Job
 TWO_WAYS: Final = "export OPENAI_API_KEY=..., or use the local endpoint: -p local"
 COMMAND_TIMEOUT: Final = 30.0
 MISSING: Final = "missing"
+DIALECT: Final = "dialect"
 
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
     """Where a key comes from: `env:NAME`, `cmd`, `file:PATH`, `local` or `none`.
 
+    `cmd:dialect` is the dialect's own command, `cmd` the profile's.
     `missing:NAME` is a variable that is not set, where that is to be told.
     """
 
@@ -82,7 +84,7 @@ def choose(
     if environ.get(auth.env):
         return KeySource("env", auth.env)
     if auth.command:
-        return KeySource("cmd", command=auth.command)
+        return KeySource("cmd", DIALECT, auth.command)
     if auth.optional:
         return KeySource("none")
     ways = TWO_WAYS.replace("OPENAI_API_KEY", auth.env)
@@ -107,15 +109,16 @@ def stored(job: Job, profile: Table, auth: Auth) -> KeySource:
     kind, _, name = str(job.extra.get("key_source", "")).partition(":")
     if kind == "env" and name:
         return KeySource("env", name)
+    if kind == "cmd" and name == DIALECT and auth.command:
+        return KeySource("cmd", DIALECT, auth.command)
     configured = _profile_source(profile)
     if configured is not None:
         return configured
-    if kind == "cmd" and auth.command:
-        return KeySource("cmd", command=auth.command)
     if kind in {"file", "local", "none"}:
         return KeySource(kind, name)
     raise ConfigError(
-        f"the key of {job.ref} came from profile {job.profile!r}, which has none now",
+        f"the key of {job.ref} came from profile {job.profile!r}, "
+        "which has none for it now",
         hint="bgresp config show",
     )
 

@@ -3,14 +3,14 @@
 May import core and the other modules of this package.
 """
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bgresp.config import secret, urls
 from bgresp.config import variables as variables_
 from bgresp.config.files import Config, Table, built_in
+from bgresp.config.names import known_profiles, meant
 from bgresp.config.secret import TWO_WAYS, KeySource
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import ConfigError
@@ -18,6 +18,7 @@ from bgresp.core.model import Job
 from bgresp.core.tables import build
 
 OPENAI: Final = "openai"
+HOME: Final = "profile_url"
 # Variables of the openai profile that its environment may set.
 OPENAI_VARS: Final = {"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"}
 
@@ -35,7 +36,10 @@ class Flags:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One endpoint as configured; `origins` says where each value came from."""
+    """One endpoint as configured; `origins` says where each value came from.
+
+    `home` is the base URL that the profile itself says, whatever is asked instead.
+    """
 
     profile: str
     dialect: Dialect
@@ -45,13 +49,22 @@ class Settings:
     vars: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     stream: bool = False
+    home: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
         """Return what is equal for jobs that may share connections."""
         who = (self.profile, self.base_url, self.dialect.name, str(self.key_source))
-        return repr((*who, sorted(self.vars.items())))
+        return repr((*who, sorted(self.vars.items()), sorted(self.headers)))
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """Return what a job keeps of its endpoint beside its own fields."""
+        kept = {"key_source": str(self.key_source)}
+        if self.home is None or _is_same(self.home, self.base_url):
+            return kept
+        return {**kept, HOME: self.home}
 
     @property
     def is_local(self) -> bool:
@@ -111,6 +124,7 @@ def resolve(
         vars=variables,
         headers={**_strings(profile, "headers", name), **flags.headers},
         stream=bool(profile.get("stream", False)),
+        home=_home(name, config),
         origins={"profile": why, "base_url": origin, "model": model_origin},
     )
     urls.check(base_url, keyed=source.kind != "none", allow_http=allow_http)
@@ -120,37 +134,28 @@ def resolve(
 def of_job(job: Job, flags: Flags, config: Config) -> Settings:
     """Return the settings that a job was made with; it keeps its endpoint.
 
-    Raises ConfigError when its dialect or profile is no longer known.
+    A profile that says another base URL now is another endpoint's: neither its key nor
+    its headers go where the job runs. Raises ConfigError when its dialect is gone.
     """
-    spoken = dialect(job.dialect or OPENAI, config)
-    table: Table = config.profiles.get(job.profile or "", {})
-    spoken = _tuned(spoken, table)
+    name = job.profile or OPENAI
+    table: Table = config.profiles.get(name, {})
+    if table and not _is_same(job.extra.get(HOME, job.base_url), _home(name, config)):
+        table = {}
+    spoken = _tuned(dialect(job.dialect or OPENAI, config), table)
     base_url = job.base_url or spoken.base_url
     settings = Settings(
-        profile=job.profile or OPENAI,
+        profile=name,
         dialect=spoken,
         base_url=base_url,
         key_source=secret.stored(job, table, spoken.auth),
         model=job.model,
         vars=job.vars,
-        headers={**_strings(table, "headers", job.profile or ""), **flags.headers},
+        headers={**_strings(table, "headers", name), **flags.headers},
     )
     allow_http = flags.allow_http or bool(table.get("allow_http", False))
     keyed = settings.key_source.kind != "none"
     urls.check(base_url, keyed=keyed, allow_http=allow_http)
     return settings
-
-
-def known_profiles(config: Config) -> list[str]:
-    """Return every name that `-p` takes."""
-    return sorted({*config.profiles, *config.dialects, *built_in()})
-
-
-def meant(name: str, known: Sequence[str]) -> str:
-    """Return a hint: which name may be meant, and which there are."""
-    close = difflib.get_close_matches(name, known, n=1)
-    first = f"did you mean {close[0]}? " if close else ""
-    return f"{first}known: {', '.join(known)}"
 
 
 def _profile_name(
@@ -187,6 +192,22 @@ def _vars(name: str, profile: Table, environ: Mapping[str, str]) -> dict[str, st
     if name == OPENAI:
         found |= {v: environ[e] for v, e in OPENAI_VARS.items() if environ.get(e)}
     return found
+
+
+def _home(name: str, config: Config) -> str | None:
+    """Return the base URL that a profile says now; None where it says none."""
+    try:
+        profile = _profile(name, config)
+        own = profile.get("base_url")
+        if own is None:
+            own = dialect(str(profile.get("dialect", OPENAI)), config).base_url
+        return variables_.filled(str(own), _strings(profile, "vars", name), name)
+    except ConfigError:
+        return None
+
+
+def _is_same(url: str | None, other: str | None) -> bool:
+    return (url or "").rstrip("/") == (other or "").rstrip("/")
 
 
 def _base_url(

@@ -239,7 +239,8 @@ def test_a_job_keeps_its_key_source(
 def test_a_dialect_s_command_is_found_again() -> None:
     """A key from the dialect's own command needs no profile."""
     auth = Auth("Authorization", "{key}", "MINE_KEY", ("pass", "mine"))
-    assert ("pass", "mine") == secret.stored(job("cmd"), {}, auth).command
+    assert ("pass", "mine") == secret.stored(job("cmd:dialect"), {}, auth).command
+    assert "cmd:dialect" == str(secret.choose({}, {}, auth, ("https://a/v1", False)))
 
 
 @pytest.mark.parametrize("source", ["cmd", "", "nonsense"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.config import files, settings, urls
+from bgresp.config import files, names, settings, urls
 from bgresp.config.files import Config
 from bgresp.config.secret import KeySource
 from bgresp.config.settings import Flags, Settings
@@ -357,7 +357,7 @@ def test_a_job_outlives_its_profile() -> None:
     assert KeySource("env", "WORK_KEY") == found.key_source
     with pytest.raises(ConfigError, match="no dialect 'gone'"):
         settings.of_job(made(dialect="gone"), Flags(), config())
-    with pytest.raises(ConfigError, match="'work', which has none now"):
+    with pytest.raises(ConfigError, match="'work', which has none for it now"):
         settings.of_job(made(key_source="cmd"), Flags(), config())
 
 
@@ -367,7 +367,7 @@ def test_a_job_s_url_is_checked_again() -> None:
     with pytest.raises(ConfigError, match="never sent over http://"):
         settings.of_job(plain, Flags(), config())
     assert settings.of_job(plain, Flags(allow_http=True), config()).base_url
-    allowed = config(work={"allow_http": True})
+    allowed = config(work={"base_url": str(plain.base_url), "allow_http": True})
     assert settings.of_job(plain, Flags(), allowed).base_url
 
 
@@ -388,6 +388,6 @@ def test_jobs_share_connections_by_identity() -> None:
 
 def test_profiles_are_known_by_name() -> None:
     """What -p takes is every profile and every dialect."""
-    known = settings.known_profiles(config(work=WORK))
+    known = names.known_profiles(config(work=WORK))
     assert {"work", "mine", *files.built_in()} == set(known)
     assert sorted(known) == known
