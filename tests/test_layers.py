@@ -45,7 +45,7 @@ CORE: Final = (
         "board",
         "tally",
     ),
-    *("crowd", "asides", "printable"),
+    *("crowd", "asides", "card", "printable"),
 )
 IMPURE: Final = {"asyncio", "os", "time", "random", "httpx", "httpx_sse", "rich"}
 OVER_HTTP: Final = {"api"}

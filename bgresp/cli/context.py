@@ -120,21 +120,33 @@ class Context:
         """
         from bgresp.config.settings import resolve
 
-        return resolve(replace(self.flags, model=model), self.environ, self.config)
+        flags = replace(self.flags, model=model)
+        return self._as_probed(resolve(flags, self.environ, self.config))
 
     def settings_of(self, job: Job) -> "Settings":
         """Return the settings that a job was made with.
 
         Raises ConfigError.
         """
-        source = job.extra.get("key_source")
-        who = (job.profile, job.base_url, job.dialect, source)
+        kept = (job.extra.get("key_source"), job.extra.get("profile_url"))
+        who = (job.profile, job.base_url, job.dialect, *kept)
         made_with = repr((*who, sorted(job.vars.items())))
         if made_with not in self._settings:
             from bgresp.config.settings import of_job
 
-            self._settings[made_with] = of_job(job, self.flags, self.config)
+            found = self._as_probed(of_job(job, self.flags, self.config))
+            self._settings[made_with] = found
         return self._settings[made_with]
+
+    def _as_probed(self, settings: "Settings") -> "Settings":
+        """Leave out what `doctor --probe` saw that the endpoint cannot do."""
+        from bgresp.core.card import applied
+        from bgresp.ledger import cards
+
+        card = cards.load(self.state, settings.base_url, settings.dialect.name)
+        if card is None:
+            return settings
+        return replace(settings, dialect=applied(settings.dialect, card))
 
     def dialect_of(self, job: Job) -> "Dialect":
         """Return the dialect that a job was made with.

@@ -21,18 +21,32 @@ class Options:
     fix: Annotated[
         bool, opt("--fix", help="Tighten modes, bring rescued records home.")
     ] = False
+    probe: Annotated[
+        bool, opt("--probe", help="Make small jobs to see what the endpoint can.")
+    ] = False
+    yes: Annotated[bool, opt("--yes", help="Probe without asking first.")] = False
+    model: Annotated[
+        str | None, opt("-m", "--model", help="The model to probe with.", metavar="M")
+    ] = None
 
 
 def doctor(options: Options, common: Common) -> int:
-    """Check configuration, ledger, locks and clock; nobody is asked.
+    """Check configuration, ledger, locks and clock; or probe an endpoint.
 
     Prints a line a check: ok, warn or bad, what, detail. Exits 0 when nothing is bad.
+    Without --probe nobody is asked. A probe makes up to two small jobs, which cost
+    what jobs cost, and keeps what it saw: watch and cancel go by it.
 
     Examples:
 
       bgresp doctor
       bgresp doctor --fix
+      bgresp doctor --probe -p work
     """
+    if options.probe:
+        from bgresp.cli.probing import probe
+
+        return probe(Context.of(common), options.model, yes=options.yes)
     from bgresp.engine.checkup import BAD, Checkup
 
     context = Context.of(common)

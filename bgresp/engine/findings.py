@@ -1,0 +1,53 @@
+"""What a probe found so far: verdicts, and what a refusal is worth as one.
+
+May import core.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from bgresp.core.card import Ability, Finding, Verdict
+from bgresp.core.signals import Fault, FaultKind, Snapshot
+
+YES: Final = Verdict.YES
+NO: Final = Verdict.NO
+UNKNOWN: Final = Verdict.UNKNOWN
+JSON: Final = "answered with JSON, not events"
+# What an endpoint answers that has no such route, or cannot do what was asked.
+_NO_ROUTE: Final = frozenset({400, 404, 405, 406, 410, 415, 422, 501})
+
+
+@dataclass(slots=True)
+class Findings:
+    """The findings of one probe; `dialect` is the name of what is spoken."""
+
+    dialect: str
+    table: dict[Ability, Finding] = field(default_factory=dict)
+
+    def note(self, ability: Ability, verdict: Verdict, detail: str) -> None:
+        """Keep a verdict; a later one holds."""
+        self.table[ability] = Finding(verdict, detail)
+
+    def absent(self, ability: Ability) -> None:
+        """Note that the dialect has no way to ask for it."""
+        self.note(ability, NO, f"the dialect {self.dialect} has none")
+
+    def refused(self, ability: Ability, answer: Snapshot | Fault) -> None:
+        """Note what came instead; what is no word of the endpoint proves nothing."""
+        if isinstance(answer, Snapshot):
+            self.note(ability, NO, JSON)
+            return
+        http = answer.http_status
+        is_word = http in _NO_ROUTE or answer.kind is FaultKind.NOT_STREAMABLE
+        code = f"HTTP {http}: " if http else ""
+        self.note(ability, NO if is_word else UNKNOWN, f"{code}{answer.message}")
+
+    def has(self, ability: Ability) -> bool:
+        """Say whether the endpoint was seen to have an ability."""
+        found = self.table.get(ability)
+        return found is not None and found.verdict is YES
+
+
+def is_refusal(fault: Fault) -> bool:
+    """Say whether an endpoint says that it cannot do what was asked."""
+    return fault.http_status in _NO_ROUTE

@@ -1,0 +1,254 @@
+"""Find out what an endpoint really does, with two small jobs like any others.
+
+May import core, api and the other modules of this package. WIRE.md 4 is the source of
+what may differ; nothing is assumed from a name.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bgresp.api.client import Api
+from bgresp.core import schedule
+from bgresp.core.card import Ability, Card
+from bgresp.core.errors import ExitCode
+from bgresp.core.model import Job, Status
+from bgresp.core.request import Request
+from bgresp.core.signals import Cursor, Fault, FaultKind, Snapshot
+from bgresp.engine.books import Books
+from bgresp.engine.cancel import cancelled
+from bgresp.engine.draft import drafted
+from bgresp.engine.findings import NO, UNKNOWN, YES, Findings, is_refusal
+from bgresp.engine.outcome import Submitted, error_of
+from bgresp.engine.probestreams import Streams
+from bgresp.engine.submit import Submitter
+
+NAME: Final = "probe"
+COUNT: Final = "Write the numbers from 1 to 300, one on each line, and nothing else."
+LAST: Final = "300"
+SHORT: Final = 16  # OpenAI takes no smaller max_output_tokens
+LONG: Final = 1000
+TO_THE_END: Final = 180.0
+YOUNG: Final = 3  # looks at a job that the endpoint may not know yet
+
+
+@dataclass(slots=True)
+class Probe:
+    """One probe of one endpoint; `draft` says where jobs go and what they are called.
+
+    `say` is told what happens.
+    """
+
+    api: Api
+    books: Books
+    draft: Job
+    say: Callable[[str], None]
+    jobs: list[Job] = field(default_factory=list)
+    findings: Findings = field(init=False)
+    streams: Streams = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find nothing yet."""
+        self.findings = Findings(self.api.endpoint.dialect.name)
+        self.streams = Streams(self.api, self.findings)
+
+    async def run(self) -> Card:
+        """Make the jobs and look; the first one must be accepted.
+
+        Raises what a submit raises: RefusedError, ConfigError, UnreachableError,
+        UnknownOutcomeError, LedgerError.
+        """
+        submitted, streamed = await self._first()
+        cursor = await self._created(submitted, streamed)
+        await self._retrieved()
+        if self.findings.has(Ability.RETRIEVE):
+            await self.streams.later(str(self.jobs[0].id), cursor)
+            await self._ended()
+            await self._listed()
+            await self._cancelled()
+            await self._deleted()
+        return Card(
+            base_url=str(self.draft.base_url),
+            dialect=self.api.endpoint.dialect.name,
+            model=self.draft.model,
+            probed_at=self.books.now(),
+            jobs=tuple(job.ref for job in self.jobs),
+            findings=self.findings.table,
+        )
+
+    async def _submit(self, what: str, tokens: int, *, stream: bool) -> Submitted:
+        dialect = self.api.endpoint.dialect
+        limit = tokens if "max_output_tokens" in dialect.carries else None
+        model = self.draft.model
+        asked = Request(text=COUNT, model=model, max_output_tokens=limit)
+        job = replace(self.draft, labels={NAME: what}, submitted_at=self.books.now())
+        draft = drafted(job, asked, dialect, stream=stream)
+        submitted = await Submitter(self.api, self.books, self.say).submit(draft)
+        if submitted.interrupted:
+            raise asyncio.CancelledError
+        if submitted.fault is None:
+            self.jobs.append(submitted.job)
+            self.say(f"{submitted.job.ref} was accepted, to see: {what}")
+        return submitted
+
+    async def _first(self) -> tuple[Submitted, bool]:
+        """Submit the job that is watched; without a stream where that is refused."""
+        stream = "stream" in self.api.endpoint.dialect.ops
+        submitted = await self._submit("answer", SHORT, stream=stream)
+        fault = submitted.fault
+        if stream and fault is not None and is_refusal(fault):
+            self.findings.refused(Ability.STREAM_CREATE, fault)
+            stream = False
+            submitted = await self._submit("answer", SHORT, stream=False)
+        if submitted.fault is not None:
+            raise error_of(submitted)
+        return submitted, stream
+
+    async def _created(self, submitted: Submitted, streamed: bool) -> Cursor | None:
+        """Judge the reply to the create; read a little where it is a stream."""
+        job, cursor = submitted.job, None
+        if submitted.signals is not None:
+            self.findings.note(Ability.STREAM_CREATE, YES, "its events came at once")
+            cursor = await self.streams.read_some(submitted.signals)
+        elif streamed:
+            self.findings.note(
+                Ability.STREAM_CREATE, NO, "answered with JSON, not events"
+            )
+        elif Ability.STREAM_CREATE not in self.findings.table:
+            self.findings.absent(Ability.STREAM_CREATE)
+        if job.status.is_terminal:
+            said = f"ignored: the create was answered when the job was {job.status}"
+            self.findings.note(Ability.BACKGROUND, NO, said)
+        elif Ability.BACKGROUND not in self.findings.table:
+            self.findings.note(Ability.BACKGROUND, YES, f"accepted as {job.raw_status}")
+        return cursor
+
+    async def _retrieved(self) -> None:
+        """Ask for the job; an endpoint may need a moment to know it."""
+        answer = await self._looked(self.jobs[0])
+        for _ in range(YOUNG - 1):
+            if not isinstance(answer, Fault) or answer.kind is not FaultKind.GONE:
+                break
+            await asyncio.sleep(1.0)
+            answer = await self._looked(self.jobs[0])
+        if isinstance(answer, Snapshot):
+            said = f"it is {answer.reading.raw_status}"
+            self.findings.note(Ability.RETRIEVE, YES, said)
+            return
+        self.findings.refused(Ability.RETRIEVE, answer)
+        found = self.findings.table[Ability.RETRIEVE]
+        said = f"accepted, but cannot be asked for: {found.detail}"
+        self.findings.note(Ability.RETRIEVE, found.verdict, said)
+
+    async def _looked(self, job: Job) -> Snapshot | Fault:
+        answer = await self.api.retrieve(str(job.id))
+        if isinstance(answer, Snapshot):
+            heard = self.books.heard(job, answer, self.api.endpoint.dialect)
+            self.jobs[self.jobs.index(job)] = heard
+        return answer
+
+    async def _ended(self) -> None:
+        """Wait for the end; judge what is said of an answer that was cut."""
+        start = asyncio.get_running_loop().time()
+        low, high = self.api.endpoint.dialect.limits.poll
+        while not self.jobs[0].status.is_terminal:
+            age = asyncio.get_running_loop().time() - start
+            if age > TO_THE_END:
+                said = f"not over after {TO_THE_END:.0f} s"
+                self.findings.note(Ability.TRUNCATION, UNKNOWN, said)
+                return
+            await asyncio.sleep(schedule.pace(age, bounds=(low, high), expect=None))
+            await self._looked(self.jobs[0])
+        self._judge_end(self.jobs[0])
+
+    def _judge_end(self, job: Job) -> None:
+        if job.status is Status.CANCELLED and self.streams.left:
+            said = "it ended cancelled when its stream was left"
+            self.findings.note(Ability.BACKGROUND, NO, said)
+        if "max_output_tokens" not in self.api.endpoint.dialect.carries:
+            said = f"the dialect {job.dialect} has no max_output_tokens"
+            self.findings.note(Ability.TRUNCATION, UNKNOWN, said)
+            return
+        text = self.books.text(job.key, self.api.endpoint.dialect) or ""
+        if job.status is Status.INCOMPLETE:
+            said = f"a cut answer is incomplete ({job.incomplete_reason})"
+            self.findings.note(Ability.TRUNCATION, YES, said)
+        elif job.status is not Status.COMPLETED:
+            self.findings.note(Ability.TRUNCATION, UNKNOWN, f"the job is {job.status}")
+        elif text.rstrip().endswith(LAST):
+            said = f"max_output_tokens = {SHORT} was not minded"
+            self.findings.note(Ability.TRUNCATION, UNKNOWN, said)
+        elif job.usage and (job.usage.output_tokens or 0) >= SHORT:
+            self.findings.note(
+                Ability.TRUNCATION, NO, "a cut answer is called completed"
+            )
+        else:
+            self.findings.note(
+                Ability.TRUNCATION, UNKNOWN, "the answer was a short one"
+            )
+
+    async def _listed(self) -> None:
+        if not self.api.can("list"):
+            self.findings.absent(Ability.LIST)
+            return
+        page = await self.api.list()
+        if isinstance(page, Fault):
+            self.findings.refused(Ability.LIST, page)
+            return
+        ids = [item.get("id") for item in page["data"] if isinstance(item, dict)]
+        there = self.jobs[0].id in ids
+        said = "the job is listed" if there else "the job is not listed"
+        self.findings.note(Ability.LIST, YES if there else NO, said)
+
+    async def _cancelled(self) -> None:
+        """Cancel a second job twice, where it would run in the background."""
+        op = self.api.endpoint.dialect.ops.get("cancel")
+        if op is None:
+            self.findings.absent(Ability.CANCEL)
+            return
+        if not self.findings.has(Ability.BACKGROUND):
+            self.findings.note(
+                Ability.CANCEL, UNKNOWN, "nothing runs in the background"
+            )
+            return
+        submitted = await self._submit("cancel", LONG, stream=False)
+        if submitted.fault is not None:
+            said = f"a second job was not accepted: {submitted.fault.message}"
+            self.findings.note(Ability.CANCEL, UNKNOWN, said)
+            return
+        verdict = await cancelled(self.api, self.books, submitted.job)
+        self.jobs[-1] = verdict.job
+        if verdict.code is ExitCode.REFUSED:
+            self.findings.note(Ability.CANCEL, NO, verdict.said)
+        elif verdict.job.status is not Status.CANCELLED:
+            self.findings.note(Ability.CANCEL, UNKNOWN, verdict.said)
+        else:
+            self.findings.note(Ability.CANCEL, YES, "the job is cancelled")
+            if op.method != "DELETE":
+                await self._cancelled_again(verdict.job)
+
+    async def _cancelled_again(self, job: Job) -> None:
+        reply = await self.api.cancel(str(job.id))
+        if isinstance(reply, Fault):
+            self.findings.refused(Ability.CANCEL_TWICE, reply)
+            return
+        said = f"the second time it is {reply.reading.raw_status}"
+        self.findings.note(Ability.CANCEL_TWICE, YES, said)
+
+    async def _deleted(self) -> None:
+        """Delete the jobs that ended; an open one is never deleted."""
+        if not self.api.can("delete"):
+            self.findings.absent(Ability.DELETE)
+            return
+        for job in [job for job in self.jobs if job.status.is_terminal]:
+            fault = await self.api.delete(str(job.id))
+            if fault is not None:
+                self.findings.refused(Ability.DELETE, fault)
+                return
+            answer = await self.api.retrieve(str(job.id))
+            if isinstance(answer, Fault) and answer.kind is FaultKind.GONE:
+                self.findings.note(Ability.DELETE, YES, "the jobs are gone from there")
+            else:
+                self.findings.note(Ability.DELETE, NO, "the job is still there")
+                return
