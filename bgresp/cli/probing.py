@@ -66,7 +66,7 @@ def _agreed(context: Context, settings: Settings) -> bool:
     what = f"the probe makes {jobs}{of} at {settings.base_url}"
     if not stdin_is_terminal():
         again = f"bgresp doctor --probe --yes -p {settings.profile}"
-        raise UsageError(f"{what}: nobody is here to agree", hint=again)
+        raise UsageError(f"nobody is here to agree: {what}", hint=again)
     context.say(f"{what}, with the key from {settings.key_source}; go on? [y/N]")
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

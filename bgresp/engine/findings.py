@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.core.card import Ability, Finding, Verdict
+from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 
 YES: Final = Verdict.YES
@@ -41,6 +42,24 @@ class Findings:
         is_word = http in _NO_ROUTE or answer.kind is FaultKind.NOT_STREAMABLE
         code = f"HTTP {http}: " if http else ""
         self.note(ability, NO if is_word else UNKNOWN, f"{code}{answer.message}")
+
+    def cut(self, job: Job, *, most: int, whole: bool) -> None:
+        """Judge what is said of an answer that may have no more than `most` tokens.
+
+        `whole`: it went to its end all the same.
+        """
+        used = (job.usage.output_tokens if job.usage else None) or 0
+        if job.status is Status.INCOMPLETE:
+            found = YES, f"a cut answer is incomplete ({job.incomplete_reason})"
+        elif job.status is not Status.COMPLETED:
+            found = UNKNOWN, f"the job is {job.status}"
+        elif whole:
+            found = UNKNOWN, f"max_output_tokens = {most} was not minded"
+        elif used >= most:
+            found = NO, "a cut answer is called completed"
+        else:
+            found = UNKNOWN, "the answer was a short one"
+        self.note(Ability.TRUNCATION, *found)
 
     def has(self, ability: Ability) -> bool:
         """Say whether the endpoint was seen to have an ability."""

@@ -16,6 +16,7 @@ from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Request
 from bgresp.core.signals import Cursor, Fault, FaultKind, Snapshot
+from bgresp.engine import orphans
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
 from bgresp.engine.draft import drafted
@@ -151,14 +152,14 @@ class Probe:
     async def _ended(self) -> None:
         """Wait for the end; judge what is said of an answer that was cut."""
         start = asyncio.get_running_loop().time()
-        low, high = self.api.endpoint.dialect.limits.poll
+        bounds = self.api.endpoint.dialect.limits.poll
         while not self.jobs[0].status.is_terminal:
             age = asyncio.get_running_loop().time() - start
             if age > TO_THE_END:
                 said = f"not over after {TO_THE_END:.0f} s"
                 self.findings.note(Ability.TRUNCATION, UNKNOWN, said)
                 return
-            await asyncio.sleep(schedule.pace(age, bounds=(low, high), expect=None))
+            await asyncio.sleep(schedule.pace(age, bounds=bounds, expect=None))
             await self._looked(self.jobs[0])
         self._judge_end(self.jobs[0])
 
@@ -171,35 +172,21 @@ class Probe:
             self.findings.note(Ability.TRUNCATION, UNKNOWN, said)
             return
         text = self.books.text(job.key, self.api.endpoint.dialect) or ""
-        if job.status is Status.INCOMPLETE:
-            said = f"a cut answer is incomplete ({job.incomplete_reason})"
-            self.findings.note(Ability.TRUNCATION, YES, said)
-        elif job.status is not Status.COMPLETED:
-            self.findings.note(Ability.TRUNCATION, UNKNOWN, f"the job is {job.status}")
-        elif text.rstrip().endswith(LAST):
-            said = f"max_output_tokens = {SHORT} was not minded"
-            self.findings.note(Ability.TRUNCATION, UNKNOWN, said)
-        elif job.usage and (job.usage.output_tokens or 0) >= SHORT:
-            self.findings.note(
-                Ability.TRUNCATION, NO, "a cut answer is called completed"
-            )
-        else:
-            self.findings.note(
-                Ability.TRUNCATION, UNKNOWN, "the answer was a short one"
-            )
+        whole = text.rstrip().endswith(LAST)
+        self.findings.cut(job, most=SHORT, whole=whole)
 
     async def _listed(self) -> None:
         if not self.api.can("list"):
             self.findings.absent(Ability.LIST)
             return
-        page = await self.api.list()
-        if isinstance(page, Fault):
-            self.findings.refused(Ability.LIST, page)
-            return
-        ids = [item.get("id") for item in page["data"] if isinstance(item, dict)]
-        there = self.jobs[0].id in ids
-        said = "the job is listed" if there else "the job is not listed"
-        self.findings.note(Ability.LIST, YES if there else NO, said)
+        wanted = self.jobs[0]
+        found = await orphans.find(self.api, {wanted.key: wanted})
+        if found.fault is not None:
+            self.findings.refused(Ability.LIST, found.fault)
+        elif found.ids:
+            self.findings.note(Ability.LIST, YES, "the job is found in it by its key")
+        else:
+            self.findings.note(Ability.LIST, NO, "the job is not found in it")
 
     async def _cancelled(self) -> None:
         """Cancel a second job twice, where it would run in the background."""
