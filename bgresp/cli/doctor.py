@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
-from bgresp.core.errors import ConfigError, ExitCode
+from bgresp.core.errors import ConfigError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bgresp.engine.checkup import Check
@@ -43,6 +43,10 @@ def doctor(options: Options, common: Common) -> int:
       bgresp doctor --fix
       bgresp doctor --probe -p work
     """
+    if options.fix and options.probe:
+        raise UsageError("--fix and --probe exclude each other")
+    if (options.yes or options.model) and not options.probe:
+        raise UsageError("--yes and -m belong to --probe")
     if options.probe:
         from bgresp.cli.probing import probe
 

@@ -24,7 +24,7 @@ def probe(context: Context, model: str | None, *, yes: bool) -> int:
 
     flags = replace(context.flags, model=model)
     settings = resolve(flags, context.environ, context.config)
-    if not yes and not _agreed(context, settings):
+    if not yes and not _agreed(context, settings, model):
         context.say(NOT_WANTED)
         return int(ExitCode.OK)
     context.detached = "the probe's jobs go on: bgresp list -l probe"
@@ -55,7 +55,7 @@ async def _probed(context: Context, settings: Settings) -> int:
     return int(ExitCode.REFUSED if strands else ExitCode.OK)
 
 
-def _agreed(context: Context, settings: Settings) -> bool:
+def _agreed(context: Context, settings: Settings, model: str | None) -> bool:
     """Ask a person.
 
     Raises UsageError where there is none.
@@ -65,7 +65,10 @@ def _agreed(context: Context, settings: Settings) -> bool:
     of = f" of {settings.model}" if settings.model else ""
     what = f"the probe makes {jobs}{of} at {settings.base_url}"
     if not stdin_is_terminal():
-        again = f"bgresp doctor --probe --yes -p {settings.profile}"
+        given = context.common.base_url
+        words = ["bgresp doctor --probe --yes -p", settings.profile]
+        words += ["--base-url", given] if given else []
+        again = " ".join(words + (["-m", model] if model else []))
         raise UsageError(f"nobody is here to agree: {what}", hint=again)
     context.say(f"{what}, with the key from {settings.key_source}; go on? [y/N]")
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

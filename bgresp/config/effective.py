@@ -154,7 +154,8 @@ def told(source: KeySource, environ: Mapping[str, str]) -> str:
             there = Path(source.name).expanduser().is_file()
             return f"{'set' if there else 'not set'} (file {source.name})"
         case secret.MISSING:
-            return f"not set (env {source.name})"
+            there = bool(environ.get(source.name))
+            return f"{'not for this host' if there else 'not set'} (env {source.name})"
         case "local":
             return "set (the local endpoint's own)"
     return "not needed"

@@ -113,12 +113,10 @@ def mistakes(config: Config) -> Iterator[ConfigError]:
 
 def _in_file(path: Path, error: ConfigError, profile: str = "") -> ConfigError:
     """Name the file, and the profile, where the error does not."""
-    said = error.message
+    said = error.message.removeprefix(f"{path}: ")
     if profile and repr(profile) not in said:
         said = f"profile {profile!r}: {said}"
-    if str(path) not in said:
-        said = f"{path}: {said}"
-    return ConfigError(said, hint=error.hint)
+    return ConfigError(f"{path}: {said}", hint=error.hint)
 
 
 TEMPLATE: Final = """\

@@ -8,6 +8,7 @@ from typing import Final
 
 from bgresp.core.card import Ability, Finding, Verdict
 from bgresp.core.model import Job, Status
+from bgresp.core.printable import one_line
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 
 YES: Final = Verdict.YES
@@ -27,7 +28,7 @@ class Findings:
 
     def note(self, ability: Ability, verdict: Verdict, detail: str) -> None:
         """Keep a verdict; a later one holds."""
-        self.table[ability] = Finding(verdict, detail)
+        self.table[ability] = Finding(verdict, one_line(detail, limit=300))
 
     def absent(self, ability: Ability) -> None:
         """Note that the dialect has no way to ask for it."""

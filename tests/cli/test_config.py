@@ -270,6 +270,10 @@ def test_show_tells_each_origin(config: Any, folder: Path) -> None:
     assert ("set", "flag -H") == found["headers.X-A"]
     openai = shown(config, OPENAI_API_KEY="k")
     assert "a" == openai["profile"][0]
+    away = ("-p", "openai", "-v")
+    env = {"OPENAI_API_KEY": "k", "BGRESP_BASE_URL": "https://e.example/v1"}
+    found = shown(config, *away, **env)
+    assert ("not for this host (env OPENAI_API_KEY)", "dialect openai") == found["key"]
     found = shown(config, "-p", "openai")
     assert ("not set (env OPENAI_API_KEY)", "dialect openai") == found["key"]
 

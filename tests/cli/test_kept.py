@@ -169,3 +169,22 @@ def test_a_dialect_that_is_gone_is_named(
     ran = bgresp("status", "@last", env=KEYS)
     assert (4, 1) == (ran.code, len(server.requests))
     assert "no dialect 'mine'" in ran.err
+
+
+def test_mka1_is_asked_on_behalf_of_the_same_end_user(
+    bgresp: Run, server: FakeServer, config: Any
+) -> None:
+    """Every later call of a job names the end user that it was made for."""
+    profile = '[profiles.work]\ndialect = "mka1"\nbase_url = "{old}"\n{key}\n'
+    variables = '[profiles.work.vars]\nend_user = "user-7"\n'
+    config(profile, variables, key='api_key_env = "OLD_KEY"')
+    made(bgresp)
+    config(profile, variables.replace("user-7", "user-8"), key='api_key_env = "NEW"')
+    for verb in ("status", "watch", "cancel", "get"):
+        ran = bgresp(verb, "@last", env={**KEYS, "MKA1_API_KEY": FOREIGN})
+        assert 0 == ran.code, ran.err
+    asked = {s.operation for s in server.requests}
+    assert {"create", "get"} <= asked
+    for seen in server.requests:
+        assert "user-7" == seen.headers["x-on-behalf-of"]
+        assert "Bearer sk-old-key-01234" == seen.headers["authorization"]

@@ -84,7 +84,9 @@ def test_nobody_is_asked_unasked(
     ran = bgresp("doctor", "--probe", "-m", "m", env=listed)
     assert (2, "") == (ran.code, ran.out)
     assert f"up to 2 small jobs of m at {server.base_url}" in ran.err
-    assert "(bgresp doctor --probe --yes -p mine)" in ran.err
+    assert "(bgresp doctor --probe --yes -p mine -m m)" in ran.err
+    for args in (("--probe", "--fix"), ("--yes",), ("-m", "m")):
+        assert 2 == bgresp("doctor", *args, env=listed).code
     assert () == server.requests
     assert not state.exists()
 
