@@ -262,7 +262,7 @@ def test_watch_goes_by_the_card(
     assert 0 == bgresp("submit", "-t", "hi", "--stream", env=listed).code
     ran = bgresp("watch", "@last", env=listed)
     assert (10, CUT + "\n") == (ran.code, ran.out)
-    assert "polling: this endpoint cannot stream a running job" in ran.err
+    assert "polling: a mine endpoint cannot stream a running job" in ran.err
     assert before == len(server.asked("stream"))
 
 
