@@ -295,7 +295,7 @@ def test_cancel_goes_by_the_card(
     before = server.cancels()
     ran = bgresp("cancel", "@last", env=listed)
     assert (5, before) == (ran.code, server.cancels())
-    assert "goes on: mine cannot cancel" in ran.err
+    assert "goes on: mine has no way to cancel a job" in ran.err
 
 
 @pytest.mark.parametrize(
