@@ -17,14 +17,7 @@ from bgresp.core.dialect import Streaming
 from bgresp.core.errors import ConfigError, UnreachableError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import keyed
-from bgresp.core.signals import (
-    Event,
-    Fault,
-    FaultKind,
-    Reading,
-    Signal,
-    Snapshot,
-)
+from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.times import brief
 from bgresp.engine.books import Books
 from bgresp.engine.draft import Draft
@@ -186,19 +179,19 @@ class Submitter:
         recorded, rescued = self.books.keep_accepted(running)
         if rescued is not None:
             return Submitted(recorded, rescued=rescued)
-        self._tell_of_background(taken, reading)
+        self._tell_of_background(taken, reading.background)
         if taken.status.is_terminal:
             dialect = self.api.endpoint.dialect
             return Submitted(self.books.heard(recorded, first, dialect), None)
         return Submitted(recorded, signals if isinstance(first, Event) else None)
 
-    def _tell_of_background(self, job: Job, reading: Reading) -> None:
+    def _tell_of_background(self, job: Job, echo: bool | None) -> None:
         """Say that an endpoint does not run jobs in the background."""
         host = self.api.endpoint.host
         if job.status.is_terminal:
             said = "was answered at once: nothing runs in the background at"
             self.say(f"{job.ref} {said} {host}")
-        elif reading.background is False:
+        elif echo is False:
             said = "does not run in the background, it may end with this command:"
             self.say(f"{job.ref} {said} {host}")
 
