@@ -218,7 +218,9 @@ def test_wait_prints_ids_and_exits_as_the_jobs_ended(
     server.script("create", Snapshot("incomplete"), Snapshot("failed"))
     ran = bgresp("submit", "a", "a", "--wait")
     assert (12, f"{ident(1)}\n{ident(2)}\n") == (ran.code, ran.out)
-    assert [True, True] == ["answered at once" in x for x in ran.err.splitlines()]
+    assert [f"{ident(1)} was answered"] == [
+        " ".join(line.split()[1:4]) for line in ran.err.splitlines()
+    ]
     server.script("create", Snapshot("incomplete"), Snapshot("completed"))
     ran = bgresp("submit", "a", "a", "--wait", "--json")
     assert (10, [FOX, FOX], [10, 0]) == (
