@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bgresp.cli.options import Common
+from bgresp.cli.probed import as_probed
 from bgresp.config import files as config_files
 from bgresp.config.files import Config
 from bgresp.core.errors import UsageError
@@ -121,7 +122,7 @@ class Context:
         from bgresp.config.settings import resolve
 
         flags = replace(self.flags, model=model)
-        return self._as_probed(resolve(flags, self.environ, self.config))
+        return as_probed(self.state, resolve(flags, self.environ, self.config))
 
     def settings_of(self, job: Job) -> "Settings":
         """Return the settings that a job was made with.
@@ -134,19 +135,9 @@ class Context:
         if made_with not in self._settings:
             from bgresp.config.settings import of_job
 
-            found = self._as_probed(of_job(job, self.flags, self.config))
-            self._settings[made_with] = found
+            found = of_job(job, self.flags, self.config)
+            self._settings[made_with] = as_probed(self.state, found)
         return self._settings[made_with]
-
-    def _as_probed(self, settings: "Settings") -> "Settings":
-        """Leave out what `doctor --probe` saw that the endpoint cannot do."""
-        from bgresp.core.card import applied
-        from bgresp.ledger import cards
-
-        card = cards.load(self.state, settings.base_url, settings.dialect.name)
-        if card is None:
-            return settings
-        return replace(settings, dialect=applied(settings.dialect, card))
 
     def dialect_of(self, job: Job) -> "Dialect":
         """Return the dialect that a job was made with.
