@@ -5,7 +5,7 @@ May import core and the other modules of this package.
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from bgresp.core.asides import aside
@@ -33,7 +33,8 @@ class Plain:
     period: ClassVar[float] = 1.0
     _crowd: Crowd | None = None
     _at: tuple[Job, View] | None = None
-    _told_at: float = field(default=0.0)
+    _told_at: float = 0.0
+    _mid_line: bool = False
 
     def start(self, jobs: Iterable[Job]) -> None:
         """Take the jobs that are followed."""
@@ -68,11 +69,13 @@ class Plain:
         """Write text."""
         if self.to_stdout and fresh:
             self.streams.answer(fresh)
+            self._mid_line = not fresh.endswith("\n")
 
     def end_line(self, job: Job) -> None:
         """End the text with a newline."""
         if self.to_stdout:
             self.streams.answer("\n")
+            self._mid_line = False
 
     def event(self, job: Job, raw: str) -> None:
         """Tell what stands beside the text, where that was asked for."""
@@ -100,6 +103,9 @@ class Plain:
 
     def _say(self, message: str) -> None:
         self._told_at = self.clock()
+        if self._mid_line and self.streams.together:
+            self.streams.control("\n")
+            self._mid_line = False
         self.streams.say(f"{stamp(self.now())} {message}")
 
 

@@ -83,3 +83,18 @@ def test_asides_are_told_where_asked() -> None:
     plain, _, shown = following(made())
     plain.event(made(), SUMMARY)
     assert b"" == shown.raw
+
+
+def test_a_line_begins_a_line() -> None:
+    """On a terminal where nothing moves a line does not go on where the text stands."""
+    shown = Shown(200, 10)
+    plain = Plain(shown.streams(animated=False), clock=Hand(), now=Hand().wall)
+    plain.start([made()])
+    plain.text(made(), "half a line")
+    plain.note(made(name="x"), "polling")
+    plain.text(made(), "the rest\n")
+    plain.note(made(), "again")
+    assert ["half a line", "the rest"] == [shown.lines[0], shown.lines[2]]
+    assert shown.lines[1].endswith(" polling")
+    assert shown.lines[3].endswith(" again")
+    assert b"half a linethe rest\n" == bytes(shown.out)
