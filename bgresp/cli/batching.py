@@ -29,6 +29,7 @@ from bgresp.engine.gate import Gate, Lane
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
+from bgresp.render.streams import as_json
 
 WAITING: Final = 1000  # rows in flight where their ends are waited for
 PATIENCE: Final = 3600.0
@@ -120,7 +121,7 @@ class Batching:
         size, first = 0, None
         for draft in self._looked_over():
             first = first or draft.body
-            size += len(str(draft.body))
+            size += len(as_json(draft.body))
         if first is not None:
             self.context.show_records([first], single=True)
         for line in self._counted(size):
