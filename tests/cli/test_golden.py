@@ -18,11 +18,12 @@ import pytest
 from tests.cli.books import key, seed
 from tests.cli.forked import Mother
 from tests.cli.processes import endpoint
+from tests.cli.test_help import paths
 from tests.command import Ran, environment
 from tests.fakeanswers import Forever, as_json
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX, response_of
-from tests.golden import Golden
+from tests.golden import FOLDER, Golden
 
 NOW: Final = datetime.fromisoformat("2026-01-02T04:00:00Z").timestamp()
 WIDTH: Final = 80
@@ -82,8 +83,15 @@ class Case:
 
 
 CASES: Final[dict[str, Case]] = {
+    "batch": Case("batch rows.jsonl"),
+    "batch-nothing": Case("batch none.jsonl"),
     "cancel": Case("cancel done"),
     "cancel-nothing": Case("cancel @9"),
+    "completions-unknown": Case("completions tcsh"),
+    "config-add": Case("config add home --base-url https://llm.example.com/v1"),
+    "config-edit": Case("config edit"),
+    "config-init": Case("config init"),
+    "config-remove": Case("config remove work"),
     "config-path": Case("config path"),
     "config-show": Case("config show -p work"),
     "doctor": Case("doctor"),
@@ -93,6 +101,7 @@ CASES: Final[dict[str, Case]] = {
     "get-failed": Case("get broken"),
     "get-unknown": Case(f"get {key(3)}"),
     "get-usage": Case("get done --part usage"),
+    "help-times": Case("help times"),
     "import": Case(f"import {FOREIGN} -n mine", says="completed"),
     "list": Case("list"),
     "list-empty": Case("list --group none"),
@@ -150,6 +159,7 @@ def mode(frozen: Mother, tmp_path: Path) -> Mode:
         place = tmp_path / how.strip("-")
         place.mkdir()
         (place / "config.toml").write_text(TOML)
+        (place / "rows.jsonl").write_text('{"id": "a", "text": "Why?"}\n')
         with FakeServer(polls=()) as server:
             seeded(place / "state", server)
             if says:
@@ -160,6 +170,7 @@ def mode(frozen: Mother, tmp_path: Path) -> Mode:
                     **endpoint(server),
                     "BGRESP_STATE_DIR": str(place / "state"),
                     "BGRESP_CONFIG": str(place / "config.toml"),
+                    "EDITOR": "true",
                     "TERM": "xterm",
                     "CI": "1",
                     "NO_COLOR": "1",
@@ -227,3 +238,16 @@ def test_a_command_in_every_output_mode(mode: Mode, golden: Golden, name: str) -
     words = tuple(case.words.split())
     runs = [mode(words, how, says=case.says) for how in MODES]
     golden(f"commands/{name}", "\n".join(runs))
+
+
+def test_every_command_has_its_golden_texts() -> None:
+    """No command is without a golden text, and no golden text without its case."""
+    told = {words for case in CASES.values() for words in heads(case.words)}
+    assert {" ".join(words) for words in paths()} - {"config"} <= told
+    assert set(CASES) == {path.stem for path in (FOLDER / "commands").iterdir()}
+
+
+def heads(words: str) -> set[str]:
+    """Return the first word of a command line, and the first two."""
+    first = words.split()
+    return {first[0], " ".join(first[:2])}
