@@ -16,6 +16,7 @@ from typing import Final
 from bgresp.core.model import Job
 from bgresp.ledger import journal, keys, runs, segments
 from bgresp.ledger.checkpoint import FORGOTTEN, WANTED, Checkpoint, matters
+from bgresp.ledger.files import blamed
 from bgresp.ledger.line import BadLineError, decode
 from bgresp.ledger.run import Run
 from bgresp.ledger.scan import Scan
@@ -191,12 +192,12 @@ class View:
         """
         if not self.is_sure or not all(segment.holds for segment in self.segments):
             return False
-        pin = self.active.pin
-        if pin is not None:
-            self.segments[-1] = replace(
-                self.active, size=os.fstat(pin.fileno()).st_size
-            )
-        return pin is not None
+        if self.active.pin is None:
+            return False
+        with blamed(self.active.path, "read"):
+            size = os.fstat(self.active.pin.fileno()).st_size
+        self.segments[-1] = replace(self.active, size=size)
+        return True
 
     def _follows(self, found: list[Segment]) -> bool:
         """Say whether the files are those that were loaded; take over their sizes."""

@@ -113,7 +113,8 @@ def test_35_and_36_a_full_disk_without_ballast(
 
     with FakeServer(tell=telling(act)) as server:
         env = variables(server, disk, tmp_path)
-        ran = run("submit", "-t", "one", env=env)
+        # More than what is left of the page that the intent is in.
+        ran = run("submit", "-t", "one", "-l", "about=" + "x" * 3000, env=env)
         (id_,) = server.jobs
         assert (1, f"{id_}\n") == (ran.code, ran.out), ran
         (rescued,) = (tmp_path / "run").iterdir()
