@@ -19,14 +19,12 @@ from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Wait
 from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
-from bgresp.engine.outcome import Submitted, error_of
+from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.submit import hold
 from bgresp.engine.tracker import Tracker
 
 WINDOW: Final = 4096  # rows that may wait for an earlier one's id to be told
 DOUBTS: Final = 5
-# A refusal of these may be of one request; any other is of the endpoint.
-_OF_ONE: Final = frozenset({400, 413, 415, 422})
 _OF_ALL: Final = frozenset(
     {ExitCode.INTERNAL, ExitCode.CONFIG, ExitCode.REFUSED, ExitCode.UNREACHABLE}
 )
@@ -187,7 +185,7 @@ class Rows:
 
     def _refused(self, submitted: Submitted, fault: Fault) -> None:
         """Count a row that got no id; an endpoint that swallows them gets no more."""
-        of_one = fault.http_status in _OF_ONE
+        of_one = fault.http_status in OF_ONE
         self._failed(submitted.job, error_of(submitted), of_one=of_one)
         self._doubts += submitted.job.status is Status.UNKNOWN
         if self._doubts >= DOUBTS:

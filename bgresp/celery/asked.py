@@ -154,7 +154,7 @@ def ready(task: str, asked: Asked) -> Ready:
         vars=settings.vars,
         submitted_at=time.time(),
         submit_key=task,
-        extra={"key_source": str(settings.key_source)},
+        extra=settings.kept,
     )
     draft = drafted(job, request, settings.dialect)
     return Ready(settings, draft.job, keyed(draft.body, settings.dialect, job.key))

@@ -16,7 +16,8 @@ from bgresp.cli import manifests, shaping
 from bgresp.cli.batch import Options
 from bgresp.cli.batchdesk import BatchDesk
 from bgresp.cli.context import Context
-from bgresp.cli.options import labels, seconds
+from bgresp.cli.options import seconds
+from bgresp.cli.pairs import labels
 from bgresp.cli.settling import settled
 from bgresp.cli.shape import Shape
 from bgresp.cli.trackers import Trackers
@@ -68,7 +69,7 @@ class Batching:
             dialect=settings.dialect.name,
             vars=settings.vars,
             expect=seconds(options.expect),
-            extra={"key_source": str(settings.key_source)},
+            extra=settings.kept,
         )
         maker = Maker(
             record,

@@ -16,7 +16,8 @@ import typer
 
 from bgresp.cli import errors, outputs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, opt, pairs
+from bgresp.cli.options import Common, opt
+from bgresp.cli.pairs import pairs
 from bgresp.config import files, profiles
 from bgresp.config.names import meant
 from bgresp.core.errors import ConfigError, OutputError, UsageError

@@ -202,33 +202,16 @@ class Context:
 
     def report_ledger(self) -> None:
         """Say once what is wrong with the ledger; nobody is asked."""
-        self.books.ledger.tend_words()
-        self._report_dead()
-        bad = self.books.ledger.bad
-        if bad and not self._reported:
-            self._reported = True
-            places = ", ".join(place for place, _ in bad[:5])
-            more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-            self.say(
-                f"{places}{more}: cannot be read ({bad[0][1]}); kept as it is, "
-                "the other lines are fine"
-            )
+        from bgresp.cli import reporting
 
-    def _report_dead(self) -> None:
-        """Name submissions that died before their outcome was known."""
-        if self._reported_dead:
-            return
-        self._reported_dead = True
         ledger = self.books.ledger
-        dead = [job.key for job in ledger.unsettled() if ledger.is_dead(job)]
-        if dead:
-            names = ", ".join(dead[:3])
-            more = f" and {len(dead) - 3} more" if len(dead) > 3 else ""
-            are = "submit has" if len(dead) == 1 else "submits have"
-            self.say(
-                f"{len(dead)} {are} no known outcome: {names}{more} "
-                f"(bgresp resolve {dead[0]})"
-            )
+        ledger.tend_words()
+        if not self._reported_dead:
+            self._reported_dead = True
+            reporting.report_dead(ledger, self.say)
+        if ledger.bad and not self._reported:
+            self._reported = True
+            reporting.report_bad(ledger, self.say)
 
     def look(self, times: Times | None = None) -> Look:
         """Return how rows are written now."""

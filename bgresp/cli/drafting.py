@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from bgresp.cli import inputs, shaping
 from bgresp.cli.context import Context
-from bgresp.cli.options import labels, seconds
+from bgresp.cli.options import seconds
+from bgresp.cli.pairs import labels
 from bgresp.cli.shape import Shape
 from bgresp.config.settings import Settings
 from bgresp.core.errors import RefusedError, UsageError

@@ -6,18 +6,17 @@ Builds trackers, chooses who is told, turns what became of the jobs into an exit
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from bgresp.api.client import Api
-from bgresp.cli import outputs
+from bgresp.cli import outputs, trackers
 from bgresp.cli.context import Context
 from bgresp.cli.showing import Manner, audience, how_to_go_on, moving
 from bgresp.core.errors import ExitCode, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind, Signal
-from bgresp.core.states import Policy
 from bgresp.engine.ending import conclude
 from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate, Permits
@@ -110,17 +109,12 @@ class Following:
             if name not in tools:
                 api = await stack.enter_async_context(self.context.api(settings))
                 tools[name] = self._tools(api)
-            ended = job.status.is_terminal
-            asked = replace(job, status=Status.IN_PROGRESS) if ended else job
+            asked = trackers.opened(job)
             tracker = Tracker(asked, tools[name], self._pen(job), opened)
             self.trackers.append(tracker)
 
     def _is_at_rest(self, job: Job) -> bool:
-        """Say whether nobody needs to be asked: saved, or never to be answered."""
-        if job.status.is_open:
-            return False
-        answers = self.context.books.answers
-        return not job.status.is_terminal or answers.response_path(job.key).exists()
+        return trackers.is_at_rest(job, self.context.books)
 
     def _has_ended(self, tracker: Tracker) -> bool:
         """Take that a job is over; say whether that ends all of it."""
@@ -143,15 +137,7 @@ class Following:
         mode = self.plan.mode
         if mode == "auto" and self.plan.silent:
             mode = "poll"
-        policy = Policy(
-            mode=mode,
-            poll=dialect.limits.poll,
-            tiers=dialect.limits.tiers,
-            interval=self.plan.interval,
-            max_run=dialect.limits.max_run,
-            attach=dialect.attach,
-            name=f"a {dialect.name} endpoint",
-        )
+        policy = trackers.policy(dialect, mode, self.plan.interval)
         books, gate = self.context.books, Gate(dialect.limits.rate)
         streams = Permits() if self.single else Permits(dialect.limits.streams)
         how = (api, books, self.audience, gate, policy)
@@ -212,6 +198,8 @@ class Following:
         elif self.plan.answer:
             for job in jobs:
                 outputs.print_text(self.context.streams, self._text(job))
+                if job.status.is_terminal and job.status.exit_code:
+                    self.context.say(f"{job.ref} {summary(job)}")
         elif common.quiet and not self.plan.silent:
             for job in jobs:
                 self.context.streams.line(job.ref)

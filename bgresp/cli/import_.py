@@ -7,7 +7,8 @@ import typer
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, opt, pairs
+from bgresp.cli.options import Common, opt
+from bgresp.cli.pairs import pairs
 from bgresp.core.errors import BgrespError, LedgerError, UsageError, worst
 from bgresp.core.model import Job
 

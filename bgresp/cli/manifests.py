@@ -48,12 +48,15 @@ def group(options: "Options") -> str:
     """
     chosen = options.group
     if chosen is None:
+        path = Path(options.manifest)
+        if options.manifest != inputs.STDIN and not path.exists():
+            raise UsageError(f"{path}: no such file")
         if not is_read_twice(options):
             raise UsageError(
                 "a manifest that is no file needs --group",
                 hint="rows are found again by their group and id",
             )
-        chosen = Path(options.manifest).stem
+        chosen = path.stem
     if not chosen.strip() or not chosen.isprintable():
         raise UsageError("--group: must be printable text")
     return chosen

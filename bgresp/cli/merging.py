@@ -84,5 +84,5 @@ def _placed(context: Context, job: Job) -> Job:
         job,
         dialect=settings.dialect.name,
         vars=settings.vars if same else {},
-        extra={"key_source": str(settings.key_source)} if same else {},
+        extra=settings.kept if same else {},
     )

@@ -13,13 +13,11 @@ from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
 from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
-from bgresp.engine.outcome import Submitted, error_of
+from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter, hold
 
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
-# A refusal of these may be of one request; any other is of the endpoint.
-_OF_ONE: Final = frozenset({400, 413, 415, 422})
 
 
 @dataclass(slots=True)
@@ -68,7 +66,7 @@ class Sending:
             if submitted.interrupted:
                 raise asyncio.CancelledError
             fault = submitted.fault
-            if fault is not None and fault.http_status not in _OF_ONE:
+            if fault is not None and fault.http_status not in OF_ONE:
                 break
 
     async def let_go(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bgresp.cli import attachments, inputs, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import pairs
+from bgresp.cli.pairs import pairs
 from bgresp.cli.shape import Shape
 from bgresp.config.settings import Settings
 from bgresp.core.errors import UsageError

@@ -1,4 +1,4 @@
-"""Who follows the jobs of a batch: each at its own endpoint, silently."""
+"""How jobs are followed, and who follows those of a batch: silently, where each is."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -6,12 +6,42 @@ from dataclasses import dataclass, field, replace
 from bgresp.api.client import Api
 from bgresp.cli.context import Context
 from bgresp.config.settings import Settings
+from bgresp.core.dialect import Dialect
 from bgresp.core.model import Job, Status
 from bgresp.core.states import Policy
+from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
 from bgresp.engine.tracker import Tools, Tracker
 from bgresp.render.lines import Quiet
+
+
+def policy(dialect: Dialect, mode: str, interval: float | None = None) -> Policy:
+    """Return how jobs of a dialect are followed; `interval` overrides its pace."""
+    limits = dialect.limits
+    return Policy(
+        mode=mode,
+        poll=limits.poll,
+        tiers=limits.tiers,
+        interval=interval,
+        max_run=limits.max_run,
+        attach=dialect.attach,
+        name=f"a {dialect.name} endpoint",
+    )
+
+
+def is_at_rest(job: Job, books: Books) -> bool:
+    """Say whether nobody needs to be asked: saved, or never to be answered."""
+    if job.status.is_open:
+        return False
+    saved = books.answers.response_path(job.key)
+    return not job.status.is_terminal or saved.exists()
+
+
+def opened(job: Job) -> Job:
+    """Return a job as one to ask about: what ended unsaved may still be fetched."""
+    ended = job.status.is_terminal
+    return replace(job, status=Status.IN_PROGRESS) if ended else job
 
 
 @dataclass(slots=True)
@@ -24,28 +54,17 @@ class Trackers:
 
     def know(self, settings: Settings, api: Api, gate: Gate) -> None:
         """Use an endpoint that is open already, through the gate of its creates."""
-        limits = api.endpoint.dialect.limits
-        policy = Policy(
-            mode="poll",
-            poll=limits.poll,
-            tiers=limits.tiers,
-            max_run=limits.max_run,
-        )
         quiet = Quiet(self.context.streams)
-        tools = Tools(api, self.context.books, quiet, gate, policy)
+        how = policy(api.endpoint.dialect, "poll")
+        tools = Tools(api, self.context.books, quiet, gate, how)
         self._tools[settings.identity] = tools
 
     async def track(self, job: Job) -> Tracker | None:
         """Return who follows a job; None where it is over, and its answer saved."""
-        ended = not job.status.is_open
-        books = self.context.books
-        if ended and not job.status.is_terminal:
-            return None
-        if ended and books.answers.response_path(job.key).exists():
+        if is_at_rest(job, self.context.books):
             return None
         settings = self.context.settings_of(job)
         if settings.identity not in self._tools:
             api = await self.stack.enter_async_context(self.context.api(settings))
             self.know(settings, api, Gate(api.endpoint.dialect.limits.rate))
-        asked = replace(job, status=Status.IN_PROGRESS) if ended else job
-        return Tracker(asked, self._tools[settings.identity], Pen())
+        return Tracker(opened(job), self._tools[settings.identity], Pen())

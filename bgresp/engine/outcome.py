@@ -16,6 +16,8 @@ from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.printable import one_line
 from bgresp.core.signals import Fault, FaultKind, Signal
 
+# A refusal of these may be of one request; any other is of the endpoint.
+OF_ONE: Final = frozenset({400, 413, 415, 422})
 _EVERY_REFUSAL: Final = frozenset({"", "refused", "invalid_request_error"})
 
 

@@ -77,9 +77,9 @@ class Tracker:
             self._age_then = max(0.0, self.tools.books.now() - self.job.submitted_at)
         job = replace(self.job, cursor=self.pen.start_cursor)
         self.follow, self.action = machine.begin(job, self.tools.policy)
-        wished = self.tools.is_alone and self.tools.policy.mode == "auto"
-        if self.follow.streams_ruled_out and wished:
-            self._note(f"polling: {self.follow.streams_ruled_out}")
+        why = self.follow.streams_ruled_out if self.tools.is_alone else None
+        if why and self.tools.policy.mode == "auto":
+            self._note(f"polling: {why}")
 
     async def turn(self) -> None:
         """Act until the machine wants to wait, or is done."""
@@ -151,7 +151,8 @@ class Tracker:
         if isinstance(signal, Event):
             self._take_event(before, signal)
         elif isinstance(signal, Snapshot):
-            self._take_snapshot(signal)
+            if not signal.reading.status.is_terminal:
+                self._heard(signal)
         else:
             self._take_fault(before, signal, answer)
         return answer
@@ -170,10 +171,6 @@ class Tracker:
             self._heard(event)
         else:
             self.tools.audience.moved(self.job, self.view)
-
-    def _take_snapshot(self, snapshot: Snapshot) -> None:
-        if not snapshot.reading.status.is_terminal:
-            self._heard(snapshot)
 
     def _heard(self, news: Event | Snapshot) -> None:
         """Record a change of status; a mere repetition is not worth a line."""

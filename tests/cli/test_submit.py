@@ -230,7 +230,10 @@ def test_wait_prints_ids_and_exits_as_the_jobs_ended(
     )
     server.script("create", Snapshot("cancelled"))
     ran = bgresp("submit", "-t", "x", "--wait", "-o", "-")
-    assert (11, "", f"bgresp: submitted {ident(5)}\n") == (ran.code, ran.out, ran.err)
+    assert (11, "") == (ran.code, ran.out)
+    submitted, ended = ran.err.splitlines()
+    assert f"bgresp: submitted {ident(5)}" == submitted
+    assert ended.startswith(f"bgresp: {ident(5)} cancelled")
     server.script("create", Snapshot("completed"))
     ran = bgresp("submit", "-t", "x", "-o", "-")
     assert (0, FOX + "\n") == (ran.code, ran.out)
