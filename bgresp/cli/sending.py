@@ -59,7 +59,7 @@ class Sending:
         """Send drafts to one endpoint until it refuses more than one of them."""
         submitter = Submitter(api, self.context.books, self.context.say)
         settling = Settling(api, self.context.books, self.context.say)
-        keyed = Keyed(submitter, settling, unique=self.unique)
+        keyed = Keyed(submitter, settling, unique=self.unique, again=_is_retried)
         for draft in drafts:
             submitted = await keyed.submit(draft)
             self._take(submitted)
@@ -98,3 +98,8 @@ class Sending:
             self.context.show_jobs([job], single=True)
         elif not self.context.is_json:
             self.context.streams.line(job.ref)
+
+
+def _is_retried(earlier: Job, draft: Job) -> bool:
+    """Say whether a draft is the retry of a batch's row, none of which is open."""
+    return draft.retry_of is not None and not earlier.status.is_open

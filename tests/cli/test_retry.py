@@ -44,6 +44,18 @@ def test_a_new_job_is_made(bgresp: Run, server: FakeServer, state: Path) -> None
     assert fresh == json.loads(bgresp("status", "essay", "--json").out)["key"]
 
 
+def test_a_row_that_runs_again_is_not_doubled(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """Of a batch's row whose retry is open no third job is made: its id is printed."""
+    row = {"group": "night", "row": "7"}
+    retried = {"status": "queued", "retry_of": key(1)}
+    seed(state, {"status": "failed", **row}, {**retried, **row}, server=server)
+    ask(state, 1)
+    ran = bgresp("retry", ident(1))
+    assert (0, ident(2) + "\n", ()) == (ran.code, ran.out, server.creates)
+
+
 def test_metadata_of_ours_alone_leaves_none(
     bgresp: Run, server: FakeServer, state: Path
 ) -> None:
