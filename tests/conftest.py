@@ -15,7 +15,8 @@ from tests.command import Changes, Ran, Run
 from tests.fakeserver import FakeServer
 
 # The same examples each time: a failure is the change's, never the day's.
-settings.register_profile("bgresp", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile("bgresp", derandomize=True, deadline=None, max_examples=50)
+settings.register_profile("full", settings.get_profile("bgresp"), max_examples=500)
 settings.load_profile("bgresp")
 
 # Where the tests run in the background signals may be ignored, and bgresp minds that.
@@ -39,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help=said)
     said = "write the golden texts anew"
     parser.addoption("--golden", action="store_true", help=said)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let --full take more examples, too."""
+    if config.getoption("--full"):
+        settings.load_profile("full")
 
 
 @pytest.fixture(autouse=True)

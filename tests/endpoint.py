@@ -79,9 +79,11 @@ async def listening(converse: Converse) -> AsyncIterator[str]:
     async def handle(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        await converse(reader, writer)
-        writer.close()
-        await writer.wait_closed()
+        try:
+            await converse(reader, writer)
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         conversations.append(asyncio.create_task(handle(reader, writer)))

@@ -164,9 +164,11 @@ class FakeServer:
         await self._stopped.wait()
         self._server.close()
         self._socket.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        for _ in range(3):  # some were accepted meanwhile; what was aborted closes
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+            await asyncio.sleep(0)
 
     async def _accept(self) -> None:
         self._server = await asyncio.start_server(self._connected, sock=self._socket)

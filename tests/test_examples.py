@@ -29,6 +29,9 @@ def lines(language: str, *words: str) -> list[str]:
     return [line for line in every if all(word in line for word in words)]
 
 
+pytestmark = pytest.mark.proof
+
+
 @pytest.fixture
 def shell(server: FakeServer, tmp_path: Path) -> "Shell":
     """Run a line as a shell does where bgresp is installed."""

@@ -126,6 +126,7 @@ def prepared(line: str) -> str:
     return f"{before}echo '+ '{shlex.quote(line)} >&2\n{line}"
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: f"block-{block.number}")
 def test_every_command_line_runs(block: Block, sandbox: Path) -> None:
@@ -150,6 +151,7 @@ def test_what_cannot_run_here_is_still_shell(block: Block) -> None:
         assert (0, "") == (done.returncode, done.stderr), line
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_the_first_command_of_all(sandbox: Path) -> None:
     """What the page has one type first works without any key or configuration."""

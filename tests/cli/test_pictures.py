@@ -48,6 +48,7 @@ def pictured(request: pytest.FixtureRequest, name: str, svg: str) -> list[str]:
     return texts(path.read_text("utf-8"))
 
 
+@pytest.mark.proof
 def test_a_watch(
     request: pytest.FixtureRequest, taking: Callable[..., bytes], run: Run, state: Path
 ) -> None:

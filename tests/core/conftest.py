@@ -1,18 +1,13 @@
-"""What the core's tests share: the built-in dialects, and how hypothesis looks."""
+"""What the core's tests share: the built-in dialects."""
 
 import tomllib
 from importlib.resources import files
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from bgresp.core.dialect import Dialect
 from bgresp.core.tables import build
-
-# The same examples each time: a failure is the change's, never the day's.
-settings.register_profile("core", derandomize=True, deadline=None, max_examples=75)
-settings.load_profile("core")
 
 
 @pytest.fixture(name="tables", scope="session")

@@ -43,6 +43,7 @@ def follow(
     return trackers, heard
 
 
+@pytest.mark.proof
 def test_the_pace_of_a_herd() -> None:
     """T21: more than 10 requests in some second, or 5 a second in the mean.
 
@@ -55,6 +56,7 @@ def test_the_pace_of_a_herd() -> None:
     assert max(Counter(map(int, times[BURST:])).values()) <= 10
 
 
+@pytest.mark.proof
 def test_the_polls_of_a_job_without_a_gate() -> None:
     """T21: a job of ordinary length is asked about more than 45 times."""
     place, jobs = herd(endpoint(spoken=dialect(limits={"rate": 0.0})), 1_000)
