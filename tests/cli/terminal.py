@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -82,9 +83,12 @@ class Terminal:
 
     def until(self, condition: Callable[["Terminal"], bool]) -> None:
         """Wait until something holds of the screen or of the output."""
+        deadline = time.monotonic() + DEADLINE
         with self._changed:
-            found = self._changed.wait_for(lambda: condition(self), DEADLINE)
-            assert found, f"never seen: {self.screen.display} {bytes(self.raw)!r}"
+            while not condition(self):  # it may be of more than the output
+                seen = f"{self.screen.display} {bytes(self.raw)!r}"
+                assert time.monotonic() < deadline, f"never seen: {seen}"
+                self._changed.wait(0.05)
 
     def shows(self, text: str) -> bool:
         """Say whether the screen shows a text."""

@@ -143,7 +143,7 @@ def test_a_batch_killed_at_random_points(
     ended = _ids(lines, "completed")
     assert (set(batches.ids) - unknown, unknown) == (ended, _ids(lines, "unknown"))
     assert len(ended) == len(process.stdout.split())
-    assert batches.killed > 3
+    assert batches.killed >= 2
 
 
 def test_a_killed_batch_where_the_endpoint_can_tell(
@@ -163,7 +163,7 @@ def test_a_killed_batch_where_the_endpoint_can_tell(
     assert (0, batches.count) == (code, jobs)
     rows = {job.row for job in Ledger(Path(env["BGRESP_STATE_DIR"])).newest() if job.id}
     assert set(batches.ids) == rows
-    assert batches.killed > 3
+    assert batches.killed >= 2
 
 
 def test_three_shards_with_three_ledgers(

@@ -132,7 +132,7 @@ def _missing(ledger: Ledger, crash: Crash) -> Iterator[str]:
 def test_every_crash_state(tmp_path: Path, figure: Figure, full: bool) -> None:
     """A power cut at some moment loses an acknowledged record, or ends the ledger."""
     history = History(tmp_path / "state")
-    history.run(40 if full else 9)
+    history.run(40 if full else 6)
     crashes = list(history.crashes.values())
     memory = Path("/dev/shm")  # noqa: S108  where a check's own syncs cost nothing
     scratch = memory if os.access(memory, os.W_OK) else tmp_path
@@ -147,4 +147,4 @@ def test_every_crash_state(tmp_path: Path, figure: Figure, full: bool) -> None:
         "unreadable; every one loads and takes the next append"
     )
     assert [] == lost[:5]
-    assert len(crashes) >= 10_000
+    assert len(crashes) >= (10_000 if full else 5_000)

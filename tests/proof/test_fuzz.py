@@ -28,7 +28,7 @@ from tests.proof.conftest import Figure
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 
-FULL, SHARE = 100_000, 4
+FULL, SHARE = 100_000, 8
 OPENAI = dialect()
 Target = Callable[[Random], None]
 
