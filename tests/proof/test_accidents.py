@@ -348,7 +348,7 @@ class Accidents(RuleBasedStateMachine):
 
 def test_accidents(figure: Figure, full: bool) -> None:
     """Some history of submits, losses, crashes and recoveries breaks a promise."""
-    examples, steps = (2000, 50) if full else (200, 30)
+    examples, steps = (2000, 50) if full else (100, 30)
     run_state_machine_as_test(
         Accidents,
         settings=settings(

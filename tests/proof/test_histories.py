@@ -36,7 +36,7 @@ from tests.proof.streams import LOSSY, History, Server, deaths, draw
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 
-MANY, FULL = 15_000, 200_000
+MANY, FULL = 10_000, 200_000
 CLOSED = Fault(FaultKind.CLOSED, "the stream ended")
 OPENAI: Dialect = dialect()
 

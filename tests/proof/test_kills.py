@@ -71,7 +71,7 @@ class Trials:
 
 def test_random_kills(bench: Bench, figure: Figure, full: bool) -> None:
     """A kill -9 leaves an accepted job without a record, or makes bgresp post twice."""
-    count, rng = 20_000 if full else 1_000, random.Random(3)
+    count, rng = 20_000 if full else 500, random.Random(3)
     trials = Trials(bench)
     trials.measure()
     for trial in range(count):
@@ -95,7 +95,7 @@ def test_random_kills(bench: Bench, figure: Figure, full: bool) -> None:
 
 def test_the_real_command_killed(bench: Bench, figure: Figure, full: bool) -> None:
     """A killed command that is run again until it ends posts a key twice."""
-    trials, rng = 100 if full else 30, random.Random(5)
+    trials, rng = 100 if full else 15, random.Random(5)
     killed = unknown = 0
     for trial in range(trials):
         text = f"trial {trial}"

@@ -21,9 +21,9 @@ def files(state: Path) -> list[Path]:
     return [*sorted((state / "sealed").glob("*.jsonl")), state / "ledger.jsonl"]
 
 
-def test_appends(nursery: Nursery, state: Path, figure: Figure) -> None:
+def test_appends(nursery: Nursery, state: Path, figure: Figure, full: bool) -> None:
     """Twenty processes that append at once lose a record or tear a line."""
-    each, sizes = 500, ["262144", "400000"]
+    each, sizes = 500 if full else 250, ["262144", "400000"]
     tasks = [
         Task([[f"{WORKERS}:append", str(state), str(worker), str(each), *sizes]], {})
         for worker in range(PROCESSES)

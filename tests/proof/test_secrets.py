@@ -69,7 +69,7 @@ def test_exceptions_anywhere(
     trials: Trials, server: FakeServer, figure: Figure, full: bool
 ) -> None:
     """An exception at some line puts the key where somebody may read it."""
-    count, rng = 1000 if full else 300, random.Random(17)
+    count, rng = 1000 if full else 200, random.Random(17)
     lines = {argv: trials.lines(argv) for argv in COMMANDS}
     assert min(lines.values()) > 100
     codes: dict[int, int] = {}
