@@ -96,14 +96,17 @@ class Rows:
         elif standing is Standing.KEEP:
             self.tally.kept += 1
             self._put(place, earlier)
-            tracker = await self._to_follow(earlier)
+            forgotten = "forgotten" in earlier.extra
+            tracker = None if forgotten else await self._to_follow(earlier)
             if tracker is not None:
                 await self.crew.start(self._follow(tracker))
         elif earlier.status is Status.SUBMITTING:  # by a process that may be at work
             await self.crew.start(self._send(draft, place))
         else:
             self._put(place, None)
-            self._failed(earlier, error_of(Submitted(earlier, fault=_UNSURE)))
+            error = error_of(Submitted(earlier, fault=_UNSURE))
+            self.desk.failed(earlier, error)
+            self.tally.codes.add(int(error.code))  # no failure of this run
 
     async def _to_follow(self, job: Job) -> Tracker | None:
         """Return who follows a job where somebody waits; tell of one that is over."""
@@ -169,7 +172,8 @@ class Rows:
         job, fault = tracker.job, tracker.fault
         if job.status.is_open and fault is not None:
             refused = Submitted(replace(job, status=Status.REJECTED), fault=fault)
-            self._failed(job, error_of(refused))
+            of_one = fault.http_status in OF_ONE
+            self._failed(job, error_of(refused), of_one=of_one)
         else:
             self._over(job)
 
@@ -216,7 +220,7 @@ _UNSURE: Final = Fault(FaultKind.AMBIGUOUS, "an earlier run lost its reply")
 def changed(job: Job) -> UsageError:
     """Return the error of a row that was submitted with another request."""
     return UsageError(
-        f"row {job.row!r} was submitted with another request",
+        f"row {job.row!r} was submitted with another request, or elsewhere",
         hint="--changed skip keeps that job, --changed resubmit sends the row anew",
     )
 

@@ -36,8 +36,11 @@ class Rules:
             return Standing.SEND
         if earlier.status in {Status.SUBMITTING, Status.UNKNOWN}:
             return Standing.UNSURE
-        was = earlier.request_sha256
-        if was is not None and was != draft.request_sha256:
+        was, place = earlier.request_sha256, (draft.base_url, dict(draft.vars))
+        elsewhere = (earlier.base_url, dict(earlier.vars)) != place
+        if earlier.base_url is None:  # of a forgotten job that is not known
+            elsewhere = False
+        if elsewhere or (was is not None and was != draft.request_sha256):
             how = {"resubmit": Standing.SEND, "skip": Standing.KEEP}
             return how.get(self.changed, Standing.CHANGED)
         if self.retry_failed and earlier.status in FAILED:

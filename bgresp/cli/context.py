@@ -129,7 +129,7 @@ class Context:
 
         Raises ConfigError.
         """
-        kept = (job.extra.get("key_source"), job.extra.get("profile_url"))
+        kept = map(job.extra.get, ("key_source", "profile_url", "dialects"))
         who = (job.profile, job.base_url, job.dialect, *kept)
         made_with = repr((*who, sorted(job.vars.items())))
         if made_with not in self._settings:
@@ -144,12 +144,14 @@ class Context:
 
         Raises ConfigError.
         """
-        name = job.dialect or "openai"
-        if name not in self._dialects:
+        made_with = repr((job.dialect, job.extra.get("dialects")))
+        if made_with not in self._dialects:
+            from bgresp.config import own
             from bgresp.config.settings import dialect
 
-            self._dialects[name] = dialect(name, self.config)
-        return self._dialects[name]
+            config = own.to_read(job, lambda: self.config)
+            self._dialects[made_with] = dialect(job.dialect or "openai", config)
+        return self._dialects[made_with]
 
     @asynccontextmanager
     async def api(self, settings: "Settings") -> "AsyncIterator[Api]":

@@ -174,7 +174,7 @@ class Following:
         return max((limit.connections for limit in limits), default=1)
 
     def _ends_it(self, job: Job) -> bool:
-        bad = job.status.is_terminal and job.status.exit_code != 0
+        bad = not job.status.is_open and job.status.exit_code != 0
         return self.plan.any or (self.plan.fail_fast and bad)
 
     def _say_open(self, jobs: list[Job]) -> None:

@@ -32,13 +32,14 @@ def source(options: "Options", variables: tuple[str, ...]) -> Source:
         except OSError as error:
             raise UsageError(f"{name}: {error.strerror}") from None
 
-    opened().close()
+    if not Path(name).is_fifo():  # whose writer would take us for its reader
+        opened().close()
     return Source(name, opened, template, part, variables)
 
 
 def is_read_twice(options: "Options") -> bool:
     """Say whether a manifest can be checked whole before its rows are sent."""
-    return Path(options.manifest).is_file()
+    return options.manifest != inputs.STDIN and Path(options.manifest).is_file()
 
 
 def group(options: "Options") -> str:

@@ -54,15 +54,9 @@ class Notifier:
         """Run the program for a job that ended, unless that was done ever before."""
         if not (job.status.is_terminal or job.status is Status.LOST):
             return
-        try:
-            first = self.books.answers.notices(job.key)
-        except LedgerError as error:
-            self._warn(error.message)
-            return
-        if first:
-            task = asyncio.create_task(self._run(job))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        task = asyncio.create_task(self._run(job))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def drain(self) -> None:
         """Wait for the programs that run."""
@@ -72,6 +66,12 @@ class Notifier:
     async def _run(self, job: Job) -> None:
         record = json.dumps(job.to_record(), ensure_ascii=True).encode("ascii") + b"\n"
         async with self._room:
+            try:
+                if not self.books.answers.notices(job.key):
+                    return
+            except LedgerError as error:
+                self._warn(error.message)
+                return
             try:
                 program = await asyncio.create_subprocess_exec(
                     *self.argv,

@@ -130,6 +130,15 @@ def _check(shape: Shape, options: Options) -> None:
             raise UsageError(f"{given[0]} takes one FILE, not {len(files)}")
     if options.watch and options.wait:
         raise UsageError("--watch and --wait exclude each other")
+    worded = {
+        "--key": options.key,
+        "--group": options.group,
+        "-m": shape.model,
+        "--previous": shape.previous,
+    }
+    for option, value in worded.items():
+        if value is not None and not value.strip():
+            raise UsageError(f"{option} is given, but empty")
     if options.name is not None and (
         not options.name.strip() or not options.name.isprintable()
     ):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bgresp.config import secret, urls
+from bgresp.config import own, secret, urls
 from bgresp.config import variables as variables_
 from bgresp.config.files import Config, Table, built_in
 from bgresp.config.names import known_profiles, meant
@@ -51,6 +51,7 @@ class Settings:
     stream: bool = False
     home: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict, repr=False)
 
     @property
     def identity(self) -> str:
@@ -59,9 +60,11 @@ class Settings:
         return repr((*who, sorted(self.vars.items()), sorted(self.headers)))
 
     @property
-    def kept(self) -> dict[str, str]:
+    def kept(self) -> dict[str, Any]:
         """Return what a job keeps of its endpoint beside its own fields."""
-        kept = {"key_source": str(self.key_source)}
+        kept: dict[str, Any] = {"key_source": str(self.key_source)}
+        if self.tables:
+            kept[own.DIALECTS] = dict(self.tables)
         if self.home is None or _is_same(self.home, self.base_url):
             return kept
         return {**kept, HOME: self.home}
@@ -77,9 +80,9 @@ def dialect(name: str, config: Config) -> Dialect:
 
     Raises ConfigError that names the dialect and the mistake.
     """
-    for own in config.dialects:
-        if own in built_in():
-            said = f"dialect {own!r} is built in; choose a name"
+    for name_ in config.dialects:
+        if name_ in built_in():
+            said = f"dialect {name_!r} is built in; choose a name"
             raise ConfigError(f"{config.path}: {said}")
     try:
         return build(name, {**built_in(), **config.dialects})
@@ -126,6 +129,7 @@ def resolve(
         stream=bool(profile.get("stream", False)),
         home=_home(name, config),
         origins={"profile": why, "base_url": origin, "model": model_origin},
+        tables=own.kept(spoken.name, config),
     )
     urls.check(base_url, keyed=source.kind != "none", allow_http=allow_http)
     return settings
@@ -141,7 +145,8 @@ def of_job(job: Job, flags: Flags, config: Config) -> Settings:
     table: Table = config.profiles.get(name, {})
     if table and not _is_same(job.extra.get(HOME, job.base_url), _home(name, config)):
         table = {}
-    spoken = _tuned(dialect(job.dialect or OPENAI, config), table)
+    known = own.of_job(job, config)
+    spoken = _tuned(dialect(job.dialect or OPENAI, known), table)
     base_url = job.base_url or spoken.base_url
     settings = Settings(
         profile=name,

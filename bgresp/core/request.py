@@ -14,6 +14,7 @@ from bgresp.core import attach, template
 from bgresp.core.dialect import HOLE, PARTS, Dialect
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.filling import fill
+from bgresp.core.strict import MAX_DEPTH
 
 MAX_PROMPT: Final = 10_485_760  # characters: the Open Responses schema's cap
 MAX_PAIRS: Final = 16
@@ -110,8 +111,8 @@ def assign(body: dict[str, Any], path: str, value: Any) -> None:
     Raises UsageError when the path crosses something that is no object.
     """
     *parents, last = path.split(".")
-    if not all([*parents, last]):
-        raise UsageError(f"--set takes PATH=VALUE, not {path!r}")
+    if not all([*parents, last]) or len(parents) > MAX_DEPTH:
+        raise UsageError(f"--set takes PATH=VALUE, not {path[:80]!r}")
     place = body
     for name in parents:
         place = place.setdefault(name, {})

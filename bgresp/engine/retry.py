@@ -23,7 +23,7 @@ FAILED: Final = frozenset(
     {Status.FAILED, Status.INCOMPLETE, Status.CANCELLED, Status.LOST}
 )
 # What a new record takes over from `extra`: where the key is found, what is stored.
-_TAKEN: Final = ("key_source", "profile_url", "store")
+_TAKEN: Final = ("key_source", "profile_url", "dialects", "store")
 
 
 def refusal(books: Books, job: Job) -> BgrespError | None:

@@ -32,7 +32,9 @@ class Room:
             taken = self._take_listable()
             if taken:
                 return taken
-        return [self.waiting.popleft()]
+        tracker = self.waiting.popleft()
+        tracker.reserve()
+        return [tracker]
 
     def _take_listable(self) -> list[Tracker]:
         """Take those whom the list may know, if they are worth a list."""

@@ -101,13 +101,14 @@ class Tracker:
         if isinstance(self.action, Wait):
             self.action = self.action.then
 
-    def _may_ask(self) -> bool:
-        """Take a slot of the gate; a wait for it is a wait like others, without a task.
-
-        So jobs of an endpoint that says wait do not take the connections of another.
-        """
+    def reserve(self) -> float:
+        """Take a slot of the gate, unless one is held that no hold came after."""
         self._slot = self.tools.gate.slot(self._slot)
-        wait = self._slot - asyncio.get_running_loop().time()
+        return self._slot
+
+    def _may_ask(self) -> bool:
+        """Take a slot of the gate; a wait for it needs no task, nor a connection."""
+        wait = self.reserve() - asyncio.get_running_loop().time()
         if wait > SOON and isinstance(self.action, Stream | Poll):
             self.action = Wait(wait, self.action)
             return False

@@ -30,11 +30,18 @@ def is_kept(job: Job) -> bool:
 
 
 def tombstone(job: Job) -> Job:
-    """Return what stays of a forgotten job: its submit key keeps its id."""
+    """Return what stays of a forgotten job: its submit key, or row, keeps its id."""
     left = Job(key=job.key, status=job.status, extra={FORGOTTEN: True})
-    if job.submit_key is None:
+    if job.submit_key is None and job.row is None:
         return left
-    return replace(left, id=job.id, submit_key=job.submit_key)
+    return replace(
+        left,
+        id=job.id,
+        submit_key=job.submit_key,
+        group=job.group if job.row is not None else None,
+        row=job.row,
+        request_sha256=job.request_sha256 if job.row is not None else None,
+    )
 
 
 def matters(job: Job) -> bool:

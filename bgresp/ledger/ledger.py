@@ -88,8 +88,11 @@ class Ledger:
         )
 
     def by_row(self, group: str, row: str) -> Job | None:
-        """Return the newest submission of a batch's row."""
-        return self._latest(runs.row_term(group, row), group=group, row=row)
+        """Return the newest submission of a batch's row, forgotten ones included."""
+        term = runs.row_term(group, row)
+        return self._look().latest_matching(
+            term, lambda job: (job.group, job.row) == (group, row)
+        )
 
     def is_dead(self, job: Job) -> bool:
         """Say whether a submission died: its record stands, its lock is free.

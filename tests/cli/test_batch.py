@@ -377,3 +377,58 @@ def test_two_at_once_submit_each_row_once(
     first, second = (one.finish() for one in both)
     assert (0, 0, 25) == (first.code, second.code, len(server.creates))
     assert first.out == second.out
+
+
+def test_a_file_named_dash_is_not_the_manifest(
+    server: FakeServer, bgresp: Run, tmp_path: Path
+) -> None:
+    """A file `-` in the folder makes a batch from stdin send nothing."""
+    (tmp_path / "-").write_text("")
+    lines = "".join(json.dumps(row) + "\n" for row in rows(2))
+    ran = bgresp("batch", "-", "--group", "g", "-m", "m", stdin=lines)
+    assert (0, 2) == (ran.code, len(server.creates)), ran.err
+
+
+def test_forgotten_rows_are_not_paid_for_again(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """After `prune` the same batch posts its rows anew."""
+    name = manifest(*rows(3))
+    first = bgresp("batch", name, "-m", "m")
+    assert 0 == bgresp("sync").code
+    assert 0 == bgresp("sync").code
+    assert 0 == bgresp("prune", "--older", "0s", "--group", "m").code
+    assert "" == bgresp("list", "-q").out
+    again = bgresp("batch", name, "-m", "m")
+    assert (0, first.out, 3) == (again.code, again.out, len(server.creates)), again.err
+    waited = bgresp("batch", name, "-m", "m", "--wait")
+    assert (0, 3) == (waited.code, len(server.creates)), waited.err
+
+
+def test_a_row_at_another_endpoint_is_another_row(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A row's job at one endpoint is silently taken for its job at another."""
+    name = manifest(*rows(1))
+    assert 0 == bgresp("batch", name, "-m", "m").code
+    with FakeServer() as other:
+        env = {"BGRESP_BASE_URL": other.base_url}
+        ran = bgresp("batch", name, "-m", "m", env=env)
+        assert (2, "", ()) == (ran.code, ran.out, other.creates)
+        assert "row 'r1'" in ran.err
+        how = ("--changed", "resubmit")
+        assert 0 == bgresp("batch", name, "-m", "m", *how, env=env).code
+        assert (1, 1) == (len(other.creates), len(server.creates))
+
+
+def test_rows_in_doubt_do_not_end_the_next_run(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """--max-failures counts what an earlier run left unknown, and never goes on."""
+    name = manifest(*rows(3))
+    server.script("create", refusal(500))
+    how = ("batch", name, "-m", "m", "--max-failures", "1", "--in-flight", "1")
+    assert (7, 1) == (bgresp(*how).code, len(server.creates))
+    ran = bgresp(*how)
+    assert (7, 3) == (ran.code, len(server.creates)), ran.err
+    assert "row 'r1'" in ran.err

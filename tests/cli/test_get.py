@@ -168,3 +168,16 @@ def test_an_answer_as_data(each: Each, state: Path, tmp_path: Path) -> None:
     both, text = each(["get", ident(4), ident(1), *data], ["get", ident(5)])
     assert (5, whole.out) == (both.code, both.out)
     assert (0, "no\n") == (text.code, text.out)
+
+
+def test_a_saved_answer_needs_no_configuration(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """A mistake in config.toml keeps answers back that are on the disk."""
+    seed(state, {"status": "completed", "text": FOX}, server=server)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.toml").write_text("x = [")
+    assert (0, FOX + "\n") == (bgresp("get", "@1").code, bgresp("get", "@1").out)
+    assert 0 == bgresp("wait", "@1").code
+    assert FOX + "\n" == bgresp("watch", "@1").out
+    assert 4 == bgresp("submit", "-t", "x").code

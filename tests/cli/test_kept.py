@@ -159,18 +159,6 @@ def test_an_explicit_url_keeps_its_profile(
     asked(server, team=True)
 
 
-def test_a_dialect_that_is_gone_is_named(
-    bgresp: Run, server: FakeServer, config: Any
-) -> None:
-    """A job whose dialect was deleted is not spoken to in another one: exit 4."""
-    config(DIALECT, PROFILE, key='api_key_env = "OLD_KEY"')
-    made(bgresp)
-    config("")
-    ran = bgresp("status", "@last", env=KEYS)
-    assert (4, 1) == (ran.code, len(server.requests))
-    assert "no dialect 'mine'" in ran.err
-
-
 def test_mka1_is_asked_on_behalf_of_the_same_end_user(
     bgresp: Run, server: FakeServer, config: Any
 ) -> None:
@@ -188,3 +176,35 @@ def test_mka1_is_asked_on_behalf_of_the_same_end_user(
     for seen in server.requests:
         assert "user-7" == seen.headers["x-on-behalf-of"]
         assert "Bearer sk-old-key-01234" == seen.headers["authorization"]
+
+
+MINE = """
+[profiles.odd]
+dialect = "mine"
+base_url = "{url}"
+[dialects.mine]
+extends = "openai"
+headers = {{ "X-Team" = "{{var.team}}", "X-Secret" = "hush" }}
+[dialects.mine.states]
+in_progress = ["in_progress", "cooking"]
+"""
+
+
+def test_a_dialect_of_ones_own_stays_with_its_jobs(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """A dialect that was renamed since leaves its jobs unheard of, and the others."""
+    config = tmp_path / "config" / "config.toml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(MINE.format(url=server.base_url))
+    env: dict[str, str | None] = {"BGRESP_BASE_URL": None}
+    assert 0 == bgresp("submit", "-t", "x", "-p", "odd", env=env).code
+    assert 0 == bgresp("submit", "-t", "plain").code
+    assert "hush" == server.creates[0].headers["x-secret"]
+    config.write_text(MINE.format(url=server.base_url).replace("mine", "yours"))
+    ran = bgresp("wait", "@1", "@2", env=env)
+    assert (0, "") == (ran.code, ran.err)
+    assert 0 == bgresp("get", "@2", env=env).code
+    config.unlink()
+    assert 0 == bgresp("get", "@2", env=env).code
+    assert "hush" not in (state / "ledger.jsonl").read_text()

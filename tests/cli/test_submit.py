@@ -428,3 +428,20 @@ def test_a_stdin_without_a_prompt_is_a_usage_error(
     assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
     assert "-t TEXT" in ran.err
     assert ((), False) == (server.requests, state.exists())
+
+
+@pytest.mark.parametrize("option", ["--key", "--group", "-m", "--previous"])
+def test_an_option_that_is_empty(
+    bgresp: Run, server: FakeServer, state: Path, option: str
+) -> None:
+    """`--key "$UNSET"` counts as no key, and pays again each night."""
+    ran = bgresp("submit", "-t", "x", option, "")
+    assert (2, "", ()) == (ran.code, ran.out, server.creates)
+    assert f"{option} is given, but empty" in ran.err
+    assert not state.exists()
+
+
+def test_a_set_without_end(bgresp: Run, server: FakeServer) -> None:
+    """A --set deeper than JSON may be is a traceback."""
+    ran = bgresp("submit", "-t", "x", "--set", "a." * 990 + "b=1")
+    assert (2, (), 1) == (ran.code, server.creates, ran.err.count("\n"))

@@ -92,6 +92,19 @@ def test_a_list_that_is_no_use(rest: dict[str, Any]) -> None:
     assert place.count("list") <= 6
 
 
+def test_a_useless_list_leaves_the_pace_as_it_was() -> None:
+    """Where a list tells nothing jobs are asked about in gulps, or in a trickle."""
+    place, jobs = herd(
+        endpoint(spoken=dialect(ops=LIST, limits={"rate": 20.0})), 250, lists=False
+    )
+    place.ends = dict.fromkeys(place.ends, 0.0)
+    follow(place, jobs)
+    asked = Counter(int(at) for op, at in place.asked if op == "get")
+    assert 250 == asked.total()
+    assert max(asked.values()) <= 20 + BURST
+    assert min(asked[second] for second in range(1, max(asked))) >= 19
+
+
 def test_only_so_many_streams() -> None:
     """More streams than the profile says are open, or the rest is not polled."""
     place, jobs = herd(endpoint(spoken=dialect(limits={"rate": 0.0})), 60)
