@@ -62,12 +62,22 @@ class Sending:
         keyed = Keyed(submitter, settling, unique=self.unique, again=_is_retried)
         for draft in drafts:
             submitted = await keyed.submit(draft)
+            self._say_if_other(draft.job, submitted.job)
             self._take(submitted)
             if submitted.interrupted:
                 raise asyncio.CancelledError
             fault = submitted.fault
             if fault is not None and fault.http_status not in OF_ONE:
                 break
+
+    def _say_if_other(self, asked: Job, got: Job) -> None:
+        """Say when a key's job is of another request than the one at hand."""
+        was = got.request_sha256
+        if asked.submit_key and was not in {None, asked.request_sha256}:
+            said = f"--key {asked.submit_key} was accepted for another request"
+            self.context.say(
+                f"{said}, nothing was sent: bgresp get {got.ref} --part request"
+            )
 
     async def let_go(self) -> None:
         """Leave creating streams only when their jobs run."""

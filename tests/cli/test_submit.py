@@ -445,3 +445,13 @@ def test_a_set_without_end(bgresp: Run, server: FakeServer) -> None:
     """A --set deeper than JSON may be is a traceback."""
     ran = bgresp("submit", "-t", "x", "--set", "a." * 990 + "b=1")
     assert (2, (), 1) == (ran.code, server.creates, ran.err.count("\n"))
+
+
+def test_a_key_of_another_request_is_said(bgresp: Run, server: FakeServer) -> None:
+    """A key that is used for another prompt prints the old id without a word."""
+    first = bgresp("submit", "-t", "one", "--key", "k")
+    again = bgresp("submit", "-t", "one", "--key", "k")
+    other = bgresp("submit", "-t", "two", "--key", "k")
+    assert {first.out} == {again.out, other.out}
+    assert (1, "") == (len(server.creates), again.err)
+    assert "--key k was accepted for another request" in other.err
