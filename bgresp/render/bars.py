@@ -84,8 +84,8 @@ class Bars:
         text = io.StringIO()
         console = self._console(text)
         console.print(self._table(rows, whole))
-        lines = (line.rstrip() for line in text.getvalue().splitlines())
-        self.streams.raw("".join(f"{line}\n" for line in lines).encode())
+        for line in text.getvalue().splitlines():
+            self.streams.draw(line)
 
     def _console(self, text: io.StringIO) -> "Console":
         from rich.console import Console

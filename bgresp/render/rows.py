@@ -97,7 +97,7 @@ class Table:
         return f"\x1b[{colour}m{text}\x1b[0m" if painted else text
 
     def _line(self, text: str) -> None:
-        self.streams.raw(text.rstrip().encode("utf-8", "backslashreplace") + b"\n")
+        self.streams.draw(text)
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from bgresp.render.ability import ability
 CLOSED: Final = "stdout is closed"
 TTY: Final = 5 << 8  # the device number of /dev/tty on Linux
 PIECE: Final = 1 << 20  # code points made into bytes at once
+_ASCII: Final = str.maketrans("░█▶…▉▊▋▌▐▍▎▏▕", ".#>~#####    ")
 
 
 @dataclass(slots=True)
@@ -48,6 +49,14 @@ class Streams:
     def line(self, text: str) -> None:
         """Write one line of our own to stdout; it may quote the endpoint."""
         self.raw(printable(text).encode("utf-8", "backslashreplace") + b"\n")
+
+    def draw(self, line: str) -> None:
+        """Write one line of a table or a chart, its colours ours.
+
+        Where the terminal has no such signs, bars are drawn with those of ASCII.
+        """
+        plain = line if self.unicode else line.translate(_ASCII)
+        self.raw(plain.rstrip().encode("utf-8", "backslashreplace") + b"\n")
 
     def raw(self, data: bytes) -> None:
         """Write bytes to stdout, at once.

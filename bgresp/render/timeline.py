@@ -111,7 +111,7 @@ class Timeline:
         return f"\x1b[{colour}m{text}\x1b[0m" if self.streams.colour else text
 
     def _line(self, text: str) -> None:
-        self.streams.raw(text.rstrip().encode("utf-8", "backslashreplace") + b"\n")
+        self.streams.draw(text)
 
 
 def _widest(texts: list[str]) -> int:
