@@ -46,9 +46,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the rows, and an exit code for each thing that went wrong."""
+    """What became of the rows, and an exit code for each thing that went wrong.
+
+    `sent` counts the rows that were begun, `accepted` those that got their job by it.
+    """
 
     sent: int = 0
+    accepted: int = 0
     kept: int = 0
     failures: int = 0
     codes: set[int] = field(default_factory=set)

@@ -148,6 +148,7 @@ class Rows:
                 self._refused(submitted, fault)
             return None
         self._doubts = 0
+        self.tally.accepted += 1
         if submitted.signals is not None:
             await hold(submitted.signals)
         if submitted.rescued is not None:

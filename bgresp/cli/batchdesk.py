@@ -70,7 +70,7 @@ class BatchDesk:
         if self.rows is None or self.context.common.quiet:
             return
         tally = self.rows.tally
-        parts = [f"{tally.sent} submitted"]
+        parts = [f"{tally.accepted} submitted"]
         if tally.kept:
             parts.append(f"{tally.kept} had their job")
         if tally.failures:
