@@ -23,7 +23,7 @@ def files(state: Path) -> list[Path]:
 
 def test_appends(nursery: Nursery, state: Path, figure: Figure, full: bool) -> None:
     """Twenty processes that append at once lose a record or tear a line."""
-    each, sizes = 500 if full else 250, ["262144", "400000"]
+    each, sizes = (500, ["262144", "400000"]) if full else (250, ["65536", "150000"])
     tasks = [
         Task([[f"{WORKERS}:append", str(state), str(worker), str(each), *sizes]], {})
         for worker in range(PROCESSES)
