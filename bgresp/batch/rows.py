@@ -1,7 +1,7 @@
 """Send a batch's rows: some at a time, each once, and follow them where asked.
 
-May import core, engine and the other modules of this package. What a row came to is
-told at once; ids are told in the order of the rows.
+May import core, ledger, engine and the other modules of this package. What a row came
+to is told at once; ids are told in the order of the rows.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.submit import hold
 from bgresp.engine.tracker import Tracker
+from bgresp.ledger.checkpoint import is_kept
 
 WINDOW: Final = 4096  # rows that may wait for an earlier one's id to be told
 DOUBTS: Final = 5
@@ -96,8 +97,7 @@ class Rows:
         elif standing is Standing.KEEP:
             self.tally.kept += 1
             self._put(place, earlier)
-            forgotten = "forgotten" in earlier.extra
-            tracker = None if forgotten else await self._to_follow(earlier)
+            tracker = await self._to_follow(earlier) if is_kept(earlier) else None
             if tracker is not None:
                 await self.crew.start(self._follow(tracker))
         elif earlier.status is Status.SUBMITTING:  # by a process that may be at work

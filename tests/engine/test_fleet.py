@@ -1,14 +1,11 @@
 """Many jobs at once: few connections, one pace an endpoint, no task for who waits."""
 
 import asyncio
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from bgresp.core import update
-from bgresp.core.dialect import Dialect
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind
 from bgresp.engine.books import Books
@@ -17,9 +14,9 @@ from bgresp.engine.gate import BURST
 from bgresp.engine.tracker import Tracker
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
+from tests.engine.herd import Memory
 from tests.scripted import (
     CLOSED,
-    EPOCH,
     LOST_REPLY,
     Heard,
     Late,
@@ -78,24 +75,6 @@ def test_all_come_to_their_end(state: Path, count: int, mode: str) -> None:
     assert [Status.COMPLETED] * count == found
     expected = {"get": 2 * count} if mode == "poll" else {"get": 0, "stream": count}
     assert expected == {op: scripted.count(op) for op in expected}
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Books without a disk: ten thousand answers are told, not written."""
-
-    spoken: Dialect
-    texts: dict[str, str] = field(default_factory=dict)
-
-    def now(self) -> float:
-        return EPOCH + asyncio.get_running_loop().time()
-
-    def heard(self, one: Job, news: Any, spoken: Dialect, *, text: str = "") -> Job:
-        self.texts[one.key] = news.reading.text or text
-        return update.told(one, news.reading, now=self.now(), limits=spoken.limits)
-
-    def text(self, key: str, spoken: Dialect) -> str | None:
-        return self.texts.get(key)
 
 
 def test_ten_thousand_jobs() -> None:
