@@ -1,4 +1,4 @@
-"""Tasks at work on rows, so many at once, and how they end: in good order, or at once.
+"""Rows at work, so many at once, and how their tasks end: in good order, or at once.
 
 Imports nothing of ours.
 """
@@ -14,7 +14,7 @@ Work = Coroutine[Any, Any, None]
 
 @dataclass(slots=True)
 class Crew:
-    """At most `size` tasks; `stopping` once none is to begin."""
+    """Room for `size` rows; `stopping` once none is to begin."""
 
     size: int
     stopping: bool = False
@@ -27,16 +27,20 @@ class Crew:
         """Make room."""
         self._room = asyncio.Semaphore(self.size)
 
-    async def start(self, work: Work) -> None:
-        """Start work as soon as there is room."""
-        try:
-            await self._room.acquire()
-        except asyncio.CancelledError:
-            work.close()
-            raise
+    async def enter(self) -> None:
+        """Wait for room for one row; once the crew is stopping there is no wait."""
+        await self._room.acquire()
+
+    def leave(self) -> None:
+        """Make room: one row is over."""
+        self._room.release()
+
+    def start(self, work: Work) -> "asyncio.Task[None]":
+        """Start work; what it raises stops the crew."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     @contextmanager
     def idle(self) -> Iterator[None]:
@@ -50,18 +54,21 @@ class Crew:
 
     def stop(self, error: BaseException | None = None) -> None:
         """Let nobody begin; idle tasks leave, the others finish what they do."""
+        if not self.stopping:
+            for _ in range(self.size):
+                self._room.release()  # for who waits: a row that is left is not over
         self.stopping = True
         self.error = self.error or error
         for task in self._idle:
             if task is not None:
                 task.cancel()
 
-    async def rest(self) -> None:
-        """Wait until nobody is at work."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks))
+    async def rest(self, but: "asyncio.Task[None] | None" = None) -> None:
+        """Wait until nobody, or only the task `but`, is at work."""
+        while left := self._tasks - {but}:
+            await asyncio.wait(left)
 
-    async def leave(self) -> None:
+    async def disband(self) -> None:
         """Ask all to leave, and wait for them; when cancelled meanwhile, ask again."""
         self.stopping = True
         self._cancel()
@@ -77,6 +84,5 @@ class Crew:
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
-        self._room.release()
         if not task.cancelled() and task.exception() is not None:
             self.stop(task.exception())

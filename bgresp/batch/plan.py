@@ -48,10 +48,9 @@ class Plan:
 class Tally:
     """What became of the rows, and an exit code for each thing that went wrong.
 
-    `sent` counts the rows that were begun, `accepted` those that got their job by it.
+    `accepted` counts the rows that got their job, `kept` those that had it.
     """
 
-    sent: int = 0
     accepted: int = 0
     kept: int = 0
     failures: int = 0

@@ -16,8 +16,9 @@ from bgresp.batch.plan import Desk, Plan, Tally
 from bgresp.batch.standing import Standing
 from bgresp.core.errors import BgrespError, ExitCode, LedgerError, UsageError
 from bgresp.core.model import Job, Status
-from bgresp.core.signals import Fault, FaultKind, Wait
+from bgresp.core.signals import Fault, FaultKind
 from bgresp.engine.draft import Draft
+from bgresp.engine.fleet import Fleet
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.submit import hold
@@ -42,16 +43,17 @@ class Rows:
     tally: Tally = field(default_factory=Tally)
     crew: Crew = field(init=False)
     _order: deque[Place] = field(default_factory=deque)
-    _posting: int = 0
+    _sending: set[Place] = field(default_factory=set)
+    _unsure: int = 0
     _doubts: int = 0
     _posts: asyncio.Semaphore = field(init=False)
-    _polls: asyncio.Semaphore = field(init=False)
+    _fleet: Fleet = field(init=False)
 
     def __post_init__(self) -> None:
         """Take the plan's widths."""
         self.crew = Crew(self.plan.in_flight)
         self._posts = asyncio.Semaphore(self.plan.posts)
-        self._polls = asyncio.Semaphore(self.plan.posts)
+        self._fleet = Fleet(self.plan.posts, self._followed)
 
     async def run(self, drafts: AsyncGenerator[Draft, None]) -> None:
         """Send the drafts, which name their group and row.
@@ -59,25 +61,45 @@ class Rows:
         Raises UsageError for a row that may not be sent, LedgerError, OSError; first
         the requests that are on their way get their ids.
         """
+        following = self.crew.start(self._follow())
+        self.crew.start(self._begin_all(drafts))
         try:
-            try:
-                async with aclosing(drafts):
-                    async for draft in drafts:
-                        await self._begin(draft)
-                        if self.crew.stopping or self.tally.sent == self.plan.limit:
-                            break
-            except (BgrespError, OSError) as error:
-                self.crew.stop(error)
+            await self.crew.rest(but=following)
+            self._fleet.close()
             await self.crew.rest()
         except asyncio.CancelledError:
-            if self._posting:
-                self.desk.leaving(self._posting)
-            await self.crew.leave()
+            if posting := self.keyed.submitter.posting:
+                self.desk.leaving(posting)
+            await self.crew.disband()
             raise
         if self.crew.error is not None:
             raise self.crew.error
 
     # ---- one row -----------------------------------------------------------
+
+    async def _begin_all(self, drafts: AsyncGenerator[Draft, None]) -> None:
+        """Begin rows as they come, until the crew stops or the limit is reached."""
+        async with aclosing(drafts):
+            while not self.crew.stopping and await self._within_limit():
+                with self.crew.idle():
+                    draft = await anext(drafts, None)
+                if draft is None:
+                    return
+                await self._begin(draft)
+
+    async def _within_limit(self) -> bool:
+        """Wait until the limit surely lets one more be sent; say whether it does.
+
+        A row that was refused is none of those that it counts.
+        """
+        while self.plan.limit is not None:
+            spent = self.tally.accepted + self._unsure
+            if spent >= self.plan.limit:
+                return False
+            if spent + len(self._sending) < self.plan.limit:
+                break
+            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+        return True
 
     async def _begin(self, draft: Draft) -> None:
         """Give a row its place in the order, and start what it needs."""
@@ -91,17 +113,17 @@ class Rows:
         place: Place = asyncio.get_running_loop().create_future()
         self._order.append(place)
         if earlier is None or standing is Standing.SEND:
-            self.tally.sent += 1
             again = replace(job, retry_of=_retried(earlier))
-            await self.crew.start(self._send(replace(draft, job=again), place))
+            await self._start(replace(draft, job=again), place)
         elif standing is Standing.KEEP:
             self.tally.kept += 1
             self._put(place, earlier)
             tracker = await self._to_follow(earlier) if is_kept(earlier) else None
             if tracker is not None:
-                await self.crew.start(self._follow(tracker))
+                await self.crew.enter()
+                self._fleet.join(tracker)
         elif earlier.status is Status.SUBMITTING:  # by a process that may be at work
-            await self.crew.start(self._send(draft, place))
+            await self._start(draft, place)
         else:
             self._put(place, None)
             error = error_of(Submitted(earlier, fault=_UNSURE))
@@ -117,6 +139,11 @@ class Rows:
             self._over(job)
         return tracker
 
+    async def _start(self, draft: Draft, place: Place) -> None:
+        await self.crew.enter()
+        self._sending.add(place)
+        self.crew.start(self._send(draft, place))
+
     async def _send(self, draft: Draft, place: Place) -> None:
         """Send a row, tell what came of it, and follow it where somebody waits."""
         job: Job | None = None
@@ -125,14 +152,16 @@ class Rows:
                 if not self.crew.stopping:
                     job = await self._posted(draft)
         finally:
+            self._sending.discard(place)
             self._put(place, job)
         tracker = None if job is None else await self._to_follow(job)
-        if tracker is not None and not self.crew.stopping:
-            await self._follow(tracker)
+        if tracker is None:
+            self.crew.leave()
+        else:
+            self._fleet.join(tracker)
 
     async def _posted(self, draft: Draft) -> Job | None:
         """Post a row; return its job where there is one."""
-        self._posting += 1
         try:
             submitted = await self.keyed.submit(draft)
         except LedgerError:
@@ -140,8 +169,6 @@ class Rows:
         except BgrespError as error:
             self._failed(draft.job, error)
             return None
-        finally:
-            self._posting -= 1
         job, fault = submitted.job, submitted.fault
         if fault is not None:
             if job.status is Status.UNKNOWN or not submitted.interrupted:
@@ -156,20 +183,15 @@ class Rows:
             self._failed(job, LedgerError(submitted.rescued, hint=hint))
         return job
 
-    async def _follow(self, tracker: Tracker) -> None:
-        """Follow a job to its end; a task each, as only so many rows are in flight."""
-        try:
-            with self.crew.idle():
-                tracker.begin()
-                while not tracker.done:
-                    if isinstance(tracker.action, Wait):
-                        await asyncio.sleep(tracker.action.seconds)
-                    tracker.resume()
-                    async with self._polls:
-                        await tracker.turn()
-        finally:
-            if not tracker.done:
-                tracker.detach()
+    async def _follow(self) -> None:
+        """Follow the rows that have their jobs, until the crew stops."""
+        with self.crew.idle():
+            if not self.crew.stopping:
+                await self._fleet.follow()
+
+    def _followed(self, tracker: Tracker) -> bool:
+        """Take what following a row came to; the others are followed on."""
+        self.crew.leave()
         job, fault = tracker.job, tracker.fault
         if job.status.is_open and fault is not None:
             refused = Submitted(replace(job, status=Status.REJECTED), fault=fault)
@@ -177,6 +199,7 @@ class Rows:
             self._failed(job, error_of(refused), of_one=of_one)
         else:
             self._over(job)
+        return False
 
     # ---- what came of it ---------------------------------------------------
 
@@ -192,6 +215,7 @@ class Rows:
         """Count a row that got no id; an endpoint that swallows them gets no more."""
         of_one = fault.http_status in OF_ONE
         self._failed(submitted.job, error_of(submitted), of_one=of_one)
+        self._unsure += submitted.job.status is Status.UNKNOWN
         self._doubts += submitted.job.status is Status.UNKNOWN
         if self._doubts >= DOUBTS:
             self.crew.stop()

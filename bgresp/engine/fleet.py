@@ -1,7 +1,7 @@
 """Follow many jobs at once: a heap of waiting ones, few connections.
 
 May import core and the other modules of this package. A waiting job is an entry of a
-heap; only one that does I/O has a task.
+heap; only one that does I/O has a task. Jobs may join while others are followed.
 """
 
 import asyncio
@@ -19,40 +19,69 @@ from bgresp.engine.tracker import Tracker
 
 @dataclass(slots=True)
 class Fleet:
-    """Trackers that share connections; `stop` ends the rest early when it says so."""
+    """Trackers that share connections.
+
+    `stop` hears of each that is done, and ends the rest early when it says so.
+    """
 
     connections: int
     stop: Callable[[Tracker], bool] = lambda _: False
     _heap: list[tuple[float, int, Tracker]] = field(default_factory=list)
     _order: "count[int]" = field(default_factory=count)
+    _members: dict[int, Tracker] = field(default_factory=dict)
+    _sizes: Counter[int] = field(default_factory=Counter)
     _rooms: dict[int, Room] = field(default_factory=dict)
     _tasks: dict[asyncio.Task[None], Sequence[Tracker]] = field(default_factory=dict)
+    _bell: "asyncio.Future[None] | None" = None
+    _is_open: bool = True
+
+    def join(self, tracker: Tracker) -> None:
+        """Let one more be followed; call within the running loop."""
+        self._members[id(tracker)] = tracker
+        tracker.begin()
+        self._push(tracker)
+        self._find_room(tracker)
+        self._ring()
+
+    def close(self) -> None:
+        """Let nobody join any more: `follow` ends when all are done."""
+        self._is_open = False
+        self._ring()
 
     async def run(self, trackers: Iterable[Tracker]) -> None:
         """Follow all to their end; whatever happens, each is detached cleanly."""
-        everyone = list(trackers)
-        self._rooms = _rooms(everyone)
+        for tracker in trackers:
+            self.join(tracker)
+        self.close()
+        await self.follow()
+
+    async def follow(self) -> None:
+        """Follow who has joined and who will, until it is closed and all are done."""
         try:
-            for tracker in everyone:
-                tracker.begin()
-                self._push(tracker)
-            while self._heap or self._tasks or self._is_anyone_in_a_room:
+            while self._members or self._is_open:
                 self._start_due()
                 if await self._one_round():
                     return
         finally:
             await self._abandon()
-            for tracker in everyone:
-                if not tracker.done:
-                    tracker.detach()
+            self._detach()
 
     @property
     def _is_full(self) -> bool:
         return len(self._tasks) >= self.connections
 
-    @property
-    def _is_anyone_in_a_room(self) -> bool:
-        return any(room.waiting for room in self._rooms.values())
+    def _ring(self) -> None:
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+    def _find_room(self, tracker: Tracker) -> None:
+        """Make a room for an endpoint with many jobs and a list."""
+        tools = tracker.tools
+        self._sizes[id(tools)] += 1
+        if self._sizes[id(tools)] == ENOUGH and id(tools) not in self._rooms:
+            roll = Roll(tools.api, tools.gate)
+            if roll.useful:
+                self._rooms[id(tools)] = Room(roll)
 
     def _push(self, tracker: Tracker) -> None:
         now = asyncio.get_running_loop().time()
@@ -80,24 +109,28 @@ class Fleet:
         self._tasks[asyncio.create_task(work)] = for_
 
     async def _one_round(self) -> bool:
-        """Wait until something ends or is due; say whether to stop."""
-        wait = self._wait()
-        if not self._tasks:
-            await asyncio.sleep(wait or 0.0)
-            return False
+        """Wait until something ends, joins or is due; say whether to stop."""
+        self._bell = asyncio.get_running_loop().create_future()
         ended, _ = await asyncio.wait(
-            self._tasks, timeout=wait, return_when=asyncio.FIRST_COMPLETED
+            [self._bell, *self._tasks],
+            timeout=self._wait(),
+            return_when=asyncio.FIRST_COMPLETED,
         )
         stop = False
-        for task in ended:
+        for task in [task for task in self._tasks if task in ended]:
             trackers = self._tasks.pop(task)
             task.result()
             for tracker in trackers:
                 if isinstance(tracker.action, Done):
+                    self._leave(tracker)
                     stop |= self.stop(tracker)
                 else:
                     self._push(tracker)
         return stop
+
+    def _leave(self, tracker: Tracker) -> None:
+        del self._members[id(tracker)]
+        self._sizes[id(tracker.tools)] -= 1
 
     def _wait(self) -> float | None:
         """Return how long nothing is due; None while no connection is free."""
@@ -114,10 +147,7 @@ class Fleet:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-
-def _rooms(trackers: Iterable[Tracker]) -> dict[int, Room]:
-    """Return a room for each endpoint with many jobs and a list, by its tools."""
-    counts = Counter(id(tracker.tools) for tracker in trackers)
-    many = {id(t.tools): t.tools for t in trackers if counts[id(t.tools)] >= ENOUGH}
-    rolls = {name: Roll(tools.api, tools.gate) for name, tools in many.items()}
-    return {name: Room(roll) for name, roll in rolls.items() if roll.useful}
+    def _detach(self) -> None:
+        for tracker in self._members.values():
+            if not tracker.done:
+                tracker.detach()

@@ -12,12 +12,15 @@ from typing import Final
 from bgresp.api.client import PAGE, Api
 from bgresp.core import wire
 from bgresp.core.model import Job
+from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.engine.gate import Gate
 from bgresp.engine.pages import pages
 
 ENOUGH: Final = 2 * PAGE  # jobs to ask about at once that are worth a list
 WORTH: Final = 0.5  # the share of them that a list must show to be asked again
+
+_NO_LIST: Final = frozenset({FaultKind.GONE, FaultKind.REFUSED, FaultKind.UNREADABLE})
 
 
 @dataclass(slots=True)
@@ -66,6 +69,6 @@ class Roll:
     def _failed(self, fault: Fault) -> None:
         """Give a busy endpoint its time; do not ask again one that has no list."""
         if fault.retry_after is not None:
-            self.gate.hold(fault.retry_after)
-        if fault.kind is not FaultKind.RATE_LIMITED:
+            self.gate.hold(min(fault.retry_after, RETRY_AFTER_CAP))
+        if fault.kind in _NO_LIST:
             self.useful = False

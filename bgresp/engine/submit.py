@@ -44,6 +44,12 @@ class Submitter:
     jitter: Callable[[], float] = random.random
     lane: Lane = field(default_factory=Lane)
     patience: float = RATE_BUDGET
+    _on_their_way: list[Sent] = field(default_factory=list)
+
+    @property
+    def posting(self) -> int:
+        """Count the requests that were sent, and whose outcome is not yet known."""
+        return sum(sent.started for sent in self._on_their_way)
 
     async def submit(self, draft: Draft) -> Submitted:
         """Send a draft; the outcome is on disk when this returns.
@@ -78,6 +84,7 @@ class Submitter:
 
     async def _until_outcome(self, job: Job, body: bytes, stream: bool) -> Submitted:
         sent, interrupted = Sent(), False
+        self._on_their_way.append(sent)
         task = asyncio.create_task(self._post(job, body, (stream, sent)))
         try:
             first, signals = await asyncio.shield(task)
@@ -88,6 +95,8 @@ class Submitter:
             fault = Fault(FaultKind.UNREACHABLE, error.message)
             self.books.ledger.record(failed(job, fault))
             raise
+        finally:
+            self._on_their_way = [s for s in self._on_their_way if s is not sent]
         outcome = self._outcome(job, first, signals)
         outcome.interrupted = interrupted
         if signals is not None and outcome.signals is None:

@@ -234,6 +234,24 @@ def test_limit_and_max_failures(
     assert more == name
 
 
+def test_a_refused_row_is_none_of_the_limit(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """--limit 3 gets three rows their job, though the first four never get one."""
+    server.script("create", *[refusal(400, "no")] * 4)
+    ran = bgresp("batch", manifest(*rows(20)), "-m", "m", "--limit", "3")
+    assert (5, 3, 7) == (ran.code, len(ran.out.split()), len(server.creates))
+
+
+def test_a_lost_reply_counts_for_the_limit(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """What may have been accepted may have to be paid for."""
+    server.script("create", fa.RESET)
+    ran = bgresp("batch", manifest(*rows(20)), "-m", "m", "--limit", "3")
+    assert (7, 2, 3) == (ran.code, len(ran.out.split()), len(server.creates))
+
+
 def test_shards_cover_each_row_once(
     server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
 ) -> None:
@@ -290,6 +308,20 @@ def test_what_did_not_complete_is_retried_where_asked(
     assert newest["retry_of"] is not None
     assert 0 == bgresp(*args, "--retry-failed").code
     assert 3 == len(server.creates)
+
+
+def test_what_was_not_sent_is_no_result(
+    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+) -> None:
+    """An outage leaves no line for rows that the next run sends."""
+    name = manifest(*rows(3))
+    down = {"BGRESP_BASE_URL": "http://127.0.0.1:1/v1"}
+    args = ("batch", name, "-m", "m", "--results", "out.jsonl")
+    assert 6 == bgresp(*args, env=down).code
+    assert [] == results(tmp_path / "out.jsonl")
+    server.script("get", Forever(fa.Snapshot("completed")))
+    assert 0 == bgresp(*args, "--changed", "resubmit").code
+    assert ["completed"] * 3 == [x["status"] for x in results(tmp_path / "out.jsonl")]
 
 
 @pytest.mark.parametrize("content", ["precious\n", '{"a": 1}\n'])
@@ -366,6 +398,20 @@ def test_stdin_that_stays_open_holds_nothing_up(
     batch.until(b"resp_")
     ran: Ran = batch.finish(SIGINT)
     assert (130, "Fatal" in ran.err) == (ran.code, False)
+
+
+def test_a_stopped_batch_does_not_wait_for_stdin(
+    server: FakeServer, start: Start
+) -> None:
+    """What stops a batch ends it, though its pipe may bring more rows."""
+    server.script("create", refusal(400, "no"))
+    batch = start("batch", "-", "--group", "g", "-m", "m", "--max-failures", "1")
+    assert batch.process.stdin is not None
+    batch.process.stdin.write(b'{"id":"a","text":"x"}\n')
+    batch.process.stdin.flush()
+    ran: Ran = batch.finish()
+    assert (9, "Fatal" in ran.err) == (ran.code, False)
+    assert "1 failed; the same command again" in ran.err
 
 
 def test_two_at_once_submit_each_row_once(

@@ -28,6 +28,7 @@ class Herd:
     ends: dict[str, float]
     hidden: frozenset[str] = frozenset()
     lists: bool = True
+    faults: int = 0  # so many lists are lost on their way
     asked: list[tuple[str, float]] = field(default_factory=list)
     polls: Counter[str] = field(default_factory=Counter)
     heard: dict[str, float] = field(default_factory=dict)
@@ -69,6 +70,8 @@ class Herd:
     async def list(self, after: str | None = None) -> Mapping[str, Any] | Fault:
         """Answer a page, newest first."""
         await self._ask("list")
+        if self.count("list") <= self.faults:
+            return Fault(FaultKind.CLOSED, "the connection broke")
         if not self.lists:
             return Fault(FaultKind.GONE, "no route", http_status=404)
         ids = [id_ for id_ in reversed(self.ends) if id_ not in self.hidden]

@@ -1,5 +1,6 @@
 """T21: ten thousand jobs in one process: what the endpoint sees, in virtual time."""
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,44 @@ def test_a_list_spares_most_of_the_polls() -> None:
     follow(plain, jobs)
     assert 2 * len(listing.asked) <= len(plain.asked)
     assert listing.late() < 1.5 * plain.late()
+
+
+def test_a_lost_list_is_asked_for_again() -> None:
+    """A list that did not arrive says nothing about the endpoint's lists."""
+    place, jobs = herd(
+        endpoint(spoken=dialect(ops=LIST)), 400, median=600.0, spread=0.1, faults=1
+    )
+    follow(place, jobs)
+    assert place.count("list") > 20
+
+
+def test_jobs_that_join_one_by_one_share_a_list() -> None:
+    """Many are many, also where each joined while others were followed."""
+    place, jobs = herd(
+        endpoint(spoken=dialect(ops=LIST)), 400, median=600.0, spread=0.1
+    )
+    books = cast(Books, Memory(place.endpoint.dialect))
+    ended: list[Tracker] = []
+
+    def heard(each: Tracker) -> bool:
+        ended.append(each)
+        return False
+
+    async def main() -> None:
+        shared = replace(tools(place.api, books, Heard(), mode="poll"), is_alone=False)
+        fleet = Fleet(16, heard)
+        following = asyncio.create_task(fleet.follow())
+        for one in jobs:
+            fleet.join(tracker(one, shared))
+            await asyncio.sleep(0.1)
+        fleet.close()
+        await following
+
+    run_virtual(main())
+    assert {one.key for one in jobs} == {each.job.key for each in ended}
+    assert {Status.COMPLETED} == {each.job.status for each in ended}
+    assert place.count("list") > 20
+    assert place.polls.total() < 10 * len(jobs)
 
 
 @pytest.mark.parametrize(
