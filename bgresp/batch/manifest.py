@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final
 
 from bgresp.batch.seen import Seen
 from bgresp.core import manifest
-from bgresp.core.errors import BgrespError, UsageError
+from bgresp.core.errors import UsageError
 from bgresp.core.manifest import Row, Shard
 from bgresp.core.request import MAX_PROMPT
 
@@ -131,7 +131,7 @@ async def from_thread(
             try:
                 for row in rows:
                     give(row)
-            except (BgrespError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  raised again by who reads
                 give(error)
             else:
                 give(None)

@@ -64,8 +64,13 @@ class Results:
             "error": _error(job),
         }
         data = memoryview(json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n")
-        while data:
-            data = data[os.write(self._fd, data) :]
+        end = os.fstat(self._fd).st_size
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            os.ftruncate(self._fd, end)
+            raise
 
 
 @dataclass(frozen=True, slots=True)

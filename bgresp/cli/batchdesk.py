@@ -8,6 +8,7 @@ from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job, Status
+from bgresp.engine.outcome import NOT_SENT
 from bgresp.engine.submit import GRACE
 from bgresp.render import columns
 from bgresp.render.streams import as_json
@@ -40,7 +41,9 @@ class BatchDesk:
         """Say why a row has no job."""
         error.message = f"row {job.row!r}: {error.message}"
         errors.show(self.context.streams, error, as_json=self.context.is_json)
-        if self.results is not None and job.status in {Status.REJECTED, Status.UNKNOWN}:
+        sent = job.error is None or job.error.code != NOT_SENT
+        told = job.status in {Status.REJECTED, Status.UNKNOWN} and sent
+        if self.results is not None and told:
             self.results.add(job, None)
 
     def ended(self, job: Job) -> None:

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from bgresp.core.errors import UsageError
-from bgresp.core.model import SCHEMA, Job, Status
+from bgresp.core.model import RECORD_FIELDS, SCHEMA, Job, Status
 from bgresp.engine.books import Books
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -40,7 +40,7 @@ def read(line: bytes) -> Job:
     if not isinstance(table, dict) or table.get("schema") != SCHEMA:
         raise UsageError("not a job's record", hint="bgresp list --all --jsonl")
     _check(table)
-    known = {k: v for k, v in table.items() if k in _FIELDS and k != "output_path"}
+    known = {name: table[name] for name in _TAKEN & table.keys()}
     job = Job.from_line(known)
     if job.status is Status.SUBMITTING:
         job = replace(job, status=Status.UNKNOWN)
@@ -101,3 +101,4 @@ def _check(table: Mapping[str, Any]) -> None:
 
 
 _FIELDS: Final = frozenset(item.name for item in fields(Job)) - {"extra"}
+_TAKEN: Final = _FIELDS & set(RECORD_FIELDS) - {"output_path"}

@@ -21,6 +21,9 @@ OF_ONE: Final = frozenset({400, 413, 415, 422})
 _EVERY_REFUSAL: Final = frozenset({"", "refused", "invalid_request_error"})
 
 
+NOT_SENT: Final = "not_sent"  # the code of an error of ours: nothing reached them
+
+
 @dataclass(slots=True)
 class Submitted:
     """What became of a submit; `signals` go on where a stream was asked for.
@@ -39,7 +42,7 @@ class Submitted:
 def failed(job: Job, fault: Fault) -> Job:
     """Return the record of a submit that got no id: not sent, refused, or unknown."""
     if fault.kind in {FaultKind.UNREACHABLE, FaultKind.RATE_LIMITED}:
-        status, error = Status.REJECTED, ResponseError("not_sent", fault.message)
+        status, error = Status.REJECTED, ResponseError(NOT_SENT, fault.message)
     elif fault.kind is FaultKind.REFUSED:
         status = Status.REJECTED
         error = fault.error or ResponseError("refused", fault.message)
@@ -64,7 +67,7 @@ def error_of(submitted: Submitted) -> BgrespError:
         message = f"{job.key}: {fault.message}; it may have been accepted"
         hint = f"do not submit it again; settle it: bgresp resolve {job.key} --adopt ID"
         return UnknownOutcomeError(message, hint=hint, request_id=rid)
-    if job.error is not None and job.error.code == "not_sent":
+    if job.error is not None and job.error.code == NOT_SENT:
         message = f"not sent: {_why_not_sent(submitted, fault)}"
         return UnreachableError(message, request_id=rid, retryable=True)
     http = fault.http_status or 0

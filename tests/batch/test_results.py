@@ -1,6 +1,7 @@
 """The results file has each line once, whatever a killed run left behind."""
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,24 @@ def test_a_foreign_file_is_left_as_it_is(tmp_path: Path, content: bytes) -> None
     with pytest.raises(UsageError, match="not a line"), Results.at(path):
         pass
     assert content == path.read_bytes()
+
+
+def test_a_line_that_does_not_fit_leaves_none(tmp_path: Path) -> None:
+    """A full disk leaves whole lines: what follows is not glued to half a line."""
+    path = tmp_path / "out.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Results.at(path) as kept:
+        kept.add(job("a"), "first")
+        size = path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                kept.add(job("b", 2), "second")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert size == path.stat().st_size
+        kept.add(job("c", 3), "third")
+    assert ["a", "c"] == [line["id"] for line in lines(path)]
 
 
 def test_files_of_rows(tmp_path: Path) -> None:

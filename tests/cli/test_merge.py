@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import ident, picture, seed
+from tests.cli.books import ident, picture, records, seed
 from tests.command import Run
 from tests.fakeserver import FakeServer
 
@@ -123,6 +123,17 @@ def test_a_bad_record_is_named_and_nothing_is_taken(
     assert (2, "") == (ran.code, ran.out)
     assert f"-:2: {said}" in ran.err
     assert not (state / "ledger.jsonl").exists()
+
+
+def test_only_what_list_prints_is_taken(
+    bgresp: Run, elsewhere: Export, state: Path
+) -> None:
+    """Fields that no export has are ignored, whatever they hold."""
+    record = {**json.loads(elsewhere({})), "vars": [1], "expect": "x", "odd": {}}
+    ran = bgresp("import", "--from", "-", stdin=json.dumps(record))
+    assert 0 == ran.code
+    [line] = records(state)
+    assert not {"expect", "odd"} & line.keys()
 
 
 def test_labels_of_the_environment(
