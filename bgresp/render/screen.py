@@ -17,6 +17,9 @@ HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 SAVE, RESTORE = "\x1b7", "\x1b8"
 BACK: Final = RESTORE + SAVE  # some terminals forget a place that they went back to
 DOWN_SCROLLING: Final = "\x1bD"  # keeps the column, unlike a newline
+# A pinned line is cut at the edge, never wrapped: the terminal may be narrower than it
+# says, or take a character for wider than we do.
+CUT, WRAP = "\x1b[?7l", "\x1b[?7h"
 
 
 @dataclass(slots=True)
@@ -64,6 +67,7 @@ class Screen:
         self._pinned = lines
         if not self._hidden:
             self._hidden, self.streams.above = True, self.say
+            self.streams.keyboard.hush()
             self.streams.control(HIDE)
         self._draw()
 
@@ -75,6 +79,7 @@ class Screen:
         if self._hidden:
             self._hidden, self.streams.above = False, None
             self.streams.control(SHOW)
+            self.streams.keyboard.speak()
 
     def _fresh_line(self) -> None:
         if self._place.column:
@@ -109,7 +114,7 @@ class Screen:
         """Write the lines that changed, each from the saved place."""
         below = int(self._place.column > 0)
         moves = [
-            f"{BACK}{_down(number + below)}\r{line}\x1b[K"
+            f"{BACK}{CUT}{_down(number + below)}\r{line}\x1b[K{WRAP}"
             for number, line in enumerate(self._pinned)
             if line != self._drawn[number]
         ]
@@ -130,10 +135,10 @@ class Screen:
         below = int(self._place.column > 0)
         room = len(self._pinned) - 1 + below
         makes_room = f"{DOWN_SCROLLING * room}\x1b[{room}A" if room else ""
-        lines = "\r\n".join(f"{line}\x1b[K" for line in self._pinned)
+        lines = f"\r{_down(1)}".join(f"{line}\x1b[K" for line in self._pinned)
         self._drawn = self._pinned
-        parts = (" \r" * edge, makes_room, SAVE, _down(below), "\r", lines, BACK)
-        self.streams.control("".join(parts))
+        parts = (" \r" * edge, makes_room, SAVE, CUT, _down(below), "\r", lines)
+        self.streams.control("".join(parts) + WRAP + BACK)
 
 
 def _down(rows: int) -> str:

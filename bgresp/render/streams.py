@@ -1,19 +1,20 @@
 """The process's three streams: what is a terminal, and how bytes get out.
 
-May import core and render.ability. stdout carries answers: exact bytes to a pipe, made
-safe for a terminal. stderr carries talk and is always made safe.
+May import core, render.ability and render.keyboard. stdout carries answers: exact bytes
+to a pipe, made safe for a terminal. stderr carries talk and is always made safe.
 """
 
 import io
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
 from bgresp.core.errors import OutputError
 from bgresp.core.printable import printable
 from bgresp.render.ability import ability
+from bgresp.render.keyboard import Keyboard
 
 CLOSED: Final = "stdout is closed"
 TTY: Final = 5 << 8  # the device number of /dev/tty on Linux
@@ -38,6 +39,7 @@ class Streams:
     size: Callable[[], tuple[int, int]] = lambda: (80, 24)
     err_colour: bool = False
     above: Callable[[str], None] | None = None  # who draws below what is said
+    keyboard: Keyboard = field(default_factory=lambda: Keyboard(ours=False))
 
     def answer(self, text: str) -> None:
         """Write text of the endpoint to stdout, at once; a huge one piece by piece."""
@@ -133,6 +135,7 @@ def of_process(
     can = ability(environ, windows=os.name == "nt")
     dumb = environ.get("TERM") == "dumb"
     animated = err_tty and progress and can.moves
+    together = out_tty and err_tty and _is_same()
     return Streams(
         out=None if 1 in closed else io.FileIO(1, "wb", closefd=False),
         err=None if 2 in closed else io.FileIO(2, "wb", closefd=False),
@@ -141,11 +144,12 @@ def of_process(
         colour=_coloured(environ, color, out_tty and not dumb),
         animated=animated,
         width=_size()[0],
-        together=out_tty and err_tty and _is_same(),
+        together=together,
         unicode=can.unicode,
         taskbar=animated and can.taskbar,
         size=_size,
         err_colour=_coloured(environ, color, err_tty and not dumb),
+        keyboard=Keyboard(together),  # else `| less` may read it
     )
 
 

@@ -17,7 +17,7 @@ from tests.cli.processes import (
     in_shell,
     to_nobody,
 )
-from tests.cli.terminal import Terminal, Terminals
+from tests.cli.terminal import COLUMNS, ROWS, Terminal, Terminals
 from tests.command import Changes, Ran, Run, command, environment
 from tests.fakeserver import FakeServer
 
@@ -104,9 +104,18 @@ def terminal(chosen: dict[str, str], tmp_path: Path) -> Iterator[Terminals]:
     """Start the command on a terminal of its own and leave nothing running."""
     running: list[Terminal] = []
 
-    def go(*args: str, env: Changes | None = None, piped: bool = False) -> Terminal:
+    def go(
+        *args: str,
+        env: Changes | None = None,
+        piped: bool = False,
+        size: tuple[int, int] = (COLUMNS, ROWS),
+        before: str = "",
+    ) -> Terminal:
         changes = {**chosen, "TERM": "xterm-256color", **(env or {})}
-        started = Terminal(command(*args), changes, tmp_path, piped=piped)
+        argv = command(*args)
+        if before:
+            argv = ["/bin/sh", "-c", f'{before}; exec "$@"', "sh", *argv]
+        started = Terminal(argv, changes, tmp_path, piped=piped, size=size)
         running.append(started)
         return started
 

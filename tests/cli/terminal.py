@@ -19,7 +19,7 @@ import pyte
 
 from tests.command import DEADLINE, Changes, environment
 
-ROWS, COLUMNS = 24, 140
+COLUMNS, ROWS = 140, 24
 # What a live view writes beside text: its lines, between a save and a restore of the
 # cursor; room for them, their removal, the cursor's hiding.
 _PINNED = re.compile(
@@ -80,6 +80,11 @@ class Terminal:
         """Return what was written, without what a live view draws below it."""
         with self._changed:
             return _PINNED.sub(b"", bytes(self.raw))
+
+    @property
+    def echoes(self) -> bool:
+        """Say whether the terminal shows what is typed."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
 
     def until(self, condition: Callable[["Terminal"], bool]) -> None:
         """Wait until something holds of the screen or of the output."""
@@ -148,6 +153,11 @@ class Terminals(Protocol):
     """What the fixture `terminal` is."""
 
     def __call__(
-        self, *args: str, env: Changes | None = None, piped: bool = False
+        self,
+        *args: str,
+        env: Changes | None = None,
+        piped: bool = False,
+        size: tuple[int, int] = (COLUMNS, ROWS),
+        before: str = "",
     ) -> Terminal:
-        """Start `bgresp ARGS` on a terminal of its own."""
+        """Start `bgresp ARGS` on a terminal of its own, after a shell's command."""

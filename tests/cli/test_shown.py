@@ -100,6 +100,54 @@ def test_it_leaves_a_clean_screen(
     assert not any(mark in line for mark in "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏━─" for line in it.lines)
 
 
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 50)], ids=str)
+@pytest.mark.parametrize("refs", [("@1",), ("@1", "@2", "@3")], ids=["one", "many"])
+def test_it_leaves_a_scrolled_screen_clean(
+    terminal: Terminals,
+    server: FakeServer,
+    state: Path,
+    refs: tuple[str, ...],
+    size: tuple[int, int],
+) -> None:
+    """Below a full screen, whatever is typed: what stood there stays, and one summary.
+
+    Typing is not echoed into the frame; afterwards the terminal echoes again.
+    """
+    seed(state, *[{"group": "night", "status": "in_progress"}] * 3, server=server)
+    running = as_json(response_of("in_progress", response_id=ident(1)))
+    server.script("get", Forever(running))
+    scrolled = f"seq 1 {size[1] + 5}"
+    it = terminal("watch", *refs, "--interval", "0.2", size=size, before=scrolled)
+    it.until(lambda it: it.shows("in_progress") and len(server.asked("get")) > 4)
+    it.type(b"typed" + b"\r" * 9)
+    asked = len(server.asked("get"))
+    it.until(lambda it: len(server.asked("get")) > asked + 4)
+    it.type(b"\x03")
+    assert 130 == it.finish()
+    lines = it.lines
+    above = sum(line.isdecimal() for line in lines)
+    assert [str(size[1] + 6 - above + n) for n in range(above)] == lines[:above]
+    assert not any("typed" in line or "^C" in line for line in lines)
+    assert int(len(refs) > 1) == sum("3 in_progress" in line for line in lines)
+    assert 1 == sum("detached; the job" in line for line in lines)
+    assert it.echoes
+
+
+def test_a_terminal_smaller_than_it_says(
+    terminal: Terminals, server: FakeServer, state: Path
+) -> None:
+    """A frame that is too large is cut, never wrapped, and goes away whole."""
+    seed(state, *[{"group": "night", "status": "in_progress"}] * 9, server=server)
+    running = as_json(response_of("in_progress", response_id=ident(1)))
+    server.script("get", Forever(running))
+    it = terminal("watch", "--group", "night", size=(80, 24), before="seq 1 30")
+    it.screen.resize(16, 40)
+    it.until(lambda it: b"in_progress" in it.raw and len(server.asked("get")) > 8)
+    it.type(b"\x03")
+    assert 130 == it.finish()
+    assert ["9 in_progress"] == [x for x in it.lines if "in_progress" in x]
+
+
 def test_a_failure_on_the_way(terminal: Terminals, server: FakeServer) -> None:
     """An endpoint that refuses leaves neither progress nor a hidden cursor."""
     server.script("create", Stream(until=4, end=End.EOF))
@@ -122,10 +170,13 @@ def test_a_stopped_watch_leaves_the_terminal(
     it.until(lambda it: it.shows("in_progress") and len(server.asked("get")) > 2)
     it.process.send_signal(signal.SIGTSTP)
     it.until(lambda it: not it.shows("in_progress") and not it.screen.cursor.hidden)
+    it.until(lambda it: it.echoes)
     it.process.send_signal(signal.SIGCONT)
     it.until(lambda it: it.shows("in_progress") and it.screen.cursor.hidden)
+    it.until(lambda it: not it.echoes)
     it.process.send_signal(signal.SIGINT)
     assert (130, False) == (it.finish(), it.screen.cursor.hidden)
+    assert it.echoes
 
 
 def test_two_watchers(terminal: Terminals, server: FakeServer) -> None:
