@@ -30,7 +30,7 @@ def run(argv: list[str]) -> int:
     try:
         from bgresp.cli.app import build
 
-        result = build()(argv, prog_name="bgresp", standalone_mode=False)
+        result = build(argv)(argv, prog_name="bgresp", standalone_mode=False)
     except BgrespError as error:
         if isinstance(error, UsageError):
             error.hint = error.hint or _help_of(argv)

@@ -1,6 +1,6 @@
 """The list of commands, and the program around them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import typer
@@ -68,10 +68,17 @@ CONFIG: Final = (
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def build() -> typer.Typer:
-    """Return the program."""
-    app = _group(_root, VERBS)
-    app.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=SETUP)
+def build(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the program; with one command alone if that is the first of the words.
+
+    Typer reads the signatures of all the commands it has before it runs one, and that
+    takes longer than most of them.
+    """
+    first = words[0] if words else ""
+    chosen = tuple(verb for verb in VERBS if verb.name == first)
+    app = _group(_root, () if first == "config" else chosen or VERBS)
+    if not chosen:
+        app.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=SETUP)
     return app
 
 

@@ -103,7 +103,7 @@ def _main() -> None:
 
     # Reading every verb's signature takes longer than a submit: once is enough.
     built = typer.main.get_command(bgresp.cli.app.build())
-    vars(bgresp.cli.app)["build"] = lambda: built
+    vars(bgresp.cli.app)["build"] = lambda *_: built
     _answer("ready")
     for line in sys.stdin:
         asked = json.loads(line)
