@@ -41,8 +41,9 @@ def run(argv: list[str]) -> int:
         return int(ExitCode.BROKEN_PIPE)
     except OSError as error:
         said = error.strerror or type(error).__name__
+        where = f" {os.fsdecode(error.filename)}" if error.filename else ""
         silence_stdout()
-        return _failed(OutputError(f"cannot write: {said}"), as_json=as_json)
+        return _failed(OutputError(f"cannot write{where}: {said}"), as_json=as_json)
     except KeyboardInterrupt:
         return int(ExitCode.SIGINT)
     except Exception as error:  # noqa: BLE001  a bug is raised again

@@ -66,6 +66,13 @@ def environment(changes: Changes) -> dict[str, str]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
+def empty_config(path: Path) -> str:
+    """Return the path of a config.toml, which says nothing where it was not there."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch()
+    return str(path)
+
+
 def run(
     args: tuple[str, ...], changes: Changes, *, stdin: str | bytes | None, cwd: Path
 ) -> Ran:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests import command, golden
-from tests.command import Changes, Ran, Run
+from tests.command import Changes, Ran, Run, empty_config
 from tests.fakeserver import FakeServer
 
 # The same examples each time: a failure is the change's, never the day's.
@@ -94,10 +94,10 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(state: Path, tmp_path: Path) -> Run:
-    """Run the real command as a process, with `state` and an absent config.toml."""
+    """Run the real command as a process, with `state` and an empty config.toml."""
     chosen = {
         "BGRESP_STATE_DIR": str(state),
-        "BGRESP_CONFIG": str(tmp_path / "config" / "config.toml"),
+        "BGRESP_CONFIG": empty_config(tmp_path / "config" / "config.toml"),
     }
 
     def start(

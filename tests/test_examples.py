@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import fakeanswers as fa
-from tests.command import environment
+from tests.command import empty_config, environment
 from tests.fakeserver import FakeServer
 
 README = Path(__file__).parent.parent / "README.md"
@@ -56,7 +56,7 @@ class Shell:
             "BGRESP_API_KEY": "k",
             "BGRESP_PROFILE": "work",
             "BGRESP_STATE_DIR": str(folder / "state"),
-            "BGRESP_CONFIG": str(folder / "config.toml"),
+            "BGRESP_CONFIG": empty_config(folder / "config.toml"),
             "HOME": str(folder),
         }
 

@@ -32,8 +32,17 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 
 # Within core each module knows only those before it.
 CORE: Final = (
-    *("errors", "times", "model", "signals", "paths", "dialect", "rules", "tables"),
-    *("strict", "filling", "wire", "template", "manifest", "attach", "request"),
+    *("errors", "kinds", "times", "model", "signals", "paths", "dialect", "rules"),
+    *(
+        "tables",
+        "strict",
+        "filling",
+        "wire",
+        "template",
+        "manifest",
+        "attach",
+        "request",
+    ),
     *(
         "endpoint",
         "update",

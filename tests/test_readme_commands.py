@@ -21,7 +21,7 @@ from bgresp.cli.app import build
 from bgresp.config import files
 from bgresp.serve import daemon
 from tests.cli.processes import endpoint
-from tests.command import DEADLINE, ROOT, environment
+from tests.command import DEADLINE, ROOT, empty_config, environment
 from tests.fakeserver import FakeServer
 
 README: Final = ROOT / "README.md"
@@ -103,7 +103,7 @@ def ran(script: str, place: Path, **more: str) -> subprocess.CompletedProcess[st
         {
             "PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "BGRESP_STATE_DIR": str(place / "state"),
-            "BGRESP_CONFIG": str(place / "config" / "config.toml"),
+            "BGRESP_CONFIG": empty_config(place / "config" / "config.toml"),
             "HOME": str(place),
             **more,
         }

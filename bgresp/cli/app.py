@@ -6,6 +6,7 @@ from typing import Final
 import typer
 
 from bgresp.cli import (
+    adding,
     batch,
     cancel,
     completions,
@@ -61,7 +62,7 @@ CONFIG: Final = (
     Verb("path", config.path, (Common,)),
     Verb("show", config.show, (Common,)),
     Verb("init", configuring.init, (Common,)),
-    Verb("add", configuring.add, (configuring.Add, Common)),
+    Verb("add", adding.add, (adding.Add, Common)),
     Verb("remove", configuring.remove, (configuring.Remove, Common)),
     Verb("edit", configuring.edit, (Common,)),
 )

@@ -3,9 +3,11 @@
 from dataclasses import asdict
 from typing import Any, Final
 
+from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
 from bgresp.config import files
+from bgresp.core.errors import worst
 from bgresp.render.streams import as_json
 
 SCHEMA: Final = "bgresp.config/1"
@@ -37,7 +39,7 @@ def show(common: Common) -> int:
     """Print each value that holds, and its origin; keys only as `set`.
 
     -p asks about another profile; -v adds what its dialect says. No key is read, no
-    api_key_cmd is run.
+    api_key_cmd is run. What is wrong elsewhere in the configuration is told: exit 4.
 
     Examples:
 
@@ -45,6 +47,7 @@ def show(common: Common) -> int:
       bgresp config show -p work -v
     """
     from bgresp.config.effective import Effective
+    from bgresp.config.profiles import mistakes
 
     context = Context.of(common)
     effective = Effective(context.flags, context.environ, context.config)
@@ -57,7 +60,10 @@ def show(common: Common) -> int:
         context.show_records([record], single=True)
     else:
         _rows(context, [[v.key, _plain(v.value), v.origin] for v in values])
-    return 0
+    wrong = list(mistakes(context.config))
+    for mistake in wrong:
+        errors.show(context.streams, mistake, as_json=context.is_json)
+    return int(worst(mistake.code for mistake in wrong))
 
 
 def _plain(value: Any) -> str:

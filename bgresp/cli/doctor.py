@@ -73,6 +73,7 @@ def doctor(options: Options, common: Common) -> int:
 
 def _configuration(context: Context) -> "Iterator[Check]":
     from bgresp.config.profiles import mistakes
+    from bgresp.config.settings import resolve
     from bgresp.engine.checkup import BAD, OK, WARN, Check
 
     try:
@@ -87,11 +88,14 @@ def _configuration(context: Context) -> "Iterator[Check]":
         return
     there = "" if config.path.exists() else " (not there: defaults)"
     yield Check("config", OK, f"{config.path}{there}")
+    level = BAD
     try:
+        resolve(context.flags, context.environ, config, keyed=False)
+        level = WARN  # what is left is a key, or a choice, that is yet to be made
         settings = context.settings()
     except ConfigError as error:
         hint = f" ({error.hint})" if error.hint else ""
-        yield Check("endpoint", WARN, f"{error.message}{hint}")
+        yield Check("endpoint", level, f"{error.message}{hint}")
         return
     source = settings.key_source
     yield Check("endpoint", OK, f"{settings.base_url}, the key from {source}")

@@ -11,7 +11,14 @@ from typing import Any, Final
 from bgresp.config import secret
 from bgresp.config.files import Config, Table, built_in
 from bgresp.config.secret import KeySource
-from bgresp.config.settings import OPENAI, OPENAI_VARS, Flags, Settings, resolve
+from bgresp.config.settings import (
+    DEFAULT,
+    OPENAI,
+    OPENAI_VARS,
+    Flags,
+    Settings,
+    resolve,
+)
 
 SET: Final = "set"  # what is shown of a header: its name may tell nothing
 _KEYS: Final = ("api_key_env", "api_key_cmd", "api_key_file")
@@ -40,7 +47,8 @@ class Effective:
     def all(self, *, everything: bool = False) -> Iterator[Value]:
         """Yield every value; with `everything` those of the dialect too.
 
-        Raises ConfigError when nothing is configured, or something is wrong.
+        Where nothing is configured they are the defaults. Raises ConfigError when
+        something is wrong.
         """
         found = resolve(self.flags, self.environ, self.config, keyed=False)
         profile = self.config.profiles.get(found.profile, {})
@@ -67,6 +75,8 @@ class Effective:
     def _said(self, found: Settings, name: str) -> str:
         """Say where a value comes from that flag, environment or file may tell."""
         told = found.origins[name]
+        if told == DEFAULT:
+            return told
         if told.startswith("-"):
             return f"flag {told}"
         if told.isupper():
@@ -91,7 +101,7 @@ class Effective:
             file = self.config.origins.get(name, self.config.path)
             inside = file == self.config.path
             return _at(file, f"profiles.{name}.{path}" if inside else path)
-        return self._in_dialect(found.dialect.name, otherwise) or "default"
+        return self._in_dialect(found.dialect.name, otherwise) or DEFAULT
 
     def _in_dialect(self, name: str, path: str) -> str:
         if not path:

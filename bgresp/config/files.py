@@ -4,6 +4,7 @@ May import core.
 """
 
 import math
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,24 +13,27 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from bgresp.core.errors import ConfigError
+from bgresp.core import kinds
+from bgresp.core.errors import ConfigError, LedgerError
 
 Table = Mapping[str, Any]
+CONFIG: Final = "BGRESP_CONFIG"
+STATE_DIR: Final = "BGRESP_STATE_DIR"
 _TOP: Final = frozenset({"default_profile", "profiles", "dialects"})
-PROFILE_KEYS: Final[dict[str, type | tuple[type, ...]]] = {
-    "dialect": str,
-    "base_url": str,
-    "model": str,
-    "api_key_env": str,
-    "api_key_cmd": list,
-    "api_key_file": str,
-    "allow_http": bool,
-    "stream": bool,
-    "vars": dict,
-    "headers": dict,
-    "rate": (int, float),
-    "connections": int,
-    "streams": int,
+PROFILE_KEYS: Final = {
+    "dialect": kinds.TEXT,
+    "base_url": kinds.TEXT,
+    "model": kinds.TEXT,
+    "api_key_env": kinds.TEXT,
+    "api_key_cmd": kinds.LIST,
+    "api_key_file": kinds.TEXT,
+    "allow_http": kinds.SWITCH,
+    "stream": kinds.SWITCH,
+    "vars": kinds.TABLE,
+    "headers": kinds.TABLE,
+    "rate": kinds.NUMBER,
+    "connections": kinds.WHOLE,
+    "streams": kinds.WHOLE,
 }
 _LEAST: Final = {"rate": 0, "connections": 1, "streams": 0}
 
@@ -47,7 +51,7 @@ class Config:
 
 def config_path(environ: Mapping[str, str]) -> Path:
     """Return the path of config.toml: BGRESP_CONFIG, else the platform's place."""
-    chosen = environ.get("BGRESP_CONFIG")
+    chosen = environ.get(CONFIG)
     if chosen:
         return Path(chosen).expanduser()
     import platformdirs
@@ -56,13 +60,39 @@ def config_path(environ: Mapping[str, str]) -> Path:
 
 
 def state_path(environ: Mapping[str, str]) -> Path:
-    """Return the ledger's folder: BGRESP_STATE_DIR, else the platform's place."""
-    chosen = environ.get("BGRESP_STATE_DIR")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    import platformdirs
+    """Return the ledger's folder: BGRESP_STATE_DIR, else the platform's place.
 
-    return platformdirs.user_state_path("bgresp")
+    Raises LedgerError where it is something else than a folder.
+    """
+    chosen = environ.get(STATE_DIR)
+    if chosen:
+        path = Path(chosen).expanduser().absolute()
+    else:
+        import platformdirs
+
+        path = platformdirs.user_state_path("bgresp")
+    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112  these never raise
+        or_not = f", or unset {STATE_DIR}" if chosen else ""
+        raise LedgerError(
+            f"{path} is no folder: the ledger cannot lie there",
+            hint=f"export {STATE_DIR}=FOLDER{or_not}",
+        )
+    return path
+
+
+def load_chosen(environ: Mapping[str, str]) -> Config:
+    """Read what BGRESP_CONFIG or the platform's place says.
+
+    Raises ConfigError, too where BGRESP_CONFIG names a file that is not there: what
+    `config add` makes may lie beside it without one.
+    """
+    path = config_path(environ)
+    if environ.get(CONFIG) and _is_bare(path):
+        raise ConfigError(
+            f"{CONFIG} names {path}, which is not there",
+            hint=f"bgresp config init makes it; or unset {CONFIG}",
+        )
+    return load(path)
 
 
 def load(path: Path) -> Config:
@@ -90,7 +120,7 @@ def load(path: Path) -> Config:
         _check_profile(name, profile, origins[name])
     default = table.get("default_profile")
     if default is not None and not isinstance(default, str):
-        raise ConfigError(f"{path}: 'default_profile' must be a text")
+        raise ConfigError(f"{path}: 'default_profile' must be text")
     dialects = _tables(table.get("dialects", {}), path, "dialects")
     return Config(path, default, profiles, origins, dialects)
 
@@ -101,6 +131,17 @@ def built_in() -> Mapping[str, Table]:
     text = resources.files("bgresp").joinpath("dialects.toml").read_text("utf-8")
     found: Mapping[str, Table] = tomllib.loads(text)["dialects"]
     return found
+
+
+def _is_bare(path: Path) -> bool:
+    """Say whether there is neither a config.toml nor a folder of profiles."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return not (path.parent / "profiles").is_dir()
+    except OSError:
+        pass  # reading it tells why
+    return False
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -135,12 +176,8 @@ def _check_profile(name: str, profile: Table, path: Path) -> None:
                 f"{path}: profile {name!r} has an unknown key {key!r}",
                 hint="expected one of " + ", ".join(PROFILE_KEYS),
             )
-        if not isinstance(value, wanted) or (
-            isinstance(value, bool) and wanted is not bool
-        ):
-            kinds = wanted if isinstance(wanted, tuple) else (wanted,)
-            names = " or ".join(kind.__name__ for kind in kinds)
-            raise ConfigError(f"{path}: profile {name!r}: {key!r} must be a {names}")
+        if not kinds.fits(value, wanted):
+            raise ConfigError(f"{path}: profile {name!r}: {key!r} must be {wanted}")
         wrong = _beyond(key, value)
         if wrong:
             raise ConfigError(f"{path}: profile {name!r}: {key!r} {wrong}")
@@ -152,4 +189,4 @@ def _beyond(key: str, value: Any) -> str | None:
         return f"must be {_LEAST[key]} or more"
     if key != "api_key_cmd" or (value and all(isinstance(v, str) for v in value)):
         return None
-    return "must be a program and its arguments, each a text"
+    return "must be a program and its arguments, each text"

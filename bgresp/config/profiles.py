@@ -116,7 +116,7 @@ def _in_file(path: Path, error: ConfigError, profile: str = "") -> ConfigError:
     said = error.message.removeprefix(f"{path}: ")
     if profile and repr(profile) not in said:
         said = f"profile {profile!r}: {said}"
-    return ConfigError(f"{path}: {said}", hint=error.hint)
+    return ConfigError(f"{path}: {said}", hint=error.hint or f"edit {path}")
 
 
 TEMPLATE: Final = """\
@@ -164,6 +164,10 @@ def template() -> str:
     import textwrap
 
     names = textwrap.fill(
-        ", ".join(sorted(built_in())), 88, initial_indent="# ", subsequent_indent="# "
+        ", ".join(sorted(built_in())),
+        88,
+        initial_indent="# ",
+        subsequent_indent="# ",
+        break_on_hyphens=False,
     )
     return TEMPLATE.replace("# {dialects}", names)

@@ -19,6 +19,7 @@ from bgresp.core.tables import build
 
 OPENAI: Final = "openai"
 HOME: Final = "profile_url"
+DEFAULT: Final = "default"
 # Variables of the openai profile that its environment may set.
 OPENAI_VARS: Final = {"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"}
 
@@ -98,16 +99,18 @@ def resolve(
 ) -> Settings:
     """Return the settings for new jobs and for ids that the ledger does not know.
 
-    Without `keyed` a key that is not set is a source of the kind `missing`. Raises
-    ConfigError when nothing is configured, or something is wrong or unsafe.
+    Without `keyed` nothing has to be configured, and a key that is not set is a source
+    of the kind `missing`. Raises ConfigError where something is missing or unsafe.
     """
     name, why = _profile_name(flags, environ, config)
+    if keyed and why == DEFAULT:
+        raise ConfigError("no endpoint is configured", hint=TWO_WAYS)
     profile = _profile(name, config)
     spoken = _tuned(dialect(str(profile.get("dialect", OPENAI)), config), profile)
     variables = _vars(name, profile, environ)
     template, origin = _base_url(name, profile, flags, (environ, spoken))
-    variables_.require(spoken, variables, name)
-    base_url = variables_.filled(template, variables, name)
+    variables_.require(spoken, template, variables, name)
+    base_url = variables_.filled(template, variables)
     allow_http = flags.allow_http or bool(profile.get("allow_http", False))
     urls.check(base_url, keyed=False, allow_http=allow_http)
     explicit = flags.base_url is not None or origin == "OPENAI_BASE_URL"
@@ -173,10 +176,8 @@ def _profile_name(
     if config.default_profile:
         return config.default_profile, str(config.path)
     hints = ("BGRESP_BASE_URL", "BGRESP_API_KEY", "OPENAI_API_KEY")
-    found = next((name for name in hints if environ.get(name)), None)
-    if flags.base_url or found:
-        return OPENAI, found or "--base-url"
-    raise ConfigError("no endpoint is configured", hint=TWO_WAYS)
+    usual = "--base-url" if flags.base_url else DEFAULT
+    return OPENAI, next((name for name in hints if environ.get(name)), usual)
 
 
 def _profile(name: str, config: Config) -> Table:
@@ -206,7 +207,7 @@ def _home(name: str, config: Config) -> str | None:
         own = profile.get("base_url")
         if own is None:
             own = dialect(str(profile.get("dialect", OPENAI)), config).base_url
-        return variables_.filled(str(own), _strings(profile, "vars", name), name)
+        return variables_.filled(str(own), _strings(profile, "vars", name)) or None
     except ConfigError:
         return None
 
@@ -244,5 +245,5 @@ def _strings(table: Table, name: str, profile: str) -> dict[str, str]:
     found: Mapping[str, Any] = table.get(name, {})
     for key, value in found.items():
         if not isinstance(value, str):
-            raise ConfigError(f"profile {profile!r}: '{name}.{key}' must be a text")
+            raise ConfigError(f"profile {profile!r}: '{name}.{key}' must be text")
     return dict(found)

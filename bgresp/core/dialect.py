@@ -4,7 +4,7 @@ May import core.model. core.tables builds one from TOML.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from bgresp.core.model import Status
 
 BASE: Final = "openai"
 HOLE: Final = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
+_HALF: Final = re.compile(r"\{[A-Za-z0-9_.-]+(?![A-Za-z0-9_.}-])")
 VAR: Final = "var."
 ATTACH: Final = ("if_streamed", "any", "never")
 IDEMPOTENCY: Final = ("none", "replay", "reject")
@@ -165,8 +166,18 @@ def variables(tree: Any) -> list[str]:
 
 def holes(tree: Any) -> set[str]:
     """Return the names of all `{name}` in the texts of a tree."""
-    if isinstance(tree, Mapping):
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        return {hole for branch in tree for hole in holes(branch)}
-    return set(HOLE.findall(tree)) if isinstance(tree, str) else set()
+    return {hole for text in _texts(tree) for hole in HOLE.findall(text)}
+
+
+def unclosed(tree: Any) -> str | None:
+    """Return the first `{name` in the texts of a tree that no brace closes."""
+    found = (_HALF.search(text) for text in _texts(tree))
+    return next((half[0] for half in found if half), None)
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, Mapping | list):
+        for branch in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from _texts(branch)

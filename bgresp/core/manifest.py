@@ -134,7 +134,7 @@ def _from_ours(table: Mapping[str, Any]) -> Row:
     body = _object("body", table["body"]) if given == ["body"] else None
     if given == ["input"]:
         if not isinstance(table["input"], str | list) or not table["input"]:
-            raise UsageError("input: must be a text or a list of items")
+            raise UsageError("input: must be text or a list of items")
         body = {"input": table["input"]}
     return Row(
         id_,
@@ -163,7 +163,7 @@ def _id(name: str, value: Any) -> str:
     if type(value) is int:
         value = str(value)
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_ID:
-        raise UsageError(f"{name}: must be a text of {MAX_ID} characters at most")
+        raise UsageError(f"{name}: must be text of {MAX_ID} characters at most")
     return str(_printable(name, value))
 
 
@@ -176,7 +176,7 @@ def _printable(name: str, value: Any) -> str | None:
 
 def _text(name: str, value: Any) -> str | None:
     if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise UsageError(f"{name}: must be a text that is not empty")
+        raise UsageError(f"{name}: must be text that is not empty")
     return value
 
 
@@ -184,7 +184,7 @@ def _texts(name: str, value: Any) -> dict[str, str]:
     table = _object(name, value) if value is not None else {}
     for key, item in table.items():
         if not isinstance(item, str):
-            raise UsageError(f"{name}: {key[:80]!r} must be a text")
+            raise UsageError(f"{name}: {key[:80]!r} must be text")
     return table
 
 

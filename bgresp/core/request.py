@@ -234,6 +234,7 @@ def _check_metadata(metadata: Any) -> None:
         )
     for name, value in metadata.items():
         if not isinstance(value, str) or len(value) > MAX_VALUE:
-            raise UsageError(f"metadata {name!r}: a text of {MAX_VALUE} at most")
+            said = f"must be text of {MAX_VALUE} characters at most"
+            raise UsageError(f"metadata {name!r} {said}")
         if not 0 < len(name) <= MAX_NAME:
-            raise UsageError(f"metadata {name[:80]!r}: a name of {MAX_NAME} at most")
+            raise UsageError(f"metadata {name[:80]!r}: {MAX_NAME} characters at most")

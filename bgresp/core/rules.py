@@ -20,6 +20,7 @@ from bgresp.core.dialect import (
     PARTS,
     VAR,
     holes,
+    unclosed,
 )
 
 Table = Mapping[str, Any]
@@ -81,7 +82,10 @@ def _check_header(name: str, where: str) -> None:
 
 
 def _known(template: Any, where: str, allowed: frozenset[str]) -> None:
-    """Refuse a placeholder that nothing would ever fill."""
+    """Refuse a placeholder that nothing would ever fill, and half of one."""
+    half = unclosed(template)
+    if half is not None:
+        raise ValueError(f"{where!r}: unclosed placeholder {half!r}")
     for hole in sorted(holes(template)):
         if hole in allowed or (hole.startswith(VAR) and hole != VAR):
             continue

@@ -1,7 +1,7 @@
 """Tables of TOML become a dialect: merged over those they extend, then built.
 
-May import core.dialect, core.errors, core.model, core.rules. A mistake is named with
-its key and what was expected; the base dialect says which type each key has.
+May import core.dialect, core.errors, core.kinds, core.model, core.rules. A mistake is
+named with its key and what was expected; the base dialect says which type each key has.
 """
 
 import difflib
@@ -20,6 +20,7 @@ from bgresp.core.dialect import (
     Told,
 )
 from bgresp.core.errors import ConfigError
+from bgresp.core.kinds import LIST, NUMBER, TABLE, TEXT, kind
 from bgresp.core.model import Status
 
 # Below these any key is the endpoint's own.
@@ -27,7 +28,7 @@ _FREE: Final = ("request.body", "request.stream")
 # What is named here drops what was inherited: it belongs to another endpoint.
 _WHOLE: Final = ("headers", "query")
 _LISTS_ONLY: Final = ("auth.command", "limits.poll", "limits.tiers")
-_ITEMS: Final = {"limits.poll": "number", "limits.tiers": "list"}
+_ITEMS: Final = {"limits.poll": NUMBER, "limits.tiers": LIST}
 Table = Mapping[str, Any]
 
 
@@ -67,12 +68,12 @@ def _inherited(
     if name in seen:
         circle = " extends ".join((*seen[seen.index(name) :], name))
         raise ConfigError(f"dialect {name!r}: 'extends' leads back to itself: {circle}")
-    _must_be("table", tables[name], (name, "dialects." + name))
+    _must_be(TABLE, tables[name], (name, "dialects." + name))
     table = dict(tables[name])
     parent = table.pop("extends", None if name == BASE else BASE)
     if parent is None:
         return table
-    _must_be("text", parent, (name, "extends"))
+    _must_be(TEXT, parent, (name, "extends"))
     return _over(_inherited(parent, tables, (*seen, name)), table, (name, ""))
 
 
@@ -97,14 +98,14 @@ def _expect(old: Table, key: str, value: Any, at: tuple[str, str]) -> None:
     if key not in old:
         said = f"dialect {name!r}: unknown key {path!r}"
         raise ConfigError(said, hint=_known(key, old))
-    wanted = _kind(old[key])
-    if wanted == "list" and isinstance(value, str) and path not in _LISTS_ONLY:
+    wanted = kind(old[key])
+    if wanted == LIST and isinstance(value, str) and path not in _LISTS_ONLY:
         return
     _must_be(wanted, value, at)
-    for item in value if wanted == "list" else ():
-        _must_be(_ITEMS.get(path, "text"), item, at)
+    for item in value if wanted == LIST else ():
+        _must_be(_ITEMS.get(path, TEXT), item, at)
     for entry, text in value.items() if path in _WHOLE else ():
-        _must_be("text", text, (name, f"{path}.{entry}"))
+        _must_be(TEXT, text, (name, f"{path}.{entry}"))
 
 
 def _known(name: str, names: Iterable[str]) -> str:
@@ -116,24 +117,8 @@ def _known(name: str, names: Iterable[str]) -> str:
 
 def _must_be(wanted: str, value: Any, at: tuple[str, str]) -> None:
     name, path = at
-    if (got := _kind(value)) != wanted:
-        raise ConfigError(f"dialect {name!r}: {path!r} must be a {wanted}, not a {got}")
-
-
-def _kind(value: Any) -> str:
-    for kind, types in _KINDS.items():
-        if isinstance(value, types):
-            return kind
-    return type(value).__name__
-
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "true or false": (bool,),  # before numbers: True is one
-    "text": (str,),
-    "number": (int, float),
-    "list": (list, tuple),
-    "table": (Mapping,),
-}
+    if (got := kind(value)) != wanted:
+        raise ConfigError(f"dialect {name!r}: {path!r} must be {wanted}, not {got}")
 
 
 def _op(text: str) -> Op:

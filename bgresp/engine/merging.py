@@ -92,12 +92,12 @@ def _check(table: Mapping[str, Any]) -> None:
         raise UsageError(f"status: {str(status)[:40]!r} is not known here")
     for name in _TEXTS + _TIMES:
         if not isinstance(table.get(name), str | None):
-            raise UsageError(f"{name}: must be a text")
+            raise UsageError(f"{name}: must be text")
     for name in _MAPPINGS:
         if not isinstance(table.get(name), dict | None):
             raise UsageError(f"{name}: must be an object")
     if not isinstance(table.get("cursor"), str | int | None):
-        raise UsageError("cursor: must be a number or a text")
+        raise UsageError("cursor: must be a number or text")
 
 
 _FIELDS: Final = frozenset(item.name for item in fields(Job)) - {"extra"}

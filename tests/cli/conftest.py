@@ -18,17 +18,17 @@ from tests.cli.processes import (
     to_nobody,
 )
 from tests.cli.terminal import COLUMNS, ROWS, Terminal, Terminals
-from tests.command import Changes, Ran, Run, command, environment
+from tests.command import Changes, Ran, Run, command, empty_config, environment
 from tests.fakeserver import FakeServer
 
 
 @pytest.fixture
 def chosen(server: FakeServer, state: Path, tmp_path: Path) -> dict[str, str]:
-    """Return the variables of every command: server, state folder, absent config."""
+    """Return the variables of every command: server, state folder, empty config."""
     return {
         **endpoint(server),
         "BGRESP_STATE_DIR": str(state),
-        "BGRESP_CONFIG": str(tmp_path / "config" / "config.toml"),
+        "BGRESP_CONFIG": empty_config(tmp_path / "config" / "config.toml"),
     }
 
 

@@ -110,7 +110,7 @@ def test_nothing_is_configured(run: Run, state: Path) -> None:
 CONFIGS = [
     ("default_profile = 'a'\n[profiles.a\nx = 1\n", "(at line 2, column 12)"),
     ("[profiles.a]\nmodell = 'x'\n", "profile 'a' has an unknown key 'modell'"),
-    ("[profiles.a]\nmodel = 1\n", "profile 'a': 'model' must be a str"),
+    ("[profiles.a]\nmodel = 1\n", "profile 'a': 'model' must be text"),
     ("[profile.a]\n", "unknown key 'profile'"),
     ("default_profile = 'gone'\n", "no profile 'gone'"),
     (
@@ -149,7 +149,7 @@ def test_a_malformed_configuration(
 def test_the_line_of_an_unfinished_configuration(run: Run, tmp_path: Path) -> None:
     """A config.toml that just ends is named with its last line."""
     path = tmp_path / "config" / "config.toml"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text("[profiles.a]\nmodel = [\n")
     assert "line " in run("submit", "-t", "x").err
 
@@ -159,9 +159,15 @@ def test_a_ledger_that_cannot_be_written(
 ) -> None:
     """Where the intent cannot be kept nothing is sent: exit 1, one line, the path."""
     state.write_text("a file in the way")
-    ran = bgresp("submit", "-t", "x")
-    assert (1, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
-    assert str(state) in ran.err
+    for command in (
+        ("submit", "-t", "x"),
+        ("submit", "-t", "x", "-p", "local"),
+        ("list",),
+    ):
+        ran = bgresp(*command)
+        assert (1, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
+        assert f"{state} is no folder" in ran.err
+        assert "(export BGRESP_STATE_DIR=FOLDER, or unset BGRESP_STATE_DIR)" in ran.err
     state.unlink()
     seed(state, {"v": 2})
     ran = bgresp("submit", "-t", "x")

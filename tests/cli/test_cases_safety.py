@@ -102,7 +102,7 @@ def test_a_key_that_is_none(
     held = tmp_path / "key"
     held.write_text(key)
     held.chmod(0o600)
-    (tmp_path / "config").mkdir()
+    (tmp_path / "config").mkdir(exist_ok=True)
     config = tmp_path / "config" / "config.toml"
     config.write_text(
         f'[profiles.a]\nbase_url = "{server.base_url}"\napi_key_file = "{held}"\n'
@@ -126,7 +126,7 @@ def test_a_key_that_is_trimmed_or_open(
     held = tmp_path / "key"
     held.write_text(f" {KEY}\r\n")
     held.chmod(0o600)
-    (tmp_path / "config").mkdir()
+    (tmp_path / "config").mkdir(exist_ok=True)
     (tmp_path / "config" / "config.toml").write_text(
         f'[profiles.a]\nbase_url = "{server.base_url}"\napi_key_file = "{held}"\n'
     )

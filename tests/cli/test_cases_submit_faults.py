@@ -68,7 +68,7 @@ def test_case_06_no_answer(
 ) -> None:
     """An endpoint that never answers is left when its time is up: exit 7, one POST."""
     path = tmp_path / "config" / "config.toml"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     path.write_text(
         '[dialects.brisk]\nextends = "openai"\n'
         "[dialects.brisk.stream]\nidle_bytes = 0.3\n"

@@ -24,7 +24,13 @@ WORK = (
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return where config.toml is looked for; it is not there yet."""
-    return tmp_path / "config"
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def chosen(chosen: dict[str, str], folder: Path) -> dict[str, str]:
+    """Return the variables of every command, with a config.toml that is not there."""
+    return {**chosen, "BGRESP_CONFIG": str(folder / "config.toml")}
 
 
 @pytest.fixture
@@ -278,10 +284,73 @@ def test_show_tells_each_origin(config: Any, folder: Path) -> None:
     assert ("not set (env OPENAI_API_KEY)", "dialect openai") == found["key"]
 
 
-def test_show_needs_something_to_show(config: Any) -> None:
-    """Nothing configured, or a profile that is none: exit 4 says what to type."""
-    config("show", code=4, said="-p local")
+def test_show_needs_no_endpoint(config: Any, folder: Path) -> None:
+    """Where nothing is configured the defaults are shown; a wrong profile is not."""
+    put(folder / "config.toml", "")
+    found = shown(config)
+    assert ("openai", "default") == found["profile"]
+    assert ("https://api.openai.com/v1", "dialect openai") == found["base_url"]
+    assert ("not set (env OPENAI_API_KEY)", "dialect openai") == found["key"]
+    assert (False, "default") == found["stream"]
     config("show", "-p", "opnai", code=4, said="did you mean openai?")
+
+
+def test_show_checks_what_it_does_not_show(bgresp: Run, folder: Path) -> None:
+    """Mistakes in other profiles and dialects are told beside the values."""
+    path = put(
+        folder / "config.toml",
+        "[profiles.a]\ndialect = 'd'\n[profiles.b]\ndialect = 'opnai'\n"
+        "[dialects.d.query]\ntag = '{var.foo'\n",
+    )
+    ran = bgresp("config", "show", "-p", "openai", env=NOTHING)
+    assert 4 == ran.code
+    assert ran.out.startswith("profile\topenai\tflag -p\n")
+    half, wrong = ran.err.splitlines()
+    assert f"{path}: dialect 'd': 'query.tag': unclosed placeholder '{{var.f" in half
+    assert f"{path}: profile 'b': no dialect 'opnai' (did you mean" in wrong
+
+
+def test_half_a_placeholder_is_refused(config: Any, folder: Path) -> None:
+    """A placeholder that no brace closes is named with its place."""
+    path = put(
+        folder / "config.toml", "[profiles.a]\nbase_url = 'https://a.example/{var.b'\n"
+    )
+    said = "profile 'a': its base URL has an unclosed placeholder '{var.b'"
+    config("show", "-p", "a", code=4, said=said)
+    body = "[dialects.d.request.body]\nnote = ['{\"json\": 1}', '{model for']\n"
+    path.write_text(body)
+    said = "'request.body.note': unclosed placeholder '{model'"
+    config("show", "-p", "d", code=4, said=said)
+
+
+def test_a_file_that_was_chosen_is_there(
+    bgresp: Run, config: Any, folder: Path
+) -> None:
+    """BGRESP_CONFIG naming nothing is exit 4, but where profiles lie beside it."""
+    said = f"BGRESP_CONFIG names {folder / 'config.toml'}, which is not there"
+    config("show", code=4, said=said)
+    ran = bgresp("submit", "-t", "x")
+    assert (4, "", True) == (ran.code, ran.out, said in ran.err)
+    assert f"bad\tconfig\t{said}" in bgresp("doctor").out
+    config(*WORK, MY_KEY="k")
+    assert "work" == shown(config, "-p", "work")["profile"][0]
+
+
+def test_what_a_dialect_needs_is_a_command(config: Any, folder: Path) -> None:
+    """`add` without a variable says the same command with all that are missing."""
+    put(folder / "config.toml", "[dialects.d]\nrequire = ['two']\nextends = 'azure'\n")
+    args = ("add", "az", "--dialect", "d", "-m", "a b", "-H", "X-A: hunter2")
+    said = "(bgresp config add az --dialect d -m 'a b' -H 'X-A: ...' --var two=NAME "
+    config(*args, code=4, said=f"{said}--var resource=NAME)")
+    said = "bgresp config add mine --dialect azure --var resource=NAME; then -p mine"
+    config("show", "-p", "azure", code=4, said=said)
+
+
+def test_init_breaks_no_name(config: Any, folder: Path) -> None:
+    """The dialects that `init` lists are whole words."""
+    config("init")
+    lines = (folder / "config.toml").read_text().splitlines()
+    assert not [line for line in lines if line.endswith("-")]
 
 
 def editor(tmp_path: Path, text: str, code: int = 0) -> str:

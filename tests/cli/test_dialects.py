@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.books import last, records
 from tests.cli.forked import Mother
-from tests.command import Changes, Ran, Run, environment
+from tests.command import Changes, Ran, Run, empty_config, environment
 from tests.spoken import Say, Spoken
 
 KEY = {"BGRESP_API_KEY": "k-0123456789"}
@@ -22,7 +22,7 @@ BRISK = ("--interval", "0.05")
 
 @pytest.fixture(name="run")
 def _run(mother: Mother, state: Path, tmp_path: Path) -> Run:
-    config = str(tmp_path / "config" / "config.toml")
+    config = empty_config(tmp_path / "config" / "config.toml")
     chosen = {"BGRESP_STATE_DIR": str(state), "BGRESP_CONFIG": config}
 
     def go(

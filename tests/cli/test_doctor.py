@@ -82,7 +82,7 @@ def test_a_bad_configuration_is_exit_4(
     """A mistake in config.toml is named with its file."""
     healthy(state)
     path = tmp_path / "config" / "config.toml"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     for text in ("[profiles", '[dialects.mine]\nextends = "nobody"\n'):
         path.write_text(text)
         level, detail = levels(code=4)["config"]
@@ -96,6 +96,13 @@ def test_a_missing_key_is_a_warning(bgresp: Run, levels: Levels, state: Path) ->
     ran = bgresp("doctor", env={"BGRESP_API_KEY": None, "BGRESP_BASE_URL": None})
     assert 0 == ran.code
     assert "warn\tendpoint\tno endpoint is configured" in ran.out
+
+
+def test_an_unknown_profile_is_bad(bgresp: Run) -> None:
+    """A profile that is none exits 4 and says which one may be meant."""
+    ran = bgresp("doctor", "-p", "opnai")
+    assert 4 == ran.code
+    assert "bad\tendpoint\tno profile 'opnai' (did you mean openai?" in ran.out
 
 
 def test_bad_lines_are_named(levels: Levels, state: Path) -> None:

@@ -121,7 +121,8 @@ def test_into_a_file(each: Each, state: Path, tmp_path: Path) -> None:
     assert "mine" == (tmp_path / "mine").read_text()
     for ran in done[3:]:
         assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
-    assert {"answer", "mine", "state"} == {path.name for path in tmp_path.iterdir()}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {"answer", "config", "mine", "state"} == left
 
 
 def test_an_answer_as_data(each: Each, state: Path, tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_a_saved_answer_needs_no_configuration(
 ) -> None:
     """A mistake in config.toml keeps answers back that are on the disk."""
     seed(state, {"status": "completed", "text": FOX}, server=server)
-    (tmp_path / "config").mkdir()
+    (tmp_path / "config").mkdir(exist_ok=True)
     (tmp_path / "config" / "config.toml").write_text("x = [")
     assert (0, FOX + "\n") == (bgresp("get", "@1").code, bgresp("get", "@1").out)
     assert 0 == bgresp("wait", "@1").code

@@ -19,7 +19,7 @@ from tests.cli.books import key, seed
 from tests.cli.forked import Mother
 from tests.cli.processes import endpoint
 from tests.cli.test_help import paths
-from tests.command import Ran, environment
+from tests.command import Ran, empty_config, environment
 from tests.fakeanswers import Forever, as_json
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX, response_of
@@ -169,7 +169,7 @@ def mode(frozen: Mother, tmp_path: Path) -> Mode:
                 {
                     **endpoint(server),
                     "BGRESP_STATE_DIR": str(place / "state"),
-                    "BGRESP_CONFIG": str(place / "config.toml"),
+                    "BGRESP_CONFIG": empty_config(place / "config.toml"),
                     "EDITOR": "true",
                     "TERM": "xterm",
                     "CI": "1",

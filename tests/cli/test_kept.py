@@ -70,7 +70,7 @@ def other() -> Iterator[FakeServer]:
 def config(tmp_path: Path, server: FakeServer, other: FakeServer) -> Any:
     """Write a config.toml."""
     path = tmp_path / "config" / "config.toml"
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
 
     def write(*parts: str, key: str = "") -> None:
         text = "".join(parts).replace("{{", "{").replace("}}", "}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.processes import Started
-from tests.command import Changes, Run, command
+from tests.command import Changes, Run, command, empty_config
 
 DOCUMENT = "# A document\n\nOf several lines,\nas a newcomer's README has them.\n" * 3
 
@@ -33,7 +33,7 @@ def begin(state: Path, tmp_path: Path) -> Iterator[list[Started]]:
 def start(args: list[str], state: Path, folder: Path) -> Started:
     env: Changes = {
         "BGRESP_STATE_DIR": str(state),
-        "BGRESP_CONFIG": str(folder / "none" / "config.toml"),
+        "BGRESP_CONFIG": empty_config(folder / "config" / "config.toml"),
     }
     return Started(command(*args), env, folder)
 
@@ -84,7 +84,7 @@ def test_the_main_job_end_to_end(
     again = local("status", "quick")
     assert (0, True) == (again.code, "started the local endpoint" in again.err)
     leftovers = {path.name for path in tmp_path.iterdir()}
-    assert {"README.md", "state"} == leftovers
+    assert {"README.md", "config", "state"} == leftovers
 
 
 def test_several_wait_in_the_queue(local: Run, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "deep.json").write_text('{"a":' * 201 + "1" + "}" * 201)
     config = tmp_path / "config" / "config.toml"
-    config.parent.mkdir()
+    config.parent.mkdir(exist_ok=True)
     config.write_text(FREDDY)
     return tmp_path
 

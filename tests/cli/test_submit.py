@@ -305,7 +305,7 @@ def test_flags_beat_the_environment_and_the_profile(
 ) -> None:
     """Flag, environment, profile, default: the first that is given holds."""
     config = tmp_path / "config" / "config.toml"
-    config.parent.mkdir()
+    config.parent.mkdir(exist_ok=True)
     config.write_text(
         'default_profile = "work"\n[profiles.work]\nbase_url = "http://127.0.0.1:9/v1"'
         '\nmodel = "from-profile"\napi_key_env = "WORK_KEY"\n'

@@ -234,7 +234,7 @@ def test_a_job_that_runs_longer_than_any_may_is_followed_no_longer(
 ) -> None:
     """Past the dialect's longest run: exit 8, the limit is named, the job stays open."""
     config = tmp_path / "config" / "config.toml"
-    config.parent.mkdir()
+    config.parent.mkdir(exist_ok=True)
     config.write_text("[dialects.short.limits]\nmax_run = 60\n")
     running = {"status": "in_progress", "started_at": "2026-01-02T03:05:05.000Z"}
     seed(state, {**running, "dialect": "short"}, server=server)

@@ -73,7 +73,7 @@ def test_a_row_of_openai_s_batch() -> None:
         *(({"id": "a", "text": 5}, "text: "), ({"id": "a", "text": " "}, "text: ")),
         *(({"id": "a", "input": 5}, "input: "), ({"id": "a", "input": []}, "input: ")),
         ({"id": "a", "body": "x"}, "body: must be a JSON object"),
-        ({"id": "a", "text": "x", "labels": {"a": 1}}, "labels: 'a' must be a text"),
+        ({"id": "a", "text": "x", "labels": {"a": 1}}, "labels: 'a' must be text"),
         ({"id": "a", "text": "x", "labels": []}, "labels: "),
         ({"id": "a", "text": "x", "name": "a\x1b"}, "name: "),
         ({"id": "a", "text": "x", "model": ""}, "model: "),

@@ -11,7 +11,7 @@ import pytest
 from tests import command
 from tests.cli.forked import Mother
 from tests.cli.processes import Started
-from tests.command import Ran
+from tests.command import Ran, empty_config
 from tests.fakewire import Json
 from tests.interop import servers
 from tests.interop.upstream import Upstream
@@ -78,7 +78,7 @@ class Bench:
     def _environ(self) -> Mapping[str, str]:
         return {
             "BGRESP_STATE_DIR": str(self.state),
-            "BGRESP_CONFIG": str(self.folder / "config.toml"),
+            "BGRESP_CONFIG": empty_config(self.folder / "config.toml"),
             "BGRESP_PROFILE": self.theirs.dialect,
             "BGRESP_BASE_URL": self.theirs.base_url,
             "BGRESP_API_KEY": servers.KEY,

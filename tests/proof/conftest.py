@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.ledger.ledger import Ledger
+from tests.command import empty_config
 from tests.fakeserver import FakeServer
 from tests.proof.nursery import Nursery, Task
 
@@ -65,7 +66,7 @@ def chosen(server: FakeServer, state: Path, tmp_path: Path) -> dict[str, str]:
         "BGRESP_BASE_URL": server.base_url,
         "BGRESP_API_KEY": "k",
         "BGRESP_STATE_DIR": str(state),
-        "BGRESP_CONFIG": str(tmp_path / "config.toml"),
+        "BGRESP_CONFIG": empty_config(tmp_path / "config.toml"),
         "XDG_RUNTIME_DIR": str(tmp_path),
     }
 

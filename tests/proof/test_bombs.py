@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.books import ident, last, seed
+from tests.command import empty_config
 from tests.fakeanswers import (
     ENDLESS_DATA,
     ENDLESS_LINE,
@@ -140,7 +141,7 @@ class Proof:
             "BGRESP_BASE_URL": server.base_url,
             "BGRESP_API_KEY": "k",
             "BGRESP_STATE_DIR": str(folder / "state"),
-            "BGRESP_CONFIG": str(folder / "config.toml"),
+            "BGRESP_CONFIG": empty_config(folder / "config.toml"),
         }
         weighed = weigh(args, env, folder, 120.0)
         assert b"Traceback" not in weighed.ran.err_bytes, f"{name}: {weighed.told}"

@@ -20,7 +20,7 @@ from bgresp.core.errors import (
     UsageError,
 )
 from tests import fakeanswers as fa
-from tests.command import ROOT, environment
+from tests.command import ROOT, empty_config, environment
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX
 from tests.proof.conftest import Figure
@@ -80,7 +80,7 @@ def fleet(server: FakeServer, tmp_path: Path) -> Iterator[Fleet]:
             "BGRESP_BROKER_URL": url,
             "BGRESP_BASE_URL": server.base_url,
             "BGRESP_API_KEY": SENTINEL,
-            "BGRESP_CONFIG": str(tmp_path / "config.toml"),
+            "BGRESP_CONFIG": empty_config(tmp_path / "config.toml"),
         }
         yield Fleet(fleet_of(url), server, env, tmp_path)
         for path in (path for path in tmp_path.rglob("*") if path.is_file()):

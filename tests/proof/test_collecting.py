@@ -10,6 +10,7 @@ import pytest
 from bgresp.core.errors import ConfigError, NotFinishedError, UsageError
 from bgresp.core.times import rfc3339
 from tests import fakeanswers as fa
+from tests.command import empty_config
 from tests.fakeserver import FakeServer
 from tests.proof.fleet import missing, redis_server
 
@@ -36,7 +37,7 @@ def intents(tmp_path: Path) -> "Iterator[Intents]":
 
 @pytest.fixture(autouse=True)
 def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: FakeServer) -> None:
-    monkeypatch.setenv("BGRESP_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("BGRESP_CONFIG", empty_config(tmp_path / "config.toml"))
     monkeypatch.setenv("BGRESP_API_KEY", "k")
     monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
 

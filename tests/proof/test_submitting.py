@@ -15,6 +15,7 @@ from bgresp.api.client import Api, Sent
 from bgresp.core.errors import UnknownOutcomeError
 from bgresp.core.model import Job
 from tests import fakeanswers as fa
+from tests.command import empty_config
 from tests.fakeserver import FakeServer
 from tests.proof.fleet import fleet_of, missing, redis_process, redis_server
 
@@ -47,7 +48,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("BGRESP_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("BGRESP_CONFIG", empty_config(tmp_path / "config.toml"))
     monkeypatch.setenv("WORK_KEY", "k")
     monkeypatch.setenv("BGRESP_API_KEY", "k")
 
