@@ -25,7 +25,7 @@ Register-ArgumentCompleter -Native -CommandName bgresp -ScriptBlock {
         'completions' = @{
             commands = [ordered]@{  }
             argument = 'words:bash,zsh,fish,powershell'
-            options = [ordered]@{ '-h' = ''; '--help' = '' }
+            options = [ordered]@{ '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
         }
         'config' = @{
             commands = [ordered]@{ 'add' = 'Write a profile into a file of its own, profiles/NAME.toml.'; 'edit' = 'Open config.toml in $VISUAL or $EDITOR, and check it afterwards.'; 'init' = 'Write a config.toml that explains itself, where there is none.'; 'path' = 'Print where config.toml, the profiles and the ledger''s folder lie.'; 'remove' = 'Drop a profile that `config add` made.'; 'show' = 'Print each value that holds, and its origin; keys only as `set`.' }
@@ -80,7 +80,7 @@ Register-ArgumentCompleter -Native -CommandName bgresp -ScriptBlock {
         'help' = @{
             commands = [ordered]@{  }
             argument = 'words:refs,times,statuses,fields,exit-codes,config,dialects,environment,files'
-            options = [ordered]@{ '--man' = ''; '-h' = ''; '--help' = '' }
+            options = [ordered]@{ '--man' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
         }
         'import' = @{
             commands = [ordered]@{  }

@@ -54,8 +54,8 @@ VERBS: Final = (
     Verb("forget", forget.forget, (Refs, forget.Options, Common), BOOKS),
     Verb("prune", prune.prune, (Refs, prune.Options, Common), BOOKS),
     Verb("doctor", doctor.doctor, (doctor.Options, Common), BOOKS),
-    Verb("completions", completions.completions, (completions.Options,), SETUP),
-    Verb("help", help_.help_, (help_.Options,), SETUP),
+    Verb("completions", completions.completions, (completions.Options, Common), SETUP),
+    Verb("help", help_.help_, (help_.Options, Common), SETUP),
     Verb("serve", serve.serve, (serve.Options, Common), SETUP),
 )
 CONFIG: Final = (

@@ -6,7 +6,7 @@ from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs
 from bgresp.core.errors import ExitCode, worst
-from bgresp.core.model import Job
+from bgresp.core.model import Job, Status
 
 if TYPE_CHECKING:
     from bgresp.engine.cancel import Verdict
@@ -40,7 +40,8 @@ async def _one(context: Context, job: Job) -> "Verdict":
     from bgresp.engine.cancel import Verdict, cancelled
 
     if not job.status.is_open:
-        code = ExitCode.OK if job.status.is_terminal else job.status.exit_code
+        over = job.status.is_terminal or job.status is Status.REJECTED
+        code = ExitCode.OK if over else job.status.exit_code
         context.say(f"{job.ref} is {job.status.value} already")
         return Verdict(job, code)
     async with context.api(context.settings_of(job)) as api:

@@ -1,11 +1,17 @@
 """`bgresp completions`: the script that makes a shell complete bgresp."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common
+from bgresp.cli.outputs import print_document
 from bgresp.cli.shells.names import Shell
+
+SCHEMA: Final = "bgresp.completions/1"
+FIELDS: Final = ("schema", "shell", "script")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +23,7 @@ class Options:
     ]
 
 
-def completions(options: Options) -> int:
+def completions(options: Options, common: Common) -> int:
     """Print the completion script of a shell.
 
     Examples:
@@ -27,5 +33,9 @@ def completions(options: Options) -> int:
     """
     from bgresp.cli.shells.script import program, script
 
-    typer.echo(script(options.shell, program()), nl=False)
+    context = Context.of(common, FIELDS)
+    found = script(options.shell, program())
+    print_document(
+        context, {"schema": SCHEMA, "shell": options.shell.value, "script": found}
+    )
     return 0

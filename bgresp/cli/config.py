@@ -8,6 +8,7 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import Common
 from bgresp.config import files
 from bgresp.core.errors import worst
+from bgresp.render import folded
 from bgresp.render.streams import as_json
 
 SCHEMA: Final = "bgresp.config/1"
@@ -31,7 +32,7 @@ def path(common: Common) -> int:
     if context.is_json:
         context.show_records([places], single=True)
     else:
-        _rows(context, [list(place) for place in places.items()])
+        folded.show(context.streams, [list(place) for place in places.items()])
     return 0
 
 
@@ -59,7 +60,9 @@ def show(common: Common) -> int:
         record = {"schema": SCHEMA, "config": str(context.config.path), "values": held}
         context.show_records([record], single=True)
     else:
-        _rows(context, [[v.key, _plain(v.value), v.origin] for v in values])
+        folded.show(
+            context.streams, [[v.key, _plain(v.value), v.origin] for v in values]
+        )
     wrong = list(mistakes(context.config))
     for mistake in wrong:
         errors.show(context.streams, mistake, as_json=context.is_json)
@@ -70,15 +73,3 @@ def _plain(value: Any) -> str:
     if value is None or value == "":
         return "not set"
     return value if isinstance(value, str) else as_json(value)
-
-
-def _rows(context: Context, rows: list[list[str]]) -> None:
-    """Print rows: with tabs for a script, in columns for a person."""
-    columns = list(zip(*rows, strict=True))
-    widths = [max(map(len, column)) for column in columns[:-1]]
-    for row in rows:
-        if context.streams.out_is_terminal:
-            cells = [cell.ljust(w) for cell, w in zip(row, widths, strict=False)]
-            context.streams.line("  ".join([*cells, row[-1]]))
-        else:
-            context.streams.line("\t".join(row))

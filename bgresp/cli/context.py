@@ -18,7 +18,7 @@ from bgresp.core.model import Job
 from bgresp.engine.books import Books
 from bgresp.ledger.words import save_profiles
 from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
-from bgresp.render.rows import Table
+from bgresp.render.rows import STEPS, Table
 from bgresp.render.streams import Streams, as_json, of_process
 
 if TYPE_CHECKING:
@@ -222,8 +222,8 @@ class Context:
         """Print jobs in the asked mode: ids, JSON, JSON Lines, or rows."""
         if not self.show_as_data(jobs, single=single):
             wanted = self.common.wanted_fields()
-            columns = wanted or DEFAULT
-            Table(self.streams, self.look(), columns, fits=not wanted).show(jobs)
+            columns, steps = (wanted, ()) if wanted else (DEFAULT, STEPS)
+            Table(self.streams, self.look(), columns, steps).show(jobs)
 
     def show_as_data(self, jobs: list[Job], *, single: bool) -> bool:
         """Print jobs as ids, JSON or JSON Lines; say whether one of them was asked."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
 from bgresp.core.errors import ConfigError, ExitCode, UsageError
+from bgresp.render import folded
 
 if TYPE_CHECKING:
     from bgresp.engine.checkup import Check
@@ -62,8 +63,8 @@ def doctor(options: Options, common: Common) -> int:
     if context.is_json:
         context.show_records([asdict(check) for check in checks], single=False)
     else:
-        for one in checks:
-            context.streams.line(f"{one.level}\t{one.check}\t{one.detail}")
+        rows = [(one.level, one.check, one.detail) for one in checks]
+        folded.show(context.streams, rows)
     bad = [check for check in checks if check.level == BAD]
     if not bad:
         return 0

@@ -5,10 +5,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bgresp.cli.options import opt
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, opt
+from bgresp.cli.outputs import print_document
 from bgresp.cli.panels import Group, opened
+from bgresp.cli.topics import WHOLE
 from bgresp.core.errors import UsageError, did_you_mean
 
+SCHEMA: Final = "bgresp.help/1"
+FIELDS: Final = ("schema", "topic", "text")
 SHORT: Final = """\
 bgresp submits long jobs to model endpoints, keeps them in a ledger, and fetches
 each answer, whenever you come back.
@@ -36,7 +41,7 @@ class Options:
     ] = False
 
 
-def help_(options: Options) -> int:
+def help_(options: Options, common: Common) -> int:
     """Tell about a command or a topic.
 
     Examples:
@@ -48,17 +53,22 @@ def help_(options: Options) -> int:
     from bgresp.cli.app import build
 
     root: Any = typer.main.get_command(build())
+    context, words = Context.of(common, FIELDS), options.topic or []
+    for_a_person = context.streams.out_is_terminal and not context.is_json
     if options.man:
         from bgresp.cli.manual import page
 
-        typer.echo(page(root), nl=False)
-        return 0
-    words = options.topic or []
-    typer.echo(_told(root, words) if words else _everything(root))
+        text = page(root)
+    elif words:
+        width = context.streams.width if for_a_person else WHOLE
+        text = _told(root, words, width) + "\n"
+    else:
+        text = _everything(root) + "\n"
+    print_document(context, {"schema": SCHEMA, "topic": " ".join(words), "text": text})
     return 0
 
 
-def _told(root: Group, words: list[str]) -> str:
+def _told(root: Group, words: list[str], width: int) -> str:
     """Return the help of a command, the text of a topic, or both of one name.
 
     Raises UsageError when there is neither.
@@ -73,7 +83,7 @@ def _told(root: Group, words: list[str]) -> str:
     if context is not None:
         found.append(context.get_help())
     if len(words) == 1 and words[0] in TOPICS:
-        found.append(TOPICS[words[0]][1]())
+        found.append(TOPICS[words[0]][1](width))
     if not found:
         meant = did_you_mean(words[-1], [*root.commands, *TOPICS])
         known = ", ".join(TOPICS)

@@ -13,7 +13,7 @@ from bgresp.core.board import SORTS, first, ordered
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.model import Job
 from bgresp.render.columns import DEFAULT, TIMELINE, WIDE, Times
-from bgresp.render.rows import Table
+from bgresp.render.rows import CUTS, STEPS, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ def _show(
         Timeline(streams, look).show(jobs)
         return
     usual = TIMELINE if options.timeline else WIDE if options.wide else DEFAULT
-    fits = not (wanted or options.wide)
-    Table(streams, look, wanted or usual, fits=fits).show(jobs)
+    steps = () if wanted else CUTS if options.wide else STEPS
+    Table(streams, look, wanted or usual, steps).show(jobs)
 
 
 def _say_more(context: Context, which: Refs, jobs: list[Job], *, more: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bgresp import __version__
 from bgresp.cli.panels import Group, commands, opened, sections
-from bgresp.cli.topics import TOPICS
+from bgresp.cli.topics import TOPICS, WHOLE
 from bgresp.core.errors import MEANINGS
 
 NAME: Final = "submit, keep and collect background jobs of model endpoints"
@@ -44,13 +44,13 @@ def _lines(root: Group) -> Iterator[str]:
     for topic, (_, text) in TOPICS.items():
         if topic not in OWN:
             yield f".SH {topic.upper()}"
-            yield from _verbatim(text())
+            yield from _verbatim(text(WHOLE))
     yield ".SH EXIT STATUS"
     for code, said in MEANINGS.items():
         yield from _tagged(str(int(code)), said)
     for topic in ("environment", "files"):
         yield f".SH {OWN[topic]}"
-        yield from _verbatim(TOPICS[topic][1]())
+        yield from _verbatim(TOPICS[topic][1](WHOLE))
 
 
 def _command(command: Any, context: Any) -> Iterator[str]:

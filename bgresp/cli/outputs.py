@@ -1,6 +1,7 @@
-"""Answers into files: temp and rename, never over what is there, never through a link.
+"""Answers and documents to stdout, and answers into files.
 
-Raises OutputError.
+Those by temp and rename, never over what is there, never through a link. Raises
+OutputError.
 """
 
 import os
@@ -8,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from bgresp.cli.context import Context
 from bgresp.core.errors import OutputError
 from bgresp.render.streams import PIECE, Streams
 
@@ -23,6 +25,16 @@ def print_text(streams: Streams, text: str | bytes | None) -> None:
         streams.answer(text)
         if not text.endswith("\n"):
             streams.answer("\n")
+
+
+def print_document(context: Context, record: dict[str, str]) -> None:
+    """Print the text that is a record's last field; where JSON is asked, the record."""
+    if context.is_json:
+        wanted = context.common.wanted_fields() or tuple(record)
+        context.show_records([{name: record[name] for name in wanted}], single=True)
+    else:
+        *_, text = record.values()
+        context.streams.answer(text)
 
 
 def _pieces(text: str | bytes) -> Iterator[bytes]:

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from bgresp.config.settings import Settings
+
+PROBE: Final = "probe"  # in a job's `extra`: a probe made it, so it is not @last
 
 
 def as_probed(state: Path, settings: "Settings") -> "Settings":

@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Final
 
 from bgresp.cli.context import Context
+from bgresp.cli.probed import PROBE
 from bgresp.config.settings import Settings, resolve
 from bgresp.core.card import Ability, Card, Verdict
 from bgresp.core.errors import ExitCode, UsageError
 from bgresp.core.model import Job
+from bgresp.render import folded
 from bgresp.render.streams import stdin_is_terminal
 
 NOT_WANTED: Final = "nothing was sent"
@@ -43,7 +45,7 @@ async def _probed(context: Context, settings: Settings) -> int:
         dialect=settings.dialect.name,
         vars=settings.vars,
         model=settings.model,
-        extra=settings.kept,
+        extra={**settings.kept, PROBE: True},
     )
     async with context.api(settings) as api:
         probing = engine.Probe(api, context.books, draft, context.say)
@@ -78,10 +80,11 @@ def _show(context: Context, card: Card) -> None:
     if context.is_json:
         context.show_records([card.to_dict()], single=True)
         return
+    rows = []
     for ability in Ability:
         found = card.of(ability)
         level = _LEVELS[found.verdict]
         if ability is Ability.RETRIEVE and card.lacks(ability):
             level = "bad"
-        row = (level, str(ability), str(found.verdict), found.detail)
-        context.streams.line("\t".join(row))
+        rows.append((level, str(ability), str(found.verdict), found.detail))
+    folded.show(context.streams, rows)

@@ -4,10 +4,12 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Refs
+from bgresp.cli.probed import PROBE
 from bgresp.core.errors import (
     ConfigError,
     NoSuchJobError,
@@ -113,7 +115,8 @@ def find(context: Context, ref: str) -> Job | None:
     at = _AT.fullmatch(ref)
     if at:
         number = 1 if at[1] == "last" else int(at[1])
-        job = next((j for n, j in enumerate(ledger.newest(), 1) if n == number), None)
+        own = (job for job in ledger.newest() if PROBE not in job.extra)
+        job = next(islice(own, number - 1, None), None)
         if job is None:
             raise NoSuchJobError(f"there is no {ref}", hint="bgresp list")
         return job

@@ -13,6 +13,7 @@ from bgresp.core.errors import BgrespError, ConfigError, RefusedError, worst
 from bgresp.core.model import Job
 from bgresp.engine.sync import Pass
 from bgresp.engine.unsettled import UNSETTLED, can_settle, candidates
+from bgresp.render.folded import GAP
 
 
 @dataclass(slots=True)
@@ -78,4 +79,5 @@ class Syncing:
             self.context.show_jobs([job], single=True)
         elif not common.json:
             cells = (job.ref, before.status.value, job.status.value)
-            self.context.streams.line("\t".join(cells))
+            streams = self.context.streams
+            streams.line((GAP if streams.out_is_terminal else "\t").join(cells))

@@ -10,6 +10,9 @@ from bgresp.core.model import RECORD_FIELDS, Status
 from bgresp.core.tables import build
 from bgresp.core.times import brief
 from bgresp.render.columns import DEFAULT, FIELDS, TIMELINE, WIDE
+from bgresp.render.folded import flowed
+
+WHOLE: Final = 10_000  # a width that nothing is folded for
 
 REFS: Final = """\
 A job is named by one of these, wherever a command takes REF:
@@ -117,18 +120,38 @@ def statuses() -> str:
     return _table(rows)
 
 
-def dialects() -> str:
-    """Tell the built-in endpoints, from dialects.toml."""
+def dialects(width: int) -> str:
+    """Tell the built-in endpoints, from dialects.toml; no line wider than `width`.
+
+    Where a row is, its URL stands on a line of its own; where that is not enough, too,
+    a row is folded.
+    """
     tables = built_in()
     rows = [["PROFILE", "BASE URL", "KEY", "STREAM", "CANCEL", "KEEPS"]]
     rows += [_dialect(build(name, tables)) for name in tables]
     return (
         "Each is a profile of its name: bgresp submit prompt.txt -p NAME.\n\n"
-        f"{_table(rows)}\n\n"
+        f"{_fitted(rows, width)}\n\n"
         "STREAM: resumes a stream, only replays it, or is polled. CANCEL: what\n"
         "cancels there. KEEPS: how long a finished response is kept, where known.\n"
         "Others by configuration: bgresp help config."
     )
+
+
+def _fitted(rows: list[list[str]], width: int) -> str:
+    found = _table(rows)
+    if _width(found) <= width:
+        return found
+    found = _table([[name, *rest] for name, _, *rest in rows])
+    if _width(found) <= width:
+        pairs = zip(found.splitlines(), rows, strict=True)
+        return "\n".join(f"{line}\n  {row[1]}" for line, row in pairs)
+    folded = (flowed(row, width - 2) for row in rows)
+    return "\n".join("\n  ".join(lines) for lines in folded)
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.splitlines()))
 
 
 def _dialect(dialect: Dialect) -> list[str]:
@@ -164,16 +187,16 @@ def configuration() -> str:
     return CONFIG.format(keys=_wrapped(tuple(PROFILE_KEYS)))
 
 
-TOPICS: Final[Mapping[str, tuple[str, Callable[[], str]]]] = {
-    "refs": ("how jobs are named and selected", lambda: REFS),
-    "times": ("durations and points in time", lambda: TIMES),
-    "statuses": ("what a job may be", statuses),
-    "fields": ("columns and the fields of a record", fields),
-    "exit-codes": ("what each exit code says", exit_codes),
-    "config": ("profiles and endpoints of your own", configuration),
+TOPICS: Final[Mapping[str, tuple[str, Callable[[int], str]]]] = {
+    "refs": ("how jobs are named and selected", lambda _: REFS),
+    "times": ("durations and points in time", lambda _: TIMES),
+    "statuses": ("what a job may be", lambda _: statuses()),
+    "fields": ("columns and the fields of a record", lambda _: fields()),
+    "exit-codes": ("what each exit code says", lambda _: exit_codes()),
+    "config": ("profiles and endpoints of your own", lambda _: configuration()),
     "dialects": ("the built-in endpoints", dialects),
-    "environment": ("the variables that bgresp reads", lambda: ENVIRONMENT),
-    "files": ("where everything lies", lambda: FILES),
+    "environment": ("the variables that bgresp reads", lambda _: ENVIRONMENT),
+    "files": ("where everything lies", lambda _: FILES),
 }
 
 

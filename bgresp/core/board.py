@@ -96,8 +96,7 @@ def ordered(jobs: Iterable[Job], by: str, *, reverse: bool = False) -> list[Job]
     known = [job for job in rows if key(job) is not None]
     unknown = [job for job in rows if key(job) is None]
     known.sort(key=key, reverse=descending)
-    found = known + unknown
-    return found[::-1] if reverse else found
+    return known[::-1] + unknown[::-1] if reverse else known + unknown
 
 
 def first(

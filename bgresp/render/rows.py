@@ -1,6 +1,6 @@
 """Jobs as rows: tab-separated in a pipe, a table that fits on a terminal.
 
-May import core, render.columns and render.streams.
+May import core, render.columns, render.folded and render.streams.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,17 +10,23 @@ from typing import Final
 from bgresp.core.model import Job, Status
 from bgresp.core.printable import printable
 from bgresp.render.columns import DEFAULT, NONE, Look, column, heading
+from bgresp.render.folded import GAP, flowed
 from bgresp.render.streams import Streams
 
 Paint = Callable[[str, str], str]
-GAP: Final = "  "
 KEPT: Final = ("id", "status")
 LONGEST_NAME: Final = 24
 SHORTEST_NAME: Final = 8
-# What is done in turn where a terminal is narrow: a column goes, or names are cut.
-STEPS: Final = (
-    *("expires", "tokens", LONGEST_NAME, "model", "took", "age", SHORTEST_NAME),
-    "name",
+# What is done in turn where a terminal is narrow: a column is cut to so many cells; to
+# none, it goes.
+Steps = Sequence[tuple[str, int]]
+STEPS: Final[Steps] = (
+    *(("name", LONGEST_NAME), ("expires", 0), ("tokens", 0), ("model", 0)),
+    *(("name", 16), ("took", 0), ("name", 12), ("age", 0)),
+    *(("name", SHORTEST_NAME), ("name", 0)),
+)
+CUTS: Final[Steps] = tuple(
+    (name, LONGEST_NAME) for name in ("name", "labels", "reason")
 )
 COLOURS: Final = {
     Status.COMPLETED: "32",
@@ -40,14 +46,14 @@ COLOURS: Final = {
 class Table:
     """A table of jobs on one pair of streams.
 
-    `fits`: columns may go where the terminal is narrow; else its lines wrap. An id is
-    never cut.
+    `steps` make it fit where the terminal is narrow; what does not fit by them is
+    folded below its title. An id is never cut.
     """
 
     streams: Streams
     look: Look
     columns: Sequence[str] = DEFAULT
-    fits: bool = True
+    steps: Steps = STEPS
 
     def show(self, jobs: Iterable[Job]) -> None:
         """Write the rows; on a terminal with a heading, and aligned."""
@@ -69,8 +75,9 @@ class Table:
             [heading(name, self.look) for name in self.columns],
             [[printable(cell) for cell in self.cells(job)] for job in jobs],
         )
-        if self.fits and not grid.fit(self.streams.width):
-            self._stacked(jobs, grid)
+        if not grid.fit(self.streams.width, self.steps):
+            folded = self._stacked if self.steps is STEPS else self._folded
+            folded(jobs, grid)
             return
         self._line(grid.padded(grid.headings, ["1"] * len(grid.headings), self._paint))
         for job, row in zip(jobs, grid.rows, strict=True):
@@ -91,6 +98,26 @@ class Table:
                 if wider + len(GAP) <= self.streams.width:
                     below, used = below + GAP + cell, wider
             self._line(below)
+
+    def _folded(self, jobs: list[Job], grid: "Grid") -> None:
+        """Write every value that is known: first the title, beside it the status.
+
+        The others stand below it, each behind its heading.
+        """
+        from rich.cells import cell_len
+
+        width = self.streams.width - len(GAP)
+        for job, row in zip(jobs, grid.rows, strict=True):
+            (_, title), *cells = zip(grid.headings, row, strict=True)
+            line = self._paint(title, "1")
+            status = ("STATUS", column("status").cell(job, self.look))
+            if status in cells and cell_len(title + GAP + status[1]) <= width:
+                cells.remove(status)
+                line += GAP + self._paint(status[1], COLOURS[job.status])
+            self._line(line)
+            known = [f"{head.lower()} {cell}" for head, cell in cells if cell != NONE]
+            for below in flowed(known, width):
+                self._line(GAP + below)
 
     def _paint(self, text: str, colour: str) -> str:
         painted = self.streams.colour and colour and text
@@ -116,53 +143,38 @@ class Grid:
         cells = zip(self.headings, *self.rows, strict=True)
         self.widths = [max(map(cell_len, column)) for column in cells]
 
-    @property
-    def width(self) -> int:
-        """Return how wide the whole is."""
-        return sum(self.widths) + len(GAP) * (len(self.widths) - 1)
+    def fit(self, width: int, steps: Steps) -> bool:
+        """Drop what is empty, then take steps, as many as it needs; say if it fits.
 
-    def fit(self, width: int) -> bool:
-        """Drop what is empty, then take the steps while it is too wide; say if it fits.
-
-        Where it does not, every column is there again.
+        Where it does not, every column is there still. What was cut is cut no further
+        than what was dropped after it leaves room for.
         """
-        whole = list(self.names), list(self.headings), [list(row) for row in self.rows]
-        measured = list(self.widths)
         empty = [n for n in self.names if n not in KEPT and self._is_empty(n)]
-        for step in (*reversed(empty), *STEPS):
-            if self.width <= width:
-                break
-            if isinstance(step, int):
-                self._cut_names(max(step, self._room_of_name(width)))
-            elif step in self.names:
-                self._drop(step)
-        if self.width <= width:
-            return True
-        (self.names, self.headings, self.rows), self.widths = whole, measured
+        drops = [(name, 0) for name in reversed(empty) if steps]
+        widths, caps = dict(zip(self.names, self.widths, strict=True)), {}
+        for name, least in (("", 0), *drops, *steps):
+            if least:
+                caps[name] = least
+            else:
+                widths.pop(name, None)
+            fitted = _narrowed(widths, caps, width)
+            if fitted is not None:
+                self._take(fitted)
+                return True
         return False
 
     def _is_empty(self, name: str) -> bool:
         at = self.names.index(name)
         return all(row[at] == NONE for row in self.rows)
 
-    def _drop(self, name: str) -> None:
-        at = self.names.index(name)
-        for cells in (self.names, self.headings, *self.rows):
-            del cells[at]
-        del self.widths[at]
-
-    def _room_of_name(self, width: int) -> int:
-        """Return how wide the names may be for the whole to fit."""
-        at = self.names.index("name") if "name" in self.names else 0
-        return self.widths[at] - (self.width - width)
-
-    def _cut_names(self, room: int) -> None:
-        if "name" not in self.names:
-            return
-        at = self.names.index("name")
-        for row in self.rows:
-            row[at] = cut(row[at], room)
-        self.widths[at] = min(self.widths[at], room)
+    def _take(self, widths: dict[str, int]) -> None:
+        """Keep the columns that have a width, and cut them to it."""
+        kept = [at for at, name in enumerate(self.names) if name in widths]
+        room = {at: widths[self.names[at]] for at in kept}
+        self.names = list(widths)
+        self.headings = [self.headings[at] for at in kept]
+        self.rows = [[cut(row[at], room[at]) for at in kept] for row in self.rows]
+        self.widths = list(widths.values())
 
     def padded(self, row: list[str], colours: list[str], paint: Paint) -> str:
         """Return a row as one line."""
@@ -172,6 +184,20 @@ class Grid:
             paint(cell, colour) + " " * (width - cell_len(cell))
             for cell, colour, width in zip(row, colours, self.widths, strict=True)
         )
+
+
+def _narrowed(
+    widths: dict[str, int], caps: dict[str, int], width: int
+) -> dict[str, int] | None:
+    """Return widths that fit, the capped ones no smaller than that; None if none do."""
+    over = sum(widths.values()) + len(GAP) * (len(widths) - 1) - width
+    found = dict(widths)
+    for name, least in caps.items():
+        if name in found:
+            taken = max(0, min(over, found[name] - least))
+            found[name] -= taken
+            over -= taken
+    return found if over <= 0 else None
 
 
 def cut(text: str, width: int) -> str:

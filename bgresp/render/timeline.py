@@ -10,7 +10,8 @@ from bgresp.core.model import Job, Status
 from bgresp.core.printable import printable
 from bgresp.core.times import brief, local, rfc3339
 from bgresp.render.columns import Look, Times
-from bgresp.render.rows import COLOURS, GAP, LONGEST_NAME, cut
+from bgresp.render.folded import GAP
+from bgresp.render.rows import COLOURS, LONGEST_NAME, cut
 from bgresp.render.streams import Streams
 
 QUEUED: Final = "░"

@@ -55,6 +55,16 @@ def test_a_job_that_had_ended_is_no_failure(
     assert FOX + "\n" == bgresp("get", ident(3)).out
 
 
+def test_a_submit_that_was_refused_has_ended(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """A rejected job costs nothing and runs nowhere: exit 0; nobody is asked."""
+    seed(state, {"status": "rejected", "id": None}, {"status": "completed"})
+    ran = bgresp("cancel", "--status", "rejected,completed")
+    assert (0, ()) == (ran.code, server.requests)
+    assert " is rejected already\n" in ran.err
+
+
 def test_what_was_not_cancelled(bgresp: Run, server: FakeServer, state: Path) -> None:
     """An endpoint that cannot: 5; a refused key: 4; not reached: 6; the job is open."""
     seed(state, {}, server=server)

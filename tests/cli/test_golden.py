@@ -227,7 +227,7 @@ def settled(text: str, place: Path, server: FakeServer) -> str:
         r"\b01[0-9A-Z]{24}\b", lambda k: k[0] if k[0] in known else "KEY", text
     )
     text = re.sub(r"\b(?!2026-01-02|2026-02-01)\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", text)
-    text = re.sub(r'(file system(?:\t|", [^}]*"detail": "))[\w.]+', r"\1ANY", text)
+    text = re.sub(r'(file system(?:\t|  |", [^}]*"detail": "))[\w.]+', r"\1ANY", text)
     return re.sub(r'("request_sha256": )"[0-9a-f]{64}"', r'\1"SHA256"', text)
 
 

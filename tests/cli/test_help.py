@@ -1,5 +1,6 @@
 """Help: each command's, the topics, the man page; fast, and kept as golden texts."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from bgresp.cli.topics import TOPICS
 from bgresp.config.files import PROFILE_KEYS, built_in
 from bgresp.core.errors import MEANINGS
 from bgresp.core.model import RECORD_FIELDS, Status
+from bgresp.core.tables import build as build_dialect
 from tests.cli.processes import Each
 from tests.command import Run, environment
 from tests.golden import FOLDER, Golden
@@ -45,6 +47,35 @@ def test_every_help_is_the_one_that_was_looked_at(each: Each, golden: Golden) ->
         golden("help/" + "-".join(("bgresp", *words)), ran.out)
     names = {"-".join(("bgresp", *words)) + ".txt" for words in commands}
     assert names == {path.name for path in (FOLDER / "help").iterdir()}
+
+
+def test_help_and_scripts_as_json(bgresp: Run) -> None:
+    """Every command has --json: of a text, an object that holds it."""
+    for *words, name in (
+        ["help", "refs", "text"],
+        ["help", "text"],
+        ["help", "--man", "text"],
+        ["completions", "fish", "script"],
+    ):
+        plain, record = bgresp(*words), bgresp(*words, "--json")
+        assert (0, "", 0, "") == (plain.code, plain.err, record.code, record.err)
+        found = json.loads(record.out)
+        assert (f"bgresp.{words[0]}/1", plain.out) == (found["schema"], found[name])
+        one = bgresp(*words, "--jsonl", "--fields", name)
+        assert {name: plain.out} == json.loads(one.out)
+    assert 2 == bgresp("help", "--fields", "id").code
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_dialects_fit_a_terminal(width: int) -> None:
+    """No line of a table is wider than the terminal, and no endpoint is left out."""
+    text = TOPICS["dialects"][1](width)
+    table = text.split("\n\n")[1]
+    assert all(len(x) <= width or x.startswith("  ") for x in table.splitlines())
+    assert set(built_in()) <= set(table.split())
+    for name in built_in():
+        url = str(build_dialect(name, built_in()).base_url)
+        assert url in re.sub(r"\n  ", "", table)
 
 
 @pytest.mark.parametrize("words", paths(), ids="-".join)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import ident, last, records
+from tests.cli.books import ident, last, records, seed
 from tests.cli.terminal import Terminals
 from tests.command import Run
 from tests.fakeanswers import (
@@ -129,6 +129,18 @@ def test_what_works_is_seen(probed: Probed, server: FakeServer, state: Path) -> 
         (job["name"], job["status"]) for job in made
     ]
     assert {} == server.jobs
+
+
+def test_a_probe_is_not_the_last_job(probed: Probed, bgresp: Run, state: Path) -> None:
+    """@last and @1 mean the user's jobs; the probe's own are listed, and have names."""
+    seed(state, {}, {})
+    probed()
+    for ref, number in (("@last", 2), ("@1", 2), ("@2", 1)):
+        (one,) = bgresp("list", ref, "-q").out.splitlines()
+        assert ident(number) == one
+    assert 3 == bgresp("list", "@3").code
+    assert 4 == len(bgresp("list", "-q").out.splitlines())
+    assert 2 == len(bgresp("list", "-l", "probe", "-q").out.splitlines())
 
 
 def test_a_table_is_printed(bgresp: Run, listed: dict[str, str]) -> None:

@@ -104,16 +104,21 @@ def test_an_unknown_status_word_is_answered_with_the_known() -> None:
 
 @given(st.lists(JOBS, unique_by=lambda job: job.key), st.sampled_from(sorted(SORTS)))
 def test_an_order_is_whole(jobs: list[Job], by: str) -> None:
-    """Each column sorts all jobs, the same however they came; unknown ones last."""
+    """Each column sorts all jobs, the same however they came; unknown ones last.
+
+    Those come last in both directions.
+    """
     found = ordered(jobs, by)
     assert sorted(j.key for j in jobs) == sorted(j.key for j in found)
     assert found == ordered(jobs[::-1], by)
-    assert found[::-1] == ordered(jobs, by, reverse=True)
     key, largest_first = SORTS[by]
     values = [key(job) for job in found]
     known = [value for value in values if value is not None]
     assert known == values[: len(known)]
     assert known == sorted(known, reverse=largest_first)
+    backwards = ordered(jobs, by, reverse=True)
+    assert backwards[: len(known)] == found[: len(known)][::-1]
+    assert backwards[len(known) :] == found[len(known) :][::-1]
 
 
 def test_the_newest_comes_first() -> None:

@@ -1,6 +1,7 @@
 """Jobs as rows and drawings: whole ids everywhere, and what fits."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,17 +9,20 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bgresp.core.model import RECORD_FIELDS, Job
+from bgresp.core.printable import one_line
 from bgresp.core.tally import WAYS, grouping, tallied
 from bgresp.core.times import rfc3339
 from bgresp.render.bars import Bars
 from bgresp.render.columns import COLUMNS, FIELDS, TIMELINE, WIDE, Look, Times, record
-from bgresp.render.rows import Table, cut
+from bgresp.render.folded import flowed
+from bgresp.render.rows import CUTS, Table, cut
 from bgresp.render.streams import Streams
 from bgresp.render.timeline import Timeline
 from tests.anyjob import JOBS as ANY_JOB
 from tests.golden import Golden
 from tests.render.jobs import JOBS, NOW, screen
 
+WIDTHS = st.integers(2, 100)
 Show = Callable[[Streams, Look], None]
 
 
@@ -28,9 +32,9 @@ def day(moment: float) -> str:
 
 SHOWN: dict[str, Show] = {
     "table": lambda streams, look: Table(streams, look).show(JOBS),
-    "wide": lambda streams, look: Table(streams, look, WIDE, fits=False).show(JOBS),
+    "wide": lambda streams, look: Table(streams, look, WIDE, CUTS).show(JOBS),
     "fields": lambda streams, look: Table(
-        streams, look, ("status", "submitted_at", "usage", "reason"), fits=False
+        streams, look, ("status", "submitted_at", "usage", "reason"), ()
     ).show(JOBS),
     "timeline": lambda streams, look: Timeline(streams, look).show(list(JOBS)),
     **{
@@ -86,13 +90,48 @@ def test_an_id_is_never_cut(jobs: list[Job], width: int) -> None:
 
 @given(st.lists(ANY_JOB, max_size=8), st.sampled_from((40, 80, 200)))
 def test_a_table_fits(jobs: list[Job], width: int) -> None:
-    """No line but an id's own is wider than the terminal, as long as columns may go."""
+    """No line is wider than the terminal, but for a word of it that is."""
     streams, out = screen(width)
-    Table(streams, Look(NOW, terminal=True)).show(jobs)
-    Timeline(streams, Look(NOW, terminal=True)).show(jobs)
+    look = Look(NOW, terminal=True)
+    Table(streams, look).show(jobs)
+    Table(streams, look, WIDE, CUTS).show(jobs)
+    Table(streams, look, ("labels", "id", "usage", "reason"), ()).show(jobs)
+    Timeline(streams, look).show(jobs)
     for line in out.getvalue().decode().splitlines():
         refs = {COLUMNS["id"].cell(job, Look(NOW)) for job in jobs}
-        assert cell_len(line) <= width or line in refs
+        assert cell_len(line) <= width or line in refs or _overflows(line, width)
+
+
+def _overflows(line: str, width: int) -> bool:
+    return any(cell_len(word) > width - 2 for word in line.split())
+
+
+def test_a_long_name_takes_no_column_away() -> None:
+    """One name is cut, at its end, before any row loses a column; a pipe has it whole.
+
+    A name is shorter than 24 cells only where the table would else lose its age.
+    """
+    jobs = [replace(JOBS[4], name="short"), replace(JOBS[4], name="n" * 200)]
+    short, long = screen(114), screen(114)
+    for (streams, _), shown in ((short, jobs[:1]), (long, jobs)):
+        Table(streams, Look(NOW, terminal=True)).show(shown)
+    heads = [
+        out.getvalue().decode().splitlines()[0].split() for _, out in (short, long)
+    ]
+    assert heads[0] == heads[1]
+    assert "n" * 7 + "…" in long[1].getvalue().decode()
+    streams, out = screen(40, terminal=False)
+    Table(streams, Look(NOW)).show(jobs)
+    assert "n" * 200 in out.getvalue().decode()
+
+
+@given(st.text(min_size=1, max_size=40), st.lists(st.text(max_size=50)), WIDTHS)
+def test_what_is_folded_stays_whole(first: str, others: list[str], width: int) -> None:
+    """Folded fields fit the width, but for long words, and lose only white space."""
+    fields = [one_line(field) for field in (first, *others)]
+    lines = flowed(fields, width)
+    assert all(cell_len(x) <= width or _overflows(x, width) for x in lines)
+    assert "".join("".join(fields).split()) == "".join("".join(lines).split())
 
 
 @given(st.text(min_size=1, max_size=40), st.integers(2, 30))
