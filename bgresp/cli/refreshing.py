@@ -1,9 +1,13 @@
 """Ask once about jobs, for the verbs that do not wait: status, list --refresh, get."""
 
+from typing import TYPE_CHECKING
+
 from bgresp.cli.context import Context
 from bgresp.cli.endpoints import by_endpoint
 from bgresp.core.model import Job, Status
-from bgresp.engine.asking import Asking, News, exit_code
+
+if TYPE_CHECKING:
+    from bgresp.engine.asking import News
 
 
 async def refreshed(context: Context, jobs: list[Job]) -> tuple[list[Job], list[int]]:
@@ -11,16 +15,21 @@ async def refreshed(context: Context, jobs: list[Job]) -> tuple[list[Job], list[
 
     Returns the records that hold now, and an exit code for each that was not heard of.
     """
+    worth = [job for job in jobs if _is_worth_asking(context, job)]
+    if not worth:
+        return jobs, []  # without what speaks HTTP, which takes longer to import
+
+    from bgresp.engine.asking import Asking, exit_code
+
     found = {job.key: job for job in jobs}
     codes: list[int] = []
 
-    def tell(news: News) -> None:
+    def tell(news: "News") -> None:
         found[news.job.key] = news.job
         if news.fault is not None:
             context.say(f"{news.job.ref}: {news.fault.message}")
             codes.append(int(exit_code(news.fault)))
 
-    worth = [job for job in jobs if _is_worth_asking(context, job)]
     for settings, some in by_endpoint(context, worth):
         async with context.api(settings) as api:
             await Asking(api, context.books, tell).all(some)

@@ -19,8 +19,10 @@ from bgresp.config.files import PROFILE_KEYS, built_in
 from bgresp.core.errors import MEANINGS
 from bgresp.core.model import RECORD_FIELDS, Status
 from bgresp.core.tables import build as build_dialect
+from tests.cli.books import seed
 from tests.cli.processes import Each
-from tests.command import Run, environment
+from tests.command import Changes, Run, environment
+from tests.fakewire import FOX
 from tests.golden import FOLDER, Golden
 
 ROOT: Any = typer.main.get_command(build())
@@ -133,6 +135,19 @@ def test_topics(each: Each) -> None:
 )
 def test_help_is_fast(words: str) -> None:
     """No help pays for the network stack, nor for Rich's console."""
+    assert "[]" == heavy(words)
+
+
+def test_what_asks_nobody_is_fast(state: Path) -> None:
+    """Nor does what the ledger alone can tell: of jobs that are over and saved."""
+    seed(state, {"status": "completed", "text": FOX})
+    env = {"BGRESP_STATE_DIR": str(state), "BGRESP_CONFIG": str(state / "none.toml")}
+    for words in ("list --refresh", "status", "get"):
+        assert "[]" == heavy(words, env), words
+
+
+def heavy(words: str, env: Changes | None = None) -> str:
+    """Run a command to its end; return which of the heavy modules it imported."""
     script = (
         "import sys; from bgresp.__main__ import run; code = run(sys.argv[1:]);"
         f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr);"
@@ -143,9 +158,9 @@ def test_help_is_fast(words: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-        env=environment({}),
+        env=environment(env or {}),
     )
-    assert "[]" == done.stderr.strip()
+    return done.stderr.strip()
 
 
 def test_the_man_page_tells_everything() -> None:

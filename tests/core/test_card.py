@@ -13,6 +13,7 @@ FINDINGS = st.dictionaries(
 JSON = st.recursive(
     st.none() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=20,
 )
 
 
