@@ -43,7 +43,20 @@ def mother() -> Iterator[Mother]:
 @pytest.fixture
 def bgresp(mother: Mother, chosen: dict[str, str], tmp_path: Path) -> Run:
     """Run the command to its end against the fake server, in a forked process."""
+    return _forked(mother, chosen, tmp_path)
 
+
+@pytest.fixture
+def bare(mother: Mother, state: Path, tmp_path: Path) -> Run:
+    """Run the command to its end, forked too, where no endpoint is configured."""
+    chosen = {
+        "BGRESP_STATE_DIR": str(state),
+        "BGRESP_CONFIG": empty_config(tmp_path / "config" / "config.toml"),
+    }
+    return _forked(mother, chosen, tmp_path)
+
+
+def _forked(mother: Mother, chosen: dict[str, str], folder: Path) -> Run:
     def go(
         *args: str,
         env: Changes | None = None,
@@ -52,7 +65,7 @@ def bgresp(mother: Mother, chosen: dict[str, str], tmp_path: Path) -> Run:
     ) -> Ran:
         merged = environment({**chosen, **(env or {})})
         given = stdin.encode() if isinstance(stdin, str) else stdin or b""
-        return mother.run(args, merged, given, cwd or tmp_path)
+        return mother.run(args, merged, given, cwd or folder)
 
     return go
 

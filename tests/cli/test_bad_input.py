@@ -92,15 +92,15 @@ def test_a_submit_that_cannot_be(each: Each, server: FakeServer, folder: Path) -
     assert ((), before) == (server.requests, picture(folder))
 
 
-def test_nothing_is_configured(run: Run, state: Path) -> None:
+def test_nothing_is_configured(bare: Run, state: Path) -> None:
     """Without key and profile: exit 4, and the two ways out; unset keys are named."""
-    ran = run("submit", "-t", "x")
+    ran = bare("submit", "-t", "x")
     assert (4, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
     assert "OPENAI_API_KEY" in ran.err
     assert "-p local" in ran.err
-    ran = run("status", "resp_foreign")
+    ran = bare("status", "resp_foreign")
     assert (3, "", True) == (ran.code, ran.out, "-p PROFILE" in ran.err)
-    ran = run("submit", "-t", "x", "-p", "openai", "--json")
+    ran = bare("submit", "-t", "x", "-p", "openai", "--json")
     error = json.loads(ran.err)
     assert (4, "", 4, "config") == (ran.code, ran.out, error["code"], error["kind"])
     assert "OPENAI_API_KEY is not set" in error["message"]
@@ -146,12 +146,12 @@ def test_a_malformed_configuration(
     assert ((), False) == (server.requests, state.exists())
 
 
-def test_the_line_of_an_unfinished_configuration(run: Run, tmp_path: Path) -> None:
+def test_the_line_of_an_unfinished_configuration(bare: Run, tmp_path: Path) -> None:
     """A config.toml that just ends is named with its last line."""
     path = tmp_path / "config" / "config.toml"
     path.parent.mkdir(exist_ok=True)
     path.write_text("[profiles.a]\nmodel = [\n")
-    assert "line " in run("submit", "-t", "x").err
+    assert "line " in bare("submit", "-t", "x").err
 
 
 def test_a_ledger_that_cannot_be_written(
@@ -176,18 +176,18 @@ def test_a_ledger_that_cannot_be_written(
     assert ((), 2) == (server.requests, last(state)["v"])
 
 
-def test_usage(run: Run, state: Path) -> None:
+def test_usage(bare: Run, state: Path) -> None:
     """-h prints the help; no command a short one; what is none is a line and exit 2."""
-    short, help_ = run(), run("--help")
+    short, help_ = bare(), bare("--help")
     assert (0, "", 0, "") == (short.code, short.err, help_.code, help_.err)
     assert len(short.out.splitlines()) < 20
     verbs = ("submit", "status", "watch", "cancel", "list", "wait", "get", "serve")
     assert all(f"\n  {verb} " in help_.out for verb in verbs)
-    ran = run("sumbit")
+    ran = bare("sumbit")
     assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
     assert "sumbit" in ran.err
-    ran = run("cancel")
+    ran = bare("cancel")
     assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
-    ran = run("submit", "-h")
+    ran = bare("submit", "-h")
     assert (0, "", True) == (ran.code, ran.err, "--previous REF" in ran.out)
     assert not state.exists()

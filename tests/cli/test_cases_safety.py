@@ -70,7 +70,7 @@ def test_no_ref_is_a_path(bgresp: Run, server: FakeServer, verb: str) -> None:
     assert () == server.requests
 
 
-def test_output_goes_through_no_link(run: Run, state: Path, tmp_path: Path) -> None:
+def test_output_goes_through_no_link(bare: Run, state: Path, tmp_path: Path) -> None:
     """Case 97: a link is not followed and a file not replaced; --force replaces both.
 
     What the link points to stays as it is.
@@ -82,11 +82,11 @@ def test_output_goes_through_no_link(run: Run, state: Path, tmp_path: Path) -> N
     link.symlink_to(victim)
     (tmp_path / "dangling").symlink_to("nowhere")
     for name in ("link", "taken", "dangling", "no/file", "."):
-        ran = run("get", "-o", name)
+        ran = bare("get", "-o", name)
         assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
     assert ("mine", "mine") == (victim.read_text(), taken.read_text())
     assert not (tmp_path / "nowhere").exists()
-    assert 0 == run("get", "-o", "link", "--force").code
+    assert 0 == bare("get", "-o", "link", "--force").code
     assert (False, "mine") == (link.is_symlink(), victim.read_text())
     assert FOX + "\n" == link.read_text()
     assert [] == [p.name for p in tmp_path.iterdir() if p.name.startswith(".bgresp-")]
@@ -96,7 +96,7 @@ def test_output_goes_through_no_link(run: Run, state: Path, tmp_path: Path) -> N
     "key", [f"{KEY} {KEY}", f"{KEY}\u00e9", f"a\n{KEY}", f"{KEY}\x00x", f'"{KEY}\t"']
 )
 def test_a_key_that_is_none(
-    run: Run, server: FakeServer, state: Path, tmp_path: Path, key: str
+    bare: Run, server: FakeServer, state: Path, tmp_path: Path, key: str
 ) -> None:
     """Case 98: a key with what no key holds is refused by its source, never shown."""
     held = tmp_path / "key"
@@ -112,7 +112,9 @@ def test_a_key_that_is_none(
     with_env = "\x00" not in key
     env = {"BGRESP_API_KEY": key} if with_env else {}
     for profile in "ab":
-        ran = run("submit", "-t", "x", "-p", profile, env=env if profile == "a" else {})
+        ran = bare(
+            "submit", "-t", "x", "-p", profile, env=env if profile == "a" else {}
+        )
         assert (4, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
         assert "SENTINEL" not in ran.err
     assert () == server.requests
@@ -120,7 +122,7 @@ def test_a_key_that_is_none(
 
 
 def test_a_key_that_is_trimmed_or_open(
-    run: Run, server: FakeServer, tmp_path: Path
+    bare: Run, server: FakeServer, tmp_path: Path
 ) -> None:
     """Cases 98, 99: a line end is taken off; a file others may read is not used."""
     held = tmp_path / "key"
@@ -130,10 +132,10 @@ def test_a_key_that_is_trimmed_or_open(
     (tmp_path / "config" / "config.toml").write_text(
         f'[profiles.a]\nbase_url = "{server.base_url}"\napi_key_file = "{held}"\n'
     )
-    assert 0 == run("submit", "-t", "x", "-p", "a").code
+    assert 0 == bare("submit", "-t", "x", "-p", "a").code
     assert f"Bearer {KEY}" == server.creates[0].headers["authorization"]
     held.chmod(0o644)
-    ran = run("submit", "-t", "x", "-p", "a")
+    ran = bare("submit", "-t", "x", "-p", "a")
     assert (4, True) == (ran.code, f"chmod 600 {held}" in ran.err)
     assert 1 == len(server.requests)
 
@@ -147,11 +149,11 @@ UNSAFE_URLS = (
 )
 
 
-def test_where_no_key_goes(run: Run, state: Path) -> None:
+def test_where_no_key_goes(bare: Run, state: Path) -> None:
     """Cases 102, 103: no key over http:// to others, no password in a URL or shown."""
     for url, said in UNSAFE_URLS:
         env = {"BGRESP_API_KEY": KEY, "BGRESP_BASE_URL": url}
-        ran = run("submit", "-t", "x", env=env)
+        ran = bare("submit", "-t", "x", env=env)
         assert (4, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
         assert (True, False) == (said in ran.err, "SENTINEL" in ran.err)
     assert not state.exists()
@@ -166,10 +168,10 @@ def test_where_no_key_goes(run: Run, state: Path) -> None:
         {"HTTPS_PROXY": "http://127.0.0.1:9"},
     ],
 )
-def test_a_connection_set_up_wrong(run: Run, state: Path, env: dict[str, str]) -> None:
+def test_a_connection_set_up_wrong(bare: Run, state: Path, env: dict[str, str]) -> None:
     """Case 104: a wrong proxy or certificate file is one line, and nothing was sent."""
     base = {"BGRESP_BASE_URL": "https://bgresp.invalid/v1", "BGRESP_API_KEY": KEY}
-    ran = run("submit", "-t", "x", env={**base, **env})
+    ran = bare("submit", "-t", "x", env={**base, **env})
     *_, line = ran.err.splitlines()
     assert (True, "") == (ran.code in {4, 6}, ran.out), ran
     assert line.startswith("bgresp: ")

@@ -9,36 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.cli.books import last, records
-from tests.cli.forked import Mother
-from tests.command import Changes, Ran, Run, empty_config, environment
+from tests.command import Ran, Run
 from tests.spoken import Say, Spoken
 
 KEY = {"BGRESP_API_KEY": "k-0123456789"}
 BRISK = ("--interval", "0.05")
 
 
-@pytest.fixture(name="run")
-def _run(mother: Mother, state: Path, tmp_path: Path) -> Run:
-    config = empty_config(tmp_path / "config" / "config.toml")
-    chosen = {"BGRESP_STATE_DIR": str(state), "BGRESP_CONFIG": config}
-
-    def go(
-        *args: str,
-        env: Changes | None = None,
-        stdin: str | bytes | None = None,
-        cwd: Path | None = None,
-    ) -> Ran:
-        return mother.run(args, environment({**chosen, **(env or {})}), b"", tmp_path)
-
-    return go
-
-
-def ran(run: Run, *args: str) -> Ran:
+def ran(bare: Run, *args: str) -> Ran:
     """Run the command with the key in the environment."""
-    return run(*args, env=KEY)
+    return bare(*args, env=KEY)
 
 
 @contextmanager
@@ -78,7 +59,7 @@ def lifecycle(kind: str, number: int, **more: Any) -> dict[str, Any]:
     return {**body, "response": response(kind, **more)}
 
 
-def test_mka1(run: Run, state: Path, tmp_path: Path) -> None:
+def test_mka1(bare: Run, state: Path, tmp_path: Path) -> None:
     """A job of an end user keeps X-On-Behalf-Of in every call, without -p."""
     delta = {"type": "response.output_text.delta", "sequence_number": 2}
     final = response("completed", "Lentils.", completed_at=1790000009.5)
@@ -96,15 +77,15 @@ def test_mka1(run: Run, state: Path, tmp_path: Path) -> None:
         f"DELETE {one}": [Say({"id": "resp_q1", "deleted": True})],
     }
     with speaking(tmp_path, routes, MKA1) as server:
-        assert "resp_q1\n" == ran(run, "submit", "-t", "A soup?").out
+        assert "resp_q1\n" == ran(bare, "submit", "-t", "A soup?").out
         (tmp_path / "config" / "config.toml").write_text("")  # the job has it all
-        found = ran(run, "status", "--json")
+        found = ran(bare, "status", "--json")
         assert "in_progress" == json.loads(found.out)["status"]
-        watched = ran(run, "watch", "@last")
+        watched = ran(bare, "watch", "@last")
         assert (0, "Lentils.\n") == (watched.code, watched.out)
-        assert "Lentils.\n" == ran(run, "get", "@last").out
-        assert 0 == ran(run, "cancel", "@last").code
-        assert 0 == ran(run, "forget", "resp_q1", "--remote").code
+        assert "Lentils.\n" == ran(bare, "get", "@last").out
+        assert 0 == ran(bare, "cancel", "@last").code
+        assert 0 == ran(bare, "forget", "resp_q1", "--remote").code
     assert [
         *(f"POST {RESPONSES}", f"GET {one}", f"GET {one}?stream=true", f"DELETE {one}")
     ] == server.asked()
@@ -118,7 +99,7 @@ def test_mka1(run: Run, state: Path, tmp_path: Path) -> None:
     assert {"end_user": "user-7"} == first["vars"]
 
 
-def test_mka1_cancel(run: Run, state: Path, tmp_path: Path) -> None:
+def test_mka1_cancel(bare: Run, state: Path, tmp_path: Path) -> None:
     """A cancel that comes too late is a 409 with a text for an error; the end holds."""
     one = f"{RESPONSES}/resp_q1"
     final = response("completed", "Lentils.")
@@ -128,10 +109,10 @@ def test_mka1_cancel(run: Run, state: Path, tmp_path: Path) -> None:
         f"GET {one}": [Say(final)],
     }
     with speaking(tmp_path, routes, MKA1) as server:
-        ran(run, "submit", "-t", "A soup?")
-        late = ran(run, "cancel", "@last")
+        ran(bare, "submit", "-t", "A soup?")
+        late = ran(bare, "cancel", "@last")
         assert (0, True) == (late.code, "ended before the cancel" in late.err)
-        assert "Lentils.\n" == ran(run, "get", "@last").out
+        assert "Lentils.\n" == ran(bare, "get", "@last").out
     assert {"user-7"} == {seen.headers["x-on-behalf-of"] for seen in server.seen}
 
 
@@ -151,7 +132,7 @@ def freddy(status: str, **more: Any) -> Say:
     return Say({"id": "resp_0a1b", "status": status, "createdAt": 1790000000, **more})
 
 
-def test_freddy(run: Run, state: Path, tmp_path: Path) -> None:
+def test_freddy(bare: Run, state: Path, tmp_path: Path) -> None:
     """Its own body, its words, polled to the end; what it cannot is said by name."""
     choices = [{"message": {"role": "assistant", "content": "Hallo."}}]
     routes = {
@@ -163,20 +144,20 @@ def test_freddy(run: Run, state: Path, tmp_path: Path) -> None:
     }
     with speaking(tmp_path, routes, FREDDY) as server:
         for args in (("--stream",), ("--previous", "resp_0"), ("--metadata", "a=b")):
-            refused = ran(run, "submit", "-t", "Hi", "-m", "gpt-4.1", *args)
+            refused = ran(bare, "submit", "-t", "Hi", "-m", "gpt-4.1", *args)
             assert (5, True) == (refused.code, "freddy" in refused.err)
         assert not server.seen
-        submitted = ran(run, "submit", "-t", "Hi", "-m", "gpt-4.1", "-s", "Short.")
+        submitted = ran(bare, "submit", "-t", "Hi", "-m", "gpt-4.1", "-s", "Short.")
         assert (0, "resp_0a1b\n") == (submitted.code, submitted.out)
-        streamed = ran(run, "watch", "--mode", "stream", "@last")
+        streamed = ran(bare, "watch", "--mode", "stream", "@last")
         said = "a freddy endpoint cannot stream a running job"
         assert (5, True) == (streamed.code, said in streamed.err)
-        watched = ran(run, "watch", "@last", *BRISK)
+        watched = ran(bare, "watch", "@last", *BRISK)
         assert (0, "Hallo.\n") == (watched.code, watched.out)
         assert f"polling: {said}" in watched.err
-        assert "Hallo.\n" == ran(run, "get", "@last").out
-        assert 0 == ran(run, "cancel", "@last").code  # it ended: no DELETE
-        kept = ran(run, "forget", "@last", "--remote")
+        assert "Hallo.\n" == ran(bare, "get", "@last").out
+        assert 0 == ran(bare, "cancel", "@last").code  # it ended: no DELETE
+        kept = ran(bare, "forget", "@last", "--remote")
         said = "a freddy endpoint cannot delete a response"
         assert (5, True) == (kept.code, said in kept.err)
     assert {
@@ -191,7 +172,7 @@ def test_freddy(run: Run, state: Path, tmp_path: Path) -> None:
     ] * 2 == server.asked()
 
 
-def test_freddy_cancel_is_a_delete(run: Run, state: Path, tmp_path: Path) -> None:
+def test_freddy_cancel_is_a_delete(bare: Run, state: Path, tmp_path: Path) -> None:
     """An open job is deleted; that it is gone afterwards is what was asked for."""
     gone = Say({"detail": "Not found"}, 404)
     routes = {
@@ -200,11 +181,11 @@ def test_freddy_cancel_is_a_delete(run: Run, state: Path, tmp_path: Path) -> Non
         f"DELETE {FREDDY_ID}": [Say("", 204)],
     }
     with speaking(tmp_path, routes, FREDDY) as server:
-        ran(run, "submit", "-t", "Hi", "-m", "gpt-4.1")
-        done = ran(run, "cancel", "@last", "--json")
+        ran(bare, "submit", "-t", "Hi", "-m", "gpt-4.1")
+        done = ran(bare, "cancel", "@last", "--json")
         assert (0, "cancelled") == (done.code, json.loads(done.out)["status"])
         assert "is cancelled: the endpoint no longer has it" in done.err
-        assert 11 == ran(run, "status", "@last", "--local", "--exit-status").code
+        assert 11 == ran(bare, "status", "@last", "--local", "--exit-status").code
     assert [
         *("POST", "GET", "DELETE", "GET"),
     ] == [seen.method for seen in server.seen]
@@ -226,7 +207,7 @@ def interaction(status: str, **more: Any) -> dict[str, Any]:
     return {"id": "v1_abc", "object": "interaction", "status": status, **more}
 
 
-def test_gemini(run: Run, state: Path, tmp_path: Path) -> None:
+def test_gemini(bare: Run, state: Path, tmp_path: Path) -> None:
     """Steps, opaque cursors and a last event without text: the same five commands."""
 
     def event(kind: str, ident: str, **more: Any) -> dict[str, Any]:
@@ -255,11 +236,11 @@ def test_gemini(run: Run, state: Path, tmp_path: Path) -> None:
         ],
     }
     with speaking(tmp_path, routes, GEMINI) as server:
-        assert "v1_abc\n" == ran(run, "submit", "-p", "g", "-t", "Why?").out
-        assert 0 == ran(run, "status").code
-        watched = ran(run, "watch", "@last")
+        assert "v1_abc\n" == ran(bare, "submit", "-p", "g", "-t", "Why?").out
+        assert 0 == ran(bare, "status").code
+        watched = ran(bare, "watch", "@last")
         assert (0, "Because of Rayleigh.\n") == (watched.code, watched.out)
-        assert "Because of Rayleigh.\n" == ran(run, "get", "@last").out
+        assert "Because of Rayleigh.\n" == ran(bare, "get", "@last").out
     assert [
         "POST /v1beta/interactions",
         f"GET {GEMINI_ID}",
@@ -274,7 +255,7 @@ def test_gemini(run: Run, state: Path, tmp_path: Path) -> None:
     assert (12, 7, 19) == tuple(last(state)["usage"].values())
 
 
-def test_gemini_cancel(run: Run, state: Path, tmp_path: Path) -> None:
+def test_gemini_cancel(bare: Run, state: Path, tmp_path: Path) -> None:
     """A cancelled interaction is one, and only DELETE deletes it."""
     routes = {
         "POST /v1beta/interactions": [Say(interaction("queued"))],
@@ -282,8 +263,8 @@ def test_gemini_cancel(run: Run, state: Path, tmp_path: Path) -> None:
         f"GET {GEMINI_ID}": [Say(interaction("cancelled"))],
     }
     with speaking(tmp_path, routes, GEMINI):
-        ran(run, "submit", "-p", "g", "-t", "Why?")
-        done = ran(run, "cancel", "@last", "--json")
+        ran(bare, "submit", "-p", "g", "-t", "Why?")
+        done = ran(bare, "cancel", "@last", "--json")
         assert (0, "cancelled") == (done.code, json.loads(done.out)["status"])
 
 
@@ -296,7 +277,7 @@ model = "grok-4"
 XAI_ID = "/v1/chat/deferred-completion/f15c"
 
 
-def test_xai_deferred(run: Run, state: Path, tmp_path: Path) -> None:
+def test_xai_deferred(bare: Run, state: Path, tmp_path: Path) -> None:
     """Its 202 is an open job, its answer is read once and kept for good."""
     message = {"role": "assistant", "content": "126/3 is 42."}
     usage = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 41}
@@ -309,19 +290,19 @@ def test_xai_deferred(run: Run, state: Path, tmp_path: Path) -> None:
         f"GET {XAI_ID}": [pending, pending, pending, Say(final), again],
     }
     with speaking(tmp_path, routes, XAI) as server:
-        submitted = ran(run, "submit", "-p", "x", "-t", "126/3=?", "-s", "Be terse.")
+        submitted = ran(bare, "submit", "-p", "x", "-t", "126/3=?", "-s", "Be terse.")
         assert (0, "f15c\n") == (submitted.code, submitted.out)
-        found = ran(run, "status", "--json")
+        found = ran(bare, "status", "--json")
         assert "in_progress" == json.loads(found.out)["status"]
-        refused = ran(run, "cancel", "@last")
+        refused = ran(bare, "cancel", "@last")
         said = "goes on: xai-deferred has no way to cancel a job"
         assert (5, True) == (refused.code, said in refused.err)
-        watched = ran(run, "watch", "@last", *BRISK)
+        watched = ran(bare, "watch", "@last", *BRISK)
         assert (0, "126/3 is 42.\n") == (watched.code, watched.out)
         for verb in ("get", "watch"):
-            kept = ran(run, verb, "@last")
+            kept = ran(bare, verb, "@last")
             assert (0, "126/3 is 42.\n") == (kept.code, kept.out)
-        assert 0 == ran(run, "status", "@last", "--exit-status").code
+        assert 0 == ran(bare, "status", "@last", "--exit-status").code
     roles = [(m["role"], m["content"]) for m in server.seen[0].json["messages"]]
     assert [("system", "Be terse."), ("user", "126/3=?")] == roles
     assert server.seen[0].json["deferred"] is True

@@ -23,10 +23,10 @@ def numbers(ran: Ran) -> list[int]:
     return [int(row.split("\t")[0].removeprefix("resp_"), 16) for row in rows]
 
 
-def test_nothing_is_no_error(run: Run, state: Path) -> None:
+def test_nothing_is_no_error(bare: Run, state: Path) -> None:
     """An empty ledger or selection: exit 0, no row, [] in JSON; no file is made."""
-    assert (0, "", "") == ((ran := run("list")).code, ran.out, ran.err)
-    ran = run("list", "--group", "no", "--json")
+    assert (0, "", "") == ((ran := bare("list")).code, ran.out, ran.err)
+    ran = bare("list", "--group", "no", "--json")
     assert (0, "[]\n", "") == (ran.code, ran.out, ran.err)
     assert not state.exists()
 
@@ -137,14 +137,14 @@ def test_asking_first(bgresp: Run, server: FakeServer, state: Path) -> None:
     assert 3 == len((state / "ledger.jsonl").read_text().splitlines())
 
 
-def test_a_line_that_cannot_be_read(run: Run, state: Path) -> None:
+def test_a_line_that_cannot_be_read(bare: Run, state: Path) -> None:
     """A broken line is named once with its number and costs the others nothing."""
     seed(state, {}, {})
     ledger = state / "ledger.jsonl"
     first, second = ledger.read_bytes().splitlines()
     ledger.write_bytes(first + b"\n{half\n" + second + b"\n{torn")
     before = picture(state)
-    ran = run("list", "-q")
+    ran = bare("list", "-q")
     assert (0, f"{ident(2)}\n{ident(1)}\n") == (ran.code, ran.out)
     assert (1, True) == (ran.err.count("\n"), f"{ledger}:2: " in ran.err)
     assert before == picture(state)

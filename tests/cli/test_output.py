@@ -92,11 +92,11 @@ def test_pipes_get_exact_bytes(bgresp: Run) -> None:
     assert (HOSTILE, True) == (json.loads(array.out)["text"], array.out.isascii())
 
 
-def test_rows_are_coloured_on_demand_only(run: Run, state: Path) -> None:
+def test_rows_are_coloured_on_demand_only(bare: Run, state: Path) -> None:
     """A pipe's rows have no ESC unless --color always; hostile names are escaped."""
     seed(state, {"name": "a\x1b[2J\tb\nc\u202e", "status": "failed"})
     for options in ((), ("--color", "never"), ("--no-progress", "-v")):
-        ran = run("list", *options, env={"FORCE_COLOR": "1"})
+        ran = bare("list", *options, env={"FORCE_COLOR": "1"})
         assert (0, False) == (ran.code, "\x1b" in ran.out)
         assert [ident(1), "a\\u{1b}[2J b c\\u{202e}", "failed"] == (
             ran.out.split("\t")[:3]

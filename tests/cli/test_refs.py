@@ -29,7 +29,7 @@ def named(state: Path) -> Path:
     return state
 
 
-def test_every_form_finds_its_job(run: Run, each: Each, named: Path) -> None:
+def test_every_form_finds_its_job(bare: Run, each: Each, named: Path) -> None:
     """Ids, prefixes, names, numbers and keys name the job they should."""
     forms = {
         "resp_abcd1111": 1,
@@ -47,7 +47,7 @@ def test_every_form_finds_its_job(run: Run, each: Each, named: Path) -> None:
     done = each(*(["status", "--local", "--fields", "key", form] for form in forms))
     for (form, number), ran in zip(forms.items(), done, strict=True):
         assert (0, key(number) + "\n", "") == (ran.code, ran.out, ran.err), form
-    several = run("list", "-", "@1", "--fields", "key", stdin="abcd1\n\n  twin \n")
+    several = bare("list", "-", "@1", "--fields", "key", stdin="abcd1\n\n  twin \n")
     assert [key(4), key(2), key(1)] == several.out.split()
 
 
@@ -125,11 +125,11 @@ def test_odd_ids_stay_one_segment(bgresp: Run, server: FakeServer, state: Path) 
     ] == [seen.path for seen in server.requests]
 
 
-def test_a_name_that_is_nearly_known(run: Run, state: Path) -> None:
+def test_a_name_that_is_nearly_known(bare: Run, state: Path) -> None:
     """A slip in a name does not lead to the job that was meant."""
     ledger = Ledger(state)
     with ledger.submitting(Job(key="", name="nightly")) as job:
         ledger.record(replace(job, id="resp_1", status=Status.QUEUED))
-    done = run("watch", "nihgtly")
+    done = bare("watch", "nihgtly")
     assert 3 == done.code
     assert "did you mean 'nightly'? bgresp list" in done.err

@@ -317,11 +317,11 @@ def test_flags_beat_the_environment_and_the_profile(
     assert {"Bearer w"} == {seen.headers["authorization"] for seen in server.creates}
 
 
-def test_openai_variables_are_enough(run: Run, server: FakeServer) -> None:
+def test_openai_variables_are_enough(bare: Run, server: FakeServer) -> None:
     """OPENAI_API_KEY goes to OPENAI_BASE_URL with no other set-up; to no other host."""
     env = {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": server.base_url}
     env |= {"OPENAI_ORG_ID": "org", "OPENAI_PROJECT_ID": "proj"}
-    ran = run("submit", "-", "-m", "gpt", env=env, stdin="hi")
+    ran = bare("submit", "-", "-m", "gpt", env=env, stdin="hi")
     assert (0, f"{ident(1)}\n") == (ran.code, ran.out)
     headers = server.creates[0].headers
     assert ("Bearer sk-1", "org", "proj") == (
@@ -330,7 +330,7 @@ def test_openai_variables_are_enough(run: Run, server: FakeServer) -> None:
         headers["openai-project"],
     )
     elsewhere = {"OPENAI_API_KEY": "sk-1", "BGRESP_BASE_URL": server.base_url}
-    ran = run("submit", "-t", "hi", env=elsewhere)
+    ran = bare("submit", "-t", "hi", env=elsewhere)
     assert (4, "", 1) == (ran.code, ran.out, len(server.requests))
     assert "sk-1" not in ran.err
 
