@@ -15,7 +15,7 @@ from bgresp.render.streams import (
 def main() -> None:
     """Run bgresp on sys.argv and leave with its exit code."""
     closed = guard_descriptors()
-    setattr(sys, "_bgresp_closed", closed)  # noqa: B010  known to cli.context alone
+    setattr(sys, "_bgresp_closed", closed)  # noqa: B010  known to render.streams alone
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Run one command; return the exit code, never raise for what a user can cause."""
+    """Run one command; return the exit code, whatever happens."""
     as_json = bool({"--json", "--jsonl"} & set(argv))
     try:
         from bgresp.cli.app import build
@@ -46,8 +46,8 @@ def run(argv: list[str]) -> int:
         return _failed(OutputError(f"cannot write{where}: {said}"), as_json=as_json)
     except KeyboardInterrupt:
         return int(ExitCode.SIGINT)
-    except Exception as error:  # noqa: BLE001  a bug is raised again
-        return _other(error, as_json=as_json)
+    except Exception as error:  # noqa: BLE001  a bug is told as one
+        return _other(error, argv, as_json=as_json)
     return int(result or 0)
 
 
@@ -57,25 +57,35 @@ def _help_of(argv: list[str]) -> str:
     return f"bgresp {word} --help" if word.isalpha() else ""
 
 
-def _other(error: Exception, *, as_json: bool) -> int:
-    """Handle what is no error of ours: detaching, and what Typer says of the usage."""
+def _other(error: Exception, argv: list[str], *, as_json: bool) -> int:
+    """Handle detaching, what Typer says of the usage, and bugs."""
     from bgresp.cli.running import DetachedError
 
     if isinstance(error, DetachedError):
         return error.exit_code
     message = getattr(error, "format_message", None)
     if message is None:
-        raise error
+        return _crashed(error, argv, as_json=as_json)
     said = str(message())
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "bgresp"
     return _failed(UsageError(said, hint=f"{path} --help"), as_json=as_json)
 
 
-def _failed(error: BgrespError, *, as_json: bool) -> int:
+def _crashed(error: Exception, argv: list[str], *, as_json: bool) -> int:
+    from bgresp.cli import crash
+
+    said, trace = crash.told(error, argv, os.environ)
+    return _failed(said, as_json=as_json, trace=trace)
+
+
+def _failed(error: BgrespError, *, as_json: bool, trace: str = "") -> int:
     from bgresp.cli.errors import show
 
     streams: Streams = of_process(os.environ)
+    streams.err_is_json = as_json
+    if trace:
+        streams.note(trace.rstrip("\n"))
     show(streams, error, as_json=as_json)
     return int(error.code)
 

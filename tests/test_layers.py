@@ -54,7 +54,7 @@ CORE: Final = (
         "board",
         "tally",
     ),
-    *("crowd", "asides", "card", "printable"),
+    *("crowd", "asides", "card", "printable", "naming"),
 )
 IMPURE: Final = {"asyncio", "os", "time", "random", "httpx", "httpx_sse", "rich"}
 OVER_HTTP: Final = {"api"}

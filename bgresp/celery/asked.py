@@ -64,7 +64,7 @@ class Asked:
                 f"no argument {name!r}", hint="one of " + " ".join(cls.__slots__)
             )
         for name, value in given.items():
-            wanted, kind = _KINDS.get(name, (str, "a text"))
+            wanted, kind = _KINDS.get(name, (str, "text"))
             if value is not None and not isinstance(value, wanted):
                 raise UsageError(f"{name!r} must be {kind}")
         known = {name: value for name, value in given.items() if value is not None}

@@ -21,6 +21,7 @@ from bgresp.cli.pairs import labels
 from bgresp.cli.settling import settled
 from bgresp.cli.shape import Shape
 from bgresp.cli.trackers import Trackers
+from bgresp.config.effective import placeholder
 from bgresp.config.settings import Settings
 from bgresp.core import times
 from bgresp.core.errors import UsageError, worst
@@ -57,12 +58,14 @@ class Batching:
 
         Raises UsageError, ConfigError, NoSuchJobError.
         """
-        settings = context.settings(model=shape.model)
+        group = manifests.group(options)
+        manifests.check_there(options)
+        settings = context.settings(model=shape.model, keyed=not options.dry_run)
         request = shaping.asked(context, shape, settings)
         stream = settings.stream if options.stream is None else options.stream
         record = Job(
             key="",
-            group=manifests.group(options),
+            group=group,
             labels=labels(context.environ, options.label),
             profile=settings.profile,
             base_url=settings.base_url,
@@ -131,7 +134,8 @@ class Batching:
 
     def _counted(self, size: int) -> Iterator[str]:
         count = {standing: self.counts.get(standing, 0) for standing in Standing}
-        where = self.settings.base_url
+        header = placeholder(self.settings, self.context.environ)
+        where = self.settings.base_url + (f" with {header}" if header else "")
         yield (
             f"nothing was sent; {count[Standing.SEND]} of {sum(count.values())} rows "
             f"({size / 1e6:.1f} MB) would go to {where}"

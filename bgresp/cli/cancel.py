@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from bgresp.cli import refs
+from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs
-from bgresp.core.errors import ExitCode, worst
+from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
 from bgresp.core.model import Job, Status
 
 if TYPE_CHECKING:
@@ -27,16 +27,29 @@ def cancel(which: Refs, common: Common) -> int:
 
     async def work() -> int:
         jobs = await choice.adopt(context)
-        if not refs.require_some(jobs, which):
+        if not choice.codes and not refs.require_some(context, jobs, which):
             return 0
-        verdicts = [await _one(context, job) for job in jobs]
+        verdicts = [await _one(context, job, alone=len(jobs) == 1) for job in jobs]
         context.show_jobs([v.job for v in verdicts], single=choice.single)
-        return int(worst(int(v.code) for v in verdicts))
+        return int(worst([*choice.codes, *(int(v.code) for v in verdicts)]))
 
     return run(context, work())
 
 
-async def _one(context: Context, job: Job) -> "Verdict":
+async def _one(context: Context, job: Job, *, alone: bool) -> "Verdict":
+    """Cancel a job; what is wrong with its settings costs the others nothing."""
+    from bgresp.engine.cancel import Verdict
+
+    try:
+        return await _cancelled(context, job)
+    except (ConfigError, RefusedError) as error:
+        if alone:
+            raise
+        code = errors.tell_of(context.streams, [job], error)
+        return Verdict(job, ExitCode(code))
+
+
+async def _cancelled(context: Context, job: Job) -> "Verdict":
     from bgresp.engine.cancel import Verdict, cancelled
 
     if not job.status.is_open:

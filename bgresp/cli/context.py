@@ -1,7 +1,6 @@
 """What a verb works with, built when first asked for: settings, books, api, streams."""
 
 import os
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +18,7 @@ from bgresp.engine.books import Books
 from bgresp.ledger.words import save_profiles
 from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
 from bgresp.render.rows import STEPS, Table
-from bgresp.render.streams import Streams, as_json, of_process
+from bgresp.render.streams import Streams, as_json, closed_at_start, of_process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from bgresp.cli.notifying import Notifier
     from bgresp.config.settings import Flags, Settings
     from bgresp.core.dialect import Dialect
-
-CLOSED: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -65,6 +62,7 @@ class Context:
             color=common.color,
             progress=not common.no_progress,
         )
+        streams.err_is_json = common.json or common.jsonl
         return cls(common, os.environ, streams)
 
     @property
@@ -113,15 +111,16 @@ class Context:
             allow_http=self.common.allow_http,
         )
 
-    def settings(self, *, model: str | None = None) -> "Settings":
-        """Return the settings for new jobs.
+    def settings(self, *, model: str | None = None, keyed: bool = True) -> "Settings":
+        """Return the settings for new jobs; what sends nothing needs no key.
 
         Raises ConfigError.
         """
         from bgresp.config.settings import resolve
 
         flags = replace(self.flags, model=model)
-        return as_probed(self.state, resolve(flags, self.environ, self.config))
+        found = resolve(flags, self.environ, self.config, keyed=keyed)
+        return as_probed(self.state, found)
 
     def settings_of(self, job: Job) -> "Settings":
         """Return the settings that a job was made with.
@@ -199,7 +198,7 @@ class Context:
 
     def say(self, message: str) -> None:
         """Say something on stderr."""
-        self.streams.say(f"bgresp: {message}")
+        self.streams.note(message)
 
     def report_ledger(self) -> None:
         """Say once what is wrong with the ledger; nobody is asked."""
@@ -243,8 +242,3 @@ class Context:
         else:
             value = records[0] if single and len(records) == 1 else records
             self.streams.raw(as_json(value).encode("ascii") + b"\n")
-
-
-def closed_at_start() -> frozenset[int]:
-    """Return which of 0, 1, 2 were closed when the process started."""
-    return frozenset(getattr(sys, "_bgresp_closed", CLOSED))

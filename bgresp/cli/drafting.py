@@ -26,7 +26,7 @@ def drafts(
 
     Raises UsageError, RefusedError, ConfigError, NoSuchJobError: nothing was sent.
     """
-    settings = context.settings(model=shape.model)
+    settings = context.settings(model=shape.model, keyed=not options.dry_run)
     request = shaping.asked(context, shape, settings)
     requests = [replace(request, text=text) for text in prompts]
     for name in unused(requests):

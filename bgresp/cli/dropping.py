@@ -1,17 +1,22 @@
 """Drop jobs from the ledger and the disk, at the endpoint too where that is asked."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.core.errors import (
     BgrespError,
+    ConfigError,
     NotFinishedError,
     RefusedError,
     UnknownOutcomeError,
     worst,
 )
 from bgresp.core.model import Job, Status
+
+if TYPE_CHECKING:
+    from bgresp.api.client import Api
 
 
 def refusal(context: Context, job: Job) -> BgrespError | None:
@@ -49,29 +54,40 @@ class Dropping:
 
     async def _everywhere(self, jobs: list[Job]) -> int:
         from bgresp.cli.endpoints import by_endpoint
-        from bgresp.engine.asking import exit_code
 
         self._forget([job for job in jobs if job.id is None])
         known = [job for job in jobs if job.id is not None]
         for settings, some in by_endpoint(self.context, known, self._failed):
-            async with self.context.api(settings) as api:
-                if not api.can("delete"):
-                    name = settings.dialect.name
-                    error = RefusedError(f"a {name} endpoint cannot delete a response")
-                    self._failed(some[0], error)
-                    continue
-                for job in some:
-                    fault = await api.delete(str(job.id))
-                    if fault is None:
-                        self._forget([job])
-                    else:
-                        self.context.say(f"{job.ref} was not deleted: {fault.message}")
-                        self._codes.append(int(exit_code(fault)))
+            try:
+                async with self.context.api(settings) as api:
+                    await self._at(api, some)
+            except (ConfigError, RefusedError) as error:
+                self._of_some(some, error)
         return int(worst(self._codes))
 
-    def _failed(self, _: Job, error: BgrespError) -> None:
-        errors.show(self.context.streams, error, as_json=self.context.is_json)
-        self._codes.append(int(error.code))
+    async def _at(self, api: "Api", jobs: list[Job]) -> None:
+        """Drop jobs at their endpoint, then here.
+
+        Raises RefusedError where it cannot.
+        """
+        from bgresp.engine.asking import exit_code
+
+        if not api.can("delete"):
+            name = api.endpoint.dialect.name
+            raise RefusedError(f"a {name} endpoint cannot delete a response")
+        for job in jobs:
+            fault = await api.delete(str(job.id))
+            if fault is None:
+                self._forget([job])
+            else:
+                self.context.say(f"{job.ref} was not deleted: {fault.message}")
+                self._codes.append(int(exit_code(fault)))
+
+    def _failed(self, job: Job, error: BgrespError) -> None:
+        self._of_some([job], error)
+
+    def _of_some(self, jobs: list[Job], error: BgrespError) -> None:
+        self._codes.append(errors.tell_of(self.context.streams, jobs, error))
 
     def _forget(self, jobs: list[Job]) -> None:
         """Drop the files first: while a line is left, the same again finishes it."""

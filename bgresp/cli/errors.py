@@ -1,8 +1,11 @@
 """Errors as people and scripts read them: one line on stderr, no traceback."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgresp.core.errors import BgrespError
+from bgresp.core.model import Job
 from bgresp.core.printable import one_line
 from bgresp.render.streams import Streams
 from bgresp.render.streams import as_json as encode
@@ -19,6 +22,30 @@ def show(streams: Streams, error: BgrespError, *, as_json: bool) -> None:
     streams.say(
         "bgresp: " + one_line(f"{error.message}{rid} ({error.advice})", limit=2000)
     )
+
+
+def tell_of(streams: Streams, jobs: Sequence[Job], error: BgrespError) -> int:
+    """Write an error that concerns some jobs of many; return its exit code."""
+    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+    error.message = f"{jobs[0].ref}{more}: {error.message}"
+    show(streams, error, as_json=streams.err_is_json)
+    return int(error.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Troubles:
+    """What kept some of several jobs from being worked on: a line for each reason."""
+
+    streams: Streams
+    _found: dict[str, tuple[BgrespError, list[Job]]] = field(default_factory=dict)
+
+    def add(self, jobs: Iterable[Job], error: BgrespError) -> None:
+        """Take an error that concerns some jobs."""
+        self._found.setdefault(error.message, (error, []))[1].extend(jobs)
+
+    def tell(self) -> list[int]:
+        """Write the errors; return an exit code for each."""
+        return [tell_of(self.streams, *found[::-1]) for found in self._found.values()]
 
 
 def record(error: BgrespError) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgresp.api.client import Api
-from bgresp.cli import outputs, trackers
+from bgresp.cli import errors, outputs, trackers
 from bgresp.cli.context import Context
 from bgresp.cli.showing import Manner, audience, how_to_go_on, moving
-from bgresp.core.errors import ExitCode, worst
+from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind, Signal
 from bgresp.engine.ending import conclude
@@ -58,6 +58,7 @@ class Following:
     audience: Any = None
     trackers: list[Tracker] = field(default_factory=list)
     _final: dict[str, Job] = field(default_factory=dict)
+    _unasked: dict[str, ExitCode] = field(default_factory=dict)
 
     async def run(
         self,
@@ -100,18 +101,27 @@ class Following:
         stack: AsyncExitStack,
     ) -> None:
         tools: dict[str, Tools] = {}
+        troubles = errors.Troubles(self.context.streams)
         for job in jobs:
             if self._is_at_rest(job):
                 self._conclude(job)
                 continue
-            settings = self.context.settings_of(job)
-            name = settings.identity
-            if name not in tools:
-                api = await stack.enter_async_context(self.context.api(settings))
-                tools[name] = self._tools(api)
+            try:
+                settings = self.context.settings_of(job)
+                name = settings.identity
+                if name not in tools:
+                    api = await stack.enter_async_context(self.context.api(settings))
+                    tools[name] = self._tools(api)
+            except (ConfigError, RefusedError) as error:
+                if len(jobs) == 1:
+                    raise
+                troubles.add([job], error)
+                self._unasked[job.key] = error.code
+                continue
             asked = trackers.opened(job)
             tracker = Tracker(asked, tools[name], self._pen(job), opened)
             self.trackers.append(tracker)
+        troubles.tell()
 
     def _is_at_rest(self, job: Job) -> bool:
         return trackers.is_at_rest(job, self.context.books)
@@ -218,6 +228,7 @@ class Following:
             ended = [job for job in jobs if not job.status.is_open]
             jobs = ended or jobs
         faults = {t.job.key: _fault_codes(self.context, t) for t in self.trackers}
+        faults |= {key: [code] for key, code in self._unasked.items()}
         codes = [faults.get(job.key) or [job.status.exit_code] for job in jobs]
         return int(worst(int(code) for some in codes for code in some))
 

@@ -1,12 +1,15 @@
 """`bgresp forget`: drop jobs from the ledger and the disk."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.dropping import Dropping, refusal
 from bgresp.cli.options import Common, Refs, opt
+from bgresp.core.model import Job
+
+SPELLED: Final = 10  # jobs that are named; more are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ def forget(which: Refs, options: Options, common: Common) -> int:
     context = Context.of(common)
     choice = refs.chosen(context, which)
     jobs = choice.known()
-    if not refs.require_some(jobs, which):
+    if not refs.require_some(context, jobs, which):
         return 0
     for job in jobs if not options.force else ():
         reason = refusal(context, job)
@@ -44,4 +47,16 @@ def forget(which: Refs, options: Options, common: Common) -> int:
     code = dropping.drop(jobs)
     if context.is_json or common.quiet:
         context.show_jobs(dropping.dropped, single=choice.single)
+    else:
+        _tell(context, dropping.dropped)
     return code
+
+
+def _tell(context: Context, dropped: list[Job]) -> None:
+    if len(dropped) > SPELLED:
+        context.say(f"forgot {len(dropped)} jobs")
+        return
+    for job in dropped:
+        context.say(
+            f"forgot {job.name} ({job.ref})" if job.name else f"forgot {job.ref}"
+        )

@@ -55,7 +55,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
     jobs = _fetched(context, choice, codes)
-    if not refs.require_some(jobs, which):
+    if not codes and not refs.require_some(context, jobs, which):
         return 0
     if options.output is not None and len(jobs) != 1:
         raise UsageError(
@@ -98,9 +98,9 @@ def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Jo
     found: list[Job] = []
 
     async def ask() -> int:
-        jobs, faults = await refreshed(context, list(choice.jobs))
+        jobs, faults = await refreshed(context, choice.jobs, alone=choice.single)
         found.extend([*jobs, *await choice.adopted(context)])
-        codes.extend(faults)
+        codes.extend([*faults, *choice.codes])
         return 0
 
     run(context, ask())

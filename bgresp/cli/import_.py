@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from bgresp.cli import errors, refs
+from bgresp.cli.adopting import adopted
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
 from bgresp.cli.pairs import pairs
+from bgresp.core import naming
 from bgresp.core.errors import BgrespError, LedgerError, UsageError, worst
-from bgresp.core.model import Job
+from bgresp.core.model import Job, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +95,14 @@ def _check(ids: list[str], options: Options) -> None:
         refs.check_typed(id_)
     if options.name is not None and len(ids) > 1:
         raise UsageError(f"-n takes one ID, not {len(ids)}")
-    pairs(options.label, "-l")
+    labels = pairs(options.label, "-l")
+    draft = Job("", Status.SUBMITTING, name=options.name, group=options.group)
+    naming.check(replace(draft, labels=labels))
 
 
 async def _one(context: Context, id_: str, options: Options) -> Job:
     known = context.books.ledger.by_id(id_)
-    job = known or await refs.adopted(context, id_)
+    job = known or await adopted(context, id_)
     labels = {**job.labels, **pairs(options.label, "-l")}
     named = replace(
         job,

@@ -5,12 +5,14 @@ Every refusal is a UsageError that names the file and the reason.
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from bgresp.core import strict
 from bgresp.core.errors import UsageError
 from bgresp.core.request import MAX_PROMPT
+from bgresp.render.streams import as_json
 
 STDIN: Final = "-"
 _MOST_BYTES: Final = 4 * MAX_PROMPT
@@ -47,7 +49,8 @@ def text_or_file(value: str, option: str) -> str:
 
 def json_or_file(value: str, option: str) -> dict[str, Any]:
     """Read a JSON object, or @FILE that holds one."""
-    return json_object(text_or_file(value, option), option)
+    shown = f"{option} {value}" if value.startswith("@") else option
+    return json_object(text_or_file(value, option), shown)
 
 
 def json_object(text: str, option: str) -> dict[str, Any]:
@@ -61,7 +64,17 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     return found
 
 
-def change(item: str) -> tuple[str, Any]:
+def changes(items: Iterable[str]) -> tuple[tuple[str, Any], ...]:
+    """Read repeated --set; a path that is given twice has one value."""
+    found: dict[str, Any] = {}
+    for item in items:
+        path, value = _change(item)
+        if as_json(found.setdefault(path, value)) != as_json(value):
+            raise UsageError(f"--set gives {path!r} twice, with two values")
+    return tuple(found.items())
+
+
+def _change(item: str) -> tuple[str, Any]:
     """Read one --set PATH=VALUE: VALUE is JSON, else text."""
     path, mark, value = item.partition("=")
     if not mark:

@@ -79,6 +79,8 @@ def list_(which: Refs, options: Options, common: Common) -> int:
             return 0
 
         run(context, ask())
+    if not jobs and not common.quiet:
+        _say_unknown(context, which)
     if not context.show_as_data(jobs, single=len(which.refs or []) == 1):
         _show(context, jobs, options, times)
         _say_more(context, which, jobs, more=more)
@@ -98,6 +100,15 @@ def _show(
     usual = TIMELINE if options.timeline else WIDE if options.wide else DEFAULT
     steps = () if wanted else CUTS if options.wide else STEPS
     Table(streams, look, wanted or usual, steps).show(jobs)
+
+
+def _say_unknown(context: Context, which: Refs) -> None:
+    """Tell a pipe too that a name was asked for which nobody knows."""
+    from bgresp.cli.unmatched import reason
+
+    unknown = reason(context, which)
+    if unknown is not None:
+        context.say(f"{unknown[0]} ({unknown[1]})")
 
 
 def _say_more(context: Context, which: Refs, jobs: list[Job], *, more: bool) -> None:

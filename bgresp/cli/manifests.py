@@ -26,15 +26,25 @@ def source(options: "Options", variables: tuple[str, ...]) -> Source:
     if name == inputs.STDIN:
         return Source("stdin", _stdin, template, part, variables)
 
-    def opened() -> BinaryIO:
-        try:
-            return Path(name).open("rb")
-        except OSError as error:
-            raise UsageError(f"{name}: {error.strerror}") from None
+    return Source(name, lambda: _opened(name), template, part, variables)
 
-    if not Path(name).is_fifo():  # whose writer would take us for its reader
-        opened().close()
-    return Source(name, opened, template, part, variables)
+
+def check_there(options: "Options") -> None:
+    """Refuse a manifest that cannot be read.
+
+    Raises UsageError.
+    """
+    name = options.manifest
+    # The writer of a fifo would take us for its reader.
+    if name != inputs.STDIN and not Path(name).is_fifo():
+        _opened(name).close()
+
+
+def _opened(name: str) -> BinaryIO:
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from None
 
 
 def is_read_twice(options: "Options") -> bool:

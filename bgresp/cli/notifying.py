@@ -98,4 +98,4 @@ class Notifier:
     def _warn(self, message: str) -> None:
         if not self._said:
             self._said = True
-            self.streams.say(f"bgresp: --notify {self.argv[0]}: {message}")
+            self.streams.note(f"--notify {self.argv[0]}: {message}")

@@ -8,14 +8,15 @@ from bgresp.core.errors import UsageError
 def pairs(items: list[str] | None, option: str) -> dict[str, str]:
     """Read repeated K=V options.
 
-    Raises UsageError when one has no `=`.
+    Raises UsageError when one has no `=`, or a name is given twice with two values.
     """
     found: dict[str, str] = {}
     for item in items or []:
         name, mark, value = item.partition("=")
         if not mark or not name:
             raise UsageError(f"{option} takes K=V, not {item!r}")
-        found[name] = value
+        if found.setdefault(name, value) != value:
+            raise UsageError(f"{option} gives {name!r} twice, with two values")
     return found
 
 

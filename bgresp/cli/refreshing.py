@@ -2,18 +2,24 @@
 
 from typing import TYPE_CHECKING
 
+from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.cli.endpoints import by_endpoint
+from bgresp.core.errors import BgrespError, ConfigError, RefusedError
 from bgresp.core.model import Job, Status
 
 if TYPE_CHECKING:
     from bgresp.engine.asking import News
 
 
-async def refreshed(context: Context, jobs: list[Job]) -> tuple[list[Job], list[int]]:
+async def refreshed(
+    context: Context, jobs: list[Job], *, alone: bool = False
+) -> tuple[list[Job], list[int]]:
     """Ask the endpoints once about each job that may have changed.
 
-    Returns the records that hold now, and an exit code for each that was not heard of.
+    Returns the records that hold now, and an exit code for each that was not heard of:
+    what is wrong with the settings of one costs the others nothing. Where a job is
+    `alone` that is raised: ConfigError, RefusedError.
     """
     worth = [job for job in jobs if _is_worth_asking(context, job)]
     if not worth:
@@ -30,10 +36,20 @@ async def refreshed(context: Context, jobs: list[Job]) -> tuple[list[Job], list[
             context.say(f"{news.job.ref}: {news.fault.message}")
             codes.append(int(exit_code(news.fault)))
 
-    for settings, some in by_endpoint(context, worth):
-        async with context.api(settings) as api:
-            await Asking(api, context.books, tell).all(some)
-    return [found[job.key] for job in jobs], codes
+    troubles = errors.Troubles(context.streams)
+
+    def failed(some: list[Job], error: BgrespError) -> None:
+        if alone:
+            raise error
+        troubles.add(some, error)
+
+    for settings, some in by_endpoint(context, worth, lambda j, e: failed([j], e)):
+        try:
+            async with context.api(settings) as api:
+                await Asking(api, context.books, tell).all(some)
+        except (ConfigError, RefusedError) as error:
+            failed(some, error)
+    return [found[job.key] for job in jobs], [*codes, *troubles.tell()]
 
 
 def _is_worth_asking(context: Context, job: Job) -> bool:

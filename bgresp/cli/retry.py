@@ -36,7 +36,7 @@ def retry(which: Refs, options: Options, common: Common) -> int:
     context = Context.of(common)
     choice = refs.chosen(context, which)
     jobs = choice.known()
-    if not refs.require_some(jobs, which):
+    if not refs.require_some(context, jobs, which):
         return 0
     with ExitStack() as until_sent:
         retrying = Retrying(context, single=choice.single)

@@ -52,5 +52,6 @@ def serve(options: Options, common: Common) -> int:
             host=options.host,
             port=options.port,
             idle=seconds(options.idle),
+            said=context.say if context.is_json else None,
         )
     )

@@ -39,7 +39,7 @@ def asked(context: Context, shape: Shape, settings: Settings) -> Request:
         schema=_format(shape.schema) if shape.schema is not None else None,
         max_output_tokens=shape.max_output_tokens,
         body=None if shape.body is None else inputs.json_or_file(shape.body, "--body"),
-        changes=tuple(inputs.change(item) for item in shape.changes or []),
+        changes=inputs.changes(shape.changes or ()),
         variables=pairs(shape.var, "--var"),
     )
     # A profile's model is a default: only one that was asked for can clash.

@@ -40,13 +40,13 @@ def status(which: Refs, options: Options, common: Common) -> int:
         jobs = []
 
         async def ask() -> int:
-            found, faults = await refreshed(context, list(choice.jobs))
+            found, faults = await refreshed(context, choice.jobs, alone=choice.single)
             jobs.extend([*found, *await choice.adopted(context)])
-            codes.extend(faults)
+            codes.extend([*faults, *choice.codes])
             return 0
 
         run(context, ask())
-    if not refs.require_some(jobs, which):
+    if not codes and not refs.require_some(context, jobs, which):
         return 0
     context.show_jobs(jobs, single=choice.single)
     if options.exit_status:

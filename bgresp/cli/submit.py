@@ -71,6 +71,11 @@ class Options:
         bool | None, opt("--stream/--no-stream", help="Create it streamable.")
     ] = None
 
+    @property
+    def waits(self) -> bool:
+        """Say whether the jobs' ends are waited for."""
+        return self.watch or self.wait or self.output is not None
+
 
 def submit(shape: Shape, options: Options, common: Common) -> int:
     """Submit one background response a FILE and print its id.
@@ -82,20 +87,19 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
       git diff | bgresp submit - -s 'Review this.' -o review.md
     """
     from bgresp.cli.running import run
+    from bgresp.cli.showing import asides
 
     context = Context.of(common)
     _check(shape, options)
     target = inputs.target(options.output, force=options.force)
-    waits = options.watch or options.wait or options.output is not None
-    timeout = seconds(options.timeout)
+    timeout, told = seconds(options.timeout), asides(options.show)
     from bgresp.cli import drafting
 
     drafts = drafting.drafts(context, shape, options, _prompts(shape, options))
     if options.dry_run:
-        return _dry_run(context, drafts)
+        return _dry_run(context, shape, drafts)
     from bgresp.cli.following import Plan
     from bgresp.cli.sending import Sending
-    from bgresp.cli.showing import asides
 
     plan = Plan(
         timeout=timeout,
@@ -103,11 +107,11 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
         output=target,
         force=options.force,
         answer=options.output == inputs.STDIN and not options.watch,
-        asides=asides(options.show),
+        asides=told,
     )
     to_stdout = options.watch or options.output == inputs.STDIN
     sending = Sending(
-        context, waits=waits, ids_to_stderr=to_stdout, unique=options.unique
+        context, waits=options.waits, ids_to_stderr=to_stdout, unique=options.unique
     )
     return run(context, sending.run(drafts, plan, single=len(drafts) == 1))
 
@@ -130,6 +134,7 @@ def _check(shape: Shape, options: Options) -> None:
             raise UsageError(f"{given[0]} takes one FILE, not {len(files)}")
     if options.watch and options.wait:
         raise UsageError("--watch and --wait exclude each other")
+    _check_needs(options)
     worded = {
         "--key": options.key,
         "--group": options.group,
@@ -143,6 +148,16 @@ def _check(shape: Shape, options: Options) -> None:
         not options.name.strip() or not options.name.isprintable()
     ):
         raise UsageError("a name must be printable text")
+
+
+def _check_needs(options: Options) -> None:
+    """Refuse an option that does nothing without another one."""
+    if options.timeout is not None and not options.waits:
+        raise UsageError("--timeout needs --watch, --wait or -o: nothing waits")
+    if options.show is not None and not options.watch:
+        raise UsageError("--show needs --watch: nothing is shown")
+    if options.force and options.output is None:
+        raise UsageError("--force needs -o: there is no file to replace")
 
 
 def _prompts(shape: Shape, options: Options) -> list[str | None]:
@@ -164,8 +179,12 @@ def _prompts(shape: Shape, options: Options) -> list[str | None]:
     return [inputs.prompt(inputs.STDIN)]
 
 
-def _dry_run(context: Context, drafts: "list[Draft]") -> int:
+def _dry_run(context: Context, shape: Shape, drafts: "list[Draft]") -> int:
+    from bgresp.config.effective import placeholder
+
     context.show_records([draft.body for draft in drafts], single=True)
-    count, where = len(drafts), drafts[0].job.base_url
-    context.say(f"nothing was sent; {count} request(s) would go to {where}")
+    settings = context.settings(model=shape.model, keyed=False)
+    said = f"nothing was sent; {len(drafts)} request(s) would go to {settings.base_url}"
+    header = placeholder(settings, context.environ)
+    context.say(said + (f" with {header}" if header else ""))
     return 0

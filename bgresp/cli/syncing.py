@@ -61,11 +61,13 @@ class Syncing:
             async with self.context.api(settings) as api:
                 await one.over(api, jobs)
         except (ConfigError, RefusedError) as error:
-            self._failed(jobs[0], error)
+            self._of_some(jobs, error)
 
-    def _failed(self, _: Job, error: BgrespError) -> None:
-        errors.show(self.context.streams, error, as_json=self.context.is_json)
-        self.codes.append(int(error.code))
+    def _failed(self, job: Job, error: BgrespError) -> None:
+        self._of_some([job], error)
+
+    def _of_some(self, jobs: list[Job], error: BgrespError) -> None:
+        self.codes.append(errors.tell_of(self.context.streams, jobs, error))
 
     def _tell(self, before: Job, job: Job) -> None:
         """Print a changed job: id, old status, new status."""

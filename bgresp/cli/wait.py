@@ -6,6 +6,7 @@ from typing import Annotated
 from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt, seconds
+from bgresp.core.errors import worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,9 @@ def wait(which: Refs, options: Options, common: Common) -> int:
 
     async def follow() -> int:
         jobs = await choice.adopt(context)
-        if not refs.require_some(jobs, which):
+        if not choice.codes and not refs.require_some(context, jobs, which):
             return 0
-        return await Following(context, plan, single=choice.single).run(jobs)
+        code = await Following(context, plan, single=choice.single).run(jobs)
+        return int(worst([*choice.codes, code]))
 
     return run(context, follow())

@@ -6,7 +6,7 @@ from typing import Annotated
 from bgresp.cli import inputs, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt, seconds
-from bgresp.core.errors import UsageError
+from bgresp.core.errors import UsageError, worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,14 @@ def watch(which: Refs, options: Options, common: Common) -> int:
 
     async def follow() -> int:
         jobs = await choice.adopt(context)
-        if not refs.require_some(jobs, which):
+        if not choice.codes and not refs.require_some(context, jobs, which):
             return 0
         single = len(jobs) == 1
         if options.output is not None and not single:
             raise UsageError(
                 f"-o takes one job, not {len(jobs)}", hint="one REF each, or --jsonl"
             )
-        return await Following(context, plan, single=single).run(jobs)
+        code = await Following(context, plan, single=single).run(jobs)
+        return int(worst([*choice.codes, code]))
 
     return run(context, follow())

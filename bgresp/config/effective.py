@@ -24,6 +24,7 @@ SET: Final = "set"  # what is shown of a header: its name may tell nothing
 _KEYS: Final = ("api_key_env", "api_key_cmd", "api_key_file")
 _TUNED: Final = ("rate", "connections", "streams")
 _SWITCHES: Final = ("allow_http", "stream")
+_OF_ENV: Final = frozenset({"env", secret.MISSING})
 _WHOLE: Final = ("headers", "query")  # what a dialect replaces as a whole
 
 
@@ -169,6 +170,20 @@ def told(source: KeySource, environ: Mapping[str, str]) -> str:
         case "local":
             return "set (the local endpoint's own)"
     return "not needed"
+
+
+def placeholder(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """Return the header that carries the key, and where it would come from.
+
+    None where no key is sent. A key is not read.
+    """
+    source, auth = settings.key_source, settings.dialect.auth
+    if source.kind in {"local", "none"}:
+        return None
+    scheme = "Bearer " if auth.value.startswith("Bearer ") else ""
+    name = f"${source.name}" if source.kind in _OF_ENV else f"<{source.kind}>"
+    is_set = told(source, environ).partition(" (")[0]
+    return f"{auth.header}: {scheme}{name} ({is_set})"
 
 
 def _at(file: Path, key: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from bgresp.core import kinds
 from bgresp.core.errors import ConfigError, LedgerError
+from bgresp.core.printable import is_plain
 
 Table = Mapping[str, Any]
 CONFIG: Final = "BGRESP_CONFIG"
@@ -169,6 +170,8 @@ def _tables(found: Any, path: Path, name: str) -> Mapping[str, Table]:
 
 
 def _check_profile(name: str, profile: Table, path: Path) -> None:
+    if not is_plain(name):
+        raise ConfigError(f"{path}: the profile {name!r} has control characters")
     for key, value in profile.items():
         wanted = PROFILE_KEYS.get(key)
         if wanted is None:

@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(_escape, text)
 
 
+def is_plain(text: str) -> bool:
+    """Say whether a text is safe as it is, and on one line without tabs."""
+    return printable(text) == text and not {"\t", "\n"} & set(text)
+
+
 def one_line(text: str, *, limit: int = 500) -> str:
     """Return text of a server for a message: safe, on one line, at most `limit`."""
     flat = printable(" ".join(text.split()))

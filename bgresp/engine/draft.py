@@ -6,6 +6,7 @@ May import core.
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bgresp.core import naming
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
@@ -29,6 +30,7 @@ def drafted(
 
     Raises UsageError, RefusedError: nothing may be sent then.
     """
+    naming.check(job)
     body: dict[str, Any] = render(request, dialect, job.vars)
     stream = stream and "stream" in dialect.ops
     if stream:

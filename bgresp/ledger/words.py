@@ -20,7 +20,7 @@ from typing import Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
-from bgresp.core.printable import one_line, printable
+from bgresp.core.printable import is_plain, one_line
 from bgresp.ledger import files, locks
 from bgresp.ledger.checkpoint import Place, is_kept
 from bgresp.ledger.view import View
@@ -219,8 +219,7 @@ def _line(kind: str, word: str, about: str) -> bytes:
 
 def _offers(word: str) -> bool:
     """Say whether a word can stand on a line of its own and be typed."""
-    plain = printable(word) == word and not {"\t", "\n"} & set(word)
-    return plain and 0 < len(word) <= LONGEST and not word.startswith("-")
+    return is_plain(word) and 0 < len(word) <= LONGEST and not word.startswith("-")
 
 
 def _head_line(place: Place, size: int) -> bytes:

@@ -87,7 +87,7 @@ class Quiet:
 
     def note(self, job: Job, message: str) -> None:
         """Say something about a job."""
-        self.streams.say(f"bgresp: {job.ref}: {message}")
+        self.streams.note(f"{job.ref}: {message}")
 
     def ended(self, job: Job, text: str) -> None:
         """Take the last word."""
@@ -122,7 +122,7 @@ class JsonLines:
 
     def note(self, job: Job, message: str) -> None:
         """Say something about a job, on stderr."""
-        self.streams.say(f"bgresp: {job.ref}: {message}")
+        self.streams.note(f"{job.ref}: {message}")
 
     def ended(self, job: Job, text: str) -> None:
         """Write the final record with its text."""
@@ -157,7 +157,7 @@ class Events:
 
     def note(self, job: Job, message: str) -> None:
         """Say something about a job."""
-        self.streams.say(f"bgresp: {job.ref}: {message}")
+        self.streams.note(f"{job.ref}: {message}")
 
     def ended(self, job: Job, text: str) -> None:
         """Say how it ended."""

@@ -17,6 +17,7 @@ from bgresp.render.ability import ability
 from bgresp.render.keyboard import Keyboard
 
 CLOSED: Final = "stdout is closed"
+NOTE: Final = "bgresp.note/1"
 TTY: Final = 5 << 8  # the device number of /dev/tty on Linux
 PIECE: Final = 1 << 20  # code points made into bytes at once
 _ASCII: Final = str.maketrans("░█▶…▉▊▋▌▐▍▎▏▕", ".#>~#####    ")
@@ -39,6 +40,7 @@ class Streams:
     size: Callable[[], tuple[int, int]] = lambda: (80, 24)
     err_colour: bool = False
     above: Callable[[str], None] | None = None  # who draws below what is said
+    err_is_json: bool = False  # stderr is for a machine too
     keyboard: Keyboard = field(default_factory=lambda: Keyboard(ours=False))
 
     def answer(self, text: str) -> None:
@@ -92,6 +94,13 @@ class Streams:
         else:
             self.control(printable(text) + "\n")
 
+    def note(self, message: str) -> None:
+        """Tell a person something on stderr, or a machine that reads JSON Lines."""
+        if self.err_is_json:
+            self.say(as_json({"schema": NOTE, "message": printable(message)}))
+        else:
+            self.say(f"bgresp: {message}")
+
     def control(self, text: str) -> None:
         """Write text of our own to stderr, controls and all."""
         if self.err is None:
@@ -117,6 +126,11 @@ def guard_descriptors() -> frozenset[int]:
             os.open(os.devnull, os.O_RDWR)
             closed.add(fd)
     return frozenset(closed)
+
+
+def closed_at_start() -> frozenset[int]:
+    """Return what guard_descriptors found, as the program's entry kept it."""
+    return frozenset(getattr(sys, "_bgresp_closed", ()))
 
 
 def of_process(

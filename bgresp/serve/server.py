@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ _PATIENCE = 1.0  # a server that has just stopped may hold its lock a moment lon
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `bgresp serve` may be told."""
+    """What `bgresp serve` may be told; `said` takes the greeting instead of stderr."""
 
     state: Path
     host: str = "127.0.0.1"
@@ -50,6 +50,7 @@ class ServeOptions:
     pace: float = PACE
     max_run: float = MAX_RUN
     retention: float = RETENTION
+    said: Callable[[str], None] | None = None
 
 
 def run(options: ServeOptions) -> int:
@@ -120,8 +121,12 @@ def _desk(options: ServeOptions, folder: Path) -> Desk:
 def _greet(options: ServeOptions, where: Endpoint) -> None:
     if options.detached:
         return
-    key = "" if where.key is None else f"key: {where.key}\n"
-    sys.stderr.write(f"listening on {where.base_url} (Ctrl-C stops)\n{key}")
+    key = "" if where.key is None else f"\nkey: {where.key}"
+    greeting = f"listening on {where.base_url} (Ctrl-C stops){key}"
+    if options.said is not None:
+        options.said(greeting)
+        return
+    sys.stderr.write(f"{greeting}\n")
     sys.stderr.flush()
 
 

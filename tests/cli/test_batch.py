@@ -310,6 +310,33 @@ def test_what_did_not_complete_is_retried_where_asked(
     assert 3 == len(server.creates)
 
 
+ODD = [
+    ({"labels": {"a": "b\x1b"}}, "the label 'a=b\\x1b' has control characters"),
+    ({"name": "@last"}, "the name '@last' would be taken for a reference"),
+    ({"metadata": {"bgresp_key": "k"}}, "the name is bgresp's own"),
+]
+
+
+@pytest.mark.parametrize(("more", "said"), ODD)
+def test_a_row_may_not_be_called_so(
+    server: FakeServer, bgresp: Run, manifest: Write, more: Any, said: str
+) -> None:
+    """What cannot be typed or is ours stops the batch before a row is sent."""
+    name = manifest(*rows(1), {"id": "odd", "text": "x", **more})
+    ran = bgresp("batch", name, "-m", "m")
+    assert (2, "", True) == (ran.code, ran.out, said in ran.err), ran
+    assert "m.jsonl:2" in ran.err
+    assert () == server.requests
+
+
+def test_a_manifest_that_is_not_there_comes_first(bgresp: Run) -> None:
+    """Where nothing is configured either, the missing file is told."""
+    env = {"BGRESP_API_KEY": None, "BGRESP_BASE_URL": None}
+    for more in ((), ("--group", "g")):
+        ran = bgresp("batch", "nope.jsonl", *more, env=env)
+        assert (2, "", True) == (ran.code, ran.out, "nope.jsonl: " in ran.err)
+
+
 def test_what_was_not_sent_is_no_result(
     server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
 ) -> None:

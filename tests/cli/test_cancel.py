@@ -26,7 +26,7 @@ def test_an_open_job_is_cancelled_once(
     second = bgresp("cancel", "@last", "--json")
     record = json.loads(second.out)
     assert (0, FIELDS, "cancelled") == (second.code, tuple(record), record["status"])
-    assert f"bgresp: {ident(1)} is cancelled already\n" == second.err
+    assert f"{ident(1)} is cancelled already" == json.loads(second.err)["message"]
     assert (1, 3) == (server.cancels(), len(server.requests))
 
 
@@ -43,9 +43,9 @@ def test_a_job_that_had_ended_is_no_failure(
         [record["status"] for record in json.loads(ran.out)],
     )
     assert [
-        f"bgresp: {ident(3)} ended before the cancel: completed",
-        f"bgresp: {ident(2)} is completed already",
-    ] == ran.err.splitlines()
+        f"{ident(3)} ended before the cancel: completed",
+        f"{ident(2)} is completed already",
+    ] == [json.loads(line)["message"] for line in ran.err.splitlines()]
     assert (1, 0) == (server.cancels(ident(3)), server.cancels(ident(2)))
     server.script("cancel", answer("cancelled"))
     server.script("get", answer("failed"))

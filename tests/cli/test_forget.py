@@ -17,7 +17,7 @@ def test_everything_of_a_job_goes(bgresp: Run, server: FakeServer, state: Path) 
     seed(state, {"status": "completed", "text": "Four."}, {"status": "failed"})
     (state / "requests" / f"{key(1)}.json").write_text("{}")
     ran = bgresp("forget", ident(1))
-    assert (0, "", "") == (ran.code, ran.out, ran.err)
+    assert (0, "", f"bgresp: forgot {ident(1)}\n") == (ran.code, ran.out, ran.err)
     assert [ident(2)] == bgresp("list", "-q").out.split()
     assert 3 == bgresp("status", "--local", ident(1)).code
     left = [path for path in state.rglob(f"{key(1)}*") if path.is_file()]
@@ -48,6 +48,20 @@ def test_what_may_still_matter_is_refused(
     ran = bgresp("forget", ident(1), ident(2), "--force", "-q")
     assert (0, [ident(1), ident(2)]) == (ran.code, ran.out.split())
     assert "" == bgresp("list", "-q").out
+
+
+def test_it_says_what_went(bgresp: Run, state: Path) -> None:
+    """A name and an id, or how many; nothing of it with -q, and JSON with --json."""
+    ended = {"status": "completed"}
+    seed(state, {**ended, "name": "night"}, *[ended] * 14)
+    ran = bgresp("forget", "night")
+    assert ("", f"bgresp: forgot night ({ident(1)})\n") == (ran.out, ran.err)
+    ran = bgresp("forget", "@1", "-q")
+    assert (f"{ident(15)}\n", "") == (ran.out, ran.err)
+    ran = bgresp("forget", "@1", "--json")
+    assert (ident(14), "") == (json.loads(ran.out)["id"], ran.err)
+    ran = bgresp("forget", "--status", "completed")
+    assert ("", "bgresp: forgot 12 jobs\n") == (ran.out, ran.err)
 
 
 def test_remote_deletes_first(bgresp: Run, server: FakeServer, state: Path) -> None:

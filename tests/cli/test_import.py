@@ -91,7 +91,13 @@ def test_what_another_machine_submitted_is_adopted(
 def test_usage(bgresp: Run, server: FakeServer, state: Path) -> None:
     """Nothing is asked for what cannot be an id, or a name for two."""
     seed(state)
-    for args in ([], ["../x"], ["a b"], ["resp_1", "resp_2", "-n", "x"]):
+    for args in (
+        [],
+        ["../x"],
+        ["a b"],
+        ["resp_1", "resp_2", "-n", "x"],
+        ["resp_1", "-n", "@1"],
+    ):
         assert 2 == bgresp("import", *args).code
     assert 2 == bgresp("import", "resp_1", "-l", "novalue").code
     assert () == server.requests

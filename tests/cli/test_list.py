@@ -31,6 +31,38 @@ def test_nothing_is_no_error(bare: Run, state: Path) -> None:
     assert not state.exists()
 
 
+UNKNOWN = {
+    "--group nigth": "no group 'nigth' (did you mean 'night'? known: day, night)",
+    "-l tem=a": "no label 'tem=a' (did you mean 'team=a'? known: team=a)",
+    "-l team=b": "no label 'team=b' (did you mean 'team=a'? known: team=a)",
+    "--model gtp": "no model 'gtp' (did you mean 'gpt'? known: gpt)",
+    "-p opnai": "no profile 'opnai' (did you mean 'openai'? known: openai, azure",
+}
+
+
+def test_a_name_that_nobody_knows(each: Each, state: Path) -> None:
+    """An empty list says so on stderr, and wait exits 3 with what may be meant."""
+    seed(state, {"group": "night", "labels": {"team": "a"}, "model": "gpt"})
+    seed(state, {"group": "day"})
+    (state / "ledger.lock").touch()  # else nothing was ever written here
+    for words, said in UNKNOWN.items():
+        listed, array, waited = each(
+            ["list", *words.split()],
+            ["list", *words.split(), "--json"],
+            ["wait", *words.split()],
+        )
+        assert (0, "") == (listed.code, listed.out)
+        assert listed.err.startswith(f"bgresp: {said}")
+        assert (0, "[]\n") == (array.code, array.out)
+        assert json.loads(array.err)["message"].startswith(said)
+        assert (3, "") == (waited.code, waited.out)
+        assert waited.err.startswith(f"bgresp: no job matches: {said}")
+    for ran in each(
+        ["list", "--group", "day", "--status", "failed"], ["list", "-q", "--group", "x"]
+    ):
+        assert (0, "", "") == (ran.code, ran.out, ran.err)
+
+
 def test_newest_first_and_limits(each: Each, state: Path) -> None:
     """Fifty rows, the newest first; --limit, 0 and --all change how many."""
     seed(state, *[{"name": f"n{number % 7}"} for number in range(60)])

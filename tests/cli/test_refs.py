@@ -58,6 +58,8 @@ def test_what_names_no_job(each: Each, named: Path) -> None:
         ("abcd",): (3, "resp_abcd2222, resp_abcd1111"),
         ("abc",): (3, "no job 'abc'"),
         ("@5",): (3, "there is no @5"),
+        ("@0",): (2, "not a reference: '@0' (@last or @1 is the newest job, @2"),
+        ("@x",): (2, "not a reference: '@x'"),
         ("resp_nope",): (3, "no job 'resp_nope'"),
         (key(9),): (3, "no job"),
         ("--group", "none"): (3, "no job matches"),

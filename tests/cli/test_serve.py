@@ -1,5 +1,6 @@
 """`bgresp serve`: the local endpoint in the foreground, and stopping it."""
 
+import json
 import re
 import signal
 import socket
@@ -15,6 +16,16 @@ def answers(base_url: str) -> bool:
     """Say whether an endpoint has begun to answer."""
     with httpx.Client(trust_env=False) as client:
         return client.get(f"{base_url}/responses").status_code == 200
+
+
+def test_it_greets_a_machine_in_json(start: Start, run: Run) -> None:
+    """With --json where it listens is a note like every other."""
+    serving = start("serve", "--port", "0", "--json")
+    note = json.loads(serving.until(b"\n", "err"))
+    assert "bgresp.note/1" == note["schema"]
+    assert note["message"].startswith("listening on http://127.0.0.1:")
+    assert 0 == run("serve", "--stop").code
+    assert 0 == serving.finish().code
 
 
 def test_it_serves_until_it_is_stopped(start: Start, run: Run, state: Path) -> None:

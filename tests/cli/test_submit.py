@@ -186,6 +186,62 @@ def test_a_dry_run_sends_and_writes_nothing(
     assert ((), False) == (server.requests, state.exists())
 
 
+KEYLESS: list[tuple[list[str], str]] = [
+    (["-p", "freddy"], "Authorization: Bearer $FREDDY_API_KEY (not set)"),
+    (["-p", "freddy-key"], "X-API-Key: $FREDDY_API_KEY (not set)"),
+    (["-p", "work"], "Authorization: Bearer <cmd> (set)"),
+    (["-p", "vllm", "--base-url", "http://127.0.0.1:1"], "http://127.0.0.1:1\n"),
+    ([], "Authorization: Bearer $OPENAI_API_KEY (not set)"),
+]
+
+
+@pytest.mark.parametrize(("args", "said"), KEYLESS)
+def test_a_dry_run_needs_no_key(
+    bgresp: Run, tmp_path: Path, args: list[str], said: str
+) -> None:
+    """It says where the key would come from, and neither has it nor runs for it."""
+    (tmp_path / "config" / "config.toml").write_text(
+        "[profiles.work]\nmodel = 'm'\napi_key_cmd = ['touch', 'ran']\n"
+    )
+    (tmp_path / "m.jsonl").write_text('{"id": 1, "text": "hi"}\n')
+    env = {"BGRESP_API_KEY": None, "BGRESP_BASE_URL": None}
+    for verb in (["submit", "-t", "hi"], ["batch", "m.jsonl"]):
+        ran = bgresp(*verb, "--dry-run", *args, env=env)
+        assert 0 == ran.code, ran
+        assert "hi" in ran.out
+        assert said in ran.err
+    assert not (tmp_path / "ran").exists()
+    ran = bgresp("submit", "-t", "x", "--dry-run", env={"BGRESP_API_KEY": "sk-hidden"})
+    assert "Bearer $BGRESP_API_KEY (set)" in ran.err
+    assert "hidden" not in ran.out + ran.err
+
+
+NAMES = [
+    ("--group", "the group 'a=\\x1b[1m' has control"),
+    ("-l", "the label 'a=\\x1b[1m' has control"),
+    ("--key", "the key 'a=\\x1b[1m' has control"),
+    ("-n", "a name must be printable"),
+]
+
+
+def test_what_a_job_is_called_has_no_controls(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """Names, groups, labels and keys that a terminal would obey are refused."""
+    for option, said in NAMES:
+        ran = bgresp("submit", "-t", "x", option, "a=\x1b[1m")
+        assert (2, "", True) == (ran.code, ran.out, said in ran.err), ran
+    ran = bgresp("submit", "-t", "x", env={"BGRESP_LABELS": "a=b\nc"})
+    assert (2, "", True) == (ran.code, ran.out, "label 'a=b\\nc' has" in ran.err)
+    ran = bgresp("import", "resp_1", "--group", "a\tb")
+    assert (2, "", True) == (ran.code, ran.out, "the group 'a\\tb' has" in ran.err)
+    config = tmp_path / "config" / "config.toml"
+    config.write_text('[profiles."a\\u001b"]\n')
+    ran = bgresp("submit", "-t", "x")
+    assert (4, "", True) == (ran.code, ran.out, f"{config}: the profile" in ran.err)
+    assert ((), False) == (server.requests, state.exists())
+
+
 def test_watch_prints_the_answer(bgresp: Run, server: FakeServer, state: Path) -> None:
     """With --watch stdout is the answer and a newline; the id is on stderr."""
     ran = bgresp("submit", "-t", "hi", "--watch")

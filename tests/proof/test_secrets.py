@@ -16,7 +16,7 @@ from tests.proof.nursery import Nursery, Task
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 
 KEY, SECRET = "sk-SENTINEL-0123456789", "hush-SENTINEL-abcdef"
-HEADER = ("-H", f"X-Team-Token: {SECRET}")
+HEADER = ("-v", "-H", f"X-Team-Token: {SECRET}")
 COMMANDS = (
     ("submit", "-t", "x", *HEADER),
     ("submit", "-t", "x", "--watch", *HEADER),
