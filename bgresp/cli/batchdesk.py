@@ -1,16 +1,26 @@
 """Where a batch's news goes: ids to stdout, answers to files, trouble to stderr."""
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from bgresp.batch.plan import Tally
 from bgresp.batch.results import Folder, Results
 from bgresp.batch.rows import Rows
+from bgresp.batch.standing import Standing
 from bgresp.cli import errors
+from bgresp.cli.batch import Options
 from bgresp.cli.context import Context
+from bgresp.cli.showing import moving
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job, Status
+from bgresp.engine.audience import Audience, View
 from bgresp.engine.outcome import NOT_SENT
 from bgresp.engine.submit import GRACE
 from bgresp.render import columns
+from bgresp.render.lines import Quiet
 from bgresp.render.streams import as_json
 
 
@@ -23,7 +33,48 @@ class BatchDesk:
     folder: Folder | None = None
     rows: Rows | None = None
     is_leaving: bool = False
+    live: Any = None
+    _told: Audience | None = None
     _printed: int = 0
+
+    def audience(self, counts: Mapping[Standing, int], options: Options) -> Audience:
+        """Choose what a person sees, by the terminal; return who is told of the jobs.
+
+        `counts` are empty where the rows come one by one.
+        """
+        context = self.context
+        streams, common = context.streams, context.common
+        planned = _planned(counts, options.limit)
+        self._told = Quiet(streams)
+        if not streams.animated or common.quiet or context.is_json:
+            return self._told
+        if options.waits:
+            from bgresp.render.board import LiveMany
+
+            self._told = self.live = LiveMany(streams, planned)
+            return self._told
+        from bgresp.render.sending import LiveSent
+
+        self.live = LiveSent(streams, self._tally, planned)
+        return self._told
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
+        """Draw the live view, where there is one, while rows are sent."""
+        if self.live is not None:
+            self.live.start()
+        try:
+            async with moving(self.live):
+                yield
+        except asyncio.CancelledError:
+            self.is_leaving = True
+            raise
+        finally:
+            if self.live is not None:
+                self.live.stop()
+
+    def _tally(self) -> Tally:
+        return self.rows.tally if self.rows is not None else Tally()
 
     def accepted(self, job: Job) -> None:
         """Print the id of a row, or its record."""
@@ -33,6 +84,8 @@ class BatchDesk:
             self.context.streams.raw(self._record(job))
         elif common.jsonl:
             self.context.streams.raw(self._record(job) + b"\n")
+        elif self.live is not None:
+            self.live.line(job.ref)
         else:
             self.context.streams.line(job.ref)
         self._printed += 1
@@ -42,6 +95,8 @@ class BatchDesk:
         error.message = f"row {job.row!r}: {error.message}"
         errors.show(self.context.streams, error, as_json=self.context.is_json)
         sent = job.error is None or job.error.code != NOT_SENT
+        if job.key and self._told is not None and not job.status.is_open:
+            self._told.changed(job, View("poll"))
         told = job.status in {Status.REJECTED, Status.UNKNOWN} and sent
         if self.results is not None and told:
             self.results.add(job, None)
@@ -49,6 +104,8 @@ class BatchDesk:
     def ended(self, job: Job) -> None:
         """Write the answer of a row where it is wanted."""
         self.context.ended(job)
+        if self._told is not None:
+            self._told.ended(job, "")
         text = None
         if self.results is not None or self.folder is not None:
             dialect = self.context.dialect_of(job)
@@ -86,3 +143,9 @@ class BatchDesk:
     def _record(self, job: Job) -> bytes:
         wanted = self.context.common.wanted_fields()
         return as_json(columns.record(job, wanted)).encode("ascii")
+
+
+def _planned(counts: Mapping[Standing, int], limit: int | None) -> int:
+    """Return how many rows are sent, followed or told of."""
+    sent = counts.get(Standing.SEND, 0)
+    return sum(counts.values()) - max(0, sent - (limit or sent))

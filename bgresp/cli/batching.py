@@ -171,7 +171,8 @@ class Batching:
             submitter = Submitter(
                 api, self.context.books, self._say, lane=lane, patience=PATIENCE
             )
-            trackers = Trackers(self.context, stack)
+            told = self.desk.audience(self.counts, self.options)
+            trackers = Trackers(self.context, stack, told)
             trackers.know(self.settings, api, lane.gate)
             rows = Rows(
                 Keyed(
@@ -186,7 +187,8 @@ class Batching:
             )
             self.desk.rows = rows
             try:
-                await rows.run(self._drafts())
+                async with self.desk.shown():
+                    await rows.run(self._drafts())
             finally:
                 self.desk.close(self.source.name, AGAIN)
         self.context.report_ledger()

@@ -1,4 +1,4 @@
-"""How jobs are followed, and who follows those of a batch: silently, where each is."""
+"""How jobs are followed, and who follows those of a batch, where each is."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -9,11 +9,11 @@ from bgresp.config.settings import Settings
 from bgresp.core.dialect import Dialect
 from bgresp.core.model import Job, Status
 from bgresp.core.states import Policy
+from bgresp.engine.audience import Audience, View
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
 from bgresp.engine.tracker import Tools, Tracker
-from bgresp.render.lines import Quiet
 
 
 def policy(dialect: Dialect, mode: str, interval: float | None = None) -> Policy:
@@ -46,21 +46,25 @@ def opened(job: Job) -> Job:
 
 @dataclass(slots=True)
 class Trackers:
-    """Makes trackers; endpoints that it opens are closed with `stack`."""
+    """Makes trackers; endpoints that it opens are closed with `stack`.
+
+    `audience` is told of each job as it is before it is followed, too.
+    """
 
     context: Context
     stack: AsyncExitStack
+    audience: Audience
     _tools: dict[str, Tools] = field(default_factory=dict)
 
     def know(self, settings: Settings, api: Api, gate: Gate) -> None:
         """Use an endpoint that is open already, through the gate of its creates."""
-        quiet = Quiet(self.context.streams)
         how = policy(api.endpoint.dialect, "poll")
-        tools = Tools(api, self.context.books, quiet, gate, how)
+        tools = Tools(api, self.context.books, self.audience, gate, how)
         self._tools[settings.identity] = tools
 
     async def track(self, job: Job) -> Tracker | None:
         """Return who follows a job; None where it is over, and its answer saved."""
+        self.audience.changed(job, View("poll"))
         if is_at_rest(job, self.context.books):
             return None
         settings = self.context.settings_of(job)

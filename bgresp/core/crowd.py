@@ -3,7 +3,7 @@
 May import core.model. A change and a look cost what they show, however many there are.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
@@ -21,10 +21,16 @@ _WAITING: Final = (Status.QUEUED, Status.SUBMITTING)
 class Crowd:
     """Jobs by status; in each in the order in which they got there."""
 
-    __slots__ = ("_at", "_ended_before", "_keys", "_start")
+    __slots__ = ("_at", "_ended_before", "_keeps", "_keys", "_past", "_start")
 
-    def __init__(self, jobs: Iterable[Job], *, now: float) -> None:
-        """Take the jobs as they are; `now` is the clock that the estimate goes by."""
+    def __init__(
+        self, jobs: Iterable[Job], *, now: float, keeps: int | None = None
+    ) -> None:
+        """Take the jobs as they are; `now` is the clock that the estimate goes by.
+
+        Of those that ended the last `keeps` of a status are kept, the others counted.
+        """
+        self._keeps, self._past = keeps, Counter[Status]()
         self._at: dict[Status, OrderedDict[str, Job]] = {
             status: OrderedDict() for status in Status
         }
@@ -37,10 +43,20 @@ class Crowd:
     def take(self, job: Job) -> None:
         """Put a job where it belongs now."""
         before = self._keys.get(job.key)
-        if before is not None and before is not job.status:
+        is_counted = before is not None and job.key not in self._at[before]
+        if is_counted and before is job.status:
+            return
+        if is_counted and before is not None:
+            self._past[before] -= 1
+        elif before is not None and before is not job.status:
             del self._at[before][job.key]
         self._keys[job.key] = job.status
-        self._at[job.status][job.key] = job
+        found = self._at[job.status]
+        found[job.key] = job
+        counts_on = self._keeps is not None and not job.status.is_open
+        if counts_on and len(found) > (self._keeps or 0):
+            self._past[job.status] += 1
+            found.popitem(last=False)
 
     @property
     def total(self) -> int:
@@ -60,11 +76,12 @@ class Crowd:
     @property
     def bad(self) -> int:
         """Return how many went otherwise than hoped."""
-        return sum(len(self._at[status]) for status in BAD)
+        return sum(len(self._at[status]) + self._past[status] for status in BAD)
 
     def counts(self) -> dict[Status, int]:
         """Count the jobs by status, in the order of Status, leaving out zeros."""
-        return {status: len(jobs) for status, jobs in self._at.items() if jobs}
+        found = {s: len(jobs) + self._past[s] for s, jobs in self._at.items()}
+        return {status: count for status, count in found.items() if count}
 
     def window(self, rows: int) -> list[Job]:
         """Return up to `rows` jobs: who runs, who failed, who waits, who is done.
@@ -80,12 +97,15 @@ class Crowd:
         found = chain(first, islice(self._bad(), for_bad), waiting, done)
         return list(islice(found, max(0, rows)))
 
-    def remaining(self, now: float) -> float | None:
-        """Estimate the seconds until all are over; None while nothing can be said."""
+    def remaining(self, now: float, *, coming: int = 0) -> float | None:
+        """Estimate the seconds until all, and so many to come, are over.
+
+        None while nothing can be said.
+        """
         ended = self.ended - self._ended_before
         if not ended or now <= self._start:
             return None
-        return self.open * (now - self._start) / ended
+        return (self.open + coming) * (now - self._start) / ended
 
     def _bad(self) -> Iterator[Job]:
         for status in BAD:

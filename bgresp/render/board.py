@@ -45,9 +45,13 @@ LONGEST_BAR: Final = 40
 
 @dataclass(slots=True)
 class LiveMany:
-    """The board; what became of the jobs stays on the screen when it ends."""
+    """The board; what became of the jobs stays on the screen when it ends.
+
+    `planned`: so many jobs there will be; of those that ended some thousand are kept.
+    """
 
     streams: Streams
+    planned: int = 0
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     period: ClassVar[float] = 1 / 4
@@ -64,12 +68,12 @@ class LiveMany:
         self._screen, self._taskbar = Screen(self.streams), Taskbar(self.streams)
         self._brush = Brush.of(self.streams)
 
-    def start(self, jobs: Iterable[Job]) -> None:
+    def start(self, jobs: Iterable[Job] = ()) -> None:
         """Show the board."""
         known = sorted(jobs, key=lambda job: job.key)
         labels = map(self._brush.label, known)
         self._names = max(map(cell_len, labels), default=0)
-        self._crowd = Crowd(known, now=self.clock())
+        self._crowd = Crowd(known, now=self.clock(), keeps=KEPT)
         self.tick()
 
     def stop(self) -> None:
@@ -93,13 +97,21 @@ class LiveMany:
             return
         moment = self.clock()
         self._screen.pin(self.frame(self._crowd, moment))
-        part = self._crowd.ended / max(1, self._crowd.total)
+        part = self._crowd.ended / max(1, self._total(self._crowd))
         self._taskbar.show(moment, part, failing=bool(self._crowd.bad))
 
     def changed(self, job: Job, view: View) -> None:
-        """Show a job's new status."""
+        """Show a job's new status; it may be one that was not there before."""
         if self._crowd is not None:
+            wide = cell_len(self._brush.label(job))
+            if wide > self._names:
+                self._names = wide
+                self._kept.clear()
             self._crowd.take(job)
+
+    def line(self, text: str) -> None:
+        """Write a line to stdout, above the board."""
+        self._screen.queue(text)
 
     def moved(self, job: Job, view: View) -> None:
         """Take a sign of life."""
@@ -152,6 +164,9 @@ class LiveMany:
             how = f"{more}: bgresp list --status {which}"
             lines.append(self._brush.line([(how, DIM)], width))
         return [*lines, self._counts(crowd, width, 0.0)]
+
+    def _total(self, crowd: Crowd) -> int:
+        return max(self.planned, crowd.total)
 
     def _more(self, count: int) -> str:
         return f"{'…' if self._brush.unicode else '...'} {number(count)} more"
@@ -208,18 +223,22 @@ class LiveMany:
                 for status, count in counts
             ]
         styles = [STYLES[status] for status, _ in counts]
+        if coming := self._total(crowd) - crowd.total:
+            words.append(f"{number(coming)} to come")
+            styles.append(DIM)
         fields = [[piece] for piece in zip(words, styles, strict=True)]
         return self._brush.line(fitting(fields, width), width)
 
     def _bar(self, crowd: Crowd, moment: float, width: int) -> str:
-        part = crowd.ended / max(1, crowd.total)
-        left = crowd.remaining(moment)
+        total = self._total(crowd)
+        part = crowd.ended / max(1, total)
+        left = crowd.remaining(moment, coming=total - crowd.total)
         size = max(8, min(LONGEST_BAR, width - 34))
         full, empty = BARS[self._brush.unicode]
         filled = int(size * part)
-        style = WARNING if crowd.bad else GOOD if not crowd.open else RUNNING
+        style = WARNING if crowd.bad else GOOD if part >= 1.0 else RUNNING
         bar = [(full * filled, style), (empty * (size - filled), DIM)]
-        done = f"{number(crowd.ended)} of {number(crowd.total)}"
+        done = f"{number(crowd.ended)} of {number(total)}"
         fields = [bar, [(f"{part:.0%}", BOLD)], [(done, "")]]
         fields.append([(f"ETA {brief(left)}", "")] if left else [])
         return self._brush.line(fitting(fields, width), width)

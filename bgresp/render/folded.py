@@ -57,8 +57,8 @@ def _aligned(rows: list[list[str]], streams: Streams) -> Iterator[str]:
 def flowed(fields: Iterable[str], width: int) -> list[str]:
     """Return fields one after the other on lines of at most so many cells.
 
-    One that has no room on any line is parted between its words. What is longer than a
-    line, a path or an id, is left to the terminal: so it can be copied whole.
+    One that has no room on any line starts one, and is parted between its words. What
+    is longer than a line, a path or an id, is left to the terminal, to be copied whole.
     """
     from rich.cells import cell_len
 
@@ -68,7 +68,8 @@ def flowed(fields: Iterable[str], width: int) -> list[str]:
         is_one = cell_len(field) <= width or any(cell_len(w) > width for w in words)
         gap = GAP
         for word in [field] if is_one else words:
-            if lines and cell_len(lines[-1] + gap + word) <= width:
+            joins = lines and (is_one or gap != GAP)
+            if joins and cell_len(lines[-1] + gap + word) <= width:
                 lines[-1] += gap + word
             else:
                 lines.append(word)

@@ -16,6 +16,7 @@ ERASE: Final = "\x1b[J"
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 SAVE, RESTORE = "\x1b7", "\x1b8"
 BACK: Final = RESTORE + SAVE  # some terminals forget a place that they went back to
+QUEUED: Final = 1000  # lines that wait for a frame
 DOWN_SCROLLING: Final = "\x1bD"  # keeps the column, unlike a newline
 # A pinned line is cut at the edge, never wrapped: the terminal may be narrower than it
 # says, or take a character for wider than we do.
@@ -30,6 +31,7 @@ class Screen:
     _pinned: list[str] = field(default_factory=list)
     _drawn: list[str] = field(default_factory=list)
     _place: Place = field(default_factory=Place)
+    _queued: list[str] = field(default_factory=list)
     _wrapped: bool = False
     _hidden: bool = False
     _size: tuple[int, int] = (0, 0)
@@ -49,6 +51,15 @@ class Screen:
             self._place.advance(piece, self._size[0])
         self._draw()
 
+    def queue(self, line: str) -> None:
+        """Write a line to stdout, with the next frame: many come at once."""
+        if not self.streams.together:
+            self.streams.line(line)
+            return
+        self._queued.append(printable(line) + "\n")
+        if len(self._queued) >= QUEUED:
+            self._flush()
+
     def say(self, line: str) -> None:
         """Write a line to stderr that stays, above the pinned lines."""
         self.show(printable(line))
@@ -62,6 +73,7 @@ class Screen:
 
     def pin(self, lines: list[str]) -> None:
         """Pin lines, each of which fits the width, instead of those before."""
+        self._flush()
         if self._is_resized():
             self._erase()
         self._pinned = lines
@@ -73,6 +85,7 @@ class Screen:
 
     def close(self) -> None:
         """Take the pinned lines away, show the cursor, at the start of a line."""
+        self._flush()
         self._pinned = []
         self._erase()
         self._fresh_line()
@@ -80,6 +93,11 @@ class Screen:
             self._hidden, self.streams.above = False, None
             self.streams.control(SHOW)
             self.streams.keyboard.speak()
+
+    def _flush(self) -> None:
+        if self._queued:
+            queued, self._queued = self._queued, []
+            self.text("".join(queued))
 
     def _fresh_line(self) -> None:
         if self._place.column:

@@ -11,9 +11,11 @@ import pytest
 from tests import fakeanswers as fa
 from tests.cli.books import records
 from tests.cli.processes import Start
+from tests.cli.terminal import Terminals
 from tests.command import Ran, Run
 from tests.fakeanswers import Forever, Performed, refusal
 from tests.fakeserver import FakeServer
+from tests.fakewire import response_of
 
 Write = Callable[..., str]
 
@@ -392,6 +394,67 @@ def test_the_endpoint_sets_the_pace(
     ran = bgresp("batch", manifest(*rows(6)), "-m", "m", "--in-flight", "3")
     assert (0, 6) == (ran.code, len(ran.out.split()))
     assert 7 == len(server.creates)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_line_tells_how_sending_goes(
+    server: FakeServer,
+    terminal: Terminals,
+    bgresp: Run,
+    manifest: Write,
+    columns: int,
+) -> None:
+    """A person sees one line below the ids; it tears none, and goes away.
+
+    A pipe gets the ids alone, and stderr that is no terminal gets no control at all.
+    """
+    name, size = manifest(*rows(9)), (columns, 12)
+    command = ("batch", name, "-m", "m", "--rate", "10/s")
+    it = terminal(*command, size=size, before="seq 1 20")
+    it.until(lambda it: any("sending " in x and " of 9" in x for x in it.lines))
+    assert 0 == it.finish()
+    ids = [line for line in it.spoken.decode().split() if line.startswith("resp_")]
+    assert (9, "20") == (len(ids), it.spoken.decode().split("\r\n")[19])
+    assert [*ids, "bgresp: m.jsonl: 9 submitted"] == it.lines[-10:]
+    assert (False, True) == (it.screen.cursor.hidden, it.echoes)
+    piped = terminal(*command, size=size, piped=True)
+    assert 0 == piped.finish()
+    assert ids == piped.out.decode().split("\n")[:-1]
+    assert b"sending" in piped.raw
+    plain = bgresp(*command)
+    assert "".join(f"{id_}\n" for id_ in ids) == plain.out
+    assert "bgresp: m.jsonl: 0 submitted, 9 had their job\n" == plain.err
+    assert 9 == len(server.creates)
+
+
+@pytest.mark.parametrize("end", ["ended", "stopped"])
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_board_while_rows_are_waited_for(
+    server: FakeServer, terminal: Terminals, manifest: Write, columns: int, end: str
+) -> None:
+    """With --wait a person sees what `watch --group` shows, of rows to come, too."""
+    name = manifest(*rows(6))
+    if end == "stopped":
+        server.script("get", Forever(fa.as_json(response_of("in_progress"))))
+    it = terminal(
+        "batch", name, "-m", "m", "--wait", "--rate", "6/s", size=(columns, 20)
+    )
+    it.until(lambda it: it.shows(" to come") and it.shows(" of 6"))
+    if end == "stopped":
+        it.until(lambda it: it.shows("6 in_progress") or it.shows(" in_progress  "))
+        it.type(b"\x03")
+        assert 130 == it.finish()
+        assert 1 == " ".join(it.lines).count("the same command again")
+    else:
+        assert 0 == it.finish()
+        assert [f"✓ r{n} " for n in range(1, 7)] == sorted(
+            x[:5] for x in it.lines if x.startswith("✓")
+        )
+        assert ["6 completed", "bgresp: m.jsonl: 6 submitted"] == it.lines[-2:]
+    ids = [line for line in it.spoken.decode().split() if line.startswith("resp_")]
+    assert ids == [x for x in it.lines if x.startswith("resp_")]
+    assert not any(mark in line for mark in "━─⠋" for line in it.lines)
+    assert (False, True) == (it.screen.cursor.hidden, it.echoes)
 
 
 def test_ctrl_c_keeps_what_was_submitted(

@@ -191,6 +191,42 @@ def test_a_crowd_is_its_jobs(changes: list[tuple[int, Status]], rows: int) -> No
         )
 
 
+@given(CHANGES, st.integers(1, 4))
+def test_a_crowd_that_keeps_few_counts_all(
+    changes: list[tuple[int, Status]], keeps: int
+) -> None:
+    """Jobs that ended long ago are held no more, and counted as ever."""
+    whole, small = Crowd((), now=0.0), Crowd((), now=0.0, keeps=keeps)
+    for number, status in changes:
+        for crowd in (whole, small):
+            crowd.take(made(number, status))
+    assert whole.counts() == small.counts()
+    for name in ("total", "open", "ended", "bad"):
+        assert getattr(whole, name) == getattr(small, name)
+    ended = [job.status for job in small.window(100) if not job.status.is_open]
+    assert all(ended.count(status) <= keeps for status in ended)
+
+
+def test_rows_to_come_are_of_the_whole() -> None:
+    """The bar, the counts and the estimate go by the rows that are planned, too."""
+    shown = Shown(80, 12)
+    hand = Hand()
+    many = LiveMany(shown.streams(), 10, clock=hand, now=hand.wall)
+    many.start()
+    assert ["10 to come", "0%", "0 of 10"] == [
+        shown.lines[0],
+        *shown.lines[1].split("  ")[1:],
+    ]
+    many.changed(made(1, name="short"), view())
+    many.changed(made(2, name="a much longer name"), view())
+    many.ended(finished(made(1)), "")
+    hand.moment += 10.0
+    many.tick()
+    assert "1 in_progress  1 completed  8 to come" == shown.lines[-2]
+    assert shown.lines[-1].endswith("10%  1 of 10  ETA 1m30s")
+    assert any("a much longer name" in line for line in shown.lines)
+
+
 def test_the_estimate() -> None:
     """What remains is told by what ended since the start; not by what had before."""
     jobs = [made(n, Status.COMPLETED) for n in range(1, 51)]
@@ -201,6 +237,7 @@ def test_the_estimate() -> None:
     crowd.take(made(52, Status.FAILED))
     assert crowd.remaining(100.0) is None
     assert 8 * 15.0 == crowd.remaining(130.0)
+    assert 10 * 15.0 == crowd.remaining(130.0, coming=2)
 
 
 def test_the_taskbar_shows_the_part() -> None:
