@@ -109,12 +109,15 @@ class Table:
         width = self.streams.width - len(GAP)
         for job, row in zip(jobs, grid.rows, strict=True):
             (_, title), *cells = zip(grid.headings, row, strict=True)
-            line = self._paint(title, "1")
+            *above, title = flowed([title], self.streams.width) or [title]
+            for line in above:
+                self._line(self._paint(line, "1"))
+            beside = ""
             status = ("STATUS", column("status").cell(job, self.look))
             if status in cells and cell_len(title + GAP + status[1]) <= width:
                 cells.remove(status)
-                line += GAP + self._paint(status[1], COLOURS[job.status])
-            self._line(line)
+                beside = GAP + self._paint(status[1], COLOURS[job.status])
+            self._line(self._paint(title, "1") + beside)
             known = [f"{head.lower()} {cell}" for head, cell in cells if cell != NONE]
             for below in flowed(known, width):
                 self._line(GAP + below)
