@@ -3,6 +3,7 @@
 import os
 import sys
 
+from bgresp import __version__
 from bgresp.core.errors import BgrespError, ExitCode, OutputError, UsageError
 from bgresp.render.streams import (
     Streams,
@@ -28,9 +29,7 @@ def run(argv: list[str]) -> int:
     """Run one command; return the exit code, whatever happens."""
     as_json = bool({"--json", "--jsonl"} & set(argv))
     try:
-        from bgresp.cli.app import build
-
-        result = build(argv)(argv, prog_name="bgresp", standalone_mode=False)
+        return _result(argv)
     except BgrespError as error:
         if isinstance(error, UsageError):
             error.hint = error.hint or _help_of(argv)
@@ -48,6 +47,15 @@ def run(argv: list[str]) -> int:
         return int(ExitCode.SIGINT)
     except Exception as error:  # noqa: BLE001  a bug is told as one
         return _other(error, argv, as_json=as_json)
+
+
+def _result(argv: list[str]) -> int:
+    if argv in (["--version"], ["-V"]):  # Typer alone takes several times as long
+        print(f"bgresp {__version__}", flush=True)  # noqa: T201  minds a closed stdout
+        return int(ExitCode.OK)
+    from bgresp.cli.app import build
+
+    result = build(argv)(argv, prog_name="bgresp", standalone_mode=False)
     return int(result or 0)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from bgresp import __version__
 from bgresp.cli.app import build
 from bgresp.cli.manual import escaped, line, page
 from bgresp.cli.panels import ORDER, sections
@@ -21,7 +22,7 @@ from bgresp.core.model import RECORD_FIELDS, Status
 from bgresp.core.tables import build as build_dialect
 from tests.cli.books import seed
 from tests.cli.processes import Each
-from tests.command import Changes, Run, environment
+from tests.command import Changes, Run, empty_config, environment
 from tests.fakewire import FOX
 from tests.golden import FOLDER, Golden
 
@@ -138,19 +139,31 @@ def test_help_is_fast(words: str) -> None:
     assert "[]" == heavy(words)
 
 
-def test_what_asks_nobody_is_fast(state: Path) -> None:
+def test_what_asks_nobody_is_fast(state: Path, tmp_path: Path) -> None:
     """Nor does what the ledger alone can tell: of jobs that are over and saved."""
     seed(state, {"status": "completed", "text": FOX})
-    env = {"BGRESP_STATE_DIR": str(state), "BGRESP_CONFIG": str(state / "none.toml")}
+    config = empty_config(tmp_path / "config.toml")
+    env = {"BGRESP_STATE_DIR": str(state), "BGRESP_CONFIG": config}
     for words in ("list --refresh", "status", "get"):
         assert "[]" == heavy(words, env), words
 
 
-def heavy(words: str, env: Changes | None = None) -> str:
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_faster(option: str, each: Each) -> None:
+    """What scripts ask first does without Typer, and says what every command says."""
+    assert "[]" == heavy(option, modules=("typer", "bgresp.cli"))
+    alone, of_a_command = each([option], ["list", option])
+    assert (0, f"bgresp {__version__}\n", "") == (alone.code, alone.out, alone.err)
+    assert alone == of_a_command
+
+
+def heavy(
+    words: str, env: Changes | None = None, modules: tuple[str, ...] = HEAVY
+) -> str:
     """Run a command to its end; return which of the heavy modules it imported."""
     script = (
         "import sys; from bgresp.__main__ import run; code = run(sys.argv[1:]);"
-        f"print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr);"
+        f"print(sorted(set({modules!r}) & set(sys.modules)), file=sys.stderr);"
         "sys.exit(code)"
     )
     done = subprocess.run(
