@@ -1,6 +1,7 @@
 """What a person sees of a real run: asides, plain lines, a clean end."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -146,6 +147,25 @@ def test_a_terminal_smaller_than_it_says(
     it.type(b"\x03")
     assert 130 == it.finish()
     assert ["9 in_progress"] == [x for x in it.lines if "in_progress" in x]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize(
+    "words", ["list", "list --wide", "doctor", "help dialects", "stats", "config path"]
+)
+def test_a_terminal_gets_columns(
+    terminal: Terminals, server: FakeServer, state: Path, words: str, columns: int
+) -> None:
+    """No tab, and no line wider than the terminal but for a path or an id in it."""
+    long = {"name": "n" * 90, "error": {"code": "e", "message": "It broke. " * 20}}
+    seed(state, {**long, "status": "failed"}, {"labels": {"env": "prod"}})
+    it = terminal(*words.split(), size=(columns, 50))
+    it.finish()
+    assert b"\t" not in it.raw
+    for line in re.sub(rb"\x1b\[[\d;]*m", b"", it.raw).decode().split("\r\n"):
+        longest = max(map(len, line.split()), default=0)
+        prose = 80 if words.startswith("help") else 0  # is written for so many columns
+        assert len(line) <= max(columns, prose) or longest > columns - 24, line
 
 
 def test_a_failure_on_the_way(terminal: Terminals, server: FakeServer) -> None:
