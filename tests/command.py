@@ -49,6 +49,12 @@ class Run(Protocol):
         """Run `bgresp ARGS`; None as a variable's value takes it away."""
 
 
+def has_bug(err: bytes | str) -> bool:
+    """Say whether stderr tells of a bug: a traceback, or the line that stands for it."""
+    text = err.decode("utf-8", "replace") if isinstance(err, bytes) else err
+    return "Traceback" in text or "internal error" in text
+
+
 def command(*args: str) -> list[str]:
     """Return the argv of `bgresp ARGS`."""
     return [sys.executable, "-m", "bgresp", *args]

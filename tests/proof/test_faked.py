@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.ledger.ledger import Ledger
-from tests.command import Run, command, environment
+from tests.command import Run, command, environment, has_bug
 from tests.fakeserver import FakeServer
 from tests.proof import tracing
 from tests.proof.conftest import Figure
@@ -30,7 +30,7 @@ def refused(
         out=log,
     )
     assert (1, b"") == (done.returncode, done.stdout), done.stderr
-    assert b"Traceback" not in done.stderr
+    assert not has_bug(done.stderr)
     return len(server.creates), done.stderr.decode(), log.read_bytes()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from bgresp.core.model import Job
 from bgresp.ledger.ledger import Ledger
+from tests.command import has_bug
 from tests.proof.conftest import Bench, Figure
 from tests.proof.faulty import Plan
 from tests.proof.nursery import Task
@@ -52,7 +53,7 @@ class Trial:
         """Return which of the allowed outcomes it was; else what is wrong."""
         state, said = Path(self.plan.folder), self.out.read_text()
         errors = Path(f"{self.out}.err").read_text()
-        if "Traceback" in errors:
+        if has_bug(errors):
             return errors.strip().splitlines()[-1]
         if not self.bench.posts[self.prompt]:
             fine = (code, said) == (1, "") and not self.synced_again()
