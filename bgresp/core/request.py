@@ -227,13 +227,13 @@ def _check_metadata(metadata: Any) -> None:
         return
     if not isinstance(metadata, Mapping):
         raise UsageError("metadata must be an object of texts")
+    if OURS in metadata:
+        raise UsageError(f"metadata {OURS!r}: the name is bgresp's own")
     if len(metadata) + 1 > MAX_PAIRS:
         raise UsageError(
             f"metadata takes {MAX_PAIRS} pairs, and one of them is {OURS}",
             hint=f"give {MAX_PAIRS - 1} at most",
         )
-    if OURS in metadata:
-        raise UsageError(f"metadata {OURS!r}: the name is bgresp's own")
     for name, value in metadata.items():
         if not isinstance(value, str) or len(value) > MAX_VALUE:
             said = f"must be text of {MAX_VALUE} characters at most"
