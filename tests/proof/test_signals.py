@@ -181,7 +181,7 @@ def test_a_signal_at_each_stage(
     assert not cursor_is_left_hidden(bytes(it.raw))
     assert stage.status == last(state)["status"]
     assert stage.says in " ".join(it.lines), it.lines
-    assert not has_bug(it.raw)
+    assert not has_bug(bytes(it.raw))
 
 
 @pytest.mark.parametrize("number", DETACHING)
