@@ -13,15 +13,15 @@ from typing import Final
 
 from bgresp.batch.crew import Crew
 from bgresp.batch.plan import Desk, Plan, Tally
-from bgresp.batch.standing import Standing
-from bgresp.core.errors import BgrespError, ExitCode, LedgerError, UsageError
+from bgresp.batch.standing import Standing, changed, retried
+from bgresp.core.errors import BgrespError, ExitCode, LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind
+from bgresp.engine.created import hold
 from bgresp.engine.draft import Draft
 from bgresp.engine.fleet import Fleet
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import OF_ONE, Submitted, error_of
-from bgresp.engine.submit import hold
 from bgresp.engine.tracker import Tracker
 from bgresp.ledger.checkpoint import is_kept
 
@@ -113,7 +113,7 @@ class Rows:
         place: Place = asyncio.get_running_loop().create_future()
         self._order.append(place)
         if earlier is None or standing is Standing.SEND:
-            again = replace(job, retry_of=_retried(earlier))
+            again = replace(job, retry_of=retried(earlier))
             await self._start(replace(draft, job=again), place)
         elif standing is Standing.KEEP:
             self.tally.kept += 1
@@ -240,18 +240,3 @@ class Rows:
 
 
 _UNSURE: Final = Fault(FaultKind.AMBIGUOUS, "an earlier run lost its reply")
-
-
-def changed(job: Job) -> UsageError:
-    """Return the error of a row that was submitted with another request."""
-    return UsageError(
-        f"row {job.row!r} was submitted with another request, or elsewhere",
-        hint="--changed skip keeps that job, --changed resubmit sends the row anew",
-    )
-
-
-def _retried(earlier: Job | None) -> str | None:
-    """Return which job a new one is a retry of: a rejected one was none."""
-    if earlier is None or earlier.status is Status.REJECTED:
-        return None
-    return earlier.key

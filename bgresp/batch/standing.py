@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status
 
 FAILED: Final = frozenset(
@@ -46,3 +47,18 @@ class Rules:
         if self.retry_failed and earlier.status in FAILED:
             return Standing.SEND
         return Standing.KEEP
+
+
+def changed(job: Job) -> UsageError:
+    """Return the error of a row that was submitted with another request."""
+    return UsageError(
+        f"row {job.row!r} was submitted with another request, or elsewhere",
+        hint="--changed skip keeps that job, --changed resubmit sends the row anew",
+    )
+
+
+def retried(earlier: Job | None) -> str | None:
+    """Return which job a new one is a retry of: a rejected one was none."""
+    if earlier is None or earlier.status is Status.REJECTED:
+        return None
+    return earlier.key

@@ -20,8 +20,8 @@ from bgresp.core.errors import BgrespError, UnknownOutcomeError, UsageError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Signal
 from bgresp.engine import orphans
+from bgresp.engine.created import first_told
 from bgresp.engine.outcome import Submitted, error_of, failed
-from bgresp.engine.submit import first_told
 
 PATIENCE: Final = 86_400.0
 SLACK: Final = 5.0

@@ -3,15 +3,14 @@
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from bgresp.batch.drafts import Maker
 from bgresp.batch.manifest import Source, from_disk, from_thread
 from bgresp.batch.plan import Plan
-from bgresp.batch.results import Folder, Results
-from bgresp.batch.rows import Rows, changed
-from bgresp.batch.standing import Rules, Standing
+from bgresp.batch.results import Results
+from bgresp.batch.rows import Rows
+from bgresp.batch.standing import Rules, Standing, changed
 from bgresp.cli import manifests, shaping
 from bgresp.cli.batch import Options
 from bgresp.cli.batchdesk import BatchDesk
@@ -24,7 +23,7 @@ from bgresp.cli.trackers import Trackers
 from bgresp.config.effective import placeholder
 from bgresp.config.settings import Settings
 from bgresp.core import times
-from bgresp.core.errors import UsageError, worst
+from bgresp.core.errors import worst
 from bgresp.core.model import Job
 from bgresp.engine.draft import Draft
 from bgresp.engine.gate import Gate, Lane
@@ -105,11 +104,11 @@ class Batching:
                 # `retry --failed` at the same time would pay for a job twice.
                 until_done.enter_context(ledger.claim("retry --failed"))
             if options.results is not None:
-                path = _target(options.results)
+                path = manifests.results_file(options.results)
                 until_done.enter_context(ledger.claim(f"results:{path}"))
                 self.desk.results = until_done.enter_context(Results.at(path))
             if options.out_dir is not None:
-                self.desk.folder = _folder(options.out_dir)
+                self.desk.folder = manifests.out_dir(options.out_dir)
             yield
 
     # ---- looking it over ---------------------------------------------------
@@ -232,21 +231,3 @@ class Batching:
         """Pass on what a submit says, until we leave: then one line says it all."""
         if not self.desk.is_leaving:
             self.context.say(message)
-
-
-def _target(name: str) -> Path:
-    path = Path(name)
-    if not path.parent.is_dir():
-        raise UsageError(f"--results {name}: there is no directory {path.parent}")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"--results {name}: is not a file")
-    return path.resolve()
-
-
-def _folder(name: str) -> Folder:
-    path = Path(name)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out-dir {name}: {error.strerror}") from None
-    return Folder(path)

@@ -1,4 +1,4 @@
-"""What a batch is given: its manifest, its group, and how a row's prompt is read."""
+"""What a batch is given: its manifest and group, a row's prompt, where answers go."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bgresp.batch.manifest import Source
+from bgresp.batch.results import Folder
 from bgresp.cli import inputs
 from bgresp.core.errors import UsageError
 from bgresp.core.manifest import Row, Shard, shard
@@ -93,3 +94,29 @@ def _stdin() -> BinaryIO:
     if sys.stdin is None:
         raise UsageError("stdin is closed")
     return open(0, "rb", closefd=False)
+
+
+def results_file(name: str) -> Path:
+    """Return where --results go.
+
+    Raises UsageError.
+    """
+    path = Path(name)
+    if not path.parent.is_dir():
+        raise UsageError(f"--results {name}: there is no directory {path.parent}")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"--results {name}: is not a file")
+    return path.resolve()
+
+
+def out_dir(name: str) -> Folder:
+    """Make the folder of --out-dir.
+
+    Raises UsageError.
+    """
+    path = Path(name)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out-dir {name}: {error.strerror}") from None
+    return Folder(path)

@@ -11,11 +11,12 @@ from bgresp.cli.following import Following, Plan
 from bgresp.cli.settling import settled
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
+from bgresp.engine.created import hold
 from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.settle import Settling
-from bgresp.engine.submit import Submitter, hold
+from bgresp.engine.submit import Submitter
 
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
 

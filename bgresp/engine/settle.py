@@ -23,7 +23,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
 from bgresp.engine import orphans
 from bgresp.engine.books import Books
-from bgresp.engine.submit import hold
+from bgresp.engine.created import hold
 from bgresp.engine.unsettled import UNSETTLED, holding, is_absent
 
 AT_ONCE: Final = 50

@@ -7,19 +7,18 @@ and 1.5 are the source of what may be sent again.
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import schedule, update
-from bgresp.core.dialect import Streaming
 from bgresp.core.errors import ConfigError, UnreachableError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import keyed
-from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
+from bgresp.core.signals import Event, Fault, FaultKind, Signal
 from bgresp.core.times import brief
 from bgresp.engine.books import Books
+from bgresp.engine.created import first_told, told_twice
 from bgresp.engine.draft import Draft
 from bgresp.engine.gate import Lane
 from bgresp.engine.outcome import Submitted, failed
@@ -27,7 +26,6 @@ from bgresp.engine.outcome import Submitted, failed
 ATTEMPTS: Final = 4
 RATE_BUDGET: Final = 120.0
 GRACE: Final = 10.0
-HOLD: Final = 3.0
 
 
 @dataclass(slots=True)
@@ -134,7 +132,7 @@ class Submitter:
                 await self.lane.turn()
             sent.started = False
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
-            signals = _told_twice(create)
+            signals = told_twice(create)
             first = await first_told(signals, self.api.endpoint.dialect.streaming)
             if not isinstance(first, Event) and first.retry_after is not None:
                 self.lane.gate.hold(first.retry_after)
@@ -206,51 +204,3 @@ class Submitter:
 
 
 _Answer = tuple[Signal, AsyncGenerator[Signal, None] | None]
-
-
-async def hold(signals: AsyncGenerator[Signal, None]) -> None:
-    """Keep a creating stream until the job runs, or three seconds.
-
-    A stream dropped at its first event has left jobs queued for ever: community
-    thread 1382584 (WIRE.md 1.4).
-    """
-    try:
-        async with asyncio.timeout(HOLD), aclosing(signals):
-            async for signal in signals:
-                reading = signal.reading if isinstance(signal, Event) else None
-                if reading is not None and reading.status is not Status.QUEUED:
-                    return
-    except TimeoutError:
-        return
-
-
-async def first_told(signals: AsyncGenerator[Signal, None], how: Streaming) -> Signal:
-    """Return the signal that tells the outcome; comments alone never do."""
-    try:
-        async with asyncio.timeout(how.idle_events):
-            async for signal in signals:
-                if _tells(signal):
-                    return signal
-    except TimeoutError:
-        return Fault(FaultKind.IDLE, f"no id came for {how.idle_events:g} s")
-    return Fault(FaultKind.CLOSED, "the reply ended before an id came")
-
-
-async def _told_twice(
-    signals: AsyncGenerator[Signal, None],
-) -> AsyncGenerator[Signal, None]:
-    """Pass signals on; the one that tells the outcome comes again, to who follows."""
-    told = False
-    async with aclosing(signals) as source:
-        async for signal in source:
-            yield signal
-            if not told and _tells(signal):
-                told = True
-                yield signal
-
-
-def _tells(signal: Signal) -> bool:
-    """Say whether a signal tells the outcome; events without an id do not."""
-    if isinstance(signal, Fault | Snapshot):
-        return True
-    return signal.reading is not None and signal.reading.id is not None

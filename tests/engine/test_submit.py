@@ -19,9 +19,10 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal
+from bgresp.engine.created import hold
 from bgresp.engine.draft import Draft
 from bgresp.engine.outcome import Submitted, error_of
-from bgresp.engine.submit import Submitter, hold
+from bgresp.engine.submit import Submitter
 from tests import fakeanswers as fa
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint, patient_unless_hanging
