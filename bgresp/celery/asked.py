@@ -94,7 +94,7 @@ def settings_of(profile: str | None, model: str | None = None) -> Settings:
 
     Raises ConfigError.
     """
-    config = files.load_chosen(os.environ)
+    config = files.load(files.config_path(os.environ))
     settings = resolve(Flags(profile=profile, model=model), os.environ, config)
     if settings.is_local:
         raise ConfigError(

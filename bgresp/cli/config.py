@@ -63,6 +63,9 @@ def show(common: Common) -> int:
         folded.show(
             context.streams, [[v.key, _plain(v.value), v.origin] for v in values]
         )
+    lost = files.astray(context.environ)
+    if lost is not None:
+        context.say(lost)
     wrong = list(mistakes(context.config))
     for mistake in wrong:
         errors.show(context.streams, mistake, as_json=context.is_json)

@@ -87,7 +87,7 @@ class Context:
         Raises ConfigError.
         """
         if self._config is None:
-            self._config = config_files.load_chosen(self.environ)
+            self._config = config_files.load(config_files.config_path(self.environ))
             own = sorted({*self._config.profiles, *self._config.dialects})
             save_profiles(self.state / "index", own)
         return self._config

@@ -73,6 +73,7 @@ def doctor(options: Options, common: Common) -> int:
 
 
 def _configuration(context: Context) -> "Iterator[Check]":
+    from bgresp.config.files import astray
     from bgresp.config.profiles import mistakes
     from bgresp.config.settings import resolve
     from bgresp.engine.checkup import BAD, OK, WARN, Check
@@ -88,7 +89,8 @@ def _configuration(context: Context) -> "Iterator[Check]":
     if wrong:
         return
     there = "" if config.path.exists() else " (not there: defaults)"
-    yield Check("config", OK, f"{config.path}{there}")
+    lost = astray(context.environ)
+    yield Check("config", WARN if lost else OK, lost or f"{config.path}{there}")
     level = BAD
     try:
         resolve(context.flags, context.environ, config, keyed=False)

@@ -81,19 +81,15 @@ def state_path(environ: Mapping[str, str]) -> Path:
     return path
 
 
-def load_chosen(environ: Mapping[str, str]) -> Config:
-    """Read what BGRESP_CONFIG or the platform's place says.
+def astray(environ: Mapping[str, str]) -> str | None:
+    """Return what to say where BGRESP_CONFIG names nothing; None where all is well.
 
-    Raises ConfigError, too where BGRESP_CONFIG names a file that is not there: what
-    `config add` makes may lie beside it without one.
+    That is an empty configuration, as with KUBECONFIG, and may be a slip of the pen.
     """
     path = config_path(environ)
-    if environ.get(CONFIG) and _is_bare(path):
-        raise ConfigError(
-            f"{CONFIG} names {path}, which is not there",
-            hint=f"bgresp config init makes it; or unset {CONFIG}",
-        )
-    return load(path)
+    if not environ.get(CONFIG) or not _is_bare(path):
+        return None
+    return f"{CONFIG} names {path}, which is not there: bgresp config init makes it"
 
 
 def load(path: Path) -> Config:
