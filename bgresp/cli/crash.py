@@ -21,11 +21,22 @@ def told(
 ) -> tuple[BgrespError, str]:
     """Return a bug as an error, and its traceback where -v asks for it."""
     words = sorted(_secrets(argv, environ), key=len, reverse=True)
-    text = _without(words, f"internal error: {type(error).__name__}: {error}")
+    said = f"internal error: {type(error).__name__}: {error}".rstrip(": ")
+    text = _without(words, f"{said} ({_place(error)})")
     if not _VERBOSE & set(argv):
-        return BgrespError(text.rstrip(": "), hint="-v shows the traceback"), ""
+        return BgrespError(text, hint="-v shows the traceback"), ""
     trace = _without(words, "".join(traceback.format_exception(error)))
-    return BgrespError(text.rstrip(": "), hint="a bug of bgresp: report it"), trace
+    return BgrespError(text, hint="a bug of bgresp: report it"), trace
+
+
+def _place(error: Exception) -> str:
+    """Return the last line of ours that ran: a bug may not come a second time."""
+    ours = [
+        f"{frame.filename.rpartition('/bgresp/')[2]}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/bgresp/" in frame.filename
+    ]
+    return ours[-1] if ours else "nowhere of ours"
 
 
 def _secrets(argv: Sequence[str], environ: Mapping[str, str]) -> Iterator[str]:
