@@ -166,18 +166,68 @@ def test_the_first_command_of_all(sandbox: Path) -> None:
     assert (0, True) == (done.returncode, "demo" in done.stdout), done.stderr
 
 
-def test_a_crontab_is_one(sandbox: Path) -> None:
-    """Each line of a crontab has five fields, and its command runs as cron runs it."""
-    lines = [line for block in blocks("crontab") for line in block.lines]
-    assert lines
+def test_a_crontab_runs_as_cron_runs_it(sandbox: Path) -> None:
+    """The crontab and its profile need a variable or a folder that cron has not.
+
+    cron gives HOME and SHELL, and what the crontab itself sets; no endpoint, no key.
+    """
+    (crontab,) = blocks("crontab")
+    entries = [line for line in crontab.lines if not re.match(r"[A-Z]+=", line)]
+    settings = dict(line.split("=", 1) for line in crontab.lines if line not in entries)
+    place = re.search(r"/home/\w+", settings["PATH"])
+    assert entries
+    assert place is not None
+    shim = sandbox / settings["PATH"].split(":")[0].removeprefix(f"{place[0]}/")
+    shim.mkdir(parents=True)
+    run = f"PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)} -m bgresp"
+    (shim / "bgresp").write_text(f'#!/bin/sh\n{run} "$@"\n')
+    (shim / "bgresp").chmod(0o755)
+    env = {name: v.replace(place[0], str(sandbox)) for name, v in settings.items()}
     with FakeServer(tell=ANSWER) as server:
-        ran("bgresp config add work --base-url https://x.example/v1", sandbox)
-        for line in lines:
+        keyed_by_file(sandbox, env, server.base_url)
+        for line in entries:
             *fields, command = line.split(maxsplit=5)
             assert 5 == len(fields)
             assert all(re.fullmatch(r"[\d*/,-]+", part) for part in fields)
-            done = ran(command.replace(r"\%", "%"), sandbox, **endpoint(server))
-            assert 0 == done.returncode, done.stderr
+            done = as_cron(command.replace(r"\%", "%"), sandbox, env)
+            assert (0, "") == (done.returncode, done.stderr)
+        assert {"Bearer of-a-file"} == {
+            seen.headers["authorization"] for seen in server.creates
+        }
+
+
+def keyed_by_file(home: Path, env: dict[str, str], base_url: str) -> None:
+    """Put the page's profile with a key file where cron's bgresp looks for it."""
+    (profile,) = (
+        block.text for block in blocks("toml") if "\napi_key_file" in block.text
+    )
+    told = tomllib.loads(profile)["profiles"]["work"]
+    key = home / told["api_key_file"].removeprefix("~/")
+    shown = as_cron("bgresp config path", home, env).stdout
+    config = Path(dict(line.split("\t") for line in shown.splitlines())["config"])
+    for path, text in (
+        (config, profile.replace(told["base_url"], base_url)),
+        (key, "of-a-file\n"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o600)
+
+
+def as_cron(
+    command: str, home: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command with nothing but cron's variables and the crontab's."""
+    return subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=home,
+        env={"HOME": str(home), "SHELL": "/bin/sh", **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
 
 
 def test_the_configuration_is_one(tmp_path: Path) -> None:
