@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgresp.api.client import Api
-from bgresp.cli import errors, outputs, trackers
+from bgresp.cli import endings, errors, outputs, trackers
 from bgresp.cli.context import Context
 from bgresp.cli.showing import Manner, audience, how_to_go_on, moving
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
@@ -31,7 +31,10 @@ SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to follow; `answer`: text to stdout at the end; `array`: of one job too."""
+    """How to follow; `answer`: text to stdout at the end; `array`: of one job too.
+
+    `tells`: at the end, of each job that did not complete, why.
+    """
 
     mode: str = "auto"
     interval: float | None = None
@@ -44,6 +47,7 @@ class Plan:
     output: Path | None = None
     force: bool = False
     answer: bool = False
+    tells: bool = False
     array: bool = False
     asides: frozenset[str] = frozenset()
 
@@ -208,11 +212,11 @@ class Following:
         elif self.plan.answer:
             for job in jobs:
                 outputs.print_text(self.context.streams, self._text(job))
-                if job.status.is_terminal and job.status.exit_code:
-                    self.context.say(f"{job.ref} {summary(job)}")
         elif common.quiet and not self.plan.silent:
             for job in jobs:
                 self.context.streams.line(job.ref)
+        if self.plan.tells:
+            endings.say_why_over(self.context, jobs)
 
     def _write_output(self, job: Job) -> None:
         path, text = self.plan.output, self._text(job)

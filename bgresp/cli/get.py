@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from bgresp.cli import errors, inputs, outputs, refs
+from bgresp.cli import endings, errors, inputs, outputs, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.core import paths, strict
 from bgresp.core.errors import RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
 from bgresp.render.columns import record
-from bgresp.render.lines import summary
 from bgresp.render.streams import as_json
 
 PARTS: Final = (
@@ -66,23 +65,8 @@ def get(which: Refs, options: Options, common: Common) -> int:
     else:
         codes += _show_parts(context, jobs, (options, target))
     for job in jobs:
-        _say_why(context, job)
+        endings.say_why(context, job)
     return int(worst([*codes, *(int(job.status.exit_code) for job in jobs)]))
-
-
-def _say_why(context: Context, job: Job) -> None:
-    """Say how a job ended that did not complete: its text alone would not tell."""
-    from bgresp.engine.unsettled import UNSETTLED
-
-    if job.status.is_open:
-        context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.ref}")
-    elif job.status in UNSETTLED:
-        said = "no answer, its submit has no known outcome"
-        context.say(
-            f"{job.ref} is {job.status.value}: {said} (bgresp resolve {job.ref})"
-        )
-    elif job.status is not Status.COMPLETED:
-        context.say(f"{job.ref} {summary(job)} (bgresp retry {job.ref})")
 
 
 def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Job]:

@@ -104,6 +104,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     plan = Plan(
         timeout=timeout,
         silent=not options.watch,
+        tells=not options.watch,
         output=target,
         force=options.force,
         answer=options.output == inputs.STDIN and not options.watch,

@@ -269,14 +269,16 @@ def test_watch_prints_the_answer(bgresp: Run, server: FakeServer, state: Path) -
 def test_wait_prints_ids_and_exits_as_the_jobs_ended(
     bgresp: Run, server: FakeServer, tmp_path: Path
 ) -> None:
-    """--wait prints ids, is silent otherwise, and exits with the gravest end."""
+    """--wait prints ids, says why a job did not complete, and exits with the worst."""
     (tmp_path / "a").write_text("one")
     server.script("create", Snapshot("incomplete"), Snapshot("failed"))
     ran = bgresp("submit", "a", "a", "--wait")
     assert (12, f"{ident(1)}\n{ident(2)}\n") == (ran.code, ran.out)
-    assert [f"{ident(1)} was answered"] == [
-        " ".join(line.split()[1:4]) for line in ran.err.splitlines()
-    ]
+    answered, incomplete, failed = ran.err.splitlines()
+    assert answered.startswith(f"bgresp: {ident(1)} was answered")
+    assert incomplete.startswith(f"bgresp: {ident(1)} incomplete (")
+    assert failed.startswith(f"bgresp: {ident(2)} failed (")
+    assert failed.endswith(f" (bgresp retry {ident(2)})")
     server.script("create", Snapshot("incomplete"), Snapshot("completed"))
     ran = bgresp("submit", "a", "a", "--wait", "--json")
     assert (10, [FOX, FOX], [10, 0]) == (
@@ -284,16 +286,25 @@ def test_wait_prints_ids_and_exits_as_the_jobs_ended(
         [job["text"] for job in json.loads(ran.out)],
         [job["exit_code"] for job in json.loads(ran.out)],
     )
+    notes = [json.loads(line) for line in ran.err.splitlines()]
+    assert {"bgresp.note/1"} == {note["schema"] for note in notes}
+    assert notes[-1]["message"].endswith(f" (bgresp retry {ident(3)})")
+    server.script("create", Snapshot("failed"))
+    ran = bgresp("submit", "-t", "x", "-o", "kept")
+    assert (12, f"{ident(5)}\n") == (ran.code, ran.out)
+    assert ran.err.startswith(f"bgresp: {ident(5)} failed (")
+    assert ran.err.endswith(f" (bgresp retry {ident(5)})\n")
     server.script("create", Snapshot("cancelled"))
     ran = bgresp("submit", "-t", "x", "--wait", "-o", "-")
     assert (11, "") == (ran.code, ran.out)
     submitted, ended = ran.err.splitlines()
-    assert f"bgresp: submitted {ident(5)}" == submitted
-    assert ended.startswith(f"bgresp: {ident(5)} cancelled")
+    assert f"bgresp: submitted {ident(6)}" == submitted
+    assert ended.startswith(f"bgresp: {ident(6)} cancelled")
+    assert ended.endswith(f" (bgresp retry {ident(6)})")
     server.script("create", Snapshot("completed"))
     ran = bgresp("submit", "-t", "x", "-o", "-")
     assert (0, FOX + "\n") == (ran.code, ran.out)
-    assert ran.err.endswith(f"bgresp: submitted {ident(6)}\n")
+    assert ran.err.endswith(f"bgresp: submitted {ident(7)}\n")
 
 
 def test_an_answer_goes_into_a_new_file(
