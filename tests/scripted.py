@@ -110,9 +110,13 @@ class Scripted:
         """Answer a retrieve."""
         return await self._one("get", id_, self.get)
 
-    async def cancel(self, id_: str) -> Snapshot | Fault:
-        """Answer a cancel."""
-        return await self._one("cancel", id_, self.cancels)
+    async def cancel(self, id_: str, sent: Sent | None = None) -> Snapshot | Fault:
+        """Answer a cancel; of a refused connection alone nothing leaves."""
+        nth, script = self._counts["cancel", id_], self.cancels
+        refused = not callable(script) and script[min(nth, len(script) - 1)] == REFUSED
+        if sent is not None and not refused:
+            sent.leave()
+        return await self._one("cancel", id_, script)
 
     async def stream(
         self, id_: str, after: Cursor | None

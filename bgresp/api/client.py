@@ -4,7 +4,7 @@ May import core and the other modules of this package. Answers with signals; wha
 wrong on the way is a Fault value, never an exception.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
@@ -25,15 +25,25 @@ Told = TypeVar("Told", Event, Snapshot | Fault)
 
 @dataclass(slots=True)
 class Sent:
-    """Whether the first byte of a request may have left this machine."""
+    """Whether the first byte of a request may have left this machine.
+
+    `leaving` is called before the first one of all does, and may raise.
+    """
 
     started: bool = False
+    leaving: Callable[[], None] | None = None
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Take one of httpcore's trace events."""
         del info
         if name.endswith("send_request_headers.started"):
-            self.started = True
+            self.leave()
+
+    def leave(self) -> None:
+        """Take that the first byte is about to leave."""
+        if self.leaving is not None and not self.started:
+            self.leaving()
+        self.started = True
 
 
 @dataclass(slots=True)
@@ -67,9 +77,9 @@ class Api:
             return transport.broken(error)
         return replies.listed(reply)
 
-    async def cancel(self, id_: str) -> Snapshot | Fault:
+    async def cancel(self, id_: str, sent: Sent | None = None) -> Snapshot | Fault:
         """Ask to cancel; the reply is advice, ask again to know (WIRE.md 1.6)."""
-        return await self._ask("cancel", id_)
+        return await self._ask("cancel", id_, sent)
 
     async def delete(self, id_: str) -> Fault | None:
         """Delete the response at the endpoint; None when it is not there any more."""
@@ -130,9 +140,11 @@ class Api:
             tell = transport.unsure if sent.started else transport.unsent
             yield replace(tell(error), request_id=request_id)
 
-    async def _ask(self, op: str, id_: str) -> Snapshot | Fault:
+    async def _ask(
+        self, op: str, id_: str, sent: Sent | None = None
+    ) -> Snapshot | Fault:
         try:
-            async with self._send(op, {"id": id_}, {}, _JSON) as got:
+            async with self._send(op, {"id": id_}, {}, _JSON, sent) as got:
                 reply = await transport.whole(got)
                 answer = replies.retrieved(self.endpoint.dialect, reply)
                 return _hiding(got, answer)
@@ -158,6 +170,7 @@ class Api:
         values: Mapping[str, Any],
         query: Mapping[str, str],
         headers: Mapping[str, str],
+        sent: Sent | None = None,
     ) -> AsyncIterator[httpx.Response]:
         known = self.endpoint.dialect.ops.get(op)
         if known is None:
@@ -167,12 +180,13 @@ class Api:
             self._client = transport.client(self.endpoint, keep_alive=True)
         path, fixed = filling.target(known, {**values, **self._vars()})
         params = {**self._query(), **fixed, **query}
+        trace = {} if sent is None else {"trace": sent.trace}
         async with self._client.stream(
             known.method,
             self._url(path),
             params=params or None,
             headers={**self._headers(), **headers},
-            extensions={transport.SECRETS: self.endpoint.secrets},
+            extensions={transport.SECRETS: self.endpoint.secrets, **trace},
         ) as response:
             yield response
 

@@ -5,8 +5,16 @@ from typing import TYPE_CHECKING
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs
-from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    ExitCode,
+    RefusedError,
+    UnreachableError,
+    worst,
+)
 from bgresp.core.model import Job, Status
+from bgresp.engine.unsettled import UNSETTLED
 
 if TYPE_CHECKING:
     from bgresp.engine.cancel import Verdict
@@ -41,7 +49,7 @@ async def _one(context: Context, job: Job, *, alone: bool) -> "Verdict":
     from bgresp.engine.cancel import Verdict
 
     try:
-        return await _cancelled(context, job)
+        return await _cancelled(context, job, alone=alone)
     except (ConfigError, RefusedError) as error:
         if alone:
             raise
@@ -49,9 +57,28 @@ async def _one(context: Context, job: Job, *, alone: bool) -> "Verdict":
         return Verdict(job, ExitCode(code))
 
 
-async def _cancelled(context: Context, job: Job) -> "Verdict":
+def _not_cancelled(verdict: "Verdict") -> BgrespError | None:
+    """Return the error of a cancel that came to nothing; None where it is none."""
+    ref = verdict.job.ref
+    said, again = f"{ref} {verdict.said}", f"bgresp cancel {ref}"
+    match verdict.code:
+        case ExitCode.UNREACHABLE:
+            return UnreachableError(said, hint=f"again: {again}", retryable=True)
+        case ExitCode.CONFIG:
+            hint = f"bgresp config show -p {verdict.job.profile}, then {again}"
+            return ConfigError(said, hint=hint)
+        case ExitCode.REFUSED:
+            return RefusedError(said, hint=f"bgresp watch {ref}")
+    return None
+
+
+async def _cancelled(context: Context, job: Job, *, alone: bool) -> "Verdict":
     from bgresp.engine.cancel import Verdict, cancelled
 
+    if job.status in UNSETTLED:
+        said = "its submit has no known outcome, it may be running"
+        context.say(f"{job.ref} was not cancelled: {said} (bgresp resolve {job.ref})")
+        return Verdict(job, job.status.exit_code)
     if not job.status.is_open:
         over = job.status.is_terminal or job.status is Status.REJECTED
         code = ExitCode.OK if over else job.status.exit_code
@@ -59,6 +86,13 @@ async def _cancelled(context: Context, job: Job) -> "Verdict":
         return Verdict(job, code)
     async with context.api(context.settings_of(job)) as api:
         verdict = await cancelled(api, context.books, job)
-    if verdict.said:
+    error = _not_cancelled(verdict)
+    if error is not None and alone:
+        raise error
+    if error is not None:
+        errors.show(context.streams, error, as_json=context.is_json)
+    elif verdict.code is ExitCode.NOT_FINISHED:
+        context.say(f"{job.ref} {verdict.said} (bgresp watch {job.ref})")
+    elif verdict.said:
         context.say(f"{job.ref} {verdict.said}")
     return verdict

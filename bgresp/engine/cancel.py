@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bgresp.api.client import Api
+from bgresp.api.client import Api, Sent
 from bgresp.core import update
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
@@ -34,7 +34,8 @@ async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
     """Cancel an open job, then ask until it ended or ten seconds passed.
 
     Where cancel is a DELETE, the job is asked for first: a finished answer is never
-    deleted.
+    deleted. That a cancel was asked for is on disk before its first byte leaves, and
+    only then: one that reached nobody was never asked for.
     """
     op = api.endpoint.dialect.ops.get("cancel")
     if op is None or op.method == "DELETE":
@@ -45,8 +46,12 @@ async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
         name = api.endpoint.dialect.name
         said = f"goes on: {name} has no way to cancel a job"
         return Verdict(job, ExitCode.REFUSED, said)
-    job = books.ledger.record(replace(job, cancel_requested_at=books.now()))
-    reply = await _asked_to_cancel(api, job)
+
+    def note() -> None:
+        books.ledger.record(replace(job, cancel_requested_at=books.now()))
+
+    reply = await _asked_to_cancel(api, job, Sent(leaving=note))
+    job = books.ledger.by_key(job.key) or job
     verdict = _hopeless(job, reply) or await _confirmed(api, books, (job, reply))
     advisory = api.endpoint.dialect.limits.advisory_cancel
     if verdict.job.status is Status.CANCELLED and not verdict.said and advisory:
@@ -66,17 +71,17 @@ async def _looked(api: Api, books: Books, job: Job) -> tuple[Job, Verdict | None
     return job, _over(job) if job.status.is_terminal else None
 
 
-async def _asked_to_cancel(api: Api, job: Job) -> Snapshot | Fault:
+async def _asked_to_cancel(api: Api, job: Job, sent: Sent) -> Snapshot | Fault:
     """Send the cancel; it is idempotent, so a broken exchange may be repeated."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CONFIRM
     for wait in PACE[: ATTEMPTS - 1]:
-        reply = await _within(deadline - loop.time(), api.cancel(str(job.id)))
+        reply = await _within(deadline - loop.time(), api.cancel(str(job.id), sent))
         broken = isinstance(reply, Fault) and reply.http_status is None
         if not broken or loop.time() + wait >= deadline:
             return reply
         await asyncio.sleep(wait)
-    return await _within(deadline - loop.time(), api.cancel(str(job.id)))
+    return await _within(deadline - loop.time(), api.cancel(str(job.id), sent))
 
 
 async def _within(

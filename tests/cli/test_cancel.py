@@ -70,12 +70,47 @@ def test_what_was_not_cancelled(bgresp: Run, server: FakeServer, state: Path) ->
     seed(state, {}, server=server)
     server.script("cancel", refusal(405, "Not here."), refusal(401, "Bad key."))
     server.script("get", answer("in_progress"))
-    faults = [(5, "goes on: the endpoint cannot cancel (Not here.)"), (4, "Bad key.")]
+    faults = [
+        (5, "goes on: the endpoint cannot cancel (Not here.) (bgresp watch "),
+        (4, "was not cancelled: Bad key. (bgresp config show -p "),
+    ]
     for code, said in faults:
         ran = bgresp("cancel", "@last")
-        assert (code, True) == (ran.code, said in ran.err)
+        assert (code, "") == (ran.code, ran.out)
+        assert f"bgresp: {ident(1)} {said}" in ran.err
+
+
+def test_a_cancel_that_reached_nobody_was_never_asked_for(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """Not reached: 6, an error object under --json, and no `cancelling` after it."""
+    seed(state, {}, {"status": "completed"}, server=server)
     server.refuse()
-    ran = bgresp("cancel", "@last", "--json")
-    assert (6, "in_progress") == (ran.code, json.loads(ran.out)["status"])
-    assert "was not cancelled: " in ran.err
-    assert {"queued", "in_progress"} == {line["status"] for line in records(state)}
+    ran = bgresp("cancel", ident(1), "--json")
+    told = json.loads(ran.err)
+    assert (6, "", "bgresp.error/1", "unreachable") == (
+        *(ran.code, ran.out),
+        *(told["schema"], told["kind"]),
+    )
+    assert told["message"].startswith(f"{ident(1)} was not cancelled: ")
+    assert f"again: bgresp cancel {ident(1)}" == told["hint"]
+    assert not any(line.get("cancel_requested_at") for line in records(state))
+    assert "cancelling" not in bgresp("list").out
+    both = bgresp("cancel", ident(1), ident(2))
+    assert (6, ["queued", "completed"]) == (
+        both.code,
+        [line.split("\t")[2] for line in both.out.splitlines()],
+    )
+    assert {"queued", "completed"} == {line["status"] for line in records(state)}
+
+
+def test_a_submit_without_known_outcome_may_run(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """What may have been accepted is not `unknown already`: `resolve` settles it."""
+    seed(state, {"status": "unknown", "id": None})
+    ran = bgresp("cancel", "@1")
+    key = last(state)["key"]
+    assert (7, ()) == (ran.code, server.requests)
+    assert "it may be running" in ran.err
+    assert ran.err.endswith(f" (bgresp resolve {key})\n")

@@ -243,6 +243,17 @@ def test_the_intent_is_on_disk_first(state: Path) -> None:
     assert [EPOCH] == seen
 
 
+def test_a_cancel_that_nobody_heard_was_not_asked_for(state: Path) -> None:
+    """A refused connection leaves no request to cancel; a lost reply leaves one."""
+    verdict, _ = cancel(Scripted(cancels=[REFUSED], get=[RUNNING]), state)
+    assert (ExitCode.UNREACHABLE, None) == (
+        verdict.code,
+        verdict.job.cancel_requested_at,
+    )
+    verdict, _ = cancel(Scripted(cancels=[LOST_REPLY], get=[RUNNING]), state)
+    assert EPOCH == verdict.job.cancel_requested_at
+
+
 def test_a_dialect_without_cancel_says_so(state: Path) -> None:
     """An endpoint that has no cancel is only asked how the job is."""
     place = endpoint(spoken=dialect(ops={"cancel": None}))
