@@ -88,7 +88,7 @@ end
 complete -c bgresp -e
 complete -c bgresp -f
 set -g __bgresp_commands 'batch' 'cancel' 'completions' 'config' 'config add' 'config edit' 'config init' 'config path' 'config remove' 'config show' 'doctor' 'forget' 'get' 'help' 'import' 'list' 'prune' 'resolve' 'retry' 'serve' 'stats' 'status' 'submit' 'sync' 'wait' 'watch'
-complete -c bgresp -n '__bgresp_at ""' -a batch -d 'Submit one background response a row of a manifest; print the ids in their order.'
+complete -c bgresp -n '__bgresp_at ""' -a batch -d 'Submit a background response for each row of a manifest; print the ids in order.'
 complete -c bgresp -n '__bgresp_at ""' -a cancel -d 'Cancel jobs; then ask the endpoint and report what really became of them.'
 complete -c bgresp -n '__bgresp_at ""' -a completions -d 'Print the completion script of a shell.'
 complete -c bgresp -n '__bgresp_at ""' -a config -d 'Show, make and check the configuration: path, show, init, add, remove, edit.'
@@ -104,7 +104,7 @@ complete -c bgresp -n '__bgresp_at ""' -a retry -d 'Submit the stored request of
 complete -c bgresp -n '__bgresp_at ""' -a serve -d 'Run a background-mode endpoint on this machine.'
 complete -c bgresp -n '__bgresp_at ""' -a stats -d 'Count jobs, tokens, and how long they were queued and ran; nobody is asked.'
 complete -c bgresp -n '__bgresp_at ""' -a status -d 'Ask the endpoint once and print what it says.'
-complete -c bgresp -n '__bgresp_at ""' -a submit -d 'Submit one background response a FILE and print its id.'
+complete -c bgresp -n '__bgresp_at ""' -a submit -d 'Submit a background response for each FILE and print its id.'
 complete -c bgresp -n '__bgresp_at ""' -a sync -d 'Ask once about every open job, save every result, and leave.'
 complete -c bgresp -n '__bgresp_at ""' -a wait -d 'Wait until jobs end, print nothing, exit as they ended.'
 complete -c bgresp -n '__bgresp_at ""' -a watch -d 'Follow jobs until they end; of one job, its text as it comes.'

@@ -44,7 +44,12 @@ class Crew:
 
     @contextmanager
     def idle(self) -> Iterator[None]:
-        """Mark the running task as one that nothing is lost with."""
+        """Mark the running task as one that nothing is lost with.
+
+        Raises CancelledError where the crew is stopping.
+        """
+        if self.stopping:
+            raise asyncio.CancelledError
         task = asyncio.current_task()
         self._idle.add(task)
         try:

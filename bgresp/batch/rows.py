@@ -52,6 +52,7 @@ class Rows:
     def __post_init__(self) -> None:
         """Take the plan's widths."""
         self.crew = Crew(self.plan.in_flight)
+        self.keyed.submitter.idle = self.crew.idle
         self._posts = asyncio.Semaphore(self.plan.posts)
         self._fleet = Fleet(self.plan.posts, self._followed)
 
@@ -118,7 +119,9 @@ class Rows:
         elif standing is Standing.KEEP:
             self.tally.kept += 1
             self._put(place, earlier)
-            tracker = await self._to_follow(earlier) if is_kept(earlier) else None
+            tracker = None
+            if is_kept(earlier):
+                tracker = await self._to_follow(earlier, before=True)
             if tracker is not None:
                 await self.crew.enter()
                 self._fleet.join(tracker)
@@ -130,13 +133,16 @@ class Rows:
             self.desk.failed(earlier, error)
             self.tally.codes.add(int(error.code))  # no failure of this run
 
-    async def _to_follow(self, job: Job) -> Tracker | None:
-        """Return who follows a job where somebody waits; tell of one that is over."""
+    async def _to_follow(self, job: Job, *, before: bool = False) -> Tracker | None:
+        """Return who follows a job where somebody waits; tell of one that is over.
+
+        `before`: an earlier run submitted it.
+        """
         if self.plan.track is None:
             return None
         tracker = await self.plan.track(job)
         if tracker is None:
-            self._over(job)
+            self._over(job, before=before)
         return tracker
 
     async def _start(self, draft: Draft, place: Place) -> None:
@@ -175,7 +181,8 @@ class Rows:
                 self._refused(submitted, fault)
             return None
         self._doubts = 0
-        self.tally.accepted += 1
+        self.tally.accepted += submitted.posted
+        self.tally.kept += not submitted.posted  # another process did, meanwhile
         if submitted.signals is not None:
             await hold(submitted.signals)
         if submitted.rescued is not None:
@@ -186,8 +193,7 @@ class Rows:
     async def _follow(self) -> None:
         """Follow the rows that have their jobs, until the crew stops."""
         with self.crew.idle():
-            if not self.crew.stopping:
-                await self._fleet.follow()
+            await self._fleet.follow()
 
     def _followed(self, tracker: Tracker) -> bool:
         """Take what following a row came to; the others are followed on."""
@@ -226,9 +232,11 @@ class Rows:
         if error.code in _OF_ALL and not of_one:
             self.crew.stop()
 
-    def _over(self, job: Job) -> None:
+    def _over(self, job: Job, *, before: bool = False) -> None:
         self.desk.ended(job)
-        if job.status.exit_code:
+        if before:
+            self.tally.codes.add(int(job.status.exit_code))  # no failure of this run
+        elif job.status.exit_code:
             self._count(job.status.exit_code)
 
     def _count(self, code: ExitCode) -> None:

@@ -96,7 +96,7 @@ class Options:
 
 
 def batch(options: Options, shape: Shape, common: Common) -> int:
-    """Submit one background response a row of a manifest; print the ids in their order.
+    """Submit a background response for each row of a manifest; print the ids in order.
 
     The same command again goes on where it was stopped, killed or cut off: a row that
     has its job is not submitted again. Other options are defaults for the rows.

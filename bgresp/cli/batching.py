@@ -122,9 +122,10 @@ class Batching:
     def dry_run(self) -> int:
         """Count what would be sent, and print the first request; write nothing."""
         size, first = 0, None
-        for draft in self._looked_over():
-            first = first or draft.body
-            size += len(as_json(draft.body))
+        for number, draft in enumerate(self._looked_over(), 1):
+            if number <= (self.options.limit or number):
+                first = first or draft.body
+                size += len(as_json(draft.body))
         if first is not None:
             self.context.show_records([first], single=True)
         for line in self._counted(size):
@@ -135,8 +136,9 @@ class Batching:
         count = {standing: self.counts.get(standing, 0) for standing in Standing}
         header = placeholder(self.settings, self.context.environ)
         where = self.settings.base_url + (f" with {header}" if header else "")
+        sends = min(count[Standing.SEND], self.options.limit or count[Standing.SEND])
         yield (
-            f"nothing was sent; {count[Standing.SEND]} of {sum(count.values())} rows "
+            f"nothing was sent; {sends} of {sum(count.values())} rows "
             f"({size / 1e6:.1f} MB) would go to {where}"
         )
         if count[Standing.KEEP]:

@@ -220,7 +220,8 @@ class Following:
 
     def _write_output(self, job: Job) -> None:
         path, text = self.plan.output, self._text(job)
-        if path is not None and job.status.is_terminal:
+        has = job.status.is_terminal and not self.context.books.owes(job)
+        if path is not None and has:
             again = f"the answer is kept: bgresp get {job.ref} -o FILE"
             outputs.write_file(path, text or "", force=self.plan.force, hint=again)
 
@@ -229,8 +230,7 @@ class Following:
 
     def _exit_code(self, jobs: list[Job]) -> int:
         if self.plan.any:
-            ended = [job for job in jobs if not job.status.is_open]
-            jobs = ended or jobs
+            jobs = [job for job in jobs if not job.status.is_open] or jobs
         faults = {t.job.key: _fault_codes(self.context, t) for t in self.trackers}
         faults |= {key: [code] for key, code in self._unasked.items()}
         codes = [faults.get(job.key) or [job.status.exit_code] for job in jobs]
@@ -239,12 +239,16 @@ class Following:
 
 def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     """Return the codes of a fault that ended the following of a job."""
-    fault, status = tracker.fault, tracker.job.status
-    over = status.is_terminal or status is Status.LOST
-    if fault is None or not tracker.done or over:
+    fault, job = tracker.fault, tracker.job
+    owes = context.books.owes(job)
+    if fault is None or not tracker.done:
+        return [ExitCode.NOT_FINISHED] if owes else []
+    if not owes and (job.status.is_terminal or job.status is Status.LOST):
         return []
-    context.say(f"{tracker.job.ref}: {fault.message}")
+    if owes and fault.kind is FaultKind.GONE:
+        return [outputs.say_gone(context, job)]
+    context.say(f"{job.ref}: {fault.message}")
     if fault.kind is FaultKind.REFUSED and fault.http_status in {401, 403}:
         return [ExitCode.CONFIG]
-    overdue = fault.kind is FaultKind.IDLE
-    return [ExitCode.NOT_FINISHED if overdue else ExitCode.REFUSED]
+    over = fault.kind is FaultKind.IDLE
+    return [ExitCode.NOT_FINISHED if over else ExitCode.REFUSED]

@@ -1,6 +1,7 @@
 """`bgresp get`: the answer, from disk, else fetched."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -17,6 +18,7 @@ from bgresp.render.streams import as_json
 PARTS: Final = (
     *("text", "data", "reasoning", "citations", "usage", "error", "request", "raw"),
 )
+APART: Final = frozenset({"usage", "error", "request"})  # kept beside the answer
 REASONING: Final = (
     "output[type=reasoning].summary[*].text",
     "output[type=reasoning].content[*].text",
@@ -66,7 +68,19 @@ def get(which: Refs, options: Options, common: Common) -> int:
         codes += _show_parts(context, jobs, (options, target))
     for job in jobs:
         endings.say_why(context, job)
+    codes += _gone(context, choice, jobs, options.part)
     return int(worst([*codes, *(int(job.status.exit_code) for job in jobs)]))
+
+
+def _gone(
+    context: Context, choice: refs.Choice, jobs: list[Job], part: str
+) -> Iterator[int]:
+    """Tell of answers that are to be had no more; yield an exit code for each."""
+    asked = {job.key: job.checked_at for job in choice.jobs}
+    for job in jobs:
+        heard = job.checked_at != asked.get(job.key)
+        if heard and part not in APART and context.books.owes(job):
+            yield int(outputs.say_gone(context, job))
 
 
 def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Job]:
@@ -100,7 +114,8 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
     records = []
     for job in (job for job in jobs if not job.status.is_open):
         text = context.books.text(job.key, context.dialect_of(job))
-        records.append(record(job, wanted, text=text or ""))
+        has = text is not None or not context.books.owes(job)
+        records.append(record(job, wanted, text=(text or "") if has else None))
     if records or not single:
         context.show_records(records, single)
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bgresp.cli.context import Context
-from bgresp.core.errors import OutputError
+from bgresp.core.errors import ExitCode, OutputError
+from bgresp.core.model import Job
 from bgresp.render.streams import PIECE, Streams
 
 
@@ -25,6 +26,16 @@ def print_text(streams: Streams, text: str | bytes | None) -> None:
         streams.answer(text)
         if not text.endswith("\n"):
             streams.answer("\n")
+
+
+def say_gone(context: Context, job: Job) -> ExitCode:
+    """Say that a job's answer was never fetched and is to be had no more."""
+    again = context.books.answers.request(job.key) is not None
+    context.say(
+        f"{job.ref} is {job.status.value}, but its answer is not here and the endpoint "
+        "no longer has it" + (f" (bgresp retry {job.ref})" if again else "")
+    )
+    return ExitCode.LOST
 
 
 def print_document(context: Context, record: dict[str, str]) -> None:

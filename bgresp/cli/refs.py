@@ -32,7 +32,7 @@ def chosen(context: Context, refs: Refs, *, default: str | None = None) -> "Choi
     """
     typed = list(expanded(refs.refs or []))
     selector = refs.selector(context.common, now=context.now)
-    if typed:
+    if refs.refs:  # also where stdin brought none
         if replace(selector, profile=None).given:
             raise UsageError("give REFs or selectors, not both")
         return _by_refs(context, typed)

@@ -1,4 +1,4 @@
-"""`bgresp submit`: one background response a FILE."""
+"""`bgresp submit`: a background response for each FILE."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -78,7 +78,7 @@ class Options:
 
 
 def submit(shape: Shape, options: Options, common: Common) -> int:
-    """Submit one background response a FILE and print its id.
+    """Submit a background response for each FILE and print its id.
 
     Examples:
 

@@ -57,6 +57,10 @@ These win over the configuration, and an option wins over them:
 
   BGRESP_CONFIG         the configuration's file
   BGRESP_STATE_DIR      the ledger's folder
+  BGRESP_LABELS         labels of new jobs: run=42,team=search
+  BGRESP_NO_OSC         no progress in the terminal's taskbar
+  BGRESP_LOCAL_KEY      the key of the local endpoint; loopback needs none
+  BGRESP_BROKER_URL     the Redis of python -m bgresp.celery
   NO_COLOR, FORCE_COLOR, TERM=dumb, CI
                         no colours; colours; nothing animated
   HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE
@@ -76,6 +80,9 @@ In the ledger's folder, which is private to you:
   progress/KEY.jsonl  how far a stream was read and shown
   sealed/, index/     older lines; look-up files, made anew when missing
   serve/              the local endpoint's own jobs
+  inflight/           which submits and claims a process holds just now
+  notices/, probes/   what --notify told; the cards of doctor --probe
+  ballast             room that is given up when the disk is full
 
 No key is ever written there."""
 

@@ -133,7 +133,7 @@ def _from_ours(table: Mapping[str, Any]) -> Row:
         raise UsageError(f"one of text, file, input, body is needed, not {said}")
     body = _object("body", table["body"]) if given == ["body"] else None
     if given == ["input"]:
-        if not isinstance(table["input"], str | list) or not table["input"]:
+        if not isinstance(table["input"], str | list) or not _says(table["input"]):
             raise UsageError("input: must be text or a list of items")
         body = {"input": table["input"]}
     return Row(
@@ -146,6 +146,10 @@ def _from_ours(table: Mapping[str, Any]) -> Row:
         labels=_texts("labels", table.get("labels")),
         metadata=_texts("metadata", table.get("metadata")),
     )
+
+
+def _says(value: str | list[Any]) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value)
 
 
 def _check_fields(table: Mapping[str, Any], known: frozenset[str]) -> None:

@@ -138,6 +138,8 @@ def _filled(request: Request) -> Request:
     text, instructions, body = template.filled(
         [request.text, request.instructions, request.body], request.variables
     )
+    if text is not None and not text.strip():
+        raise UsageError("the filled prompt is empty")
     if text is not None and len(text) > MAX_PROMPT:
         raise UsageError(f"the filled prompt is longer than {MAX_PROMPT} characters")
     return replace(request, text=text, instructions=instructions, body=body)

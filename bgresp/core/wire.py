@@ -23,9 +23,12 @@ _UNSAFE_IN_ID: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 def read_id(dialect: Dialect, payload: Any) -> str | None:
     """Return a usable response id: text of 1 to 4096 characters, no controls."""
     value = paths.first(payload, dialect.reads.id)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID:
-        return None
-    return None if _UNSAFE_IN_ID.search(value) else value
+    return value if isinstance(value, str) and is_id(value) else None
+
+
+def is_id(text: str) -> bool:
+    """Say whether an endpoint's word can be the id of a response."""
+    return 0 < len(text) <= MAX_ID and not _UNSAFE_IN_ID.search(text)
 
 
 def read_response(

@@ -10,7 +10,7 @@ from typing import Final
 
 from bgresp.api.client import Api
 from bgresp.core.errors import ExitCode
-from bgresp.core.model import Job, Status
+from bgresp.core.model import Job
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
@@ -131,7 +131,7 @@ class Asking:
 
     def _worth_again(self, job: Job, fault: Fault) -> bool:
         if fault.kind is FaultKind.GONE:
-            return not self.is_young(job) and job.status is not Status.LOST
+            return job.status.is_open and not self.is_young(job)
         answered = (fault.http_status or 0) >= 500
         return self.patient and (answered or fault.kind is FaultKind.RATE_LIMITED)
 

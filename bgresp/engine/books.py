@@ -17,7 +17,7 @@ from bgresp.api import bounded
 from bgresp.core import update, wire
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
-from bgresp.core.model import Job
+from bgresp.core.model import Job, Status
 from bgresp.core.signals import Cursor, Event, Fault, Snapshot
 from bgresp.ledger import rescue
 from bgresp.ledger.answers import Answers
@@ -89,6 +89,11 @@ class Books:
     def at_cursor(self, job: Job, cursor: Cursor | None) -> Job:
         """Record how far the stream was read."""
         return self.ledger.record(replace(job, cursor=cursor))
+
+    def owes(self, job: Job) -> bool:
+        """Say whether a job gave an answer that is not here: nobody fetched it yet."""
+        gave = job.status in {Status.COMPLETED, Status.INCOMPLETE}
+        return gave and not self.answers.response_path(job.key).exists()
 
     def text(self, key: str, dialect: Dialect) -> str | None:
         """Return the text of a saved answer; None while nothing is saved."""

@@ -59,7 +59,7 @@ class Keyed:
         if earlier.status in _UNSETTLED:
             said = "an earlier submit of it has no known outcome"
             return Submitted(earlier, fault=Fault(FaultKind.AMBIGUOUS, said))
-        return Submitted(earlier)
+        return Submitted(earlier, posted=False)
 
     async def _settled(self, earlier: Job, draft: Job) -> Job:
         """Settle what an earlier process left; under the same key the lock is ours.

@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from bgresp.core import naming
 from bgresp.core.errors import UsageError
 from bgresp.core.model import RECORD_FIELDS, SCHEMA, Job, Status
+from bgresp.core.times import unix
+from bgresp.core.wire import is_id
 from bgresp.engine.books import Books
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -42,6 +45,7 @@ def read(line: bytes) -> Job:
     _check(table)
     known = {name: table[name] for name in _TAKEN & table.keys()}
     job = Job.from_line(known)
+    naming.check(job)
     if job.status is Status.SUBMITTING:
         job = replace(job, status=Status.UNKNOWN)
     return replace(job, streamable=True if job.cursor is not None else None)
@@ -98,6 +102,15 @@ def _check(table: Mapping[str, Any]) -> None:
             raise UsageError(f"{name}: must be an object")
     if not isinstance(table.get("cursor"), str | int | None):
         raise UsageError("cursor: must be a number or text")
+    _check_values(table)
+
+
+def _check_values(table: Mapping[str, Any]) -> None:
+    if table.get("id") is not None and not is_id(table["id"]):
+        raise UsageError("id: not an id of an endpoint")
+    for name in _TIMES:
+        if table.get(name) is not None and unix(table[name]) is None:
+            raise UsageError(f"{name}: {table[name][:40]!r} is not RFC 3339")
 
 
 _FIELDS: Final = frozenset(item.name for item in fields(Job)) - {"extra"}

@@ -28,8 +28,9 @@ NOT_SENT: Final = "not_sent"  # the code of an error of ours: nothing reached th
 class Submitted:
     """What became of a submit; `signals` go on where a stream was asked for.
 
-    `interrupted`: a signal asked us to leave while the reply was awaited. `rescued`:
-    the ledger could not take the accepted job, this says where it is kept instead.
+    `posted` is false where it was accepted before. `interrupted`: a signal asked us to
+    leave while the reply was awaited. `rescued`: the ledger could not take the accepted
+    job, this says where it is kept instead.
     """
 
     job: Job
@@ -37,6 +38,7 @@ class Submitted:
     fault: Fault | None = None
     interrupted: bool = False
     rescued: str | None = None
+    posted: bool = True
 
 
 def failed(job: Job, fault: Fault) -> Job:

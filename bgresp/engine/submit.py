@@ -7,6 +7,7 @@ and 1.5 are the source of what may be sent again.
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -33,7 +34,7 @@ class Submitter:
     """Sends drafts to one endpoint; `say` is told what a person should know.
 
     `lane` leads to the endpoint's gate, `patience` is how many seconds the endpoint may
-    make one draft wait.
+    make one draft wait. `idle` marks waits in which a cancelled task sends nothing.
     """
 
     api: Api
@@ -42,6 +43,7 @@ class Submitter:
     jitter: Callable[[], float] = random.random
     lane: Lane = field(default_factory=Lane)
     patience: float = RATE_BUDGET
+    idle: Callable[[], AbstractContextManager[None]] = nullcontext
     _on_their_way: list[Sent] = field(default_factory=list)
 
     @property
@@ -57,7 +59,8 @@ class Submitter:
         UnreachableError when the endpoint asks for too long a wait.
         """
         self._check_hold()
-        await self.lane.turn()
+        with self.idle():
+            await self.lane.turn()
         now = replace(draft.job, submitted_at=self.books.now())
 
         def keep(job: Job) -> None:
@@ -129,7 +132,8 @@ class Submitter:
         waited, attempt = 0.0, 0
         while True:
             while self.lane.gate.held:  # another draft was told to wait meanwhile
-                await self.lane.turn()
+                with self.idle():
+                    await self.lane.turn()
             sent.started = False
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
             signals = told_twice(create)
@@ -144,11 +148,12 @@ class Submitter:
                 return first, None
             self.say(f"{first.message}; trying again in {wait:.1f} s")
             sent.started = False
-            if first.kind is FaultKind.RATE_LIMITED:
-                self.lane.gate.hold(wait)
-            else:
-                await asyncio.sleep(wait)
-            await self.lane.turn()
+            with self.idle():
+                if first.kind is FaultKind.RATE_LIMITED:
+                    self.lane.gate.hold(wait)
+                else:
+                    await asyncio.sleep(wait)
+                await self.lane.turn()
             attempt, waited = attempt + 1, waited + wait
 
     def _again(self, fault: Fault, attempt: int, waited: float) -> float | None:

@@ -108,6 +108,7 @@ def test_each_form_of_a_row(
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
+        ({"id": "x", "input": " "}, "m.jsonl:3: input: must be"),
         *(
             ('{"id":"x"', "m.jsonl:3: not JSON"),
             ({"id": "x"}, "m.jsonl:3: one of text"),
@@ -234,6 +235,59 @@ def test_limit_and_max_failures(
     ran = bgresp(*args, "--max-failures", "3")
     assert (9, 11) == (ran.code, len(server.creates))
     assert more == name
+
+
+def test_what_waits_for_the_gate_is_not_sent_after_the_stop(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """--max-failures stops rows that wait for their turn: they would be paid for."""
+    server.script("create", refusal(400, "no"))
+    how = ("--rate", "1/s", "--in-flight", "8", "--max-failures", "1")
+    ran = bgresp("batch", manifest(*rows(20)), "-m", "m", *how)
+    assert (9, 1) == (ran.code, len(server.creates))
+
+
+def test_what_an_endpoint_holds_up_is_not_sent_after_the_stop(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A row that was told to wait is not sent again once the batch is stopped."""
+    server.script("create", refusal(429, "slow", **{"Retry-After": "20"}))
+    server.script("create", refusal(401, "who"))
+    how = ("--in-flight", "2", "--max-failures", "1")
+    ran = bgresp("batch", manifest(*rows(20)), "-m", "m", *how)
+    assert (9, 2) == (ran.code, len(server.creates))
+    assert 0 == bgresp("batch", "m.jsonl", "-m", "m").code
+    assert 22 == len(server.creates)
+
+
+def test_old_failures_do_not_stop_a_run(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A rerun goes on: what failed before is no failure of this run."""
+    server.script("get", fa.Snapshot("failed"), fa.Snapshot("failed"))
+    server.script("get", Forever(fa.Snapshot("completed")))
+    how = ("-m", "m", "--wait", "--in-flight", "1", "--max-failures", "2")
+    first = bgresp("batch", manifest(*rows(6)), *how)
+    assert (12, 2) == (first.code, len(server.creates))
+    again = bgresp("batch", "m.jsonl", *how)
+    assert (12, 6) == (again.code, len(server.creates))
+    assert "4 submitted, 2 had their job" in again.err
+
+
+def test_a_dry_run_minds_the_limit(bgresp: Run, manifest: Write) -> None:
+    """--dry-run --limit counts what would be sent."""
+    ran = bgresp("batch", manifest(*rows(6)), "-m", "m", "--dry-run", "--limit", "2")
+    assert "nothing was sent; 2 of 6 rows" in ran.err
+
+
+def test_a_cell_that_leaves_the_prompt_empty(
+    server: FakeServer, bgresp: Run, tmp_path: Path
+) -> None:
+    """A row whose prompt would be empty is named; nothing is sent."""
+    (tmp_path / "p.csv").write_text("id,name\na,x\nb, \n")
+    ran = bgresp("batch", "p.csv", "--csv", "--prompt", "{{name}}", "-m", "m")
+    assert (2, 0) == (ran.code, len(server.creates))
+    assert "p.csv:3: the filled prompt is empty" in ran.err
 
 
 def test_a_refused_row_is_none_of_the_limit(

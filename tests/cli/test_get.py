@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.books import FIELDS, ident, key, picture, seed
 from tests.cli.processes import Each
 from tests.command import Run
@@ -182,3 +184,36 @@ def test_a_saved_answer_needs_no_configuration(
     assert 0 == bgresp("wait", "@1").code
     assert FOX + "\n" == bgresp("watch", "@1").out
     assert 4 == bgresp("submit", "-t", "x").code
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_an_answer_that_is_to_be_had_no_more(
+    each: Each, server: FakeServer, state: Path, tmp_path: Path, status: str
+) -> None:
+    """A finished job that was never fetched, and is gone, is 13: no empty answer."""
+    seed(state, {"status": status, "usage": {"total_tokens": 3}}, server=server)
+    text, record, file, usage = each(
+        ["get", "@last"],
+        ["get", "@last", "--json"],
+        ["get", "@last", "-o", "f.txt"],
+        ["get", "@last", "--part", "usage"],
+    )
+    for ran in (text, file):
+        said = f"{ident(1)} is {status}, but its answer is not here and the endpoint no"
+        assert (13, "") == (ran.code, ran.out)
+        assert said in ran.err
+    assert (13, status) == (record.code, json.loads(record.out)["status"])
+    assert "text" not in json.loads(record.out)
+    assert 3 == json.loads(usage.out)["total_tokens"]
+    assert not (tmp_path / "f.txt").exists()
+
+
+def test_a_watch_of_what_is_to_be_had_no_more(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """`watch` of a finished job without an answer is 13, and makes no empty file."""
+    seed(state, {"status": "completed"}, server=server)
+    ran = bgresp("watch", "@last", "-o", "f.txt")
+    assert (13, "") == (ran.code, ran.out)
+    assert "its answer is not here and the endpoint no longer has it" in ran.err
+    assert not (tmp_path / "f.txt").exists()

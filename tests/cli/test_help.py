@@ -22,6 +22,7 @@ from bgresp.core.model import RECORD_FIELDS, Status
 from bgresp.core.tables import build as build_dialect
 from tests.cli.books import seed
 from tests.cli.processes import Each
+from tests.command import ROOT as CHECKOUT
 from tests.command import Changes, Run, empty_config, environment
 from tests.fakewire import FOX
 from tests.golden import FOLDER, Golden
@@ -129,6 +130,18 @@ def test_topics(each: Each) -> None:
     for topic, text in told.items():
         widest = 120 if topic == "dialects" else 80  # a URL is not broken
         assert max(map(len, text.splitlines())) <= widest, topic
+
+
+def test_every_variable_is_told(run: Run) -> None:
+    """What bgresp reads of the environment stands in `help environment`."""
+    files = (CHECKOUT / "bgresp").rglob("*.py")
+    named = {
+        n
+        for file in files
+        for n in re.findall(r"BGRESP_[A-Z_]+", file.read_text("utf-8"))
+    }
+    told = run("help", "environment").out
+    assert set() == {name for name in named if f"  {name} " not in told}
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,9 @@ def test_a_merged_batch_is_known_here(
         *(({"schema": "x"}, "not a job"), ({"key": "../../x"}, "key:")),
         *(({"status": "odd"}, "status:"), ({"id": 5}, "id:")),
         *(({"labels": []}, "labels:"), ({"cursor": []}, "cursor:")),
-        ({"created_at": 5}, "created_at:"),
+        *(({"created_at": 5}, "created_at:"), ({"id": "a\0b"}, "id: not an id")),
+        ({"submitted_at": "yesterday"}, "submitted_at: 'yesterday' is not RFC 3339"),
+        ({"group": "\x1b[2J"}, "the group '\\x1b[2J' has control characters"),
     ],
 )
 def test_a_bad_record_is_named_and_nothing_is_taken(

@@ -135,3 +135,14 @@ def test_a_name_that_is_nearly_known(bare: Run, state: Path) -> None:
     done = bare("watch", "nihgtly")
     assert 3 == done.code
     assert "did you mean 'nightly'? bgresp list" in done.err
+
+
+@pytest.mark.parametrize("verb", ["status", "watch", "wait", "get", "cancel", "forget"])
+def test_a_pipe_that_brings_no_refs(bare: Run, state: Path, verb: str) -> None:
+    """`-` with an empty stdin is an empty selection: never a job that was not named."""
+    seed(state, {"status": "completed", "text": "x"})
+    ran = bare(verb, "-", stdin="")
+    assert (3, "") == (ran.code, ran.out)
+    assert "no job matches" in ran.err
+    ran = bare(verb, "-", "--allow-empty", stdin="")
+    assert (0, "", "") == (ran.code, ran.out, ran.err)

@@ -36,7 +36,7 @@ PIECES = [
 ]
 OBEYED = {"draw", "linefeed", "carriage_return", "tab"}
 # What lines that live need: the cursor kept, hidden and moved, erasing, colours.
-OURS = re.compile(rb"\x1b([78D]|\[(\?25[lh]|[0-9]*[ABJK]|[0-9;]*m))")
+OURS = re.compile(rb"\x1b([78D]|\[(\?(25|7)[lh]|[0-9]*[ABJK]|[0-9;]*m))")
 HOSTILE = "h\x1b]0;t\x07\x1b[2J\x9b31m\x1bP1$q\x1b[?1049h\u202e\r\x1b]52;c;ZQ==\x07[/x]"
 SAFE = "h\\u{1b}]0;t\\u{7}\\u{1b}[2J\\u{9b}31m"
 
