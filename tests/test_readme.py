@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Final
 
 from bgresp.config.files import built_in
 from bgresp.core.dialect import PARTS, variables
@@ -37,15 +38,24 @@ def duration(seconds: float) -> str:
     for unit, name in ((86400, "days"), (3600, "h"), (60, "min"), (1, "s")):
         if seconds > unit and seconds % unit == 0:
             return f"{seconds / unit:g} {name}"
-    return "" if not seconds else f"{seconds:g} s"
+    return f"{seconds:g} s"
+
+
+# The order of the table: what most people have, then the others.
+COMMON: Final = (
+    *("openai", "local", "azure", "azure-entra", "gemini", "bedrock", "databricks"),
+    *("perplexity", "litellm", "vllm", "sglang"),
+)
+STREAMS: Final = {"any": "any job", "if_streamed": "`--stream`", "never": "no"}
 
 
 def endpoints() -> str:
     """Say of each built-in dialect what a user has to know before the first job."""
-    head = "profile, base URL, key, create, stream (resume), cancel, delete, list"
-    columns = f"{head}, cannot carry, kept, runs, polls".split(", ")
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    lines += ["| " + " | ".join(cells(name)) + " |" for name in built_in()]
+    columns = "profile, base URL, API key, streams, can, cannot carry, limits"
+    names = columns.split(", ")
+    lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    others = (name for name in built_in() if name not in COMMON)
+    lines += ["| " + " | ".join(cells(name)) + " |" for name in (*COMMON, *others)]
     return "\n".join(lines)
 
 
@@ -54,27 +64,18 @@ def cells(name: str) -> list[str]:
     auth, limits, ops = spoken.auth, spoken.limits, spoken.ops
     key = f"`{auth.env}`" + (", or none" if auth.optional else "")
     key += f", or `{auth.command[0]}`" if auth.command else ""
-    attach = {"any": "any", "if_streamed": "if created so", "never": "no"}
-    resume = spoken.streaming.resume.partition(":")[2]
-    stream = attach[spoken.attach] + f" (`{resume}`)" * (spoken.attach != "never")
-    cancel = "no"
-    if "cancel" in ops:
-        cancel = "yes" if ops["cancel"].method == "POST" else ops["cancel"].method
-        cancel += ", advisory" if limits.advisory_cancel else ""
-    missing = sorted(PARTS.keys() - spoken.carries)
-    low, high = limits.poll
+    can = [name for name in ("cancel", "delete", "list") if name in ops]
+    if limits.advisory_cancel:
+        can[can.index("cancel")] = "cancel (advisory)"
+    known = {"kept": limits.retention_stored, "runs": limits.max_run}
     return [
         f"`{name}`",
         f"`{spoken.base_url}`",
         key,
-        f"`{ops['create'].path}`",
-        stream,
-        cancel,
-        *("yes" if op in ops else "no" for op in ("delete", "list")),
-        ", ".join(missing),
-        duration(limits.retention_stored),
-        duration(limits.max_run),
-        f"{low:g}-{high:g} s",
+        STREAMS[spoken.attach],
+        ", ".join(can),
+        ", ".join(sorted(PARTS.keys() - spoken.carries)),
+        ", ".join(f"{name} {duration(s)}" for name, s in known.items() if s),
     ]
 
 
