@@ -43,12 +43,13 @@ class Screen:
             return
         self._erase()
         if self._wrapped and text.startswith("\n"):
-            text = text[1:]  # the cursor is on that line already
-        self._wrapped = self._wrapped and not text
-        self.streams.answer(text)
+            # the cursor is on that line already
+            text, self._wrapped = text[1:], False
         for start in range(0, len(text), PIECE):
             piece = printable(text[start : start + PIECE])
-            self._place.advance(piece, self._size[0])
+            flowed = self._place.flowed(piece, self._size[0])
+            self._wrapped = flowed.endswith("\n") and not piece.endswith("\n")
+            self.streams.answer(flowed)
         self._draw()
 
     def queue(self, line: str) -> None:

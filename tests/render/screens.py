@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyte
+from wcwidth import wcwidth
 
 from bgresp.core.model import Job, Status, Usage
 from bgresp.engine.audience import View
@@ -29,6 +30,26 @@ class Hand:
         return NOW + self.moment - 100.0
 
 
+class Terminal(pyte.Screen):
+    """A screen that wraps a wide character which finds one cell, as terminals do.
+
+    One that `joins` draws what follows a joiner in the cells before it.
+    """
+
+    joins = False
+
+    def draw(self, data: str) -> None:
+        """Draw text; pyte itself lets a wide character begin in the last cell."""
+        joined = False
+        for each in data:
+            if joined or (self.joins and "\u200d" == each):
+                joined = "\u200d" == each
+                continue
+            if 2 == wcwidth(each) and self.cursor.x == self.columns - 1:
+                super().draw(" ")
+            super().draw(each)
+
+
 @dataclass(slots=True)
 class Shown:
     """Streams whose stdout and stderr are one pyte screen."""
@@ -36,13 +57,13 @@ class Shown:
     columns: int = 80
     rows: int = 24
     together: bool = True
-    screen: pyte.Screen = field(init=False)
+    screen: Terminal = field(init=False)
     raw: bytearray = field(default_factory=bytearray)
     out: bytearray = field(default_factory=bytearray)
     _parser: pyte.ByteStream = field(init=False)
 
     def __post_init__(self) -> None:
-        self.screen = pyte.Screen(self.columns, self.rows)
+        self.screen = Terminal(self.columns, self.rows)
         self._parser = pyte.ByteStream(self.screen)
 
     def streams(self, **changes: Any) -> Streams:

@@ -1,6 +1,7 @@
 """One job on a terminal: its text is never torn by the status line below it."""
 
 import random
+import re
 
 import pytest
 
@@ -160,6 +161,50 @@ def test_the_text_is_never_torn(text: str, columns: int) -> None:
         one.stop()
         assert expected == shown.lines
         assert not shown.screen.cursor.hidden
+
+
+SENTENCES = {
+    "mathematics": "Für x ≤ 3 € gilt ∑ ✓ in ∏, wie ™ es sagt, ≠ ∞ und so weiter. ",
+    "arabic": "السلام عليكم ورحمة الله وبركاته هذا نص طويل، مُشَكَّلٌ قليلا. ",
+    "hebrew": "שלום עולם זה טקסט ארוך מאוד ",
+    "thai": "สวัสดีชาวโลกนี่คือข้อความยาวมาก",
+    "hindi": "यह हिन्दी में एक लंबा वाक्य है जो चलता रहता है। ",
+    "emoji": "A family 👩\u200d👩\u200d👧 and a heart ❤\ufe0f and 🇩🇪 go on for a while ✅. ",
+}
+
+
+@pytest.mark.parametrize("joins", [False, True])
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize("script", SENTENCES)
+def test_the_line_stays_below_any_script(
+    script: str, columns: int, joins: bool
+) -> None:
+    """The status line is there in most frames of a long paragraph, the text whole.
+
+    Also on a terminal that takes fewer cells than we count. A newline of ours stands
+    only behind a space.
+    """
+    text = SENTENCES[script] * 8
+    shown = Shown(columns, 30)
+    shown.screen.joins = joins
+    one, hand = watching(shown)
+    one.start(made())
+    frames = []
+    for count, piece in enumerate(re.findall(r" ?[^ ]{1,7}", text)):
+        one.text(made(), piece)
+        hand.moment += 0.2
+        one.tick()
+        if count % 4 == 0:
+            frames.append("in_progress" in shown.lines[-1])
+    assert sum(frames) > 0.75 * len(frames)
+    assert text.rstrip() == shown.out.decode().replace(" \n", " ")
+    one.stop()
+    alone = Shown(columns, 30)
+    alone.screen.joins = joins
+    alone.streams().answer(text)
+    assert "".join("".join(alone.lines).split()) == "".join(
+        "".join(shown.lines).split()
+    )
 
 
 def test_the_text_scrolls_and_the_line_stays() -> None:
