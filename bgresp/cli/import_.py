@@ -42,7 +42,8 @@ def import_(options: Options, common: Common) -> int:
     """Take ids from elsewhere into the ledger; -p says which endpoint has them.
 
     An id that the ledger knows already is only printed. --from merges the ledger of
-    another machine: of each job the further state holds, twice is as once.
+    another machine: of each job the further state holds; a second time
+    changes nothing. Answers stay there: get fetches them from the endpoint.
 
     Examples:
 

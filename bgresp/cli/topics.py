@@ -36,7 +36,7 @@ Instead of REFs, selectors; every one that is given must hold:
   --model M, -p P   of a model, of a profile
   --open, --all     not over yet; every one
 
-No match is exit 3, but for list and --allow-empty."""
+No match is exit 3; with --allow-empty, and for list, stats, sync and prune, 0."""
 
 TIMES: Final = """\
 Durations:        90  0.5  90s  10m  2h  1d
