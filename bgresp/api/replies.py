@@ -63,7 +63,7 @@ def created(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
             return _fault(FaultKind.REFUSED, reply, error.message)
         return _fault(FaultKind.RATE_LIMITED, reply, error.message)
     if reply.status in UNSURE or reply.status >= 500:
-        return _fault(FaultKind.AMBIGUOUS, reply, error.message)
+        return _fault(FaultKind.AMBIGUOUS, reply, _with_status(reply, error.message))
     return _fault(FaultKind.REFUSED, reply, _refusal(reply, error))
 
 
@@ -166,6 +166,14 @@ def _refusal(reply: Reply, error: ResponseError) -> str:
         where = one_line(reply.headers.get("location", ""), limit=200)
         return f"redirected to {where or 'elsewhere'}, which is never followed"
     return error.message
+
+
+def _with_status(reply: Reply, message: str) -> str:
+    """Keep the HTTP status in words of an endpoint that may say little more."""
+    status = f"HTTP {reply.status}"
+    if not message or message.startswith(status):
+        return message or status
+    return f"{status}: {message}"
 
 
 def _may_retry_503(reply: Reply) -> bool:

@@ -20,9 +20,14 @@ def say_why(context: Context, job: Job) -> None:
     if job.status.is_open:
         context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.ref}")
     elif job.status in UNSETTLED:
-        said = "no answer, its submit has no known outcome"
-        context.say(
-            f"{job.ref} is {job.status.value}: {said} (bgresp resolve {job.ref})"
-        )
+        context.say(f"{job.ref} is {standing(job)}")
     elif job.status is not Status.COMPLETED:
         context.say(f"{job.ref} {summary(job)} (bgresp retry {job.ref})")
+
+
+def standing(job: Job) -> str:
+    """Return how a job stands that has no text; of an unknown outcome, what to do."""
+    if job.status not in UNSETTLED:
+        return summary(job)
+    said = "no answer, its submit has no known outcome"
+    return f"{job.status.value}: {said} (bgresp resolve {job.ref})"

@@ -24,7 +24,6 @@ from bgresp.engine.pen import Pen
 from bgresp.engine.tracker import Tools, Tracker
 from bgresp.ledger.progress import Shown
 from bgresp.render.columns import record
-from bgresp.render.lines import summary
 
 SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 
@@ -144,7 +143,7 @@ class Following:
         if text is not None:
             conclude(job, text, self._pen(job), self.audience)
             return
-        self.audience.note(job, summary(job))
+        self.audience.note(job, endings.standing(job))
 
     def _tools(self, api: Api) -> Tools:
         dialect = api.endpoint.dialect

@@ -18,6 +18,7 @@ from bgresp.core.signals import Fault, FaultKind, Signal
 
 # A refusal of these may be of one request; any other is of the endpoint.
 OF_ONE: Final = frozenset({400, 413, 415, 422})
+SETTINGS: Final = "bgresp config show"
 _EVERY_REFUSAL: Final = frozenset({"", "refused", "invalid_request_error"})
 
 
@@ -67,18 +68,19 @@ def error_of(submitted: Submitted) -> BgrespError:
     rid = fault.request_id
     if job.status is Status.UNKNOWN:
         message = f"{job.key}: {fault.message}; it may have been accepted"
-        hint = f"do not submit it again; settle it: bgresp resolve {job.key} --adopt ID"
+        hint = f"do not submit it again: bgresp resolve {job.key}"
         return UnknownOutcomeError(message, hint=hint, request_id=rid)
     if job.error is not None and job.error.code == NOT_SENT:
         message = f"not sent: {_why_not_sent(submitted, fault)}"
         return UnreachableError(message, request_id=rid, retryable=True)
     http = fault.http_status or 0
-    message = f"refused: {fault.message}{_code(fault)}"
+    message = f"{job.key}: refused: {fault.message}{_code(fault)}"
+    settings = f"bgresp config show -p {job.profile}" if job.profile else SETTINGS
     if http in {401, 403}:
-        return ConfigError(message, hint=_whose_key(job), request_id=rid)
+        return ConfigError(message, hint=f"{_whose_key(job)}{settings}", request_id=rid)
     if 300 <= http < 400:
-        return ConfigError(message, request_id=rid)
-    return RefusedError(message, request_id=rid)
+        return ConfigError(message, hint=settings, request_id=rid)
+    return RefusedError(message, hint=f"where it went: {settings}", request_id=rid)
 
 
 def _why_not_sent(submitted: Submitted, fault: Fault) -> str:
@@ -93,8 +95,8 @@ def _why_not_sent(submitted: Submitted, fault: Fault) -> str:
 def _whose_key(job: Job) -> str:
     source = job.extra.get("key_source", "none")
     if source == "none":
-        return f"profile {job.profile} has no key" if job.profile else ""
-    return f"the key of profile {job.profile}, from {source}"
+        return f"profile {job.profile} has no key: " if job.profile else ""
+    return f"the key of profile {job.profile}, from {source}: "
 
 
 def _code(fault: Fault) -> str:

@@ -470,7 +470,9 @@ def test_one_refused_prompt_does_not_cost_the_others(
     ran = bgresp("submit", "a", "a")
     assert (5, f"{ident(1)}\n") == (ran.code, ran.out)
     (said,) = ran.err.splitlines()
-    assert said.startswith("bgresp: refused: Too long. [request req_1]")
+    key = json.loads(bgresp("list", "--json", "--status", "rejected").out)[0]["key"]
+    assert said.startswith(f"bgresp: {key}: refused: Too long. [request req_1]")
+    assert said.endswith(" (where it went: bgresp config show -p openai)")
     assert 2 == len(server.creates)
 
 
