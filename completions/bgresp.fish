@@ -54,13 +54,13 @@ END { for (at = count; at > 0 && at > count - most; at--) put(last[at % most])
 end
 
 function __bgresp_ref
-    __bgresp_index in @last
+    __bgresp_index in @last\t'the newest job'
 end
 function __bgresp_key
     __bgresp_index u
 end
 function __bgresp_profile
-    __bgresp_index p azure azure-dated azure-entra bedrock databricks fastresponses freddy freddy-key gemini litellm local mka1 ogx openai perplexity sail sglang vllm xai-deferred yandex
+    __bgresp_index p (printf '%s\tbuilt in\n' azure azure-dated azure-entra bedrock databricks fastresponses freddy freddy-key gemini litellm local mka1 ogx openai perplexity sail sglang vllm xai-deferred yandex)
 end
 function __bgresp_group
     __bgresp_index g
@@ -72,10 +72,15 @@ function __bgresp_model
     __bgresp_index m
 end
 
+# Print words; the tab keeps fish from saying of each what its option says.
+function __bgresp_words
+    printf '%s\t\n' $argv
+end
+
 # Print words for a list with commas, each after what stands there already.
 function __bgresp_list
     set -l before (string match -r -- '^.*,' (__bgresp_typed))
-    printf '%s\n' "$before"$argv
+    __bgresp_words "$before"$argv
 end
 
 # Print files after an @.
@@ -155,7 +160,7 @@ complete -c bgresp -n '__bgresp_at "batch" "cancel" "completions" "config add" "
 complete -c bgresp -n '__bgresp_at "batch" "cancel" "completions" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "help" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l fields -x -a '(__bgresp_list age base_url checked_at created_at cursor error exit_code expires expires_at finished finished_at group id incomplete_reason key labels last_error model name output_path previous_id profile queue raw_status reason request_sha256 retry_of row run schema started status submit_key submitted_at text tokens tokens_in tokens_out took usage)' -d 'Only these fields.'
 complete -c bgresp -n '__bgresp_at "batch" "cancel" "completions" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "help" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s q -l quiet -d 'Print ids only.'
 complete -c bgresp -n '__bgresp_at "batch" "cancel" "completions" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "help" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -s v -l verbose -d 'Say more.'
-complete -c bgresp -n '__bgresp_at "batch" "cancel" "completions" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "help" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l color -x -a 'auto always never' -d 'auto, always or never.'
+complete -c bgresp -n '__bgresp_at "batch" "cancel" "completions" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "help" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l color -x -a '(__bgresp_words auto always never)' -d 'auto, always or never.'
 complete -c bgresp -n '__bgresp_at "batch" "cancel" "completions" "config add" "config edit" "config init" "config path" "config remove" "config show" "doctor" "forget" "get" "help" "import" "list" "prune" "resolve" "retry" "serve" "stats" "status" "submit" "sync" "wait" "watch"' -l no-progress -d 'Animate nothing.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l group -x -a '(__bgresp_group)' -d 'Jobs of a group.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -s l -l label -x -a '(__bgresp_label)' -d 'Jobs with a label (repeat: and).'
@@ -166,7 +171,7 @@ complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l open -d 'Jobs that are not over.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l all -d 'Every job.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l allow-empty -d 'No match is no error.'
-complete -c bgresp -n '__bgresp_at "config add"' -l dialect -x -a 'azure azure-dated azure-entra bedrock databricks fastresponses freddy freddy-key gemini litellm local mka1 ogx openai perplexity sail sglang vllm xai-deferred yandex' -d 'How it is spoken to.'
+complete -c bgresp -n '__bgresp_at "config add"' -l dialect -x -a '(__bgresp_words azure azure-dated azure-entra bedrock databricks fastresponses freddy freddy-key gemini litellm local mka1 ogx openai perplexity sail sglang vllm xai-deferred yandex)' -d 'How it is spoken to.'
 complete -c bgresp -n '__bgresp_at "config add"' -s m -l model -x -a '(__bgresp_model)' -d 'Its usual model.'
 complete -c bgresp -n '__bgresp_at "config add"' -l api-key-env -x -d 'The variable that has its key.'
 complete -c bgresp -n '__bgresp_at "config add"' -l var -x -d 'A variable of its dialect (repeat).'
@@ -177,7 +182,7 @@ complete -c bgresp -n '__bgresp_at "doctor"' -l yes -d 'Probe without asking fir
 complete -c bgresp -n '__bgresp_at "doctor"' -s m -l model -x -a '(__bgresp_model)' -d 'The model to probe with.'
 complete -c bgresp -n '__bgresp_at "forget" "prune"' -l remote -d 'Delete them at the endpoint too.'
 complete -c bgresp -n '__bgresp_at "forget" "prune"' -l force -d 'Those that are open or unsettled too.'
-complete -c bgresp -n '__bgresp_at "get"' -l part -x -a 'text data reasoning citations usage error request raw' -d 'text data reasoning citations usage error request raw.'
+complete -c bgresp -n '__bgresp_at "get"' -l part -x -a '(__bgresp_words text data reasoning citations usage error request raw)' -d 'text data reasoning citations usage error request raw.'
 complete -c bgresp -n '__bgresp_at "get"' -s o -l output -r -F -d 'Write it there.'
 complete -c bgresp -n '__bgresp_at "get" "submit" "watch"' -l force -d 'Let -o replace a file.'
 complete -c bgresp -n '__bgresp_at "help"' -l man -d 'Print the man page, as roff, of everything.'
@@ -186,10 +191,10 @@ complete -c bgresp -n '__bgresp_at "import" "submit"' -s l -l label -x -a '(__bg
 complete -c bgresp -n '__bgresp_at "import" "submit"' -l group -x -a '(__bgresp_group)' -d 'A group to put it in.'
 complete -c bgresp -n '__bgresp_at "import"' -l from -r -F -d 'What `list --jsonl` printed elsewhere.'
 complete -c bgresp -n '__bgresp_at "list"' -l limit -x -d 'At most so many; 0 is every job.'
-complete -c bgresp -n '__bgresp_at "list"' -l sort -x -a 'age name status model took queue run tokens expires finished group profile' -d 'By age name status model took queue run tokens expires finished group profile.'
+complete -c bgresp -n '__bgresp_at "list"' -l sort -x -a '(__bgresp_words age name status model took queue run tokens expires finished group profile)' -d 'By age name status model took queue run tokens expires finished group profile.'
 complete -c bgresp -n '__bgresp_at "list"' -l reverse -d 'The other way round.'
 complete -c bgresp -n '__bgresp_at "list"' -l wide -d 'Group, labels, profile, key, reason too.'
-complete -c bgresp -n '__bgresp_at "list"' -l time -x -a 'relative local utc' -d 'relative, local or utc (terminal: relative; pipe: utc).'
+complete -c bgresp -n '__bgresp_at "list"' -l time -x -a '(__bgresp_words relative local utc)' -d 'relative, local or utc (terminal: relative; pipe: utc).'
 complete -c bgresp -n '__bgresp_at "list"' -l timeline -d 'Draw queue and run times.'
 complete -c bgresp -n '__bgresp_at "list"' -l refresh -d 'Ask the endpoints about open jobs first.'
 complete -c bgresp -n '__bgresp_at "prune"' -l older -x -d 'What ended before.'
@@ -201,8 +206,8 @@ complete -c bgresp -n '__bgresp_at "serve"' -l host -x -d 'The address to listen
 complete -c bgresp -n '__bgresp_at "serve"' -l port -x -d 'The port; 0 takes a free one.'
 complete -c bgresp -n '__bgresp_at "serve"' -l idle -x -d 'Stop when idle for so long.'
 complete -c bgresp -n '__bgresp_at "serve"' -l stop -d 'Stop the one that runs.'
-complete -c bgresp -n '__bgresp_at "stats"' -l by -x -a 'status day model label profile group' -d 'status day model label label=K profile group.'
-complete -c bgresp -n '__bgresp_at "stats"' -l time -x -a 'relative local utc' -d 'The days are utc or local.'
+complete -c bgresp -n '__bgresp_at "stats"' -l by -x -a '(__bgresp_words status day model label profile group)' -d 'status day model label label=K profile group.'
+complete -c bgresp -n '__bgresp_at "stats"' -l time -x -a '(__bgresp_words relative local utc)' -d 'The days are utc or local.'
 complete -c bgresp -n '__bgresp_at "status"' -l local -d 'Ask nobody: the ledger only.'
 complete -c bgresp -n '__bgresp_at "status"' -l exit-status -d 'Exit as the job ended.'
 complete -c bgresp -n '__bgresp_at "submit"' -s t -l text -x -d 'The prompt itself.'
@@ -212,7 +217,7 @@ complete -c bgresp -n '__bgresp_at "submit"' -l no-keep-prompt -d 'Keep no copy 
 complete -c bgresp -n '__bgresp_at "submit"' -l expect -x -d 'How long it may take.'
 complete -c bgresp -n '__bgresp_at "submit"' -l dry-run -d 'Print the request; send nothing.'
 complete -c bgresp -n '__bgresp_at "submit"' -s w -l watch -d 'Follow it; its answer is stdout.'
-complete -c bgresp -n '__bgresp_at "submit"' -l show -x -d 'With --watch: reasoning, tools, all.'
+complete -c bgresp -n '__bgresp_at "submit"' -l show -x -a '(__bgresp_list reasoning tools all)' -d 'With --watch: reasoning, tools, all.'
 complete -c bgresp -n '__bgresp_at "submit"' -l wait -d 'Wait for its end, silently.'
 complete -c bgresp -n '__bgresp_at "submit" "wait" "watch"' -l timeout -x -d 'Stop waiting after.'
 complete -c bgresp -n '__bgresp_at "submit"' -s o -l output -r -F -d 'Wait; write the answer there.'
@@ -222,13 +227,14 @@ complete -c bgresp -n '__bgresp_at "wait"' -l any -d 'Until one ends, not all.'
 complete -c bgresp -n '__bgresp_at "wait" "watch"' -l interval -x -d 'Between polls.'
 complete -c bgresp -n '__bgresp_at "wait" "watch"' -l fail-fast -d 'Stop when one did not complete.'
 complete -c bgresp -n '__bgresp_at "watch"' -l resume -d 'Print only what was not shown before.'
-complete -c bgresp -n '__bgresp_at "watch"' -l mode -x -a 'auto stream poll' -d 'auto, stream or poll.'
+complete -c bgresp -n '__bgresp_at "watch"' -l mode -x -a '(__bgresp_words auto stream poll)' -d 'auto, stream or poll.'
 complete -c bgresp -n '__bgresp_at "watch"' -l events -d 'Print the endpoint\'s events as they are.'
-complete -c bgresp -n '__bgresp_at "watch"' -l show -x -d 'Beside the text: reasoning, tools, all.'
+complete -c bgresp -n '__bgresp_at "watch"' -l show -x -a '(__bgresp_list reasoning tools all)' -d 'Beside the text: reasoning, tools, all.'
 complete -c bgresp -n '__bgresp_at "watch"' -s o -l output -r -F -d 'Write the answer there.'
 complete -c bgresp -n '__bgresp_at "batch"' -F
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -a '(__bgresp_ref)'
-complete -c bgresp -n '__bgresp_at "completions"' -a 'bash zsh fish powershell'
-complete -c bgresp -n '__bgresp_at "help"' -a 'refs times statuses fields exit-codes config dialects environment files'
+complete -c bgresp -n '__bgresp_at "completions"' -a '(__bgresp_words bash zsh fish powershell)'
+complete -c bgresp -n '__bgresp_at "config remove"' -a '(__bgresp_profile)'
+complete -c bgresp -n '__bgresp_at "help"' -a '(__bgresp_words submit status watch cancel list stats wait get retry batch sync import resolve forget prune doctor completions help serve refs times statuses fields exit-codes config dialects environment files)'
 complete -c bgresp -n '__bgresp_at "resolve"' -a '(__bgresp_key)'
 complete -c bgresp -n '__bgresp_at "submit"' -F

@@ -29,7 +29,7 @@ from bgresp.cli import (
     wait,
     watch,
 )
-from bgresp.cli.options import Common, Refs, Verb, Version, command
+from bgresp.cli.options import Common, Refs, Verb, Version, command, laid_out
 from bgresp.cli.panels import EPILOG, Command, Group
 from bgresp.cli.shape import Shape
 
@@ -92,7 +92,8 @@ def _group(root: Callable[..., None], verbs: tuple[Verb, ...]) -> typer.Typer:
         rich_markup_mode=None,
         context_settings=SETTINGS,
     )
-    group.callback(invoke_without_command=True)(root)
+    help_text = laid_out(root.__doc__)
+    group.callback(invoke_without_command=True, help=help_text)(root)
     for verb in verbs:
         made = command(verb.run, *verb.groups)
         group.command(
@@ -116,6 +117,12 @@ def _root(context: typer.Context, version: Version = False) -> None:
 
 
 def _config(context: typer.Context) -> None:
-    """Show, make and check the configuration: path, show, init, add, remove, edit."""
+    """Show, make and check the configuration: path, show, init, add, remove, edit.
+
+    Examples:
+
+      bgresp config add work --dialect azure --api-key-env WORK_KEY
+      bgresp config show -p work
+    """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

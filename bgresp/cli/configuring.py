@@ -30,7 +30,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile.")]
 class Remove:
     """What `config remove` takes."""
 
-    name: Name
+    name: Annotated[str, typer.Argument(metavar="PROFILE", help="The profile.")]
 
 
 def init(common: Common) -> int:

@@ -9,10 +9,13 @@ from typing import Any, Final
 
 from bgresp import __version__
 from bgresp.cli.panels import Group, commands, opened, sections
-from bgresp.cli.topics import TOPICS, WHOLE
+from bgresp.cli.topics import TOPICS
 from bgresp.core.errors import MEANINGS
 
 NAME: Final = "submit, keep and collect background jobs of model endpoints"
+# What is laid out already moves to the left as far as it must to fit.
+INDENT: Final = 7  # as man indents
+WIDTH: Final = 80
 # Topics that have a place of their own on the page, or are told with the commands.
 OWN: Final = {
     "exit-codes": "EXIT STATUS",
@@ -44,13 +47,13 @@ def _lines(root: Group) -> Iterator[str]:
     for topic, (_, text) in TOPICS.items():
         if topic not in OWN:
             yield f".SH {topic.upper()}"
-            yield from _verbatim(text(WHOLE))
+            yield from _verbatim(text(WIDTH))
     yield ".SH EXIT STATUS"
     for code, said in MEANINGS.items():
         yield from _tagged(str(int(code)), said)
     for topic in ("environment", "files"):
         yield f".SH {OWN[topic]}"
-        yield from _verbatim(TOPICS[topic][1](WHOLE))
+        yield from _verbatim(TOPICS[topic][1](WIDTH))
 
 
 def _command(command: Any, context: Any) -> Iterator[str]:
@@ -85,9 +88,13 @@ def _prose(text: str) -> Iterator[str]:
 
 
 def _verbatim(text: str) -> Iterator[str]:
+    lines = text.splitlines()
+    room = WIDTH - max(map(len, lines), default=0)
+    yield f".in {max(0, min(INDENT, room))}n"
     yield ".nf"
-    yield from (line(one) for one in text.splitlines())
+    yield from map(line, lines)
     yield ".fi"
+    yield ".in"
 
 
 def line(text: str) -> str:

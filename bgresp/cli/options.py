@@ -211,11 +211,14 @@ def command(run: Callable[..., int], *groups: type) -> Callable[..., int]:
     ]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}
-    # \b keeps the lines of the examples apart in the help.
-    doc = inspect.cleandoc(run.__doc__ or "")
-    call.__doc__ = doc.replace("Examples:\n\n", "\b\nExamples:\n")
+    call.__doc__ = laid_out(run.__doc__)
     call.__name__ = run.__name__
     return call
+
+
+def laid_out(doc: str | None) -> str:
+    r"""Return a docstring as Click's help: \b keeps the lines of its examples apart."""
+    return inspect.cleandoc(doc or "").replace("Examples:\n\n", "\b\nExamples:\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bgresp.cli.app import VERBS
 from bgresp.cli.get import PARTS
 from bgresp.cli.topics import TOPICS
 from bgresp.config.files import built_in
+from bgresp.core.asides import KINDS
 from bgresp.core.board import SORTS
 from bgresp.core.model import RECORD_FIELDS, Status
 from bgresp.render.columns import COLUMNS
@@ -86,6 +88,8 @@ class Command:
 
 
 _STATUSES: Final = (*map(str, Status), "open", "ended")
+# What `help` tells about: commands, then topics; `config` is both.
+_TOLD: Final = tuple(dict.fromkeys((*(verb.name for verb in VERBS), *TOPICS)))
 _BY_NAME: Final = {
     "--profile": Value("profile"),
     "--group": Value("group"),
@@ -98,13 +102,14 @@ _BY_NAME: Final = {
     "--time": Value(WORDS, words=("relative", "local", "utc")),
     "--dialect": Value(WORDS, words=tuple(sorted(built_in()))),
     "--part": Value(WORDS, words=PARTS),
+    "--show": Value(LIST, words=(*KINDS, "all")),
     "--mode": Value(WORDS, words=("auto", "stream", "poll")),
     "--color": Value(WORDS, words=("auto", "always", "never")),
 }
 _BY_METAVAR: Final = (
     (r"REF", Value("ref")),
     (r"KEY", Value("key")),
-    (r"COMMAND\|TOPIC", Value(WORDS, words=tuple(TOPICS))),
+    (r"COMMAND\|TOPIC", Value(WORDS, words=_TOLD)),
     (r"P|PROFILE", Value("profile")),
     (r"DIR|FOLDER", Value(FOLDER)),
     (r".*@FILE.*", Value(AT_FILE)),

@@ -135,6 +135,10 @@ def test_what_a_person_types(shell: Shell, env: dict[str, str], tmp_path: Path) 
     (tmp_path / "zz file.txt").touch()
     cases = {
         "wat": ["watch"],
+        "help wat": ["help", "watch"],
+        "help exi": ["help", "exit-codes"],
+        "config remove confi": ["config", "remove", "configured"],
+        "watch --show reasoning,to": ["watch", "--show", "reasoning,tools"],
         "watch resp_ab": ["watch", "resp_abc123"],
         "watch pla": ["watch", "plain"],
         "watch @la": ["watch", "@last"],
@@ -251,6 +255,11 @@ def test_fish_says_what_a_job_is(env: dict[str, str]) -> None:
     """A job is offered without its status and name."""
     found = offered(Shell.FISH, "bgresp watch resp_ab", env, SCRIPTS / "bgresp.fish")
     assert ["resp_abc123\topen plain"] == found
+    for words in ("--sort ag", "--fields ag", "--status queu"):
+        (word,) = offered(
+            Shell.FISH, f"bgresp list {words}", env, SCRIPTS / "bgresp.fish"
+        )
+        assert "\t" not in word.rstrip("\t")
 
 
 def test_powershell_can_parse_its_script() -> None:

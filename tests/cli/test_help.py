@@ -242,3 +242,5 @@ def test_man_shows_the_man_page(manual: Path) -> None:
     assert (0, "") == (done.returncode, done.stderr)
     assert "SYNOPSIS" in done.stdout
     assert "bgresp submit -t 'Why is the sky blue?' -m gpt-5 --watch" in done.stdout
+    shown = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", done.stdout)
+    assert not [line for line in shown.splitlines() if len(line) > 80]

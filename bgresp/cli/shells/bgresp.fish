@@ -45,13 +45,13 @@ function __bgresp_index -a kinds
 end
 
 function __bgresp_ref
-    __bgresp_index in @last
+    __bgresp_index in @last\t'the newest job'
 end
 function __bgresp_key
     __bgresp_index u
 end
 function __bgresp_profile
-    __bgresp_index p @BUILT_IN@
+    __bgresp_index p (printf '%s\tbuilt in\n' @BUILT_IN@)
 end
 function __bgresp_group
     __bgresp_index g
@@ -63,10 +63,15 @@ function __bgresp_model
     __bgresp_index m
 end
 
+# Print words; the tab keeps fish from saying of each what its option says.
+function __bgresp_words
+    printf '%s\t\n' $argv
+end
+
 # Print words for a list with commas, each after what stands there already.
 function __bgresp_list
     set -l before (string match -r -- '^.*,' (__bgresp_typed))
-    printf '%s\n' "$before"$argv
+    __bgresp_words "$before"$argv
 end
 
 # Print files after an @.

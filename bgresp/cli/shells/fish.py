@@ -52,7 +52,7 @@ def _value(value: Value) -> str:
     if value.index:
         return f"-x -a '(__bgresp_{value.kind})'"
     if value.kind == WORDS:
-        return f"-x -a {_quoted(' '.join(value.words))}"
+        return f"-x -a '(__bgresp_words {' '.join(value.words)})'"
     if value.kind == LIST:
         return f"-x -a '(__bgresp_list {' '.join(value.words)})'"
     if value.kind == FOLDER:
