@@ -50,6 +50,7 @@ CORE: Final = (
         "states",
         "notes",
         "follow",
+        "outage",
         "transcript",
         "board",
         "tally",

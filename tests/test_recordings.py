@@ -21,7 +21,8 @@ from bgresp.engine.books import Books
 from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
-from bgresp.engine.tracker import Tools, Tracker
+from bgresp.engine.tools import Tools
+from bgresp.engine.tracker import Tracker
 from tests.endpoint import endpoint, listed, listening
 from tests.scripted import Heard
 

@@ -21,7 +21,8 @@ from bgresp.engine.ending import conclude
 from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate, Permits
 from bgresp.engine.pen import Pen
-from bgresp.engine.tracker import Tools, Tracker
+from bgresp.engine.tools import Tools
+from bgresp.engine.tracker import Tracker
 from bgresp.ledger.progress import Shown
 from bgresp.render.columns import record
 

@@ -13,7 +13,8 @@ from bgresp.engine.audience import Audience, View
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
-from bgresp.engine.tracker import Tools, Tracker
+from bgresp.engine.tools import Tools
+from bgresp.engine.tracker import Tracker
 
 
 def policy(dialect: Dialect, mode: str, interval: float | None = None) -> Policy:

@@ -11,13 +11,17 @@ from bgresp.core.model import Job
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How following a job stands, for people: times in seconds of a monotonic clock."""
+    """How following a job stands, for people: times in seconds of a monotonic clock.
+
+    `retry_at` is set while the endpoint does not answer.
+    """
 
     mode: str
     characters: int = 0
     deltas: int = 0
     reconnects: int = 0
     last_event_at: float | None = None
+    retry_at: float | None = None
 
 
 class Audience(Protocol):

@@ -4,13 +4,11 @@ May import core, api and the other modules of this package.
 """
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bgresp.api.client import Api
 from bgresp.core import follow as machine
 from bgresp.core.model import Job, Status
 from bgresp.core.schedule import RETRY_AFTER_CAP
@@ -26,30 +24,15 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.core.states import Follow, Policy, State
-from bgresp.engine.audience import Audience, View
-from bgresp.engine.books import Books
+from bgresp.core.states import Follow, State
+from bgresp.engine.audience import View
 from bgresp.engine.ending import conclude
-from bgresp.engine.gate import Gate, Permits
 from bgresp.engine.patience import next_signal
 from bgresp.engine.pen import Pen
+from bgresp.engine.tools import Tools
 
 UNKNOWN_AGE: Final = 3600.0
 SOON: Final = 1e-6  # less than that is the clock's grain, not a wait
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What trackers of one endpoint share."""
-
-    api: Api
-    books: Books
-    audience: Audience
-    gate: Gate
-    policy: Policy
-    jitter: Callable[[], float] = random.random
-    streams: Permits = field(default_factory=Permits)
-    is_alone: bool = True  # how one job is followed is worth a word, not how many are
 
 
 @dataclass(slots=True)
@@ -68,6 +51,7 @@ class Tracker:
     _started: float = 0.0
     _reconnects: int = 0
     _heard_at: float | None = None
+    _retry_at: float | None = None
     _slot: float | None = None
 
     def begin(self) -> None:
@@ -148,7 +132,7 @@ class Tracker:
             before, signal, self.tools.policy, self.tools.jitter(), self._age()
         )
         if not isinstance(signal, Fault):
-            self._heard_at = asyncio.get_running_loop().time()
+            self._answered()
         if isinstance(signal, Event):
             self._take_event(before, signal)
         elif isinstance(signal, Snapshot):
@@ -157,6 +141,12 @@ class Tracker:
         else:
             self._take_fault(before, signal, answer)
         return answer
+
+    def _answered(self) -> None:
+        now = self._heard_at = asyncio.get_running_loop().time()
+        self._retry_at = None
+        if again := self.tools.outage.answered(self.job.key, now):
+            self._note(again)
 
     def _take_event(self, before: Follow, event: Event) -> None:
         if self.follow.seen == before.seen:
@@ -191,7 +181,9 @@ class Tracker:
 
     def _take_fault(self, before: Follow, fault: Fault, answer: Action | None) -> None:
         self.fault = fault
+        now = asyncio.get_running_loop().time()
         if isinstance(answer, Done):
+            self.tools.outage.left(self.job.key)
             return
         if before.state is State.STREAMING and self.follow.state is State.POLLING:
             why = self.follow.streams_ruled_out or "the stream keeps breaking"
@@ -199,7 +191,12 @@ class Tracker:
         elif fault.kind is FaultKind.CLOSED and self.follow.cuts <= 1:
             self._reconnects += 1
         elif fault.kind not in {FaultKind.CLOSED, FaultKind.GONE}:
-            self._note(f"{fault.kind.value.replace('_', ' ')}: {fault.message}")
+            said = self.tools.outage.failed(self.job.key, fault, now)
+            if said is not None:
+                self._note(said)
+        if isinstance(answer, Wait):
+            self._retry_at = now + answer.seconds
+            self.tools.audience.moved(self.job, self.view)
 
     def _finish(self, done: Done) -> None:
         self.done = True
@@ -239,6 +236,7 @@ class Tracker:
             deltas=self.pen.deltas,
             reconnects=self._reconnects,
             last_event_at=self._heard_at,
+            retry_at=self._retry_at,
         )
 
     def _note(self, message: str) -> None:

@@ -5,7 +5,6 @@ window of rows, however many jobs there are.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
@@ -17,6 +16,7 @@ from bgresp.core.crowd import BAD, Crowd
 from bgresp.core.model import Job
 from bgresp.core.times import brief
 from bgresp.render.lines import View, reason
+from bgresp.render.notes import Notes
 from bgresp.render.paint import (
     BOLD,
     DIM,
@@ -38,7 +38,6 @@ FIXED: Final = 2 + 2 + STATUS + 2 + TIME  # the mark and its blank, and the gaps
 NARROWEST: Final = FIXED + 8  # what is narrower is cut
 KEPT: Final = 1000
 WIDE: Final = 100  # columns from which an id stands beside a name
-NOTES: Final = 20  # different notes that are shown; more would be a flood
 BARS: Final = {True: ("━", "─"), False: ("#", "-")}
 LONGEST_BAR: Final = 40
 
@@ -61,7 +60,7 @@ class LiveMany:
     _crowd: Crowd | None = None
     _names: int = 0
     _kept: dict[str, tuple[Job, int, str, str]] = field(default_factory=dict)
-    _notes: "Counter[str]" = field(default_factory=Counter)
+    _notes: Notes = field(default_factory=Notes)
 
     def __post_init__(self) -> None:
         """Prepare a screen that shows nothing yet."""
@@ -127,8 +126,7 @@ class LiveMany:
 
     def note(self, job: Job, message: str) -> None:
         """Say something about a job above the board; to many alike it is said once."""
-        self._notes[message] += 1
-        if self._notes[message] == 1 and len(self._notes) <= NOTES:
+        if self._notes.take(message):
             self._screen.say(f"{job.ref}: {message}")
 
     def ended(self, job: Job, text: str) -> None:

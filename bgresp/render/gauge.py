@@ -106,6 +106,9 @@ class Gauge:
 
     def _wire(self, view: View, moment: float) -> list[list[Piece]]:
         fields: list[list[Piece]] = [[(view.mode, DIM)]]
+        if view.retry_at is not None:
+            left = max(0.0, view.retry_at - moment)
+            fields = [[(f"trying again in {brief(left)}", WARNING)], *fields]
         if view.last_event_at is not None:
             silence = max(0.0, moment - view.last_event_at)
             told = "event" if view.mode == "stream" else "asked"

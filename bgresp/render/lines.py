@@ -38,6 +38,10 @@ class View(Protocol):
     def last_event_at(self) -> float | None:
         """Return when the endpoint was heard last, by the monotonic clock."""
 
+    @property
+    def retry_at(self) -> float | None:
+        """Return when is asked again, while the endpoint does not answer."""
+
 
 def reason(job: Job) -> str:
     """Return why a job ended other than completed, in the endpoint's words: a line."""

@@ -16,7 +16,8 @@ from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
 from bgresp.engine.fleet import Fleet
 from bgresp.engine.pen import Pen
-from bgresp.engine.tracker import Tools, Tracker
+from bgresp.engine.tools import Tools
+from bgresp.engine.tracker import Tracker
 from tests import fakeanswers as fa
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint, listed
@@ -408,6 +409,43 @@ def test_an_outage_is_survived(state: Path, fault: Fault) -> None:
     waits = scripted.times("get")
     assert max(b - a for a, b in pairwise(waits)) <= 75
     assert took > 300
+
+
+def test_an_outage_is_told_once(state: Path) -> None:
+    """Of many failed attempts one line is said, and one when the endpoint is back.
+
+    The view says when is asked again, as long as nothing was heard.
+    """
+    away: list[Signal] = [REFUSED] * 9
+    limited = refusal(429, FaultKind.RATE_LIMITED)
+    polls = [RUNNING, *away, limited, RUNNING, *away, ANSWER]
+    _, heard, _ = follow(Scripted(get=polls), state, mode="poll")
+    told = [each.split(" after ")[0] for each in heard.notes]
+    lost = "unreachable: Connection refused; trying again"
+    back = "the endpoint is reachable again"
+    assert [lost, f"rate limited: {limited.message}; trying again", back, lost] == (
+        told[:4]
+    )
+    assert [back] == told[4:]
+    assert 19 == sum(each.retry_at is not None for each in heard.views)
+    assert None is heard.views[0].retry_at
+
+
+def test_many_jobs_share_an_outage(state: Path) -> None:
+    """One line tells that an endpoint is away, one that the last job was answered."""
+    many = [job(number) for number in range(1, 21)]
+    scripted = Scripted(get=[RUNNING, *[REFUSED] * 5, ANSWER])
+    heard = Heard()
+
+    async def main() -> None:
+        shared = tools(scripted.api, books_at(state), heard, mode="poll")
+        await Fleet(16).run([tracker(one, shared) for one in many])
+
+    run_virtual(main())
+    assert 20 == len(heard.ends)
+    lost, back = heard.notes
+    assert "unreachable: Connection refused; trying again" == lost
+    assert back.startswith("the endpoint is reachable again after ")
 
 
 def test_a_fault_is_no_news_of_the_job(state: Path) -> None:

@@ -22,7 +22,8 @@ from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
 from bgresp.engine.submit import Submitter
-from bgresp.engine.tracker import Tools, Tracker
+from bgresp.engine.tools import Tools
+from bgresp.engine.tracker import Tracker
 from tests.endpoint import dialect, endpoint
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from bgresp.core.crowd import BAD, Crowd
 from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.outage import AGAIN, TRYING
 from bgresp.render.board import LiveMany
+from bgresp.render.notes import Notes
 from tests.golden import Golden
 from tests.render.screens import NOW, Hand, Shown, made, view
 
@@ -261,3 +263,14 @@ def test_the_time_of_a_job_is_its_own() -> None:
     boarded(shown, [made(1), made(2, Status.COMPLETED, submitted_at=NOW - 12.0)])
     assert "1m12s" in shown.lines[0]
     assert shown.lines[1].endswith(" 10s")
+
+
+def test_each_outage_is_told_on_the_board() -> None:
+    """The same words are said once of many jobs, and again of the next outage."""
+    notes = Notes()
+    lost, back = f"unreachable: refused{TRYING}", f"{AGAIN} after 9.0s"
+    assert [True, False, True, True, True] == [
+        notes.take(each) for each in (lost, lost, back, lost, back)
+    ]
+    assert 20 == sum(notes.take(f"note {number}") for number in range(19)) + 1
+    assert not notes.take("one too many")

@@ -317,6 +317,17 @@ def test_what_did_not_change_is_not_written() -> None:
     assert before == bytes(shown.raw)
 
 
+def test_the_next_try_is_told() -> None:
+    """While the endpoint is away the line counts down to the next try."""
+    shown = Shown()
+    one, hand = watching(shown)
+    one.start(made())
+    one.moved(made(), view(retry_at=hand.moment + 12.0))
+    hand.moment += 4.0
+    one.tick()
+    assert "trying again in 8.0s" in shown.lines[0]
+
+
 def test_a_job_that_is_cancelled_says_so() -> None:
     """A job that was asked to stop shows that, not a mere in_progress."""
     shown = Shown()

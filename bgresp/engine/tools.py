@@ -1,0 +1,27 @@
+"""What the trackers of one endpoint share. May import core, api and this package."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bgresp.api.client import Api
+from bgresp.core.outage import Outage
+from bgresp.core.states import Policy
+from bgresp.engine.audience import Audience
+from bgresp.engine.books import Books
+from bgresp.engine.gate import Gate, Permits
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What trackers of one endpoint share."""
+
+    api: Api
+    books: Books
+    audience: Audience
+    gate: Gate
+    policy: Policy
+    jitter: Callable[[], float] = random.random
+    streams: Permits = field(default_factory=Permits)
+    outage: Outage = field(default_factory=Outage)
+    is_alone: bool = True  # how one job is followed is worth a word, not how many are
