@@ -74,10 +74,14 @@ def _other(error: Exception, argv: list[str], *, as_json: bool) -> int:
     message = getattr(error, "format_message", None)
     if message is None:
         return _crashed(error, argv, as_json=as_json)
-    said = str(message())
+    from bgresp.cli import misplaced
+
+    said, right = str(message()), misplaced.hint(error, argv)
+    if right:
+        said = f"{getattr(error, 'option_name', '')} stands before the command"
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "bgresp"
-    return _failed(UsageError(said, hint=f"{path} --help"), as_json=as_json)
+    return _failed(UsageError(said, hint=right or f"{path} --help"), as_json=as_json)
 
 
 def _crashed(error: Exception, argv: list[str], *, as_json: bool) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgresp.core import kinds
-from bgresp.core.errors import ConfigError, LedgerError
+from bgresp.core.errors import ConfigError, LedgerError, did_you_mean
 from bgresp.core.printable import is_plain
 
 Table = Mapping[str, Any]
@@ -100,9 +100,10 @@ def load(path: Path) -> Config:
     table = _read(path)
     for key in table:
         if key not in _TOP:
+            meant = did_you_mean(key, sorted(_TOP))
             raise ConfigError(
                 f"{path}: unknown key {key!r}",
-                hint="expected one of " + ", ".join(sorted(_TOP)),
+                hint=f"{meant}expected one of {', '.join(sorted(_TOP))}",
             )
     profiles = dict(_tables(table.get("profiles", {}), path, "profiles"))
     origins = dict.fromkeys(profiles, path)
@@ -171,9 +172,10 @@ def _check_profile(name: str, profile: Table, path: Path) -> None:
     for key, value in profile.items():
         wanted = PROFILE_KEYS.get(key)
         if wanted is None:
+            meant = did_you_mean(key, PROFILE_KEYS)
             raise ConfigError(
                 f"{path}: profile {name!r} has an unknown key {key!r}",
-                hint="expected one of " + ", ".join(PROFILE_KEYS),
+                hint=f"{meant}expected one of {', '.join(PROFILE_KEYS)}",
             )
         if not kinds.fits(value, wanted):
             raise ConfigError(f"{path}: profile {name!r}: {key!r} must be {wanted}")

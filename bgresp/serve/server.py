@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bgresp.core.errors import BgrespError
+from bgresp.core.errors import BgrespError, UsageError
 from bgresp.serve import endpoint
 from bgresp.serve.daemon import IDLE, check_extra
 from bgresp.serve.desk import MAX_RUN, RETENTION, Desk, Limits
@@ -81,7 +81,7 @@ def _lock(folder: Path) -> int:
             found = endpoint.read(folder)
             at = f" at {found[0].base_url}" if found else ""
             message = f"a local endpoint already runs for this state folder{at}"
-            raise BgrespError(message, hint="bgresp serve --stop")
+            raise UsageError(message, hint="bgresp serve --stop")
         time.sleep(_TICK)
     return handle
 

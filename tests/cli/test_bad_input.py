@@ -184,6 +184,26 @@ def test_a_ledger_that_cannot_be_written(
     assert ((), 2) == (server.requests, last(state)["v"])
 
 
+@pytest.mark.parametrize(
+    ("typed", "right"),
+    [
+        ("-p work list", "bgresp list -p work"),
+        ("--json list --all", "bgresp list --json --all"),
+        ("config --profile=work show", "bgresp config show --profile=work"),
+        ("-H X-Key:hunter2 list", "bgresp list -H"),
+        ("--frobnicate list", None),
+        ("-p work", None),
+    ],
+)
+def test_an_option_before_its_command(bare: Run, typed: str, right: str | None) -> None:
+    """An option that its command takes is shown behind it; a secret is not shown."""
+    ran = bare(*typed.split())
+    assert (2, "") == (ran.code, ran.out)
+    hint = f"options come after the command: {right}"
+    assert (right is not None) == (hint in ran.err)
+    assert "hunter2" not in ran.err
+
+
 def test_usage(bare: Run, state: Path) -> None:
     """-h prints the help; no command a short one; what is none is a line and exit 2."""
     short, help_ = bare(), bare("--help")

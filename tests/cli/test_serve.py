@@ -43,7 +43,7 @@ def test_it_serves_until_it_is_stopped(start: Start, run: Run, state: Path) -> N
     local = run("submit", "-t", "hi", "-p", "local", "--stream")
     assert (0, "") == (local.code, local.err)
     second = run("serve")
-    assert (1, "", 1) == (second.code, second.out, second.err.count("\n"))
+    assert (2, "", 1) == (second.code, second.out, second.err.count("\n"))
     assert f"already runs for this state folder at {found[1]}" in second.err
     stopped = run("serve", "--stop")
     assert (0, "", "bgresp: stopped\n") == (stopped.code, stopped.out, stopped.err)

@@ -146,6 +146,15 @@ def test_a_wrong_key_is_named(path: Path, text: str, words: list[str]) -> None:
     assert "hunter2" not in error.message + error.hint
 
 
+def test_a_key_that_may_be_meant_is_named(path: Path) -> None:
+    """Of a mistyped key the hint says first which one it may be."""
+    for text, meant in (
+        ("[profiles.work]\nmodle = 'x'", "did you mean 'model'? expected one of "),
+        ("defaultprofile = 'x'", "did you mean 'default_profile'? expected one of "),
+    ):
+        assert refused(path, text).hint.startswith(meant)
+
+
 def test_no_rate_is_a_rate(path: Path) -> None:
     """A rate of 0 lets everything through, and one connection is enough."""
     config = written(path, "[profiles.x]\nrate = 0\nconnections = 1\nstreams = 0")

@@ -155,7 +155,7 @@ def test_there_is_one_server_for_a_folder(state: Path, launch: Launch) -> None:
         "a local endpoint already runs for this state folder at "
         f"{running.base_url} (bgresp serve --stop)\n"
     ) == ended(second)
-    assert 1 == second.returncode
+    assert 2 == second.returncode
     assert running == daemon.find(state)
 
 

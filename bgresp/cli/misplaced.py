@@ -1,0 +1,29 @@
+"""An option that stands before its command: how it is typed. Knows Typer alone."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any, Final
+
+_SECRET: Final = ("-H", "--header")
+
+
+def hint(error: Any, argv: Sequence[str]) -> str:
+    """Return how to type an option that a group does not know and its command does.
+
+    Nothing where it is anything else. What may hold a secret is not said again.
+    """
+    group, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
+    if group is None or option is None:
+        return ""
+    below = getattr(group.command, "commands", {})
+    words = list(argv[len(group.command_path.split()) - 1 :])
+    at = next((at for at, word in enumerate(words) if word in below), None)
+    if at is None:
+        return ""
+    known = {name for param in below[words[at]].params for name in param.opts}
+    if option not in known:
+        return ""
+    moved = [*words[:at], *words[at + 1 :]]
+    said = [option] if any(word.startswith(_SECRET) for word in moved) else moved
+    right = [group.command_path, words[at], *map(shlex.quote, said)]
+    return f"options come after the command: {' '.join(right)}"
