@@ -12,8 +12,10 @@ from bgresp.cli.options import Common, Refs, opt
 from bgresp.core import paths, strict
 from bgresp.core.errors import RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
+from bgresp.core.printable import printable
 from bgresp.render.columns import record
-from bgresp.render.streams import as_json
+from bgresp.render.paint import DIM, Brush
+from bgresp.render.streams import Streams, as_json
 
 PARTS: Final = (
     *("text", "data", "reasoning", "citations", "usage", "error", "request", "raw"),
@@ -136,8 +138,23 @@ def _show_parts(
         if target is not None and found is not None:
             outputs.write_file(target, found, force=options.force)
         elif target is None:
+            if found and len(jobs) > 1:
+                _say_whose(context.streams, job)
             outputs.print_text(context.streams, found)
     return codes
+
+
+def _say_whose(streams: Streams, job: Job) -> None:
+    """Say on stderr whose text comes now, where a person would see no border.
+
+    As `head` does of several files; what stdout gets is the same everywhere.
+    """
+    if not streams.together:
+        return
+    brush = Brush.of(streams)
+    name = f" {brush.safe(job.name)}" if job.name else ""
+    head = f"==> {printable(job.ref)}{name} <=="
+    streams.control(brush.painted(head, DIM) + "\n")
 
 
 def _part(context: Context, job: Job, part: str) -> str | bytes | None:

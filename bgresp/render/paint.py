@@ -59,9 +59,9 @@ class Brush:
         for text, style in pieces:
             size = cell_len(text)
             if size > room:
-                drawn.append(self._painted(self._cut(text, room), style))
+                drawn.append(self.painted(self._cut(text, room), style))
                 break
-            drawn.append(self._painted(text, style))
+            drawn.append(self.painted(text, style))
             room -= size
         return "".join(drawn)
 
@@ -98,7 +98,8 @@ class Brush:
             return ""
         return set_cell_size(text, width - 1) + ("…" if self.unicode else "~")
 
-    def _painted(self, text: str, style: str) -> str:
+    def painted(self, text: str, style: str) -> str:
+        """Return text in a style, where there are colours."""
         if not (self.colour and style and text):
             return text
         return f"\x1b[{style}m{text}\x1b[0m"

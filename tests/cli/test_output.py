@@ -146,6 +146,31 @@ def test_a_terminal_is_never_attacked(terminal: Terminals) -> None:
         assert not re.search(rb"\x1b\]|\x1b\[2J|\x07|\xc2\x9b", raw)
 
 
+def test_answers_are_told_apart_on_a_terminal(
+    terminal: Terminals, bgresp: Run, state: Path
+) -> None:
+    """Of several answers a line on stderr says whose each is; stdout is as ever.
+
+    One answer, a pipe and a job that has none get no such line.
+    """
+    done = {"status": "completed", "text": FOX}
+    seed(
+        state, done, {"status": "rejected", "id": None}, {**done, "name": "two\x1b[2J"}
+    )
+    both = terminal("get", ident(1), "@2", ident(3), env={"NO_COLOR": "1"})
+    both.finish()
+    head = f"==> {ident(3)} two\\u{{1b}}[2J <=="
+    assert [f"==> {ident(1)} <==", FOX, head, FOX] == both.lines[:4]
+    assert 2 == sum("==>" in line for line in both.lines)
+    coloured = terminal("get", ident(1), ident(3))
+    assert 0 == coloured.finish()
+    assert f"\x1b[2m==> {ident(1)} <==\x1b[0m".encode() in bytes(coloured.raw)
+    one = terminal("get", ident(1))
+    assert (0, FOX.encode() + b"\r\n") == (one.finish(), bytes(one.raw))
+    piped = bgresp("get", ident(1), ident(3))
+    assert (0, f"{FOX}\n{FOX}\n", "") == (piped.code, piped.out, piped.err)
+
+
 def test_a_terminal_without_animation(
     terminal: Terminals, server: FakeServer, state: Path
 ) -> None:
