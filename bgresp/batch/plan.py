@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bgresp.batch.standing import Rules
-from bgresp.core.errors import BgrespError
+from bgresp.core.errors import BgrespError, ExitCode
 from bgresp.core.model import Job
 from bgresp.engine.tracker import Tracker
 
@@ -48,10 +48,20 @@ class Plan:
 class Tally:
     """What became of the rows, and an exit code for each thing that went wrong.
 
-    `accepted` counts the rows that got their job, `kept` those that had it.
+    `accepted` counts the rows that got their job, `kept` those that had it; of the
+    `failures` those `refused` and otherwise `unsent` have none.
     """
 
     accepted: int = 0
     kept: int = 0
     failures: int = 0
+    refused: int = 0
+    unsent: int = 0
     codes: set[int] = field(default_factory=set)
+
+    def fail(self, code: ExitCode, *, has_job: bool) -> None:
+        """Count a row that went wrong."""
+        self.failures += 1
+        self.refused += not has_job and code is ExitCode.REFUSED
+        self.unsent += not has_job and code is not ExitCode.REFUSED
+        self.codes.add(int(code))

@@ -228,7 +228,7 @@ class Rows:
 
     def _failed(self, job: Job, error: BgrespError, *, of_one: bool = False) -> None:
         self.desk.failed(job, error)
-        self._count(error.code)
+        self._count(error.code, has_job=False)
         if error.code in _OF_ALL and not of_one:
             self.crew.stop()
 
@@ -237,11 +237,10 @@ class Rows:
         if before:
             self.tally.codes.add(int(job.status.exit_code))  # no failure of this run
         elif job.status.exit_code:
-            self._count(job.status.exit_code)
+            self._count(job.status.exit_code, has_job=True)
 
-    def _count(self, code: ExitCode) -> None:
-        self.tally.failures += 1
-        self.tally.codes.add(int(code))
+    def _count(self, code: ExitCode, *, has_job: bool) -> None:
+        self.tally.fail(code, has_job=has_job)
         if self.tally.failures == self.plan.max_failures:
             self.tally.codes.add(int(ExitCode.STOPPED_EARLY))
             self.crew.stop()

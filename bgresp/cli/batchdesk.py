@@ -1,6 +1,7 @@
 """Where a batch's news goes: ids to stdout, answers to files, trouble to stderr."""
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class BatchDesk:
     live: Any = None
     _told: Audience | None = None
     _printed: int = 0
+    _group: str | None = None
 
     def audience(self, counts: Mapping[Standing, int], options: Options) -> Audience:
         """Choose what a person sees, by the terminal; return who is told of the jobs.
@@ -104,6 +106,7 @@ class BatchDesk:
     def ended(self, job: Job) -> None:
         """Write the answer of a row where it is wanted."""
         self.context.ended(job)
+        self._group = job.group
         if self._told is not None:
             self._told.ended(job, "")
         text = None
@@ -133,12 +136,18 @@ class BatchDesk:
         parts = [f"{tally.accepted} submitted"]
         if tally.kept:
             parts.append(f"{tally.kept} had their job")
-        if tally.failures:
-            parts.append(f"{tally.failures} failed")
-        stopped = self.rows.crew.stopping and not self.is_leaving
-        self.context.say(
-            f"{name}: {', '.join(parts)}" + (f"; {again}" if stopped else "")
-        )
+        if tally.refused:
+            parts.append(f"{tally.refused} refused")
+        if tally.unsent:
+            parts.append(f"{tally.unsent} not submitted")
+        if failed := tally.failures - tally.refused - tally.unsent:
+            parts.append(f"{failed} failed")
+        next_: list[str] = []
+        if self.rows.crew.stopping and not self.is_leaving:
+            next_ = [again]
+        elif failed and self._group:
+            next_ = [f"bgresp retry --failed --group {shlex.quote(self._group)}"]
+        self.context.say("; ".join([f"{name}: {', '.join(parts)}", *next_]))
 
     def _record(self, job: Job) -> bytes:
         wanted = self.context.common.wanted_fields()

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from bgresp.api.client import Api
 from bgresp.cli import endings, errors, outputs, trackers
@@ -25,8 +25,6 @@ from bgresp.engine.tools import Tools
 from bgresp.engine.tracker import Tracker
 from bgresp.ledger.progress import Shown
 from bgresp.render.columns import record
-
-SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +92,10 @@ class Following:
         self._final |= {tracker.job.key: tracker.job for tracker in self.trackers}
         final = list(self._final.values())
         if ended_early:
-            self._say_open(final)
+            endings.say_open(self.context, final)
         self._deliver(final)
+        if not (self.single or self.plan.silent or self.context.common.quiet):
+            endings.say_failed(self.context, final)
         return self._exit_code(final)
 
     async def _prepare(
@@ -190,15 +190,6 @@ class Following:
     def _ends_it(self, job: Job) -> bool:
         bad = not job.status.is_open and job.status.exit_code != 0
         return self.plan.any or (self.plan.fail_fast and bad)
-
-    def _say_open(self, jobs: list[Job]) -> None:
-        left = [job for job in jobs if job.status.is_open]
-        if len(left) > SPELLED:
-            self.context.say(f"{len(left)} jobs are still open: bgresp watch")
-            return
-        for job in left:
-            again = f"bgresp watch {job.ref} --resume"
-            self.context.say(f"{job.ref} is still {job.status.value}: {again}")
 
     def _deliver(self, jobs: list[Job]) -> None:
         """Write what comes at the end: JSON records, ids, the file."""

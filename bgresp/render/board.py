@@ -15,7 +15,8 @@ from bgresp.core.board import took
 from bgresp.core.crowd import BAD, Crowd
 from bgresp.core.model import Job
 from bgresp.core.times import brief
-from bgresp.render.lines import View, reason
+from bgresp.render.behind import behind
+from bgresp.render.lines import View
 from bgresp.render.notes import Notes
 from bgresp.render.paint import (
     BOLD,
@@ -33,7 +34,7 @@ from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
 from bgresp.render.taskbar import Taskbar
 
-STATUS, TIME, TOKENS = 11, 7, 12  # cells of the columns
+STATUS, TIME = 11, 7  # cells of the columns
 FIXED: Final = 2 + 2 + STATUS + 2 + TIME  # the mark and its blank, and the gaps
 NARROWEST: Final = FIXED + 8  # what is narrower is cut
 KEPT: Final = 1000
@@ -137,7 +138,7 @@ class LiveMany:
     def frame(self, crowd: Crowd, moment: float) -> list[str]:
         """Return the board's lines for the size that the terminal has now."""
         columns, rows = self.streams.size()
-        width, room = columns - 1, max(1, rows - 4)
+        width, room = columns - 1, max(1, min(3, rows - 2), rows - 4)
         jobs = crowd.window(room)
         if crowd.total > len(jobs):
             jobs = jobs[: room - 1]
@@ -193,14 +194,10 @@ class LiveMany:
         ]
 
     def _after(self, job: Job, width: int) -> list[Piece]:
-        """Return what stands behind the time, as far as there is room."""
-        brush, style = self._brush, STYLES[job.status]
-        tokens = job.usage.total_tokens if job.usage else None
-        rest = [[(f"{number(tokens)} tokens".rjust(TOKENS), DIM)]] if tokens else []
-        rest += [[(brush.safe(reason(job)), style)]] if reason(job) else []
-        if width >= WIDE and brush.label(job) != job.ref:
-            rest.append([(brush.safe(job.ref), DIM)])
-        return fitting([[("", "")], *rest], width - self._name_width(width) - FIXED)
+        """Return what stands behind the time: why before the id, both before tokens."""
+        room = width - self._name_width(width) - FIXED
+        is_named = width >= WIDE and self._brush.label(job) != job.ref
+        return behind(job, self._brush, room, is_named=is_named)
 
     def _name_width(self, width: int) -> int:
         return min(self._names, max(8, width - FIXED))

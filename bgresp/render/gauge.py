@@ -120,8 +120,8 @@ class Gauge:
         return fields
 
 
-def outcome(job: Job, where: str, brush: Brush) -> list[Piece]:
-    """Return one line of how a job ended: status, why, time, tokens, the answer."""
+def outcome(job: Job, brush: Brush) -> list[Piece]:
+    """Return one line of how a job ended: status, why, time, tokens."""
     pieces = [brush.mark(job.status, 0.0), (" ", ""), _bold(job.status)]
     why = reason(job)
     if why:
@@ -133,8 +133,7 @@ def outcome(job: Job, where: str, brush: Brush) -> list[Piece]:
     is_told = queued and (seconds is None or queued <= seconds)
     facts = [f"queued {brief(queued)}"] if queued and is_told else []
     facts += _tokens(job, seconds)
-    pieces += [(f"  {fact}", DIM) for fact in facts]
-    return [*pieces, ("  " + brush.safe(where), "")]
+    return [*pieces, *((f"  {fact}", DIM) for fact in facts)]
 
 
 def _bold(status: Status) -> Piece:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from rich.cells import cell_len
+
 from bgresp.core.asides import aside
 from bgresp.core.model import Job, Status
 from bgresp.render.gauge import Gauge, outcome
@@ -116,4 +118,12 @@ class LiveOne:
         self.stop()
         again = f"bgresp {'retry' if job.status is Status.FAILED else 'get'} {job.ref}"
         brush = self._gauge.brush
-        self._screen.show(brush.line(outcome(job, self.where or again, brush), 10_000))
+        said = outcome(job, brush)
+        where = brush.safe(self.where or again)
+        beside = [*said, (f"  {where}", "")]
+        width = self.streams.size()[0]
+        if sum(cell_len(text) for text, _ in beside) <= width:
+            self._screen.show(brush.line(beside, width))
+        else:
+            self._screen.show(brush.line(said, 10_000))
+            self._screen.show(where)

@@ -274,6 +274,18 @@ def test_old_failures_do_not_stop_a_run(
     assert "4 submitted, 2 had their job" in again.err
 
 
+def test_the_end_of_a_batch_tells_what_to_type(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A row that was refused and one whose job failed are told apart."""
+    server.script("create", refusal(400, "no"))
+    server.script("get", fa.Snapshot("failed"), Forever(fa.Snapshot("completed")))
+    how = ("-m", "m", "--wait", "--in-flight", "1", "--group", "a b")
+    ran = bgresp("batch", manifest(*rows(4)), *how)
+    said = "3 submitted, 1 refused, 1 failed; bgresp retry --failed --group 'a b'"
+    assert said in ran.err
+
+
 def test_a_dry_run_minds_the_limit(bgresp: Run, manifest: Write) -> None:
     """--dry-run --limit counts what would be sent."""
     ran = bgresp("batch", manifest(*rows(6)), "-m", "m", "--dry-run", "--limit", "2")
@@ -555,7 +567,7 @@ def test_a_stopped_batch_does_not_wait_for_stdin(
     batch.process.stdin.flush()
     ran: Ran = batch.finish()
     assert (9, "Fatal" in ran.err) == (ran.code, False)
-    assert "1 failed; the same command again" in ran.err
+    assert "1 refused; the same command again" in ran.err
 
 
 def test_two_at_once_submit_each_row_once(

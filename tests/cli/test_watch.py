@@ -185,6 +185,18 @@ def test_several_or_none(bgresp: Run, server: FakeServer, state: Path) -> None:
     assert (0, ident(3), FOX) == (ran.code, record["id"], record["text"])
 
 
+def test_failures_of_a_group_end_in_a_command(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """After the jobs of a group it says what takes up those that did not complete."""
+    server.script("get", *[answered(status="failed", number=n) for n in (1, 2)])
+    seed(state, {"group": "night"}, {"group": "night"}, server=server)
+    ran = bgresp("watch", "--group", "night", "--mode", "poll")
+    last_line = ran.err.splitlines()[-1]
+    again = "2 did not complete: bgresp retry --failed --group night"
+    assert (12, f"bgresp: {again}") == (ran.code, last_line)
+
+
 def test_faults_on_the_way(bgresp: Run, server: FakeServer, state: Path) -> None:
     """A bad hour is survived, a refused key ends the watch with 4, the job stays."""
     seed(state, {}, {}, server=server)

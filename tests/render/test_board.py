@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.crowd import BAD, Crowd
-from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.model import Job, ResponseError, Status, Usage
 from bgresp.core.outage import AGAIN, TRYING
 from bgresp.render.board import LiveMany
 from bgresp.render.notes import Notes
@@ -90,6 +90,42 @@ def test_colours_are_an_addition(golden: Golden) -> None:
 
 def _sgr(shown: Shown) -> bytes:
     return b"".join(part[:6] for part in bytes(shown.raw).split(b"\x1b[")[1:])
+
+
+LONG = ResponseError("server_error", "The model " + "was overloaded " * 20)
+
+
+@pytest.mark.parametrize(
+    ("columns", "has_id"), [(200, True), (120, True), (100, False), (80, False)]
+)
+def test_why_stands_beside_the_id(columns: int, has_id: bool) -> None:
+    """A reason that is too long is cut, never left out; the id stays where it can."""
+    shown = Shown(columns, 16)
+    over = [
+        made(1, Status.FAILED, name="night", error=LONG),
+        made(
+            2,
+            Status.INCOMPLETE,
+            name="day",
+            incomplete_reason="max_output_tokens",
+            usage=Usage(1, 2, 3),
+        ),
+    ]
+    many, _ = boarded(shown, over)
+    many.stop()
+    for job, why in zip(over, ("server_error", "max_output"), strict=True):
+        (row,) = (line for line in shown.lines if f" {job.name} " in line)
+        assert (True, has_id) == (why in row, str(job.id) in row)
+        assert len(row) < columns
+
+
+@pytest.mark.parametrize(("rows", "jobs"), [(3, 0), (4, 1), (5, 2), (6, 2), (24, 8)])
+def test_a_low_terminal_shows_jobs(rows: int, jobs: int) -> None:
+    """On few rows those that are free show jobs."""
+    shown = Shown(40, rows)
+    boarded(shown, crowd(8))
+    assert jobs == sum("1m12s" in line for line in shown.lines)
+    assert len(shown.lines) <= rows
 
 
 def test_resizes() -> None:

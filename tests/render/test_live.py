@@ -135,6 +135,17 @@ def test_how_it_ended(golden: Golden) -> None:
     golden("live/ends", "\n".join(shown.lines) + "\n")
 
 
+@pytest.mark.parametrize(("columns", "lines"), [(200, 1), (80, 2)])
+def test_the_next_command_is_not_torn(columns: int, lines: int) -> None:
+    """Where the command has no room behind how it ended, it has a line of its own."""
+    shown = Shown(columns)
+    one, _ = watching(shown)
+    job = made(status=Status.COMPLETED)
+    one.ended(job, "")
+    assert lines == len(shown.lines)
+    assert shown.lines[-1].endswith(f"bgresp get {job.id}")
+
+
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("text", ["x" * 5000, "世" * 2000, ANSWER * 3])
 def test_the_text_is_never_torn(text: str, columns: int) -> None:
