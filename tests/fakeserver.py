@@ -162,8 +162,7 @@ class FakeServer:
 
     async def _live(self) -> None:
         await self._stopped.wait()
-        self._server.close()
-        self._socket.close()
+        await self._stop_accepting()
         for _ in range(3):  # some were accepted meanwhile; what was aborted closes
             for connection in self._connections:
                 connection.cancel()
@@ -173,9 +172,16 @@ class FakeServer:
     async def _accept(self) -> None:
         self._server = await asyncio.start_server(self._connected, sock=self._socket)
 
-    async def _refuse(self) -> None:
+    async def _stop_accepting(self) -> None:
+        """Close the listener; asyncio leaks what it accepts as its server closes."""
+        self._loop.remove_reader(self._socket.fileno())
+        for _ in range(3):  # what was accepted becomes a connection of ours
+            await asyncio.sleep(0)
         self._server.close()
         self._socket.close()
+
+    async def _refuse(self) -> None:
+        await self._stop_accepting()
         # Bound but not listening: refuses, and nobody else can take the port.
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
