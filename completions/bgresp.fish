@@ -218,7 +218,7 @@ complete -c bgresp -n '__bgresp_at "submit"' -l expect -x -d 'How long it may ta
 complete -c bgresp -n '__bgresp_at "submit"' -l dry-run -d 'Print the request; send nothing.'
 complete -c bgresp -n '__bgresp_at "submit"' -s w -l watch -d 'Follow it; its answer is stdout.'
 complete -c bgresp -n '__bgresp_at "submit"' -l show -x -a '(__bgresp_list reasoning tools all)' -d 'With --watch: reasoning, tools, all.'
-complete -c bgresp -n '__bgresp_at "submit"' -l wait -d 'Wait for its end, silently.'
+complete -c bgresp -n '__bgresp_at "submit"' -l wait -d 'Wait for its end; no text.'
 complete -c bgresp -n '__bgresp_at "submit" "wait" "watch"' -l timeout -x -d 'Stop waiting after.'
 complete -c bgresp -n '__bgresp_at "submit"' -s o -l output -r -F -d 'Wait; write the answer there.'
 complete -c bgresp -n '__bgresp_at "submit"' -l stream -l no-stream -d 'Create it streamable.'

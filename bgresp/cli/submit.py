@@ -58,7 +58,7 @@ class Options:
         str | None,
         opt("--show", help="With --watch: reasoning, tools, all.", metavar="A,B"),
     ] = None
-    wait: Annotated[bool, opt("--wait", help="Wait for its end, silently.")] = False
+    wait: Annotated[bool, opt("--wait", help="Wait for its end; no text.")] = False
     timeout: Annotated[
         str | None, opt("--timeout", help="Stop waiting after.", metavar="D")
     ] = None
