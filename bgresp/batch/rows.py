@@ -228,7 +228,7 @@ class Rows:
 
     def _failed(self, job: Job, error: BgrespError, *, of_one: bool = False) -> None:
         self.desk.failed(job, error)
-        self._count(error.code, has_job=False)
+        self._count(error.code, has_job=job.id is not None)
         if error.code in _OF_ALL and not of_one:
             self.crew.stop()
 

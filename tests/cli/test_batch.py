@@ -286,6 +286,16 @@ def test_the_end_of_a_batch_tells_what_to_type(
     assert said in ran.err
 
 
+def test_a_row_that_cannot_be_followed_was_submitted(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A refused question is no refused row: its job is there, and goes on."""
+    server.script("get", Forever(refusal(403, "not yours")))
+    ran = bgresp("batch", manifest(*rows(1)), "-m", "m", "--wait")
+    assert (4, 1) == (ran.code, len(server.creates))
+    assert "1 submitted, 1 failed" in ran.err
+
+
 def test_a_dry_run_minds_the_limit(bgresp: Run, manifest: Write) -> None:
     """--dry-run --limit counts what would be sent."""
     ran = bgresp("batch", manifest(*rows(6)), "-m", "m", "--dry-run", "--limit", "2")
