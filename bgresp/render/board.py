@@ -32,7 +32,6 @@ from bgresp.render.paint import (
 )
 from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
-from bgresp.render.taskbar import Taskbar
 
 STATUS, TIME = 11, 7  # cells of the columns
 FIXED: Final = 2 + 2 + STATUS + 2 + TIME  # the mark and its blank, and the gaps
@@ -57,7 +56,6 @@ class LiveMany:
     period: ClassVar[float] = 1 / 4
     _screen: Screen = field(init=False)
     _brush: Brush = field(init=False)
-    _taskbar: Taskbar = field(init=False)
     _crowd: Crowd | None = None
     _names: int = 0
     _kept: dict[str, tuple[Job, int, str, str]] = field(default_factory=dict)
@@ -65,7 +63,7 @@ class LiveMany:
 
     def __post_init__(self) -> None:
         """Prepare a screen that shows nothing yet."""
-        self._screen, self._taskbar = Screen(self.streams), Taskbar(self.streams)
+        self._screen = Screen(self.streams)
         self._brush = Brush.of(self.streams)
 
     def start(self, jobs: Iterable[Job] = ()) -> None:
@@ -79,10 +77,7 @@ class LiveMany:
     def stop(self) -> None:
         """Take the board away, and leave what is worth to stay."""
         crowd, self._crowd = self._crowd, None
-        try:
-            self._screen.close()
-        finally:
-            self._taskbar.clear()
+        self._screen.end()
         if crowd is not None:
             for line in self._left(crowd):
                 self._screen.show(line)
@@ -98,7 +93,7 @@ class LiveMany:
         moment = self.clock()
         self._screen.pin(self.frame(self._crowd, moment))
         part = self._crowd.ended / max(1, self._total(self._crowd))
-        self._taskbar.show(moment, part, failing=bool(self._crowd.bad))
+        self._screen.taskbar.show(moment, part, failing=bool(self._crowd.bad))
 
     def changed(self, job: Job, view: View) -> None:
         """Show a job's new status; it may be one that was not there before."""

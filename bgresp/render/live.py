@@ -18,7 +18,6 @@ from bgresp.render.lines import View
 from bgresp.render.paint import DIM, Brush
 from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
-from bgresp.render.taskbar import Taskbar
 
 
 @dataclass(slots=True)
@@ -38,13 +37,12 @@ class LiveOne:
     period: ClassVar[float] = 1 / 8
     _screen: Screen = field(init=False)
     _gauge: Gauge = field(init=False)
-    _taskbar: Taskbar = field(init=False)
     _job: Job | None = None
     _view: View | None = None
 
     def __post_init__(self) -> None:
         """Prepare a screen that shows nothing yet."""
-        self._screen, self._taskbar = Screen(self.streams), Taskbar(self.streams)
+        self._screen = Screen(self.streams)
         self._gauge = Gauge(Brush.of(self.streams))
 
     def start(self, job: Job) -> None:
@@ -55,10 +53,7 @@ class LiveOne:
     def stop(self) -> None:
         """Take the status line away; the cursor is shown again."""
         self._job = None
-        try:
-            self._screen.close()
-        finally:
-            self._taskbar.clear()
+        self._screen.end()
 
     def rest(self) -> None:
         """Leave the terminal to others until the next tick."""
@@ -72,7 +67,7 @@ class LiveOne:
         width = self.streams.size()[0] - 1
         at = moment, self.now()
         self._screen.pin([self._gauge.line(self._job, self._view, at, width)])
-        self._taskbar.show(moment, None)
+        self._screen.taskbar.show(moment, None)
 
     def changed(self, job: Job, view: View) -> None:
         """Show a job's new status."""

@@ -11,6 +11,7 @@ from typing import Final
 from bgresp.core.printable import printable
 from bgresp.render.place import Place
 from bgresp.render.streams import PIECE, Streams
+from bgresp.render.taskbar import Taskbar
 
 ERASE: Final = "\x1b[J"
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
@@ -28,6 +29,7 @@ class Screen:
     """A terminal on stderr, and on stdout where both are one."""
 
     streams: Streams
+    taskbar: Taskbar = field(init=False)
     _pinned: list[str] = field(default_factory=list)
     _drawn: list[str] = field(default_factory=list)
     _place: Place = field(default_factory=Place)
@@ -35,6 +37,10 @@ class Screen:
     _wrapped: bool = False
     _hidden: bool = False
     _size: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        """Find the terminal's task bar."""
+        self.taskbar = Taskbar(self.streams)
 
     def text(self, text: str) -> None:
         """Write text to stdout, above the pinned lines."""
@@ -83,6 +89,13 @@ class Screen:
             self.streams.keyboard.hush()
             self.streams.control(HIDE)
         self._draw()
+
+    def end(self) -> None:
+        """Close, and leave the task bar to others: no progress is shown any more."""
+        try:
+            self.close()
+        finally:
+            self.taskbar.clear()
 
     def close(self) -> None:
         """Take the pinned lines away, show the cursor, at the start of a line."""

@@ -14,7 +14,6 @@ from bgresp.core.times import brief
 from bgresp.render.paint import BOLD, DIM, FAULT, Brush, fitting, number
 from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
-from bgresp.render.taskbar import Taskbar
 
 
 class Tally(Protocol):
@@ -43,13 +42,12 @@ class LiveSent:
     clock: Callable[[], float] = time.monotonic
     period: ClassVar[float] = 1 / 8
     _screen: Screen = field(init=False)
-    _taskbar: Taskbar = field(init=False)
     _brush: Brush = field(init=False)
     _began: float | None = None
 
     def __post_init__(self) -> None:
         """Prepare a screen that shows nothing yet."""
-        self._screen, self._taskbar = Screen(self.streams), Taskbar(self.streams)
+        self._screen = Screen(self.streams)
         self._brush = Brush.of(self.streams)
 
     def start(self) -> None:
@@ -60,10 +58,7 @@ class LiveSent:
     def stop(self) -> None:
         """Take the line away."""
         self._began = None
-        try:
-            self._screen.close()
-        finally:
-            self._taskbar.clear()
+        self._screen.end()
 
     def rest(self) -> None:
         """Leave the terminal to others until the next tick."""
@@ -83,7 +78,7 @@ class LiveSent:
         self._screen.pin([self._drawn(tally, done, moment)])
         part = done / self.total if self.total else None
         failing = bool(tally.failures)
-        self._taskbar.show(moment, part, failing=failing)
+        self._screen.taskbar.show(moment, part, failing=failing)
 
     def _drawn(self, tally: Tally, done: int, moment: float) -> str:
         passed = moment - (self._began or moment)
