@@ -20,7 +20,7 @@ from bgresp.cli.pairs import labels
 from bgresp.cli.settling import settled
 from bgresp.cli.shape import Shape
 from bgresp.cli.trackers import Trackers
-from bgresp.config.effective import placeholder
+from bgresp.config.effective import destination
 from bgresp.config.settings import Settings
 from bgresp.core import times
 from bgresp.core.errors import worst
@@ -134,8 +134,7 @@ class Batching:
 
     def _counted(self, size: int) -> Iterator[str]:
         count = {standing: self.counts.get(standing, 0) for standing in Standing}
-        header = placeholder(self.settings, self.context.environ)
-        where = self.settings.base_url + (f" with {header}" if header else "")
+        where = destination(self.settings, self.context.environ)
         sends = min(count[Standing.SEND], self.options.limit or count[Standing.SEND])
         yield (
             f"nothing was sent; {sends} of {sum(count.values())} rows "

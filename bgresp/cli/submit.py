@@ -181,11 +181,10 @@ def _prompts(shape: Shape, options: Options) -> list[str | None]:
 
 
 def _dry_run(context: Context, shape: Shape, drafts: "list[Draft]") -> int:
-    from bgresp.config.effective import placeholder
+    from bgresp.config.effective import destination
 
     context.show_records([draft.body for draft in drafts], single=True)
     settings = context.settings(model=shape.model, keyed=False)
-    said = f"nothing was sent; {len(drafts)} request(s) would go to {settings.base_url}"
-    header = placeholder(settings, context.environ)
-    context.say(said + (f" with {header}" if header else ""))
+    where = destination(settings, context.environ)
+    context.say(f"nothing was sent; {len(drafts)} request(s) would go to {where}")
     return 0

@@ -172,18 +172,18 @@ def told(source: KeySource, environ: Mapping[str, str]) -> str:
     return "not needed"
 
 
-def placeholder(settings: Settings, environ: Mapping[str, str]) -> str | None:
-    """Return the header that carries the key, and where it would come from.
+def destination(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Return where a request would go, and where the key in its header comes from.
 
-    None where no key is sent. A key is not read.
+    A key is not read.
     """
     source, auth = settings.key_source, settings.dialect.auth
     if source.kind in {"local", "none"}:
-        return None
+        return settings.base_url
     scheme = "Bearer " if auth.value.startswith("Bearer ") else ""
     name = f"${source.name}" if source.kind in _OF_ENV else f"<{source.kind}>"
     is_set = told(source, environ).partition(" (")[0]
-    return f"{auth.header}: {scheme}{name} ({is_set})"
+    return f"{settings.base_url} with {auth.header}: {scheme}{name} ({is_set})"
 
 
 def _at(file: Path, key: str) -> str:
