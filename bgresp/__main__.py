@@ -98,7 +98,7 @@ def _failed(error: BgrespError, *, as_json: bool, trace: str = "") -> int:
     streams.err_is_json = as_json
     if trace:
         streams.note(trace.rstrip("\n"))
-    show(streams, error, as_json=as_json)
+    show(streams, error)
     return int(error.code)
 
 

@@ -95,7 +95,7 @@ class BatchDesk:
     def failed(self, job: Job, error: BgrespError) -> None:
         """Say why a row has no job."""
         error.message = f"row {job.row!r}: {error.message}"
-        errors.show(self.context.streams, error, as_json=self.context.is_json)
+        errors.show(self.context.streams, error)
         sent = job.error is None or job.error.code != NOT_SENT
         if job.key and self._told is not None and not job.status.is_open:
             self._told.changed(job, View("poll"))

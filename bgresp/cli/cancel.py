@@ -90,7 +90,7 @@ async def _cancelled(context: Context, job: Job, *, alone: bool) -> "Verdict":
     if error is not None and alone:
         raise error
     if error is not None:
-        errors.show(context.streams, error, as_json=context.is_json)
+        errors.show(context.streams, error)
     elif verdict.code is ExitCode.NOT_FINISHED:
         context.say(f"{job.ref} {verdict.said} (bgresp watch {job.ref})")
     elif verdict.said:

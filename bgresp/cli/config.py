@@ -68,7 +68,7 @@ def show(common: Common) -> int:
         context.say(lost)
     wrong = list(mistakes(context.config))
     for mistake in wrong:
-        errors.show(context.streams, mistake, as_json=context.is_json)
+        errors.show(context.streams, mistake)
     return int(worst(mistake.code for mistake in wrong))
 
 

@@ -90,7 +90,7 @@ def edit(common: Common) -> int:
     _run([*argv, str(path)])
     mistakes = list(profiles.mistakes(files.load(path)))
     for mistake in mistakes[:-1]:
-        errors.show(context.streams, mistake, as_json=context.is_json)
+        errors.show(context.streams, mistake)
     if mistakes:
         raise mistakes[-1]
     return done(context, {"config": str(path)})

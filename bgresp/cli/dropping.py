@@ -62,7 +62,7 @@ class Dropping:
                 async with self.context.api(settings) as api:
                     await self._at(api, some)
             except (ConfigError, RefusedError) as error:
-                self._of_some(some, error)
+                self._failed(some, error)
         return int(worst(self._codes))
 
     async def _at(self, api: "Api", jobs: list[Job]) -> None:
@@ -83,10 +83,7 @@ class Dropping:
                 self.context.say(f"{job.ref} was not deleted: {fault.message}")
                 self._codes.append(int(exit_code(fault)))
 
-    def _failed(self, job: Job, error: BgrespError) -> None:
-        self._of_some([job], error)
-
-    def _of_some(self, jobs: list[Job], error: BgrespError) -> None:
+    def _failed(self, jobs: list[Job], error: BgrespError) -> None:
         self._codes.append(errors.tell_of(self.context.streams, jobs, error))
 
     def _forget(self, jobs: list[Job]) -> None:

@@ -13,7 +13,7 @@ Group = tuple[Settings, list[Job]]
 def by_endpoint(
     context: Context,
     jobs: Iterable[Job],
-    failed: Callable[[Job, ConfigError], None] | None = None,
+    failed: Callable[[list[Job], ConfigError], None] | None = None,
 ) -> list[Group]:
     """Return jobs in their order, those of one endpoint together.
 
@@ -27,7 +27,7 @@ def by_endpoint(
         except ConfigError as error:
             if failed is None:
                 raise
-            failed(job, error)
+            failed([job], error)
             continue
         groups.setdefault(settings.identity, (settings, []))[1].append(job)
     return list(groups.values())

@@ -13,9 +13,9 @@ from bgresp.render.streams import as_json as encode
 SCHEMA: Final = "bgresp.error/1"
 
 
-def show(streams: Streams, error: BgrespError, *, as_json: bool) -> None:
+def show(streams: Streams, error: BgrespError) -> None:
     """Write an error to stderr: what happened, and the next command to type."""
-    if as_json:
+    if streams.err_is_json:
         streams.say(encode(record(error)))
         return
     rid = f" [request {error.request_id}]" if error.request_id else ""
@@ -28,7 +28,7 @@ def tell_of(streams: Streams, jobs: Sequence[Job], error: BgrespError) -> int:
     """Write an error that concerns some jobs of many; return its exit code."""
     more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
     error.message = f"{jobs[0].ref}{more}: {error.message}"
-    show(streams, error, as_json=streams.err_is_json)
+    show(streams, error)
     return int(error.code)
 
 

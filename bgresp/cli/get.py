@@ -132,7 +132,7 @@ def _show_parts(
         try:
             found = _part(context, job, options.part)
         except RefusedError as error:
-            errors.show(context.streams, error, as_json=False)
+            errors.show(context.streams, error)
             codes.append(int(error.code))
             continue
         if target is not None and found is not None:

@@ -68,7 +68,7 @@ def import_(options: Options, common: Common) -> int:
             except LedgerError:
                 raise
             except BgrespError as error:
-                errors.show(context.streams, error, as_json=context.is_json)
+                errors.show(context.streams, error)
                 codes.append(int(error.code))
         return 0
 

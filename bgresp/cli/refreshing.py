@@ -43,7 +43,7 @@ async def refreshed(
             raise error
         troubles.add(some, error)
 
-    for settings, some in by_endpoint(context, worth, lambda j, e: failed([j], e)):
+    for settings, some in by_endpoint(context, worth, failed):
         try:
             async with context.api(settings) as api:
                 await Asking(api, context.books, tell).all(some)

@@ -82,7 +82,7 @@ class Choice:
             except BgrespError as error:
                 if self.single:
                     raise
-                errors.show(context.streams, error, as_json=context.is_json)
+                errors.show(context.streams, error)
                 self.codes.append(int(error.code))
         return found
 

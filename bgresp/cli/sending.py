@@ -89,7 +89,7 @@ class Sending:
 
     def failed(self, error: BgrespError) -> None:
         """Tell of a submit that failed; the others go on."""
-        errors.show(self.context.streams, error, as_json=self.context.is_json)
+        errors.show(self.context.streams, error)
         self.codes.append(int(error.code))
 
     def _take(self, submitted: Submitted) -> None:

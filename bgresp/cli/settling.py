@@ -30,8 +30,8 @@ async def settled(context: Context, *, at: Settings | None = None) -> Settled:
     found = Settled()
     unasked: list[Job] = []
 
-    def unconfigured(job: Job, _: ConfigError) -> None:
-        unasked.append(job)
+    def unconfigured(jobs: list[Job], _: ConfigError) -> None:
+        unasked.extend(jobs)
 
     for settings, jobs in by_endpoint(context, candidates(context.books), unconfigured):
         elsewhere = at is not None and settings.identity != at.identity
@@ -41,7 +41,7 @@ async def settled(context: Context, *, at: Settings | None = None) -> Settled:
         try:
             await _asked(context, settings, jobs, found)
         except (ConfigError, RefusedError) as error:
-            errors.show(context.streams, error, as_json=context.is_json)
+            errors.show(context.streams, error)
             found.codes.append(int(error.code))
     nobody = Settling(None, context.books, context.say)
     found.jobs += await nobody.settle(unasked)

@@ -61,12 +61,9 @@ class Syncing:
             async with self.context.api(settings) as api:
                 await one.over(api, jobs)
         except (ConfigError, RefusedError) as error:
-            self._of_some(jobs, error)
+            self._failed(jobs, error)
 
-    def _failed(self, job: Job, error: BgrespError) -> None:
-        self._of_some([job], error)
-
-    def _of_some(self, jobs: list[Job], error: BgrespError) -> None:
+    def _failed(self, jobs: list[Job], error: BgrespError) -> None:
         self.codes.append(errors.tell_of(self.context.streams, jobs, error))
 
     def _tell(self, before: Job, job: Job) -> None:
