@@ -1,1 +1,1 @@
-"""Speak to one endpoint; the only package that knows httpx. May import core."""
+"""Speak to one endpoint; the only package that knows httpx."""

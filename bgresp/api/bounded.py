@@ -1,6 +1,6 @@
 """Server bytes within limits: JSON that cannot exhaust us, SSE bytes httpx-sse may see.
 
-May import nothing of ours. Figures: DESIGN.md, Limits of what is parsed.
+Figures: DESIGN.md, Limits of what is parsed.
 """
 
 import json

@@ -1,7 +1,6 @@
 """The endpoint's verbs: create, retrieve, list, cancel, delete, stream.
 
-May import core and the other modules of this package. Answers with signals; what goes
-wrong on the way is a Fault value, never an exception.
+Answers with signals; what goes wrong on the way is a Fault value, never an exception.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping

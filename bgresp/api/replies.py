@@ -1,4 +1,4 @@
-"""HTTP replies read as signals; pure. May import core and api.bounded."""
+"""HTTP replies read as signals; pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

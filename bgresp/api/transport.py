@@ -1,7 +1,4 @@
-"""httpx kept on a short lead: clients, whole bodies, event-stream bytes, failures.
-
-May import core and the other modules of this package.
-"""
+"""httpx kept on a short lead: clients, whole bodies, event-stream bytes, failures."""
 
 import os
 import re

@@ -1,1 +1,1 @@
-"""Many requests from one manifest: resumable, sharded. May import engine and below."""
+"""Many requests from one manifest: resumable, sharded."""

@@ -1,7 +1,4 @@
-"""Rows at work, so many at once, and how their tasks end: in good order, or at once.
-
-Imports nothing of ours.
-"""
+"""Rows at work, so many at once, and how their tasks end: in good order, or at once."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator

@@ -1,4 +1,4 @@
-"""From a row to the draft of its request. May import core and engine."""
+"""From a row to the draft of its request."""
 
 import time
 from collections.abc import Callable

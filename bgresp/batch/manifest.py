@@ -1,7 +1,6 @@
 """A manifest's rows as a stream: each is checked, and named by its line if it is bad.
 
-May import core and the other modules of this package. Nothing is kept of a row that was
-read, but that its id was met.
+Nothing is kept of a row that was read, but that its id was met.
 """
 
 import asyncio

@@ -1,7 +1,4 @@
-"""What a batch is run by: how wide, how long, and where its news goes.
-
-May import core, engine and batch.standing.
-"""
+"""What a batch is run by: how wide, how long, and where its news goes."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field

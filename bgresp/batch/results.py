@@ -1,8 +1,7 @@
 """Where the answers of a batch go: a line a row in one file, a file a row in a folder.
 
-May import core and batch.seen. A run that is killed anywhere and run again neither
-repeats a line nor loses one: what is missing is written from the ledger. Raises
-OutputError.
+A run that is killed anywhere and run again neither repeats a line nor loses one: what
+is missing is written from the ledger. Raises OutputError.
 """
 
 import hashlib

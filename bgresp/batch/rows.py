@@ -1,7 +1,6 @@
 """Send a batch's rows: some at a time, each once, and follow them where asked.
 
-May import core, ledger, engine and the other modules of this package. What a row came
-to is told at once; ids are told in the order of the rows.
+What a row came to is told at once; ids are told in the order of the rows.
 """
 
 import asyncio

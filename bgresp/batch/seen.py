@@ -1,7 +1,7 @@
 """What was met before, for millions of things: on a temporary disk, not in memory.
 
-Imports nothing of ours. SQLite keeps 16 bytes a thing and 2 MiB of cache; its file has
-no name, and goes with the process.
+SQLite keeps 16 bytes a thing and 2 MiB of cache; its file has no name, and goes with
+the process.
 """
 
 import hashlib

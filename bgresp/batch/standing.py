@@ -1,7 +1,4 @@
-"""How a row stands: what its earlier job, if any, means for sending it; pure.
-
-May import core.
-"""
+"""How a row stands: what its earlier job, if any, means for sending it; pure."""
 
 from dataclasses import dataclass
 from enum import Enum, auto

@@ -1,7 +1,7 @@
 """Celery tasks: submit and collect over a fleet that shares nothing but its broker.
 
 `celery -A bgresp.celery worker` runs them; `install(app)` brings them into an app of
-your own. May import everything but cli and render.
+your own.
 """
 
 import os

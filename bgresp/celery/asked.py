@@ -1,7 +1,7 @@
 """From a task's arguments to a request: the record it starts as, and its body.
 
-May import core, config, engine.draft and ledger.keys. Arguments name a profile, never
-a key or a base URL: where a key goes is for the worker's own configuration to say.
+Arguments name a profile, never a key or a base URL: where a key goes is for the
+worker's own configuration to say.
 """
 
 import hashlib

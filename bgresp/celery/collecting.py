@@ -1,7 +1,4 @@
-"""Ask once about a task's job; the machine of core.follow says what it means.
-
-May import core, api, engine and the other modules of this package.
-"""
+"""Ask once about a task's job; the machine of core.follow says what it means."""
 
 import asyncio
 import time

@@ -1,7 +1,7 @@
 """Intents in the broker's Redis: which execution of a task may post, and what came.
 
-May import core. All that decides is one atomic step of Redis, by its clock: SET NX for
-the first claim, a compare-and-set for every later change.
+All that decides is one atomic step of Redis, by its clock: SET NX for the first claim,
+a compare-and-set for every later change.
 """
 
 import json

@@ -1,7 +1,6 @@
 """Submit for a task once: claim the intent, post, record; without a worker asleep.
 
-May import core, api, engine and the other modules of this package. What may be sent
-again is decided as in engine.submit: RELIABILITY.md 1.4 and 1.5.
+What may be sent again is decided as in engine.submit: RELIABILITY.md 1.4 and 1.5.
 """
 
 import asyncio

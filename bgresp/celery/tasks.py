@@ -1,7 +1,4 @@
-"""The tasks `bgresp.submit` and `bgresp.collect`, registered into an app.
-
-May import core and the other modules of this package.
-"""
+"""The tasks `bgresp.submit` and `bgresp.collect`, registered into an app."""
 
 import random
 import uuid

@@ -1,1 +1,1 @@
-"""Configuration: where it lies, what it says, which source wins. May import core."""
+"""Configuration: where it lies, what it says, which source wins."""

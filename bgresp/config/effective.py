@@ -1,7 +1,4 @@
-"""Every value that holds for an endpoint, and where it comes from; no key is read.
-
-May import core and the other modules of this package.
-"""
+"""Every value that holds for an endpoint, and where it comes from; no key is read."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

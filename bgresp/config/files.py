@@ -1,6 +1,6 @@
-"""Where configuration and state lie, and what the TOML files say; only ever read here.
+"""Where configuration and state lie, and what the TOML files say.
 
-May import core.
+They are only ever read here.
 """
 
 import math

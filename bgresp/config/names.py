@@ -1,4 +1,4 @@
-"""Names of profiles: which there are, and which may be meant. May import core."""
+"""Names of profiles: which there are, and which may be meant."""
 
 import difflib
 from collections.abc import Sequence

@@ -1,7 +1,4 @@
-"""A dialect of the user's own, as a job keeps it: whatever becomes of config.toml.
-
-May import core and the other modules of this package.
-"""
+"""A dialect of the user's own, as a job keeps it: whatever becomes of config.toml."""
 
 import json
 from collections.abc import Callable, Mapping

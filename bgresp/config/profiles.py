@@ -1,6 +1,6 @@
 """Profiles as files of their own: a name, a table, and TOML that a person can edit.
 
-May import core and the other modules of this package. Nothing is written here.
+Nothing is written here.
 """
 
 import re

@@ -1,7 +1,6 @@
 """Keys: found by the name of their source, checked before use, never shown.
 
-May import core and the other modules of this package. A key is never part of a
-message; its source is.
+A key is never part of a message; its source is.
 """
 
 import os

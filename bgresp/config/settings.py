@@ -1,7 +1,4 @@
-"""Which endpoint is meant: flag, environment, profile, default, in that order.
-
-May import core and the other modules of this package.
-"""
+"""Which endpoint is meant: flag, environment, profile, default, in that order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Which base URLs are fit to be sent a key. May import core."""
+"""Which base URLs are fit to be sent a key."""
 
 from typing import Final
 from urllib.parse import SplitResult, urlsplit

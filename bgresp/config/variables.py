@@ -1,4 +1,4 @@
-"""What a profile's variables fill. May import core."""
+"""What a profile's variables fill."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,7 @@
 """What an answer's stream tells beside its text: reasoning summaries, tool calls.
 
-Imports nothing of ours. The names are those of OpenAI's streaming events; an event that
-is spelled otherwise is no aside, never an error.
+The names are those of OpenAI's streaming events; an event that is spelled otherwise is
+no aside, never an error.
 """
 
 import json

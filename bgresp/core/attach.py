@@ -1,7 +1,4 @@
-"""Files and images as parts of a message, in the words of the Responses API; pure.
-
-Imports nothing of ours.
-"""
+"""Files and images as parts of a message, in the words of the Responses API; pure."""
 
 import base64
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""Many jobs as one view: select, sort, count.
-
-May import core.errors, core.model.
-"""
+"""Many jobs as one view: select, sort, count."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,4 @@
-"""What an endpoint was seen to do: a verdict on each ability, and what follows; pure.
-
-May import core.dialect and core.times.
-"""
+"""What an endpoint was seen to do: a verdict on each ability, and what follows."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace

@@ -1,6 +1,6 @@
 """Many jobs that change: counts, a window of them, and how long the rest may take.
 
-May import core.model. A change and a look cost what they show, however many there are.
+A change and a look cost what they show, however many there are.
 """
 
 from collections import Counter, OrderedDict

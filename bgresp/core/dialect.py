@@ -1,6 +1,6 @@
 """A dialect: how one kind of endpoint is spoken to, as values.
 
-May import core.model. core.tables builds one from TOML.
+core.tables builds one from TOML.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Where requests go: one base URL, its dialect, and the secrets it needs.
 
-May import core.dialect. Never printed with its key.
+Never printed with its key.
 """
 
 from collections.abc import Mapping

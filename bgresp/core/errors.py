@@ -1,4 +1,4 @@
-"""What can go wrong, and which exit code says so; imports nothing of ours.
+"""What can go wrong, and which exit code says so.
 
 BgrespError (1)
 ├── UsageError (2)

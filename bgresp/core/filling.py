@@ -1,7 +1,4 @@
-"""Templates of a dialect become requests: bodies, paths and queries with their values.
-
-May import core.dialect.
-"""
+"""Templates of a dialect become requests: bodies, paths and queries, with values."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,8 +1,7 @@
 """The machine that follows one job: signals in, actions out; total and without I/O.
 
-May import core.model, core.notes, core.schedule, core.signals and core.states. What
-decides a transition stands in the TABLE; what a table cannot say (budgets, a job's age)
-stands in `_guarded`.
+What decides a transition stands in the TABLE; what a table cannot say (budgets, a job's
+age) stands in `_guarded`.
 """
 
 from dataclasses import replace

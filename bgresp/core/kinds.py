@@ -1,4 +1,4 @@
-"""Kinds of values that TOML has, in a reader's words; pure, imports nothing of ours."""
+"""Kinds of values that TOML has, in a reader's words."""
 
 from collections.abc import Mapping
 from typing import Any, Final

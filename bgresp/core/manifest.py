@@ -1,7 +1,6 @@
 """Rows of a batch's manifest: read from JSON or CSV, checked, dealt to shards; pure.
 
-May import core.errors, core.strict, core.template. Every refusal is a UsageError that
-begins with the name of the field.
+Every refusal is a UsageError that begins with the name of the field.
 """
 
 import hashlib

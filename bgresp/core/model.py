@@ -1,6 +1,6 @@
 """What a job is: its status, its record, and both to and from a dict.
 
-May import core.errors and core.times. A record never holds a key or output text.
+A record never holds a key or output text.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """What a new job may be called: its name, group, labels and key; pure.
 
-May import core.errors, core.model and core.printable. What is typed, listed and
-completed later holds no control character, and a name is no REF of another kind.
+What is typed, listed and completed later holds no control character, and a name is no
+REF of another kind.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""What the machine writes down of a signal, before it decides what follows from it.
-
-May import core.model, core.signals and core.states.
-"""
+"""What the machine writes down of a signal, before it decides what follows from it."""
 
 from dataclasses import replace
 

@@ -1,7 +1,4 @@
-"""An endpoint that does not answer: told once, however many jobs and attempts notice.
-
-May import core.signals and core.times.
-"""
+"""An endpoint that does not answer: told once, however many jobs notice."""
 
 from dataclasses import dataclass, field
 from typing import Final

@@ -1,6 +1,6 @@
 """Find values in JSON by paths such as `a.b`, `[*]`, `output[type=message].id`.
 
-No expressions and no conditions. Imports nothing of ours.
+No expressions and no conditions.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Untrusted text made safe for a terminal, one code point at a time; imports nothing.
+"""Untrusted text made safe for a terminal, one code point at a time.
 
 One code point never depends on another, so that a sequence split over two events
 cannot slip through (RELIABILITY.md 5.1; kubernetes CVE-2021-25743 for the class).

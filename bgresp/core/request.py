@@ -1,7 +1,4 @@
-"""A request as its user means it, rendered as a dialect writes it; pure.
-
-May import core.attach, core.dialect, core.errors, core.filling and core.template.
-"""
+"""A request as its user means it, rendered as a dialect writes it; pure."""
 
 import hashlib
 import json

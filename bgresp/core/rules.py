@@ -1,7 +1,6 @@
 """What a dialect's table must say beyond the types of its values.
 
-May import core.dialect and core.paths. Raises ValueError that names the key, and what
-was expected.
+Raises ValueError that names the key, and what was expected.
 """
 
 import difflib

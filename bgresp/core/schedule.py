@@ -1,7 +1,6 @@
 """How long to wait: polling pace, backoff, and what an endpoint's headers ask for.
 
-Pure arithmetic: `jitter` is a number in [0, 1) that the caller drew. May import
-core.times.
+Pure arithmetic: `jitter` is a number in [0, 1) that the caller drew.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""What the machine is fed (signals) and what it answers (actions).
-
-May import core.model.
-"""
+"""What the machine is fed (signals) and what it answers (actions)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,4 @@
-"""Where the machine may stand, what moves it, and the table of its transitions: data.
-
-May import core.model, core.schedule and core.signals.
-"""
+"""Where the machine may stand, what moves it, and its transitions: data."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,7 +1,4 @@
-"""JSON as every other program reads it, and no deeper than it can be handled; pure.
-
-Imports nothing of ours.
-"""
+"""JSON as every other program reads it, and no deeper than it can be handled; pure."""
 
 import json
 import math

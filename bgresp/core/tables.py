@@ -1,7 +1,7 @@
 """Tables of TOML become a dialect: merged over those they extend, then built.
 
-May import core.dialect, core.errors, core.kinds, core.model, core.rules. A mistake is
-named with its key and what was expected; the base dialect says which type each key has.
+A mistake is named with its key and what was expected; the base dialect says which type
+each key has.
 """
 
 import difflib

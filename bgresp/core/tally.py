@@ -1,7 +1,7 @@
 """Many jobs as figures: counts, tokens and durations, a job at a time.
 
-May import core.board, core.errors and core.model. What is held of a job are three
-durations of eight bytes, in its group and in the total, so that medians are exact.
+What is held of a job are three durations of eight bytes, in its group and in the total,
+so that medians are exact.
 """
 
 from array import array

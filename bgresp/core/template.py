@@ -1,6 +1,6 @@
 """Texts with `{{name}}` holes, filled from --var; pure.
 
-May import core.errors. Values are not filled again: `--var x='{{y}}'` gives `{{y}}`.
+Values are not filled again: `--var x='{{y}}'` gives `{{y}}`.
 """
 
 import re

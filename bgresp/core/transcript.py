@@ -1,8 +1,8 @@
 """The answer's text from events, and what of it may be shown: each part exactly once.
 
-May import core.signals. What was shown is a promise: it only ever grows by text that
-continues it, and where the endpoint takes text back, showing stops until the text
-catches up again or the final answer decides.
+What was shown is a promise: it only ever grows by text that continues it, and where the
+endpoint takes text back, showing stops until the text catches up again or the final
+answer decides.
 """
 
 from collections.abc import Iterable

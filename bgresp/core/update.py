@@ -1,4 +1,4 @@
-"""A job's record after news of it: pure. May import core.dialect, model, signals."""
+"""A job's record after news of it: pure."""
 
 from dataclasses import replace
 

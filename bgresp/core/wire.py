@@ -1,7 +1,6 @@
 """Between a dialect and the machine: payloads in.
 
-May import core.dialect, core.model, core.paths, core.signals and core.times. Reading
-is lenient: what a server leaves out or spells oddly is data, never an error.
+Reading is lenient: what a server leaves out or spells oddly is data, never an error.
 """
 
 import re

@@ -1,1 +1,1 @@
-"""Act: submit, follow, cancel. May import core, ledger, config and api."""
+"""Act: submit, follow, cancel."""

@@ -1,7 +1,4 @@
-"""Ask one endpoint about jobs, each once, at its pace; believe a 404 only repeated.
-
-May import core, api and the other modules of this package.
-"""
+"""Ask one endpoint about jobs, each once, at its pace; believe a 404 only repeated."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable

@@ -1,4 +1,4 @@
-"""Who is told while the engine works. May import core.
+"""Who is told while the engine works.
 
 The engine only knows this protocol; renderers fulfil it without knowing the engine.
 """

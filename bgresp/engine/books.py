@@ -1,7 +1,7 @@
 """Write down what was heard, in the order that loses nothing.
 
-May import core and ledger. The raw response is on disk before the record says so, and
-both are before anybody is told.
+The raw response is on disk before the record says so, and both are before anybody is
+told.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""Cancel a job and find out what became of it. May import core, api and this package.
+"""Cancel a job and find out what became of it.
 
 The reply to a cancel is advice (WIRE.md 1.6): whatever it says, ask afterwards.
 """

@@ -1,7 +1,6 @@
 """What may be wrong with a state folder: one finding a check, each with its cure.
 
-May import core, ledger and the other modules of this package. Nothing is changed
-without `fix`.
+Nothing is changed without `fix`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What a create tells first, and how long its stream is held. May import core."""
+"""What a create tells first, and how long its stream is held."""
 
 import asyncio
 from collections.abc import AsyncGenerator

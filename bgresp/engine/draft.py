@@ -1,7 +1,4 @@
-"""A draft: a request ready to be sent, and the record it starts as.
-
-May import core.
-"""
+"""A draft: a request ready to be sent, and the record it starts as."""
 
 from dataclasses import dataclass, replace
 from typing import Any

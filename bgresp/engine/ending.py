@@ -1,7 +1,4 @@
-"""The end of a job's following: show the rest, say how it ended.
-
-May import core and the other modules of this package.
-"""
+"""The end of a job's following: show the rest, say how it ended."""
 
 from bgresp.core.model import Job, Status
 from bgresp.engine.audience import Audience

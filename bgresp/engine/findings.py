@@ -1,7 +1,4 @@
-"""What a probe found so far: verdicts, and what a refusal is worth as one.
-
-May import core.
-"""
+"""What a probe found so far: verdicts, and what a refusal is worth as one."""
 
 from dataclasses import dataclass, field
 from typing import Final

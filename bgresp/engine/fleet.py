@@ -1,7 +1,7 @@
 """Follow many jobs at once: a heap of waiting ones, few connections.
 
-May import core and the other modules of this package. A waiting job is an entry of a
-heap; only one that does I/O has a task. Jobs may join while others are followed.
+A waiting job is an entry of a heap; only one that does I/O has a task. Jobs may join
+while others are followed.
 """
 
 import asyncio

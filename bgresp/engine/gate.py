@@ -1,4 +1,4 @@
-"""One rate gate an endpoint, for every job of the process. Imports nothing of ours.
+"""One rate gate an endpoint, for every job of the process.
 
 Requests pass at most `rate` a second; what an endpoint asks to wait holds everybody.
 """

@@ -1,7 +1,4 @@
-"""One submit for one key or row, however many ask: look, take the claim, look again.
-
-May import core, ledger and the other modules of this package.
-"""
+"""One submit for one key or row, however many ask: look, take the claim, look again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

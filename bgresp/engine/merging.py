@@ -1,7 +1,4 @@
-"""Take in what another ledger says of jobs: by rank, and as often as one likes.
-
-May import core, ledger and the other modules of this package.
-"""
+"""Take in what another ledger says of jobs: by rank, and as often as one likes."""
 
 import json
 import re

@@ -1,7 +1,4 @@
-"""Find what lost submissions made, in an endpoint's own list.
-
-May import core and api.
-"""
+"""Find what lost submissions made, in an endpoint's own list."""
 
 from collections.abc import Mapping
 from contextlib import aclosing

@@ -1,4 +1,4 @@
-"""What a submit came to: a record, and the error that tells of it. May import core."""
+"""What a submit came to: a record, and the error that tells of it."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace

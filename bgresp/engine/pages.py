@@ -1,7 +1,4 @@
-"""Page through an endpoint's list of responses, newest first.
-
-May import core and api.
-"""
+"""Page through an endpoint's list of responses, newest first."""
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final

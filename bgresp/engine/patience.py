@@ -1,4 +1,4 @@
-"""Wait for the next signal of a stream, but not for ever. May import core."""
+"""Wait for the next signal of a stream, but not for ever."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,7 +1,7 @@
 """What a watcher shows of one job, and the notes of how far it came.
 
-May import core and ledger.progress. A note follows the write it speaks of, so that a
-crash in between shows a little twice rather than losing it.
+A note follows the write it speaks of, so that a crash in between shows a little twice
+rather than losing it.
 """
 
 import time

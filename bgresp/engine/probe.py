@@ -1,7 +1,6 @@
 """Find out what an endpoint really does, with two small jobs like any others.
 
-May import core, api and the other modules of this package. WIRE.md 4 is the source of
-what may differ; nothing is assumed from a name.
+WIRE.md 4 is the source of what may differ; nothing is assumed from a name.
 """
 
 import asyncio

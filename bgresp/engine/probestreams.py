@@ -1,7 +1,4 @@
-"""Probe the streams of one job: at its creation, later, and after a cursor.
-
-May import core, api and the other modules of this package.
-"""
+"""Probe the streams of one job: at its creation, later, and after a cursor."""
 
 import asyncio
 from collections.abc import AsyncGenerator

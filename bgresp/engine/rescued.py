@@ -1,7 +1,4 @@
-"""Records that the ledger could not take when they were made: bring them home.
-
-May import core, ledger and the other modules of this package.
-"""
+"""Records that the ledger could not take when they were made: bring them home."""
 
 import json
 import os

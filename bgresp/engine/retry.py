@@ -1,7 +1,4 @@
-"""From a job and its stored request to a new draft; which jobs want one.
-
-May import core, ledger and the other modules of this package.
-"""
+"""From a job and its stored request to a new draft; which jobs want one."""
 
 import json
 from collections.abc import Iterable

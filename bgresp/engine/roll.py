@@ -1,7 +1,7 @@
 """Ask about many jobs at once: an endpoint's list tells which of them are still open.
 
-May import core, api and the other modules of this package. A list is advice: it may lag
-and leave jobs out. What it shows as ended, or does not show, is asked for one by one.
+A list is advice: it may lag and leave jobs out. What it shows as ended, or does not
+show, is asked for one by one.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,4 @@
-"""Where due jobs of one endpoint wait to be asked about: together, or one by one.
-
-May import core and the other modules of this package.
-"""
+"""Where due jobs of one endpoint wait to be asked about: together, or one by one."""
 
 from collections import deque
 from dataclasses import dataclass, field

@@ -1,8 +1,8 @@
 """Settle submissions without a known outcome; twice or at once, the end is the same.
 
-May import core, api, ledger and the other modules of this package. A submission is
-settled only while its in-flight lock is held, and is looked at again under it. A second
-POST leaves only where the endpoint tells duplicates apart, or where a person said so.
+A submission is settled only while its in-flight lock is held, and is looked at again
+under it. A second POST leaves only where the endpoint tells duplicates apart, or where
+a person said so.
 """
 
 from collections.abc import Callable, Iterable

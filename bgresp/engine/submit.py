@@ -1,7 +1,6 @@
 """Submit one request once: intent on disk, post, outcome on disk.
 
-May import core, api, ledger and the other modules of this package. RELIABILITY.md 1.4
-and 1.5 are the source of what may be sent again.
+RELIABILITY.md 1.4 and 1.5 are the source of what may be sent again.
 """
 
 import asyncio

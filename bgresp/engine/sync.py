@@ -1,7 +1,4 @@
-"""One pass over the jobs of one endpoint: settle, refresh, save, and leave.
-
-May import core, api and the other modules of this package.
-"""
+"""One pass over the jobs of one endpoint: settle, refresh, save, and leave."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable

@@ -1,4 +1,4 @@
-"""What the trackers of one endpoint share. May import core, api and this package."""
+"""What the trackers of one endpoint share."""
 
 import random
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""Follow one job: perform the machine's actions until it waits or is done.
-
-May import core, api and the other modules of this package.
-"""
+"""Follow one job: perform the machine's actions until it waits or is done."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -1,7 +1,4 @@
-"""Submissions without a known outcome: which there are, and the right to settle one.
-
-May import core, ledger and the other modules of this package; nothing that speaks HTTP.
-"""
+"""Submissions without a known outcome: which there are, and the right to settle one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

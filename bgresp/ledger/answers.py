@@ -1,7 +1,4 @@
-"""Responses and requests on disk: the raw bytes, one file a job, named by our key.
-
-May import core and ledger.files.
-"""
+"""Responses and requests on disk: the raw bytes, one file a job, named by our key."""
 
 import os
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Cards of probed endpoints: STATE/probes/, a file each, named by a digest.
-
-May import core and ledger.files.
-"""
+"""Cards of probed endpoints: STATE/probes/, a file each, named by a digest."""
 
 import hashlib
 import json

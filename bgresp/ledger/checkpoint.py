@@ -1,7 +1,7 @@
 """The open jobs up to a place in the journal: a small derived file.
 
-May import core and the other modules of this package but the view. Where the file is
-missing, torn or of another journal, the jobs are read from the journal.
+Where the file is missing, torn or of another journal, the jobs are read from the
+journal.
 """
 
 import json

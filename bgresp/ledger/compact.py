@@ -1,8 +1,8 @@
 """Rewrite the journal's files without what no longer holds.
 
-May import core and the other modules of this package. The caller holds the lock. Only
-records that a later line replaced, and forgotten jobs, are left out; lines that cannot
-be read, or that something newer wrote, stay as they are.
+The caller holds the lock. Only records that a later line replaced, and forgotten jobs,
+are left out; lines that cannot be read, or that something newer wrote, stay as they
+are.
 """
 
 from array import array

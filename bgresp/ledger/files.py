@@ -1,4 +1,4 @@
-"""Files that survive a crash: private, synced, replaced whole. May import core.errors.
+"""Files that survive a crash: private, synced, replaced whole.
 
 Every call that can fail raises LedgerError with the path and the reason.
 """

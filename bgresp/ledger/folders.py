@@ -1,7 +1,4 @@
-"""The state folder itself: private, and explained to a stranger.
-
-May import ledger.files and ledger.rescue.
-"""
+"""The state folder itself: private, and explained to a stranger."""
 
 from pathlib import Path
 from typing import Final

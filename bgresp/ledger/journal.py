@@ -1,6 +1,6 @@
 """The journal file: append one line durably, read lines from an offset.
 
-May import core and the other modules of this package. Readers take no lock.
+Readers take no lock.
 """
 
 import os

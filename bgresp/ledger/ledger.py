@@ -1,7 +1,6 @@
 """The ledger: every job this machine submitted, and what is known of it.
 
-May import core and the other modules of this package. Writers append under a lock;
-readers take none. The last line for a key holds, by rank.
+Writers append under a lock; readers take none. The last line for a key holds, by rank.
 """
 
 import secrets

@@ -1,7 +1,4 @@
-"""One line of the journal: a job's whole record with a checksum; pure.
-
-May import core.
-"""
+"""One line of the journal: a job's whole record with a checksum; pure."""
 
 import json
 import re

@@ -1,6 +1,6 @@
 """Locks that die with their process: the journal's, and one a submit in flight.
 
-May import core.errors. Kernel locks only, no pid files: a crash leaves none behind.
+Kernel locks only, no pid files: a crash leaves none behind.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""Looking jobs up in a view by what a user says of them.
-
-May import core and the other modules of this package.
-"""
+"""Looking jobs up in a view by what a user says of them."""
 
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice

@@ -1,7 +1,7 @@
 """How far a job was read and shown: one small append-only file a job.
 
-May import core.signals and ledger.files. Several watchers may write at once: each
-writes lines of its own, and the furthest one counts.
+Several watchers may write at once: each writes lines of its own, and the furthest one
+counts.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The last resort: an accepted job that the ledger cannot take is kept elsewhere.
 
-May import core and ledger.files. `doctor --fix` brings it home.
+`doctor --fix` brings it home.
 """
 
 import json

@@ -1,6 +1,6 @@
 """One index run, opened: binary search in sorted lines. Derived, never the truth.
 
-May import core and ledger.segments. The last line says for what the run holds.
+The last line says for what the run holds.
 """
 
 import json

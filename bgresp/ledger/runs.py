@@ -1,8 +1,8 @@
 """Index runs: what stands where in a range of a segment, as sorted text; derived.
 
-May import core and the other modules of this package. A run is a file of lines
-`<kind><text> <key> <offset>`, sorted, with a last line that says for what it holds. It
-is never the truth: a missing, torn or stale one is read past and made anew.
+A run is a file of lines `<kind><text> <key> <offset>`, sorted, with a last line that
+says for what it holds. It is never the truth: a missing, torn or stale one is read past
+and made anew.
 
 Kinds: i id, k key, n name, s submit key, r group and row, g group.
 """

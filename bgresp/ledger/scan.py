@@ -1,4 +1,4 @@
-"""A fold over lines of the journal. May import core, ledger.journal and ledger.line."""
+"""A fold over lines of the journal."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
 """The journal's files: sealed segments and the active one; lines at offsets.
 
-May import core and ledger.files, ledger.journal. The active segment, `ledger.jsonl`,
-only grows until a rename seals it; compaction puts another file in a segment's place.
+The active segment, `ledger.jsonl`, only grows until a rename seals it; compaction puts
+another file in a segment's place.
 """
 
 import os

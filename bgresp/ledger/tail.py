@@ -1,7 +1,4 @@
-"""What the jobs of the tail can be found by: built at the first look-up, then kept up.
-
-May import core and the other modules of this package.
-"""
+"""What the jobs of the tail can be found by: built at first use, then kept up."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,8 +1,8 @@
 """The read side: what the journal says, without folding it whole.
 
-May import core and the other modules of this package. The tail of the active segment
-is folded in memory; what lies before is found through runs. A small checkpoint holds
-the open jobs. All derived: whatever is missing is read from the journal.
+The tail of the active segment is folded in memory; what lies before is found through
+runs. A small checkpoint holds the open jobs. All derived: whatever is missing is read
+from the journal.
 """
 
 import heapq

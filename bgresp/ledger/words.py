@@ -1,9 +1,9 @@
 """The words that shells complete: a flat file of ids, names, groups, labels; derived.
 
-May import core and the other modules of this package. `index/words` begins with a line
-that says up to which place of the journal it holds, and how long it is; the others are
-`TAB kind TAB word TAB what it is`, the newest last. A word holds no tab, newline or
-control character, so that the file can be read line by line by any tool.
+`index/words` begins with a line that says up to which place of the journal it holds,
+and how long it is; the others are `TAB kind TAB word TAB what it is`, the newest last.
+A word holds no tab, newline or control character, so that the file can be read line by
+line by any tool.
 
 Kinds: i id, n name, u key of a submit without a known outcome, g group, l label,
 m model, p profile; a dash was a word once.

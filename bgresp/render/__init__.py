@@ -1,1 +1,1 @@
-"""Show: answers on stdout, talk on stderr. May import core; knows no engine."""
+"""Show: answers on stdout, talk on stderr."""

@@ -1,7 +1,4 @@
-"""What a terminal can do, by the environment; nothing is asked of the terminal itself.
-
-Imports nothing of ours.
-"""
+"""What a terminal can do, by the environment; the terminal itself is not asked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

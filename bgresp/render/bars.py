@@ -1,7 +1,4 @@
-"""Figures of many jobs as bars on a terminal, with Rich.
-
-May import core and the other modules of this package.
-"""
+"""Figures of many jobs as bars on a terminal, with Rich."""
 
 import io
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""What stands behind the time in a job's row of the board.
-
-May import core, render.lines, render.paint and Rich.
-"""
+"""What stands behind the time in a job's row of the board."""
 
 from typing import Final
 

@@ -1,7 +1,6 @@
 """Many jobs on a terminal: a window of them, counts, and a bar for all.
 
-May import core and the other modules of this package. A frame costs what it shows: a
-window of rows, however many jobs there are.
+A frame costs what it shows: a window of rows, however many jobs there are.
 """
 
 import time

@@ -1,7 +1,4 @@
-"""What a job's columns are: one value each, for JSON as it is, for a row as text.
-
-May import core and render.streams.
-"""
+"""What a job's columns are: one value each, for JSON as it is, for a row as text."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,6 @@
 """Rows of words: with tabs in a pipe; on a terminal in columns, never past its edge.
 
-What is too long is folded into lines of its own. May import core.printable and
-render.streams.
+What is too long is folded into lines of its own.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,6 @@
 """One job as a line: what it does, for how long, how fast, and how it is known.
 
-May import core, render.lines and render.paint. Takes its times as arguments: `moment`
-is of a monotonic clock, `now` Unix seconds.
+Takes its times as arguments: `moment` is of a monotonic clock, `now` Unix seconds.
 """
 
 from collections import deque

@@ -1,7 +1,7 @@
 """Whether a terminal shows what is typed: not while something is drawn below the text.
 
 Else `^C` stands in the frame, and Enter at the bottom scrolls it away from its place.
-What is typed meanwhile goes to the shell, which shows it then. Imports nothing of ours.
+What is typed meanwhile goes to the shell, which shows it then.
 """
 
 import os

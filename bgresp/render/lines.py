@@ -1,7 +1,6 @@
 """Audiences that draw nothing: none at all, JSON Lines, raw events.
 
-May import core and the other modules of this package. They fulfil the engine's
-Audience without knowing it.
+They fulfil the engine's Audience without knowing it.
 """
 
 import time

@@ -1,7 +1,6 @@
 """One job on a terminal: its text as it comes, a status line below it.
 
-May import core and the other modules of this package. Nothing here runs by itself: who
-follows the job calls `tick` a few times a second.
+Nothing here runs by itself: who follows the job calls `tick` a few times a second.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Which notes about many jobs are worth a line. May import core.outage."""
+"""Which notes about many jobs are worth a line."""
 
 from dataclasses import dataclass, field
 from typing import Final

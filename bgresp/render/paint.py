@@ -1,6 +1,6 @@
 """Lines of a live view: pieces with a style, cut to a width, painted or not.
 
-May import core, render.rows and Rich. What is measured is what is seen.
+What is measured is what is seen.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Where on its line a text that grows on a terminal has come to. May import Rich.
+"""Where on its line a text that grows on a terminal has come to.
 
 The answer is exact as long as terminals agree on the characters' widths; `slack` is by
 how many cells they may differ.

@@ -1,7 +1,4 @@
-"""Following without a terminal: text to stdout, a line a change to stderr, a heartbeat.
-
-May import core and the other modules of this package.
-"""
+"""Following without a terminal: text to stdout, a line a change to stderr."""
 
 import time
 from collections.abc import Callable, Iterable

@@ -1,7 +1,4 @@
-"""Jobs as rows: tab-separated in a pipe, a table that fits on a terminal.
-
-May import core, render.columns, render.folded and render.streams.
-"""
+"""Jobs as rows: tab-separated in a pipe, a table that fits on a terminal."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,8 @@
 """Lines pinned below a text that grows on the same terminal; the text is never torn.
 
-May import core.printable and the other modules of this package. The cursor always rests
-at the text's end: what stands below it is ours, and goes away with one control however
-the terminal has wrapped it since. Only lines that changed are written.
+The cursor always rests at the text's end: what stands below it is ours, and goes away
+with one control however the terminal has wrapped it since. Only lines that changed are
+written.
 """
 
 from dataclasses import dataclass, field

@@ -1,7 +1,6 @@
 """Rows being sent, as one line on a terminal: how many of how many, how fast.
 
-May import core and the other modules of this package. Who sends calls `tick` a few
-times a second.
+Who sends calls `tick` a few times a second.
 """
 
 import time

@@ -1,7 +1,7 @@
 """The process's three streams: what is a terminal, and how bytes get out.
 
-May import core, render.ability and render.keyboard. stdout carries answers: exact bytes
-to a pipe, made safe for a terminal. stderr carries talk and is always made safe.
+stdout carries answers: exact bytes to a pipe, made safe for a terminal. stderr carries
+talk and is always made safe.
 """
 
 import io

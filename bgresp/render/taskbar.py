@@ -1,7 +1,7 @@
 """Progress in a terminal's tab or the desktop's task bar: OSC 9;4, first of ConEmu.
 
-May import render.streams. Some terminals forget a progress that is not renewed for 15
-seconds; it is written again every few.
+Some terminals forget a progress that is not renewed for 15 seconds; it is written again
+every few.
 """
 
 from dataclasses import dataclass

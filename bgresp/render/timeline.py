@@ -1,7 +1,4 @@
-"""Jobs on a common axis of time: how long each was queued and how long it ran.
-
-May import core and the other modules of this package.
-"""
+"""Jobs on a common axis of time: how long each was queued and how long it ran."""
 
 from dataclasses import dataclass
 from typing import Final
