@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 from bgresp.batch.seen import Seen
 from bgresp.core.errors import OutputError, UsageError
 from bgresp.core.model import Job
+from bgresp.ledger import files
 
 _BEGINS: Final = b'{"id": "'
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
@@ -44,7 +45,7 @@ class Results:
                 end = _read(path, fd, seen)
                 os.ftruncate(fd, end)
                 yield cls(path, fd, seen)
-                os.fdatasync(fd)
+                files.sync_data(fd)
             except OSError as error:
                 raise OutputError(f"cannot write {path}: {error.strerror}") from error
             finally:
@@ -89,7 +90,7 @@ class Folder:
             with os.fdopen(fd, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                files.sync(file.fileno())
             Path(temp).replace(target)
             temp = None
         except OSError as error:

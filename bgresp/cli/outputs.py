@@ -12,6 +12,7 @@ from pathlib import Path
 from bgresp.cli.context import Context
 from bgresp.core.errors import ExitCode, OutputError
 from bgresp.core.model import Job
+from bgresp.ledger import files
 from bgresp.render.streams import PIECE, Streams
 
 
@@ -71,7 +72,7 @@ def write_file(path: Path, text: str | bytes, *, force: bool, hint: str = "") ->
         with os.fdopen(fd, "wb") as file:
             file.writelines(_pieces(text))
             file.flush()
-            os.fsync(file.fileno())
+            files.sync(file.fileno())
         if force:
             Path(temp).replace(path)
         else:

@@ -124,7 +124,10 @@ class Checkup:
     def _writable(self, state: Path) -> Iterator[Check]:
         probe = state / ".doctor"
         files.replace(probe, b"bgresp doctor\n")
-        probe.unlink()
+        try:
+            journal.append(probe, b"synced as a record is\n")
+        finally:
+            probe.unlink()
         if self.books.ledger.path.exists():
             os.close(files.open_append(self.books.ledger.path))
         yield Check("write", OK, str(state))

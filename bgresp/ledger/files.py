@@ -3,6 +3,8 @@
 Every call that can fail raises LedgerError with the path and the reason.
 """
 
+import errno
+import fcntl
 import os
 import stat
 import tempfile
@@ -16,6 +18,8 @@ from bgresp.core.errors import LedgerError
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIR: Final = 0o700
 HINT: Final = "bgresp doctor (BGRESP_STATE_DIR chooses another folder)"
+# What a file system answers that has no F_FULLFSYNC, as SMB and NFS on macOS.
+_NO_FULL_SYNC: Final = {errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}
 
 
 @contextmanager
@@ -60,11 +64,36 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+def sync(fd: int) -> None:
+    """Make a file durable, or the names in a folder; OSError as the system gave it.
+
+    On macOS fsync ends at the disk's own cache, and only F_FULLFSYNC goes beyond.
+    """
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        try:
+            fcntl.fcntl(fd, full)
+        except OSError as error:
+            if error.errno not in _NO_FULL_SYNC:
+                raise  # a second sync could lie
+        else:
+            return
+    os.fsync(fd)
+
+
+def sync_data(fd: int) -> None:
+    """Make the bytes that were appended durable; cheaper than sync where it can be."""
+    if hasattr(os, "fdatasync"):  # macOS has none
+        os.fdatasync(fd)
+    else:
+        sync(fd)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
 
@@ -77,7 +106,7 @@ def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
             try:
                 write_all(fd, data)
                 if durable:
-                    os.fsync(fd)
+                    sync(fd)
             finally:
                 os.close(fd)
             Path(name).replace(path)

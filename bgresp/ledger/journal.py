@@ -44,7 +44,7 @@ def append(path: Path, line: bytes) -> None:
             size = os.fstat(fd).st_size
             torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
             files.write_all(fd, b"\n" + line if torn else line)
-            os.fdatasync(fd)
+            files.sync_data(fd)
             if fresh:
                 files.sync_folder(path.parent)
     finally:

@@ -63,7 +63,7 @@ class Progress:
                 files.write_all(fd, b"\n" + data if torn else data)
                 self._written = True
                 if sync:
-                    os.fdatasync(fd)
+                    files.sync_data(fd)
         finally:
             os.close(fd)
 

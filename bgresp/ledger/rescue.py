@@ -60,7 +60,7 @@ def write(job: Job, environ: Mapping[str, str], state: Path) -> Path:
         fd = os.open(path, flags, files.PRIVATE_FILE)
         try:
             files.write_all(fd, data)
-            os.fsync(fd)
+            files.sync(fd)
         finally:
             os.close(fd)
     return path

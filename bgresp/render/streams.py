@@ -18,7 +18,6 @@ from bgresp.render.keyboard import Keyboard
 
 CLOSED: Final = "stdout is closed"
 NOTE: Final = "bgresp.note/1"
-TTY: Final = 5 << 8  # the device number of /dev/tty on Linux
 PIECE: Final = 1 << 20  # code points made into bytes at once
 _ASCII: Final = str.maketrans("░█▶…▉▊▋▌▐▍▎▏▕", ".#>~#####    ")
 
@@ -196,7 +195,11 @@ def _size() -> tuple[int, int]:
 def _is_same() -> bool:
     """Say whether stdout and stderr are one terminal; /dev/tty may be any of them."""
     out, err = os.fstat(1).st_rdev, os.fstat(2).st_rdev
-    return out == err or TTY in {out, err}
+    try:
+        any_ = os.stat("/dev/tty").st_rdev  # noqa: PTH116  costs no Path
+    except OSError:
+        return out == err
+    return out == err or any_ in {out, err}
 
 
 def as_json(value: Any) -> str:
