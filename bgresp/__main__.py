@@ -55,7 +55,7 @@ def _result(argv: list[str]) -> int:
         return int(ExitCode.OK)
     from bgresp.cli.app import build
 
-    result = build(argv)(argv, prog_name="bgresp", standalone_mode=False)
+    result = build()(argv, prog_name="bgresp", standalone_mode=False)
     return int(result or 0)
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import typer
 
 from bgresp.cli.app import build
 from bgresp.config import files
@@ -254,7 +253,7 @@ def test_the_programs_are_python() -> None:
         compile(block.text, f"README block {block.number}", "exec")
 
 
-ROOT_COMMAND: Final[Any] = typer.main.get_command(build())
+ROOT_COMMAND: Final[Any] = build().whole()
 
 
 def inline() -> list[str]:

@@ -1,109 +1,297 @@
-"""The list of commands, and the program around them."""
+"""The list of commands, and the program around them.
 
-from collections.abc import Callable, Sequence
-from typing import Final
+A command is imported when it is typed: the list has its place and its line of help, so
+that neither `--help` nor another command pays for it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-from bgresp.cli import (
-    adding,
-    batch,
-    cancel,
-    completions,
-    config,
-    configuring,
-    doctor,
-    forget,
-    get,
-    help_,
-    import_,
-    listing,
-    prune,
-    resolve,
-    retry,
-    serve,
-    stats,
-    status,
-    submit,
-    sync,
-    wait,
-    watch,
-)
-from bgresp.cli.options import Common, Refs, Verb, Version, command, laid_out
-from bgresp.cli.panels import EPILOG, Command, Group
-from bgresp.cli.shape import Shape
+from bgresp.cli.options import Version, command, laid_out
+from bgresp.cli.panels import EPILOG, Command, write_options, write_section
+from bgresp.core.errors import UsageError, did_you_mean
 
 JOBS: Final = "Jobs"
 MANY: Final = "Many jobs"
-BOOKS: Final = "The ledger"
+LEDGER: Final = "The ledger"
 SETUP: Final = "Setup"
-VERBS: Final = (
-    Verb("submit", submit.submit, (Shape, submit.Options, Common), JOBS),
-    Verb("status", status.status, (Refs, status.Options, Common), JOBS),
-    Verb("watch", watch.watch, (Refs, watch.Options, Common), JOBS),
-    Verb("cancel", cancel.cancel, (Refs, Common), JOBS),
-    Verb("list", listing.list_, (Refs, listing.Options, Common), JOBS),
-    Verb("stats", stats.stats, (Refs, stats.Options, Common), MANY),
-    Verb("wait", wait.wait, (Refs, wait.Options, Common), JOBS),
-    Verb("get", get.get, (Refs, get.Options, Common), JOBS),
-    Verb("retry", retry.retry, (Refs, retry.Options, Common), MANY),
-    Verb("batch", batch.batch, (batch.Options, Shape, Common), MANY),
-    Verb("sync", sync.sync, (Refs, sync.Options, Common), MANY),
-    Verb("import", import_.import_, (import_.Options, Common), BOOKS),
-    Verb("resolve", resolve.resolve, (resolve.Options, Common), BOOKS),
-    Verb("forget", forget.forget, (Refs, forget.Options, Common), BOOKS),
-    Verb("prune", prune.prune, (Refs, prune.Options, Common), BOOKS),
-    Verb("doctor", doctor.doctor, (doctor.Options, Common), BOOKS),
-    Verb("completions", completions.completions, (completions.Options, Common), SETUP),
-    Verb("help", help_.help_, (help_.Options, Common), SETUP),
-    Verb("serve", serve.serve, (serve.Options, Common), SETUP),
-)
-CONFIG: Final = (
-    Verb("path", config.path, (Common,)),
-    Verb("show", config.show, (Common,)),
-    Verb("init", configuring.init, (Common,)),
-    Verb("add", adding.add, (adding.Add, Common)),
-    Verb("remove", configuring.remove, (configuring.Remove, Common)),
-    Verb("edit", configuring.edit, (Common,)),
-)
+CONFIGURATION: Final = "Commands"
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+SHORT: Final = """\
+bgresp submits long jobs to model endpoints, keeps them in a ledger, and fetches
+each answer, whenever you come back.
+
+  bgresp submit prompt.txt      one job, in the background; prints its id
+  bgresp watch @last            its text as it comes; Ctrl-C leaves, the job goes on
+  bgresp get @last              the answer
+  bgresp list --open            what runs
+  bgresp cancel @last           the only command that cancels
+
+Without any key: bgresp submit prompt.txt -p local
+All commands: bgresp --help. Topics: bgresp help."""
 
 
-def build(words: Sequence[str] = ()) -> typer.Typer:
-    """Return the program; with one command alone if that is the first of the words.
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A command as it is listed: its name, its place, its heading, its line of help.
 
-    Typer reads the signatures of all the commands it has before it runs one, and that
-    takes longer than most of them.
+    `place` is `module:function` below `bgresp.cli`. A group of commands has `verbs`.
+    A test holds `help` against the docstring of the function.
     """
-    first = words[0] if words else ""
-    chosen = tuple(verb for verb in VERBS if verb.name == first)
-    app = _group(_root, () if first == "config" else chosen or VERBS)
-    if not chosen:
-        app.add_typer(_group(_config, CONFIG), name="config", rich_help_panel=SETUP)
-    return app
+
+    name: str
+    place: str
+    panel: str
+    help: str
+    verbs: tuple["Verb", ...] = field(default=())
+
+    def load(self) -> Any:
+        """Import the command; return what Typer makes of it."""
+        if self.verbs:
+            return _group(_config, self.verbs, name=self.name)
+        module, _, function = self.place.partition(":")
+        run = getattr(import_module(f"bgresp.cli.{module}"), function)
+        alone = typer.Typer(**_TYPER)
+        alone.command(self.name, cls=Command, epilog=EPILOG)(command(run))
+        return typer.main.get_command(alone)
 
 
-def _group(root: Callable[..., None], verbs: tuple[Verb, ...]) -> typer.Typer:
-    group = typer.Typer(
-        cls=Group,
-        epilog=EPILOG,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings=SETTINGS,
-    )
-    help_text = laid_out(root.__doc__)
-    group.callback(invoke_without_command=True, help=help_text)(root)
-    for verb in verbs:
-        made = command(verb.run, *verb.groups)
-        group.command(
-            verb.name,
-            cls=Command,
-            epilog=EPILOG,
-            hidden=verb.hidden,
-            rich_help_panel=verb.panel,
-        )(made)
-    return group
+CONFIG: Final = (
+    Verb(
+        "path",
+        "config:path",
+        CONFIGURATION,
+        "Print where config.toml, the profiles and the ledger's folder lie.",
+    ),
+    Verb(
+        "show",
+        "config:show",
+        CONFIGURATION,
+        "Print each value that holds, and its origin; keys only as `set`.",
+    ),
+    Verb(
+        "init",
+        "configuring:init",
+        CONFIGURATION,
+        "Write a config.toml that explains itself, where there is none.",
+    ),
+    Verb(
+        "add",
+        "adding:add",
+        CONFIGURATION,
+        "Write a profile into a file of its own, profiles/NAME.toml.",
+    ),
+    Verb(
+        "remove",
+        "configuring:remove",
+        CONFIGURATION,
+        "Drop a profile that `config add` made.",
+    ),
+    Verb(
+        "edit",
+        "configuring:edit",
+        CONFIGURATION,
+        "Open config.toml in $VISUAL or $EDITOR, and check it afterwards.",
+    ),
+)
+VERBS: Final = (
+    Verb(
+        "submit",
+        "submit:submit",
+        JOBS,
+        "Submit a background response for each FILE and print its id.",
+    ),
+    Verb(
+        "status",
+        "status:status",
+        JOBS,
+        "Ask the endpoint once and print what it says.",
+    ),
+    Verb(
+        "watch",
+        "watch:watch",
+        JOBS,
+        "Follow jobs until they end; of one job, its text as it comes.",
+    ),
+    Verb(
+        "cancel",
+        "cancel:cancel",
+        JOBS,
+        "Cancel jobs; then ask the endpoint and report what really became of them.",
+    ),
+    Verb(
+        "list",
+        "listing:list_",
+        JOBS,
+        "List the jobs of the ledger, newest first; nobody is asked.",
+    ),
+    Verb(
+        "stats",
+        "stats:stats",
+        MANY,
+        "Count jobs, tokens, and how long they were queued and ran; nobody is asked.",
+    ),
+    Verb(
+        "wait",
+        "wait:wait",
+        JOBS,
+        "Wait until jobs end, print nothing, exit as they ended.",
+    ),
+    Verb(
+        "get",
+        "get:get",
+        JOBS,
+        "Print answers, from disk where they are saved, else fetched.",
+    ),
+    Verb(
+        "retry",
+        "retry:retry",
+        MANY,
+        "Submit the stored request of a job again, as a new job at the same endpoint.",
+    ),
+    Verb(
+        "batch",
+        "batch:batch",
+        MANY,
+        "Submit a background response for each row of a manifest; "
+        "print the ids in order.",
+    ),
+    Verb(
+        "sync",
+        "sync:sync",
+        MANY,
+        "Ask once about every open job, save every result, and leave.",
+    ),
+    Verb(
+        "import",
+        "import_:import_",
+        LEDGER,
+        "Take ids from elsewhere into the ledger; -p says which endpoint has them.",
+    ),
+    Verb(
+        "resolve",
+        "resolve:resolve",
+        LEDGER,
+        "Settle a submit whose outcome is unknown.",
+    ),
+    Verb(
+        "forget",
+        "forget:forget",
+        LEDGER,
+        "Drop jobs and their answers from the ledger and the disk.",
+    ),
+    Verb(
+        "prune",
+        "prune:prune",
+        LEDGER,
+        "Drop jobs that ended longer ago, with their answers, and tidy the ledger.",
+    ),
+    Verb(
+        "doctor",
+        "doctor:doctor",
+        LEDGER,
+        "Check configuration, ledger, locks and clock; or probe an endpoint.",
+    ),
+    Verb(
+        "completions",
+        "completions:completions",
+        SETUP,
+        "Print the completion script of a shell.",
+    ),
+    Verb("help", "help_:help_", SETUP, "Tell about a command or a topic."),
+    Verb(
+        "serve",
+        "serve:serve",
+        SETUP,
+        "Run a background-mode endpoint on this machine.",
+    ),
+    Verb(
+        "config",
+        "",
+        SETUP,
+        "Show, make and check the configuration: path, show, init, add, remove, edit.",
+        CONFIG,
+    ),
+)
+_TYPER: Final[dict[str, Any]] = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "context_settings": SETTINGS,
+}
+
+
+class Group(TyperGroup):
+    """A group of commands that are imported when they are asked for."""
+
+    verbs: tuple[Verb, ...] = ()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        del ctx
+        return [verb.name for verb in self.verbs]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name; None where there is none."""
+        del ctx
+        if cmd_name not in self.commands:
+            found = next((verb for verb in self.verbs if verb.name == cmd_name), None)
+            if found is None:
+                return None
+            self.add_command(found.load(), cmd_name)
+        return self.commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that was typed, and its words.
+
+        Raises UsageError, which names the command that may be meant.
+        """
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            hint = f"{did_you_mean(args[0], known)}{ctx.command_path} --help"
+            raise UsageError(f"no such command: {args[0]!r}", hint=hint)
+        return super().resolve_command(ctx, args)
+
+    def whole(self) -> "Group":
+        """Import every command, those of groups too; return this group."""
+        for name in self.list_commands(None):
+            inner = self.get_command(None, name)
+            if isinstance(inner, Group):
+                inner.whole()
+        return self
+
+    def panels(self) -> dict[str, list[Verb]]:
+        """Return the commands under their headings."""
+        found: dict[str, list[Verb]] = {}
+        for verb in self.verbs:
+            found.setdefault(verb.panel, []).append(verb)
+        return found
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands under their headings, then the options."""
+        for panel, found in self.panels().items():
+            write_section(formatter, panel, [(verb.name, verb.help) for verb in found])
+        write_options(self, ctx, formatter)
+
+
+def build() -> Group:
+    """Return the program; no command is imported yet."""
+    return _group(_root, VERBS)
+
+
+def _group(
+    root: Callable[..., None], verbs: tuple[Verb, ...], *, name: str | None = None
+) -> Group:
+    made = typer.Typer(cls=Group, epilog=EPILOG, **_TYPER)
+    made.callback(invoke_without_command=True, help=laid_out(root.__doc__))(root)
+    group: Any = typer.main.get_command(made)
+    group.name, group.verbs = name, verbs
+    return group  # type: ignore[no-any-return]  # Typer makes what cls says
 
 
 def _root(context: typer.Context, version: Version = False) -> None:
@@ -113,7 +301,7 @@ def _root(context: typer.Context, version: Version = False) -> None:
     """
     del version
     if context.invoked_subcommand is None:
-        typer.echo(help_.SHORT)
+        typer.echo(SHORT)
 
 
 def _config(context: typer.Context) -> None:

@@ -23,7 +23,7 @@ class Options:
     ]
 
 
-def completions(options: Options, common: Common) -> int:
+def completions(context: typer.Context, options: Options, common: Common) -> int:
     """Print the completion script of a shell.
 
     Examples:
@@ -31,11 +31,12 @@ def completions(options: Options, common: Common) -> int:
       bgresp completions bash > ~/.local/share/bash-completion/completions/bgresp
       bgresp completions fish > ~/.config/fish/completions/bgresp.fish
     """
-    from bgresp.cli.shells.script import program, script
+    from bgresp.cli import tree
+    from bgresp.cli.shells.script import script
 
-    context = Context.of(common, FIELDS)
-    found = script(options.shell, program())
+    found = script(options.shell, tree.read(context.find_root().command))
     print_document(
-        context, {"schema": SCHEMA, "shell": options.shell.value, "script": found}
+        Context.of(common, FIELDS),
+        {"schema": SCHEMA, "shell": options.shell.value, "script": found},
     )
     return 0

@@ -8,24 +8,12 @@ import typer
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
 from bgresp.cli.outputs import print_document
-from bgresp.cli.panels import Group, opened
+from bgresp.cli.panels import below, names, opened
 from bgresp.cli.topics import WHOLE
 from bgresp.core.errors import UsageError, did_you_mean
 
 SCHEMA: Final = "bgresp.help/1"
 FIELDS: Final = ("schema", "topic", "text")
-SHORT: Final = """\
-bgresp submits long jobs to model endpoints, keeps them in a ledger, and fetches
-each answer, whenever you come back.
-
-  bgresp submit prompt.txt      one job, in the background; prints its id
-  bgresp watch @last            its text as it comes; Ctrl-C leaves, the job goes on
-  bgresp get @last              the answer
-  bgresp list --open            what runs
-  bgresp cancel @last           the only command that cancels
-
-Without any key: bgresp submit prompt.txt -p local
-All commands: bgresp --help. Topics: bgresp help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +29,7 @@ class Options:
     ] = False
 
 
-def help_(options: Options, common: Common) -> int:
+def help_(context: typer.Context, options: Options, common: Common) -> int:
     """Tell about a command or a topic.
 
     Examples:
@@ -50,25 +38,23 @@ def help_(options: Options, common: Common) -> int:
       bgresp help exit-codes
       bgresp help --man | man -l -
     """
-    from bgresp.cli.app import build
-
-    root: Any = typer.main.get_command(build())
-    context, words = Context.of(common, FIELDS), options.topic or []
-    for_a_person = context.streams.out_is_terminal and not context.is_json
+    root: Any = context.find_root().command
+    own, words = Context.of(common, FIELDS), options.topic or []
+    for_a_person = own.streams.out_is_terminal and not own.is_json
     if options.man:
         from bgresp.cli.manual import page
 
         text = page(root)
     elif words:
-        width = context.streams.width if for_a_person else WHOLE
+        width = own.streams.width if for_a_person else WHOLE
         text = _told(root, words, width) + "\n"
     else:
         text = _everything(root) + "\n"
-    print_document(context, {"schema": SCHEMA, "topic": " ".join(words), "text": text})
+    print_document(own, {"schema": SCHEMA, "topic": " ".join(words), "text": text})
     return 0
 
 
-def _told(root: Group, words: list[str], width: int) -> str:
+def _told(root: Any, words: list[str], width: int) -> str:
     """Return the help of a command, the text of a topic, or both of one name.
 
     Raises UsageError when there is neither.
@@ -78,14 +64,14 @@ def _told(root: Group, words: list[str], width: int) -> str:
     found = []
     context = opened(root)
     for word in words:
-        inner = getattr(context.command, "commands", {}).get(word) if context else None
+        inner = below(context.command, word) if context else None
         context = opened(inner, context) if inner is not None else None
     if context is not None:
         found.append(context.get_help())
     if len(words) == 1 and words[0] in TOPICS:
         found.append(TOPICS[words[0]][1](width))
     if not found:
-        meant = did_you_mean(words[-1], [*root.commands, *TOPICS])
+        meant = did_you_mean(words[-1], [*names(root), *TOPICS])
         known = ", ".join(TOPICS)
         raise UsageError(
             f"no help about {' '.join(words)!r}",
@@ -94,7 +80,7 @@ def _told(root: Group, words: list[str], width: int) -> str:
     return "\n\n".join(found)
 
 
-def _everything(root: Group) -> str:
+def _everything(root: Any) -> str:
     from bgresp.cli.topics import TOPICS
 
     rows = [f"  {name.ljust(12)} {said}" for name, (said, _) in TOPICS.items()]

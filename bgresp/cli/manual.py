@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from bgresp import __version__
-from bgresp.cli.panels import Group, commands, opened, sections
+from bgresp.cli.panels import below, names, opened, sections
 from bgresp.cli.topics import TOPICS
 from bgresp.core.errors import MEANINGS
 
@@ -24,12 +24,12 @@ OWN: Final = {
 }
 
 
-def page(root: Group) -> str:
+def page(root: Any) -> str:
     """Return the whole page."""
     return "\n".join(_lines(root)) + "\n"
 
 
-def _lines(root: Group) -> Iterator[str]:
+def _lines(root: Any) -> Iterator[str]:
     yield f'.TH BGRESP 1 "" "bgresp {escaped(__version__)}" "User Commands"'
     yield ".SH NAME"
     yield rf"bgresp \- {NAME}"
@@ -38,11 +38,12 @@ def _lines(root: Group) -> Iterator[str]:
     yield ".SH DESCRIPTION"
     yield from _prose(root.help or "")
     yield ".SH COMMANDS"
-    for found in commands(root).values():
-        for command in found:
+    for panel in root.panels().values():
+        for verb in panel:
+            command = below(root, verb.name)
             context = opened(command, opened(root))
             yield from _command(command, context)
-            for inner in getattr(command, "commands", {}).values():
+            for inner in (below(command, name) for name in names(command)):
                 yield from _command(inner, opened(inner, context))
     for topic, (_, text) in TOPICS.items():
         if topic not in OWN:

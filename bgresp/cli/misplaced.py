@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
+from bgresp.cli.panels import below, names
+
 _SECRET: Final = ("-H", "--header")
 
 
@@ -15,12 +17,13 @@ def hint(error: Any, argv: Sequence[str]) -> str:
     group, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
     if group is None or option is None:
         return ""
-    below = getattr(group.command, "commands", {})
     words = list(argv[len(group.command_path.split()) - 1 :])
-    at = next((at for at, word in enumerate(words) if word in below), None)
+    verbs = names(group.command)
+    at = next((at for at, word in enumerate(words) if word in verbs), None)
     if at is None:
         return ""
-    known = {name for param in below[words[at]].params for name in param.opts}
+    verb = below(group.command, words[at])
+    known = {name for param in verb.params for name in param.opts}
     if option not in known:
         return ""
     moved = [*words[:at], *words[at + 1 :]]

@@ -5,8 +5,8 @@ called with one instance of each.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
@@ -181,15 +181,19 @@ def chosen_word(words: type[Word], given: str | None, option: str) -> Word | Non
         ) from None
 
 
-def command(run: Callable[..., int], *groups: type) -> Callable[..., int]:
-    """Return a Typer command that fills the groups and calls `run` with them.
+def command(run: Callable[..., int]) -> Callable[..., int]:
+    """Return a Typer command that fills the groups `run` takes and calls it.
 
-    The first group's fields come first in the help.
+    A group is a dataclass; the first one's fields come first in the help. What is
+    annotated as typer.Context is handed on.
     """
+    groups = [kind for name, kind in run.__annotations__.items() if name != "return"]
 
     def call(**values: Any) -> int:
         filled = (
             group(**{item.name: values[item.name] for item in fields(group)})
+            if group is not typer.Context
+            else values["context"]
             for group in groups
         )
         try:
@@ -199,16 +203,7 @@ def command(run: Callable[..., int], *groups: type) -> Callable[..., int]:
             silence_stdout()
             return int(ExitCode.BROKEN_PIPE)
 
-    parameters = [
-        inspect.Parameter(
-            item.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=item.default if item.default is not MISSING else _REQUIRED,
-            annotation=item.type,
-        )
-        for group in groups
-        for item in fields(group)
-    ]
+    parameters = [_parameter(*said) for group in groups for said in _fields(group)]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}
     call.__doc__ = laid_out(run.__doc__)
@@ -216,18 +211,21 @@ def command(run: Callable[..., int], *groups: type) -> Callable[..., int]:
     return call
 
 
+def _fields(group: type) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the name, the type and the default of each field of a group."""
+    if group is typer.Context:
+        yield "context", group, _REQUIRED
+        return
+    for item in fields(group):
+        default = item.default if item.default is not MISSING else _REQUIRED
+        yield item.name, item.type, default
+
+
+def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    only = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, only, default=default, annotation=kind)
+
+
 def laid_out(doc: str | None) -> str:
     r"""Return a docstring as Click's help: \b keeps the lines of its examples apart."""
     return inspect.cleandoc(doc or "").replace("Examples:\n\n", "\b\nExamples:\n")
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One line of the list of commands."""
-
-    name: str
-    run: Callable[..., int]
-    groups: tuple[type, ...]
-    panel: str = ""
-    hidden: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)

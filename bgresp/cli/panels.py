@@ -3,7 +3,7 @@
 Knows Typer's commands alone: no Rich is imported for help.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from typer.core import TyperCommand, TyperGroup
@@ -44,6 +44,8 @@ SELECTING: Final = frozenset(
 )
 EPILOG: Final = "More: bgresp help refs, times, fields, exit-codes, config, dialects"
 
+_NO_CONTEXT: Final[Any] = None  # neither our groups nor Typer's look at it
+
 Rows = list[tuple[str, str]]
 
 
@@ -51,13 +53,13 @@ def sections(command: TyperCommand | TyperGroup, context: Any) -> dict[str, Rows
     """Return the arguments and options of a command under their headings, in order."""
     found: dict[str, Rows] = {name: [] for name in ORDER}
     params = command.get_params(context)
-    names = {str(param.name) for param in params}
+    beside = {str(param.name) for param in params}
     for param in params:
         record = param.get_help_record(context)
         if record is not None:
             is_argument = param.param_type_name == "argument"
             said = getattr(param, "rich_help_panel", None)
-            usual = ARGUMENTS if is_argument else _panel(str(param.name), names)
+            usual = ARGUMENTS if is_argument else _panel(str(param.name), beside)
             found[str(said or usual)].append(record)
     return {name: rows for name, rows in found.items() if rows}
 
@@ -70,14 +72,16 @@ def _panel(name: str, beside: set[str]) -> str:
     return USUAL.get(name, OPTIONS)
 
 
-def commands(group: TyperGroup) -> dict[str, list[TyperCommand | TyperGroup]]:
-    """Return the commands of a group under their headings."""
-    found: dict[str, list[TyperCommand | TyperGroup]] = {}
-    for one in group.commands.values():
-        if isinstance(one, TyperCommand | TyperGroup) and not one.hidden:
-            panel = str(getattr(one, "rich_help_panel", None) or "Commands")
-            found.setdefault(panel, []).append(one)
-    return found
+def names(command: Any) -> list[str]:
+    """Return the names of the commands below a group, in order; else nothing."""
+    if not isinstance(command, TyperGroup):
+        return []
+    return command.list_commands(_NO_CONTEXT)
+
+
+def below(command: Any, name: str) -> Any:
+    """Return the command of that name below a group; None where there is none."""
+    return command.get_command(_NO_CONTEXT, name) if name in names(command) else None
 
 
 def opened(command: Any, parent: Any = None) -> Any:
@@ -97,21 +101,18 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options."""
-        _write(formatter, sections(self, ctx).items())
+        write_options(self, ctx, formatter)
 
 
-class Group(TyperGroup):
-    """A group of commands whose help has them under headings."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands and the options."""
-        for panel, found in commands(self).items():
-            rows = [(str(one.name), summary(one)) for one in found]
-            _write(formatter, [(panel, rows)])
-        _write(formatter, sections(self, ctx).items())
+def write_options(
+    command: TyperCommand | TyperGroup, context: Any, formatter: Any
+) -> None:
+    """Write the arguments and options of a command under their headings."""
+    for heading, rows in sections(command, context).items():
+        write_section(formatter, heading, rows)
 
 
-def _write(formatter: Any, found: Iterable[tuple[str, Rows]]) -> None:
-    for heading, rows in found:
-        with formatter.section(heading):
-            formatter.write_dl(rows)
+def write_section(formatter: Any, heading: str, rows: Rows) -> None:
+    """Write rows of a name and what it means under a heading."""
+    with formatter.section(heading):
+        formatter.write_dl(rows)

@@ -5,11 +5,11 @@ an option takes is told by its choices, its name, or its metavar.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bgresp.cli.app import VERBS
+from bgresp.cli import panels
 from bgresp.cli.get import PARTS
 from bgresp.cli.topics import TOPICS
 from bgresp.config.files import built_in
@@ -88,8 +88,6 @@ class Command:
 
 
 _STATUSES: Final = (*map(str, Status), "open", "ended")
-# What `help` tells about: commands, then topics; `config` is both.
-_TOLD: Final = tuple(dict.fromkeys((*(verb.name for verb in VERBS), *TOPICS)))
 _BY_NAME: Final = {
     "--profile": Value("profile"),
     "--group": Value("group"),
@@ -106,46 +104,55 @@ _BY_NAME: Final = {
     "--mode": Value(WORDS, words=("auto", "stream", "poll")),
     "--color": Value(WORDS, words=("auto", "always", "never")),
 }
-_BY_METAVAR: Final = (
-    (r"REF", Value("ref")),
-    (r"KEY", Value("key")),
-    (r"COMMAND\|TOPIC", Value(WORDS, words=_TOLD)),
-    (r"P|PROFILE", Value("profile")),
-    (r"DIR|FOLDER", Value(FOLDER)),
-    (r".*@FILE.*", Value(AT_FILE)),
-    (r"(.*\|)?(FILE|PATH|MANIFEST)\b[^=]*", Value(FILE)),
-)
+_BY_METAVAR: Final[Mapping[str, Value]] = {
+    r"REF": Value("ref"),
+    r"KEY": Value("key"),
+    r"P|PROFILE": Value("profile"),
+    r"DIR|FOLDER": Value(FOLDER),
+    r".*@FILE.*": Value(AT_FILE),
+    r"(.*\|)?(FILE|PATH|MANIFEST)\b[^=]*": Value(FILE),
+}
 _CHOICE: Final = re.compile(r"[a-z0-9_-]+(\|[a-z0-9_-]+)+")
 _HELP: Final = Option(("-h", "--help"), "Show the help of this command.")
 
 
-def read(command: Any, path: tuple[str, ...] = ()) -> Command:
-    """Read a Click command and all below it; hidden ones are left out."""
-    below = sorted(getattr(command, "commands", {}).items())
+def read(root: Any) -> Command:
+    """Read a program's commands, all that are not hidden."""
+    # What `help` tells about: commands, then topics; `config` is both.
+    told = tuple(dict.fromkeys((*panels.names(root), *TOPICS)))
+    return _read(root, (), {**_BY_METAVAR, r"COMMAND\|TOPIC": Value(WORDS, words=told)})
+
+
+def _read(
+    command: Any, path: tuple[str, ...], metavars: Mapping[str, Value]
+) -> Command:
+    inner = [(n, panels.below(command, n)) for n in sorted(panels.names(command))]
     shown = [p for p in command.params if not getattr(p, "hidden", False)]
     options = [p for p in shown if p.param_type_name == "option"]
     return Command(
         path=path,
         help=str(command.get_short_help_str(100)),
-        options=(*map(_option, options), _HELP),
-        arguments=tuple(_argument(p) for p in shown if p not in options),
-        commands=tuple(read(c, (*path, n)) for n, c in below if not c.hidden),
+        options=(*(_option(p, metavars) for p in options), _HELP),
+        arguments=tuple(_argument(p, metavars) for p in shown if p not in options),
+        commands=tuple(
+            _read(c, (*path, n), metavars) for n, c in inner if not c.hidden
+        ),
     )
 
 
-def _option(param: Any) -> Option:
+def _option(param: Any, metavars: Mapping[str, Value]) -> Option:
     names = (*param.opts, *param.secondary_opts)
     text = " ".join(str(param.help or "").split())
     takes_none = param.is_flag or param.count
-    value = None if takes_none else _value(names, param)
+    value = None if takes_none else _value(names, param, metavars)
     return Option(names, text, value, repeats=param.multiple)
 
 
-def _argument(param: Any) -> Argument:
-    return Argument(_value((), param), repeats=param.nargs == -1)
+def _argument(param: Any, metavars: Mapping[str, Value]) -> Argument:
+    return Argument(_value((), param, metavars), repeats=param.nargs == -1)
 
 
-def _value(names: tuple[str, ...], param: Any) -> Value:
+def _value(names: tuple[str, ...], param: Any, metavars: Mapping[str, Value]) -> Value:
     metavar = str(param.metavar or param.name.upper())
     label = metavar.strip("'").replace("...", "")
     label = label[1:-1] if label.startswith("[") and label.endswith("]") else label
@@ -158,7 +165,7 @@ def _value(names: tuple[str, ...], param: Any) -> Value:
             return Value(_BY_NAME[name].kind, label, _BY_NAME[name].words)
     if _CHOICE.fullmatch(label):
         return Value(WORDS, label, tuple(label.split("|")))
-    for pattern, value in _BY_METAVAR:
+    for pattern, value in metavars.items():
         # A key that an option takes is a new one; a positional one names a submit.
         if re.fullmatch(pattern, label) and not (names and value.kind == "key"):
             return Value(value.kind, label, value.words)

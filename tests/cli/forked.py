@@ -124,5 +124,6 @@ if __name__ == "__main__":
         time.time = lambda: frozen  # before anybody keeps a reference to it
     for name in _LOADED:
         import_module(name)
+    import_module("bgresp.cli.app").build().whole()
     gc.freeze()  # else every child copies every page that it collects
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -12,8 +12,9 @@ import pytest
 import typer
 
 from bgresp.cli import tree
+from bgresp.cli.app import build
 from bgresp.cli.shells.names import Shell
-from bgresp.cli.shells.script import FILES, program, script
+from bgresp.cli.shells.script import FILES, script
 from bgresp.core.model import Job, Status
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
@@ -22,6 +23,7 @@ from tests.command import ROOT, Run
 
 SCRIPTS = ROOT / "completions"
 POSIX = (Shell.BASH, Shell.ZSH, Shell.FISH)
+PROGRAM = tree.read(build())
 AGAIN = "python -m bgresp.cli.shells.script completions"
 HOSTILE = (
     "my job; $(touch PWNED) 'x' \"y\" `touch PWNED` \\z & | > * ? ~ !x #",
@@ -53,7 +55,7 @@ def env(state: Path, tmp_path: Path) -> dict[str, str]:
 def test_the_files_are_what_the_command_prints(shell: Shell, run: Run) -> None:
     """A script in completions/ is not what the program's commands and options make."""
     text = (SCRIPTS / FILES[shell][0]).read_text("utf-8")
-    assert text == script(shell, program()), f"make them again: {AGAIN}"
+    assert text == script(shell, PROGRAM), f"make them again: {AGAIN}"
     assert "@" + "TABLE@" not in text
     printed = run("completions", shell)
     assert (printed.code, printed.out) == (0, text)
@@ -69,8 +71,8 @@ def test_an_unknown_shell_is_a_usage_error(run: Run) -> None:
 def test_every_command_and_option_is_in_every_script() -> None:
     """A command or an option of the program is missing in a shell."""
     for shell in Shell:
-        text = script(shell, program())
-        for command in program().walk():
+        text = script(shell, PROGRAM)
+        for command in PROGRAM.walk():
             assert all(word in text for word in command.path)
             for option in command.options:
                 for name in option.names:

@@ -12,9 +12,9 @@ import pytest
 import typer
 
 from bgresp import __version__
-from bgresp.cli.app import build
+from bgresp.cli.app import VERBS, Verb, build
 from bgresp.cli.manual import escaped, line, page
-from bgresp.cli.panels import ORDER, sections
+from bgresp.cli.panels import ORDER, sections, summary
 from bgresp.cli.topics import TOPICS
 from bgresp.config.files import PROFILE_KEYS, built_in
 from bgresp.core.errors import MEANINGS
@@ -27,7 +27,7 @@ from tests.command import Changes, Run, empty_config, environment
 from tests.fakewire import FOX
 from tests.golden import FOLDER, Golden
 
-ROOT: Any = typer.main.get_command(build())
+ROOT: Any = build().whole()
 WIDE = {"COLUMNS": "80"}
 HEAVY = ("httpx", "rich.live", "rich.console", "starlette", "uvicorn", "pydantic")
 
@@ -80,6 +80,38 @@ def test_dialects_fit_a_terminal(width: int) -> None:
     for name in built_in():
         url = str(build_dialect(name, built_in()).base_url)
         assert url in re.sub(r"\n  ", "", table)
+
+
+def listed(verbs: tuple[Verb, ...] = VERBS) -> list[Verb]:
+    """Return every line of the list of commands, those below groups too."""
+    return [one for verb in verbs for one in (verb, *listed(verb.verbs))]
+
+
+@pytest.mark.parametrize("verb", listed(), ids=lambda verb: verb.name)
+def test_the_list_says_what_a_command_says_of_itself(verb: Verb) -> None:
+    """A command's line in `bgresp --help` is the first sentence of its own help."""
+    assert verb.help == summary(verb.load())
+
+
+@pytest.mark.parametrize(
+    ("words", "imported"),
+    [("--help", []), ("list --json", ["bgresp.cli.listing"])],
+)
+def test_a_command_imports_itself_alone(
+    words: str, imported: list[str], state: Path
+) -> None:
+    """What is typed imports the module of that command, and of no other."""
+    every = {f"bgresp.cli.{verb.place.partition(':')[0]}" for verb in listed()}
+    env = {"BGRESP_STATE_DIR": str(state)}
+    assert str(imported) == heavy(words, env, modules=tuple(every))
+
+
+def test_a_command_that_is_none_names_the_one_that_may_be_meant(each: Each) -> None:
+    """A misspelled command exits 2 with the right one and the help of its group."""
+    top, group = each(["lst"], ["config", "ad"])
+    assert (2, "") == (top.code, top.out) == (group.code, group.out)
+    assert "no such command: 'lst' (did you mean 'list'? bgresp --help)" in top.err
+    assert "'ad' (did you mean 'add'? bgresp config --help)" in group.err
 
 
 @pytest.mark.parametrize("words", paths(), ids="-".join)

@@ -97,12 +97,10 @@ class Nursery:
 
 
 def _main() -> None:
-    import typer.main
-
     import bgresp.cli.app
 
     # Reading every verb's signature takes longer than a submit: once is enough.
-    built = typer.main.get_command(bgresp.cli.app.build())
+    built = bgresp.cli.app.build().whole()
     vars(bgresp.cli.app)["build"] = lambda *_: built
     _answer("ready")
     for line in sys.stdin:

@@ -24,15 +24,6 @@ FILES: Final[dict[Shell, tuple[str, Callable[[Command], str]]]] = {
 }
 
 
-def program() -> Command:
-    """Return the command tree of bgresp."""
-    import typer
-
-    from bgresp.cli.app import build
-
-    return tree.read(typer.main.get_command(build()))
-
-
 def script(shell: Shell, root: Command) -> str:
     """Return the completion script of a shell for a command tree."""
     name, table = FILES[shell]
@@ -44,9 +35,8 @@ def script(shell: Shell, root: Command) -> str:
     )
 
 
-def write(folder: Path) -> None:
+def write(folder: Path, root: Command) -> None:
     """Write the scripts of all shells to a folder."""
-    root = program()
     for shell, (name, _) in FILES.items():
         (folder / name).write_text(script(shell, root), "utf-8")
 
@@ -56,4 +46,6 @@ def _template(name: str) -> str:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    from bgresp.cli.app import build
+
+    write(Path(sys.argv[1]), tree.read(build()))
