@@ -6,9 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from bgresp.core.model import Job, Status
+from bgresp.engine.books import Books
 from bgresp.ledger.ledger import Ledger
 
-OLD = Path(__file__).parent.parent / "data" / "ledger-v1.jsonl"
+DATA = Path(__file__).parent.parent / "data"
+OLD = DATA / "ledger-v1.jsonl"
+# A folder as it was written before damage was told apart, and what it said then.
+FOLDER = DATA / "state-v1"
+SAID = DATA / "state-v1.said.jsonl"
 
 
 def test_version_1_loads(tmp_path: Path) -> None:
@@ -69,3 +74,61 @@ def test_what_another_version_writes_beside_us(tmp_path: Path) -> None:
     ours.compact()
     assert '"weather"' in path.read_text()
     assert [done] == list(Ledger(tmp_path).newest())
+
+
+def _folder(tmp_path: Path) -> Path:
+    """Copy the whole folder: as small files as its writer would seal and index."""
+    state = tmp_path / "state"
+    shutil.copytree(FOLDER, state)
+    for path in (state, *state.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return state
+
+
+def _derived(state: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (state / "index").iterdir()}
+
+
+def test_a_whole_folder_of_version_1_loads(tmp_path: Path) -> None:
+    """Something in an older folder is lost, or its index is read as another's."""
+    state = _folder(tmp_path)
+    before = _derived(state)
+    ledger, books = Ledger(state), Books.at(state)
+    said = [json.loads(line) for line in SAID.read_text().splitlines()]
+    assert said == [job.to_line() for job in ledger.newest()]
+    found = [ledger.by_key(line["key"]) for line in said]
+    assert said == [job.to_line() for job in found if job is not None]
+    assert (12, []) == (len([*ledger.open_jobs(), *ledger.unsettled()]), ledger.bad)
+    for number in range(34):
+        if number % 2:
+            earlier = ledger.by_row("night", f"row-{number}")
+        else:
+            earlier = ledger.by_submit_key(f"nightly-{number}")
+        assert earlier is not None, number
+        has_id = number % 10 not in {7, 8, 9}
+        assert (f"resp_{number:032x}" if has_id else None) == earlier.id
+    done = next(job for job in ledger.newest() if job.status is Status.COMPLETED)
+    raw = books.answers.response(done.key)
+    assert raw is not None
+    assert b'"answer 30"' in raw
+    assert "answer 30" == books.shown(done.key).text
+    assert not books.answers.notices(done.key)
+    assert before == _derived(state)
+
+
+def test_a_whole_folder_of_version_1_can_be_written_on(tmp_path: Path) -> None:
+    """A submit, news or a compaction changes what an older folder says."""
+    state = _folder(tmp_path)
+    ledger = Ledger(state, run_bytes=1500, seal_bytes=7000)
+    with ledger.submitting(Job(key="", name="new", submitted_at=1.9e9)) as new:
+        pass
+    open_ = next(job for job in ledger.open_jobs() if job.name == "job 15")
+    ledger.record(replace(open_, status=Status.COMPLETED))
+    lines = map(json.loads, SAID.read_text().splitlines())
+    said = {line["key"]: line for line in lines}
+    said[open_.key]["status"] = "completed"
+    for _ in range(2):
+        found = {job.key: job.to_line() for job in Ledger(state).newest()}
+        assert new.to_line() == found.pop(new.key)
+        assert said == found
+        ledger.compact()
