@@ -16,9 +16,9 @@ from bgresp.api.client import Api, Sent
 from bgresp.core import wire
 from bgresp.core.dialect import Dialect
 from bgresp.core.endpoint import Endpoint
+from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
-from bgresp.core.states import Policy
 from bgresp.engine.audience import View
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate

@@ -1,4 +1,4 @@
-"""Ask once about a task's job; the machine of core.follow says what it means."""
+"""Ask once about a task's job; core.machine says what it means."""
 
 import asyncio
 import time
@@ -10,8 +10,7 @@ from bgresp.api.client import Api
 from bgresp.celery.asked import endpoint_of, place_of, settings_of
 from bgresp.celery.intents import Intents
 from bgresp.config.settings import Settings
-from bgresp.core import follow as machine
-from bgresp.core import schedule, update
+from bgresp.core import machine, schedule, update
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -21,9 +20,9 @@ from bgresp.core.errors import (
     UnreachableError,
     UsageError,
 )
+from bgresp.core.machine import Follow, Policy, State
 from bgresp.core.model import SCHEMA, Job, Status
 from bgresp.core.signals import Done, Fault, FaultKind, Signal, Snapshot, Wait
-from bgresp.core.states import Follow, Policy, State
 from bgresp.engine.asking import exit_code
 
 Record = dict[str, Any]
@@ -81,7 +80,7 @@ def collect(
         mode="poll", poll=limits.poll, tiers=limits.tiers, max_run=limits.max_run
     )
     before = _before(job, plan)
-    after, action = machine.step(before, answer, policy, jitter, age)
+    after, action = machine.step(before, answer, policy=policy, jitter=jitter, now=age)
     if isinstance(answer, Snapshot):
         job = update.told(job, answer.reading, now=now, limits=limits)
     else:

@@ -7,8 +7,8 @@ from bgresp.api.client import Api
 from bgresp.cli.context import Context
 from bgresp.config.settings import Settings
 from bgresp.core.dialect import Dialect
+from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
-from bgresp.core.states import Policy
 from bgresp.engine.audience import Audience, View
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bgresp.api.client import Api
+from bgresp.core.machine import Policy
 from bgresp.core.outage import Outage
-from bgresp.core.states import Policy
 from bgresp.engine.audience import Audience
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate, Permits

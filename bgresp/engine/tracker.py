@@ -6,7 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bgresp.core import follow as machine
+from bgresp.core import machine
+from bgresp.core.machine import Follow, State
 from bgresp.core.model import Job, Status
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
@@ -21,7 +22,6 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.core.states import Follow, State
 from bgresp.engine.audience import View
 from bgresp.engine.ending import conclude
 from bgresp.engine.patience import next_signal
@@ -126,7 +126,11 @@ class Tracker:
             self.tools.gate.hold(min(asked, RETRY_AFTER_CAP))
         before = self.follow
         self.follow, answer = machine.step(
-            before, signal, self.tools.policy, self.tools.jitter(), self._age()
+            before,
+            signal,
+            policy=self.tools.policy,
+            jitter=self.tools.jitter(),
+            now=self._age(),
         )
         if not isinstance(signal, Fault):
             self._answered()

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bgresp.core.follow import step
+from bgresp.core.machine import Follow, Policy, State, step
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import (
     Action,
@@ -13,7 +13,6 @@ from bgresp.core.signals import (
     Signal,
     Snapshot,
 )
-from bgresp.core.states import Follow, Policy, State
 
 JOB: Final = Job("k", Status.QUEUED, id="resp_1", cursor=3)
 STREAMING: Final = Follow(State.STREAMING, Status.QUEUED, cursor=3)
@@ -34,4 +33,4 @@ def fault(kind: str, retry_after: float | None = None) -> Fault:
 def step_of(
     follow: Follow, signal: Signal, policy: Policy | None = None, now: float = 100.0
 ) -> tuple[Follow, Action | None]:
-    return step(follow, signal, policy or Policy(), 0.5, now)
+    return step(follow, signal, policy=policy or Policy(), jitter=0.5, now=now)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgresp.core.follow import begin, step
+from bgresp.core.machine import Policy, State, begin, step
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import (
     Action,
@@ -18,7 +18,6 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.core.states import Policy, State
 from tests.core.samples import (
     DELTA,
     DONE,
@@ -227,7 +226,7 @@ def test_the_interval_overrules_the_pace() -> None:
         *((slow, None), (slow, 9000.0)),
     ):
         known = replace(polling, expect=expect)
-        _, action = step(known, QUEUED, policy, 0.0, 100.0)
+        _, action = step(known, QUEUED, policy=policy, jitter=0.0, now=100.0)
         assert isinstance(action, Wait)
         waits.append(action.seconds)
     assert [8.0, 5.0, 60.0, 7.0, 60.0] == waits
@@ -237,17 +236,21 @@ def test_a_job_that_runs_longer_than_any_may_is_left() -> None:
     """Past the endpoint's longest run a poll that says `in_progress` is the last one."""
     policy = Policy(max_run=1800, poll=(2, 40))
     polling = replace(STREAMING, state=State.POLLING, streams_ruled_out="why")
-    begun, _ = step(polling, OPEN, policy, 0.0, 600.0)
+    begun, _ = step(polling, OPEN, policy=policy, jitter=0.0, now=600.0)
     assert 600.0 == begun.started
-    later, action = step(begun, OPEN, policy, 0.0, 600.0 + 1800.0 + 180.0)
+    later, action = step(
+        begun, OPEN, policy=policy, jitter=0.0, now=600.0 + 1800.0 + 180.0
+    )
     assert (State.POLLING, Wait) == (later.state, type(action))
-    ended, action = step(later, OPEN, policy, 0.0, 600.0 + 1800.0 + 181.0)
+    ended, action = step(
+        later, OPEN, policy=policy, jitter=0.0, now=600.0 + 1800.0 + 181.0
+    )
     assert isinstance(action, Done)
     assert action.fault is not None
     assert (State.ENDED, FaultKind.IDLE) == (ended.state, action.fault.kind)
     said = "still in_progress, though no job may run over 30 min"
     assert said in action.fault.message
-    final, action = step(later, FINAL, policy, 0.0, 9999.0)
+    final, action = step(later, FINAL, policy=policy, jitter=0.0, now=9999.0)
     assert (State.ENDED, Done(status=Status.COMPLETED, final=FINAL)) == (
         *(final.state, action),
     )
@@ -256,10 +259,10 @@ def test_a_job_that_runs_longer_than_any_may_is_left() -> None:
 def test_a_job_in_the_queue_never_runs_too_long() -> None:
     """Waiting in a queue is no running, and where no limit is known there is none."""
     polling = replace(STREAMING, state=State.POLLING, streams_ruled_out="why")
-    _, action = step(polling, QUEUED, Policy(max_run=60), 0.0, 1e6)
+    _, action = step(polling, QUEUED, policy=Policy(max_run=60), jitter=0.0, now=1e6)
     assert isinstance(action, Wait)
     running = replace(polling, started=0.0)
-    _, action = step(running, OPEN, Policy(), 0.0, 1e6)
+    _, action = step(running, OPEN, policy=Policy(), jitter=0.0, now=1e6)
     assert isinstance(action, Wait)
 
 
@@ -267,9 +270,9 @@ def test_a_stream_that_goes_on_too_long_is_checked() -> None:
     """Events without end do not hold a job that may not run so long: ask once."""
     running = replace(STREAMING, status=Status.IN_PROGRESS, started=0.0)
     policy = Policy(max_run=60)
-    checking, action = step(running, DELTA, policy, 0.0, 1000.0)
+    checking, action = step(running, DELTA, policy=policy, jitter=0.0, now=1000.0)
     assert (State.CHECKING, Poll()) == (checking.state, action)
-    _, action = step(checking, OPEN, policy, 0.0, 1000.0)
+    _, action = step(checking, OPEN, policy=policy, jitter=0.0, now=1000.0)
     assert isinstance(action, Done)
     assert action.fault is not None
 

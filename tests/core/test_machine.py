@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.dialect import ATTACH
-from bgresp.core.follow import step
+from bgresp.core.machine import TABLE, Follow, Kind, Policy, State, classify, step
 from bgresp.core.model import Status
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
@@ -22,7 +22,6 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.core.states import TABLE, Follow, Kind, Policy, State, classify
 from tests.core.samples import (
     DELTA,
     DONE,
@@ -114,7 +113,7 @@ def test_every_signal_in_every_state_has_an_answer(
     follow: Follow, signal: Signal, policy: Policy, jitter: float, now: float
 ) -> None:
     """No signal in any state raises; only open streams go on without an action."""
-    after, action = step(follow, signal, policy, jitter, now)
+    after, action = step(follow, signal, policy=policy, jitter=jitter, now=now)
     assert isinstance(action, Done) is (
         after.state is State.ENDED and follow.state is not State.ENDED
     )
@@ -125,7 +124,7 @@ def test_every_signal_in_every_state_has_an_answer(
         assert isinstance(action.then, Stream) is (after.state is State.STREAMING)
     if policy.mode == "poll" and follow.state is not State.STREAMING:
         follow = replace(follow, streams_ruled_out="asked to poll")
-        after, _ = step(follow, signal, policy, jitter, now)
+        after, _ = step(follow, signal, policy=policy, jitter=jitter, now=now)
         assert after.state is not State.STREAMING
 
 
@@ -136,7 +135,9 @@ def test_the_end_absorbs(
     """After the end nothing is answered and nothing changes."""
     ended = replace(follow, state=State.ENDED)
     for signal in signals:
-        assert (ended, None) == step(ended, signal, policy, jitter, now)
+        assert (ended, None) == step(
+            ended, signal, policy=policy, jitter=jitter, now=now
+        )
 
 
 @given(FOLLOWS, SIGNALS, POLICIES, JITTER)
@@ -144,7 +145,7 @@ def test_retry_after_is_never_undercut(
     follow: Follow, signal: Signal, policy: Policy, jitter: float
 ) -> None:
     """An endpoint that asks for a wait gets it, up to an hour, whatever the state."""
-    _, action = step(follow, signal, policy, jitter, 100.0)
+    _, action = step(follow, signal, policy=policy, jitter=jitter, now=100.0)
     asked = signal.retry_after if isinstance(signal, Fault) else None
     if asked is not None and action is not None and not isinstance(action, Done):
         assert isinstance(action, Wait)

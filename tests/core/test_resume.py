@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bgresp.core import wire
 from bgresp.core.dialect import Dialect
-from bgresp.core.follow import begin, step
+from bgresp.core.machine import Follow, Policy, begin, step
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import (
     Cursor,
@@ -25,7 +25,6 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.core.states import Follow, Policy
 from bgresp.core.transcript import Transcript
 from tests import fakewire as fw
 from tests.strategies import Behaviour, cuts, event_lists, history
@@ -180,7 +179,7 @@ class Watch:
 
 
 def _step(follow: Follow, signal: Signal) -> Any:
-    return step(follow, signal, Policy(), 0.5, 100.0)
+    return step(follow, signal, policy=Policy(), jitter=0.5, now=100.0)
 
 
 def _server(

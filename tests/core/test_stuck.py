@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from bgresp.core.follow import begin, step
+from bgresp.core.machine import Policy, begin, step
 from bgresp.core.model import Status
 from bgresp.core.signals import Action, Done, Event, Signal, Stream, Wait
-from bgresp.core.states import Policy
 from tests.core.samples import ERROR, JOB, OPEN, QUEUED, fault
 
 HOUR: Final = 3600.0
@@ -51,7 +50,7 @@ def _live(server: Stuck, policy: Policy, jitter: float) -> Action:
         answer: Action | None = None
         for seconds, signal in server.answers(action):
             now += seconds
-            follow, answer = step(follow, signal, policy, jitter, now)
+            follow, answer = step(follow, signal, policy=policy, jitter=jitter, now=now)
             if answer is not None:
                 break
         assert answer is not None, "a request was left without a next action"

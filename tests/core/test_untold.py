@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgresp.core.follow import step
+from bgresp.core.machine import Follow, Policy, State, step
 from bgresp.core.model import Status
 from bgresp.core.signals import (
     Done,
@@ -17,14 +17,13 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.core.states import Follow, Policy, State
 
 CHECKING = Follow(State.CHECKING, Status.IN_PROGRESS, cursor=7, cuts=1)
 EMPTY = Snapshot(Reading(Status.COMPLETED, "completed"))
 
 
 def answer(follow: Follow, snapshot: Snapshot = EMPTY) -> object:
-    return step(follow, snapshot, Policy(), 0.5, 100.0)[1]
+    return step(follow, snapshot, policy=Policy(), jitter=0.5, now=100.0)[1]
 
 
 def test_a_stream_that_was_cut_is_heard_out() -> None:
@@ -59,11 +58,11 @@ def test_a_stream_tried_again_is_read() -> None:
     """A stream that is tried again after a change is left at its first event."""
     spent = Follow(State.POLLING, Status.QUEUED, cursor=3, cuts=6)
     running = Snapshot(Reading(Status.IN_PROGRESS, "in_progress"))
-    again, action = step(spent, running, Policy(), 0.5, 100.0)
+    again, action = step(spent, running, policy=Policy(), jitter=0.5, now=100.0)
     assert isinstance(action, Wait)
     assert Stream(3) == action.then
     event = Event("response.output_text.delta", sequence=4, delta="x")
-    reading, action = step(again, event, Policy(), 0.5, 100.0)
+    reading, action = step(again, event, policy=Policy(), jitter=0.5, now=100.0)
     assert (State.STREAMING, None) == (reading.state, action)
     cut = Fault(FaultKind.CLOSED, "the stream ended")
-    assert Poll() == step(reading, cut, Policy(), 0.5, 100.0)[1]
+    assert Poll() == step(reading, cut, policy=Policy(), jitter=0.5, now=100.0)[1]

@@ -11,8 +11,8 @@ from time import perf_counter
 import pytest
 
 from bgresp.api.client import Api, Sent
+from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
-from bgresp.core.states import Policy
 from bgresp.engine.books import Books
 from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate

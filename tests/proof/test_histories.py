@@ -12,7 +12,7 @@ import pytest
 from bgresp.api import replies
 from bgresp.core import wire
 from bgresp.core.dialect import Dialect
-from bgresp.core.follow import begin, step
+from bgresp.core.machine import Follow, Policy, begin, step
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import (
     Action,
@@ -27,7 +27,6 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.core.states import Follow, Policy
 from bgresp.engine.pen import Pen
 from bgresp.ledger.progress import Progress, Shown
 from tests.endpoint import dialect
@@ -130,7 +129,9 @@ class Watcher:
         return self._step(CLOSED)
 
     def _step(self, signal: Signal) -> Action | None:
-        self.follow, answer = step(self.follow, signal, Policy(), 0.5, 100.0)
+        self.follow, answer = step(
+            self.follow, signal, policy=Policy(), jitter=0.5, now=100.0
+        )
         return answer
 
     def _take(self, event: Event, *, gap: bool) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from bgresp.api.client import Api, Sent
 from bgresp.core.dialect import Dialect
+from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
-from bgresp.core.states import Policy
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
 from bgresp.engine.draft import Draft

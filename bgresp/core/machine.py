@@ -1,0 +1,432 @@
+"""The machine that follows one job: signals in, actions out; total and without I/O.
+
+A signal is classified, written down, looked up in the TABLE of transitions, and
+answered. What a table cannot say (budgets, a job's age) stands in `_guarded`.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from bgresp.core import schedule
+from bgresp.core.model import Job, Status
+from bgresp.core.schedule import TIERS, Tiers
+from bgresp.core.signals import (
+    Action,
+    Cursor,
+    Done,
+    Event,
+    Fault,
+    FaultKind,
+    Poll,
+    Signal,
+    Snapshot,
+    Stream,
+    Wait,
+)
+
+GRACE: Final = 60.0
+
+
+class State(StrEnum):
+    """Where the machine stands."""
+
+    STREAMING = "streaming"  # a stream is open, or about to be
+    CHECKING = "checking"  # the stream told nothing sure: ask once, then decide
+    POLLING = "polling"  # asking at the pace of the job's age
+    ENDED = "ended"
+
+
+class Kind(StrEnum):
+    """What a signal means to the machine."""
+
+    EVENT = "event"
+    FINAL_EVENT = "final event"
+    DOUBTFUL_EVENT = "doubtful end"
+    OPEN_SNAPSHOT = "open snapshot"
+    FINAL_SNAPSHOT = "final snapshot"
+    CLOSED = "closed"
+    IDLE = "idle"
+    UNREACHABLE = "unreachable"
+    RATE_LIMITED = "rate_limited"
+    UNREADABLE = "unreadable"
+    NOT_STREAMABLE = "not_streamable"
+    GONE = "gone"
+    REFUSED = "refused"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user and the dialect allow: mode, pace and budgets.
+
+    `poll` is the range of the pace in seconds and `tiers` its steps by age; `interval`
+    overrides both. `max_run` is how long the endpoint lets a job run; 0: unknown.
+    `attach` says which jobs it streams after their creation: if_streamed, any, never.
+    """
+
+    mode: str = "auto"
+    poll: tuple[float, float] = (1.0, 60.0)
+    tiers: Tiers = TIERS
+    interval: float | None = None
+    max_run: float = 0.0
+    attach: str = "if_streamed"
+    name: str = "this endpoint"
+    cuts: int = 5
+    faults: int = 5
+    young: float = 60.0
+    gone: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """What is known while following one job.
+
+    `seen` counts the events that were new; `cuts` the streams that ended without one;
+    `faults` the failures since the last good reply, `unreadable` those of them that
+    could not be read; `gaps` the holes in the numbering; `heard_out` that a stream came
+    to its own end. `expect` is how long the job may take, `started` its age in seconds
+    when it was first seen running.
+    """
+
+    state: State
+    status: Status
+    raw_status: str | None = None
+    cursor: Cursor | None = None
+    seen: int = 0
+    gaps: int = 0
+    cuts: int = 0
+    faults: int = 0
+    gone: int = 0
+    unreadable: int = 0
+    progressed: bool = False
+    heard_out: bool = False
+    expect: float | None = None
+    started: float | None = None
+    streams_ruled_out: str | None = None
+
+
+_S, _C, _P, _E = State.STREAMING, State.CHECKING, State.POLLING, State.ENDED
+TABLE: Final[dict[Kind, dict[State, State]]] = {
+    Kind.EVENT: {_S: _S, _C: _C, _P: _P, _E: _E},
+    Kind.FINAL_EVENT: {_S: _E, _C: _C, _P: _P, _E: _E},
+    Kind.DOUBTFUL_EVENT: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.OPEN_SNAPSHOT: {_S: _P, _C: _S, _P: _P, _E: _E},
+    Kind.FINAL_SNAPSHOT: {_S: _E, _C: _E, _P: _E, _E: _E},
+    Kind.CLOSED: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.IDLE: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.UNREACHABLE: {_S: _S, _C: _C, _P: _P, _E: _E},
+    Kind.RATE_LIMITED: {_S: _S, _C: _C, _P: _P, _E: _E},
+    Kind.UNREADABLE: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.NOT_STREAMABLE: {_S: _P, _C: _P, _P: _P, _E: _E},
+    Kind.GONE: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.REFUSED: {_S: _E, _C: _E, _P: _E, _E: _E},
+    Kind.AMBIGUOUS: {_S: _C, _C: _C, _P: _P, _E: _E},
+}
+
+
+def begin(job: Job, policy: Policy) -> tuple[Follow, Action]:
+    """Start following a job from its cursor; a job that ended is done at once."""
+    follow = Follow(
+        state=State.POLLING,
+        status=job.status,
+        raw_status=job.raw_status,
+        cursor=job.cursor,
+        expect=job.expect,
+    )
+    if job.started_at is not None and job.submitted_at is not None:
+        follow = replace(follow, started=job.started_at - job.submitted_at)
+    if not job.status.is_open:
+        return replace(follow, state=State.ENDED), Done(status=job.status)
+    reason = _ruled_out(job, policy)
+    if reason and policy.mode == "stream":
+        fault = Fault(FaultKind.NOT_STREAMABLE, reason)
+        return replace(follow, state=State.ENDED), Done(fault=fault)
+    if reason:
+        return replace(follow, streams_ruled_out=reason), Poll()
+    return replace(follow, state=State.STREAMING), Stream(job.cursor)
+
+
+def step(
+    follow: Follow, signal: Signal, *, policy: Policy, jitter: float, now: float
+) -> tuple[Follow, Action | None]:
+    """Answer one signal; None means: go on reading what is open.
+
+    `now` is the job's age in seconds, `jitter` a number in [0, 1).
+    """
+    kind = classify(signal)
+    if follow.state is State.ENDED:
+        return follow, None
+    if kind is Kind.EVENT and _is_stale(follow, signal):
+        return follow, None
+    if isinstance(signal, Event) and follow.state is not State.STREAMING:
+        return follow, None
+    after = _noted(follow, signal, kind, now=now)
+    target = _guarded(follow, after, kind, policy=policy, now=now)
+    if target is State.ENDED and _is_untold(after, signal, policy):
+        target = State.STREAMING
+    moved = replace(after, state=target)
+    answer = _answer(follow, moved, signal, policy=policy, jitter=jitter, now=now)
+    return moved, answer
+
+
+def _ruled_out(job: Job, policy: Policy) -> str | None:
+    if policy.mode == "poll":
+        return "asked to poll"
+    if policy.attach == "never":
+        return f"{policy.name} cannot stream a running job"
+    if job.streamable is False and policy.attach != "any":
+        return "not created streamable"
+    return None
+
+
+def classify(signal: Signal) -> Kind:
+    """Say what a signal means to the machine."""
+    if isinstance(signal, Fault):
+        return Kind(signal.kind.value)
+    if isinstance(signal, Snapshot):
+        terminal = signal.reading.status.is_terminal
+        return Kind.FINAL_SNAPSHOT if terminal else Kind.OPEN_SNAPSHOT
+    if not signal.terminal:
+        return Kind.EVENT
+    return Kind.FINAL_EVENT if _is_sure(signal) else Kind.DOUBTFUL_EVENT
+
+
+def _is_sure(event: Event) -> bool:
+    """Say whether an event is the last word: a completed answer has to have text."""
+    reading = event.reading
+    if reading is None or not reading.status.is_terminal:
+        return False
+    return reading.text is not None or reading.status is not Status.COMPLETED
+
+
+def _is_stale(follow: Follow, signal: Signal) -> bool:
+    """Say whether an event was seen before; a number at or below the cursor was."""
+    if not isinstance(signal, Event) or signal.sequence is None:
+        return False
+    if isinstance(signal.sequence, int) and isinstance(follow.cursor, int):
+        return signal.sequence <= follow.cursor
+    return signal.sequence == follow.cursor
+
+
+def _noted(follow: Follow, signal: Signal, kind: Kind, *, now: float) -> Follow:
+    """Write down what the signal says, before deciding what it leads to.
+
+    A stream that ended without telling anything sure is a cut, whatever ended it. `now`
+    is the job's age in seconds.
+    """
+    after = _running_since(_noted_signal(follow, signal, kind), now)
+    if (
+        follow.state is State.STREAMING
+        and TABLE[kind][State.STREAMING] is State.CHECKING
+    ):
+        cuts = 1 if follow.progressed else follow.cuts + 1
+        return replace(after, cuts=cuts, progressed=False)
+    return after
+
+
+def _running_since(follow: Follow, now: float) -> Follow:
+    if follow.started is not None or follow.status is not Status.IN_PROGRESS:
+        return follow
+    return replace(follow, started=now)
+
+
+def _noted_signal(follow: Follow, signal: Signal, kind: Kind) -> Follow:
+    if isinstance(signal, Event):
+        return _noted_event(follow, signal)
+    if isinstance(signal, Snapshot):
+        status, word = signal.reading.status, signal.reading.raw_status
+        if not signal.reading.known and follow.status.is_open:
+            status = follow.status
+        ruled_out = follow.streams_ruled_out
+        if follow.state is State.STREAMING and ruled_out is None:
+            ruled_out = "the endpoint answered with JSON, not events"
+        noted = replace(follow, status=status, raw_status=word, faults=0, gone=0)
+        return replace(noted, unreadable=0, streams_ruled_out=ruled_out)
+    return _noted_fault(follow, signal, kind)
+
+
+def _noted_fault(follow: Follow, fault: Fault, kind: Kind) -> Follow:
+    if kind is Kind.GONE:
+        return replace(follow, gone=follow.gone + 1)
+    streaming = follow.state is State.STREAMING
+    if streaming and kind in {Kind.CLOSED, Kind.IDLE, Kind.AMBIGUOUS}:
+        return follow
+    if kind is Kind.NOT_STREAMABLE:
+        follow = replace(follow, streams_ruled_out=fault.message)
+    elif kind is Kind.UNREADABLE:
+        follow = replace(follow, unreadable=follow.unreadable + 1)
+    return replace(follow, faults=follow.faults + 1)
+
+
+def _noted_event(follow: Follow, event: Event) -> Follow:
+    status, word = follow.status, follow.raw_status
+    if event.reading is not None:
+        status = event.reading.status if event.reading.known else follow.status
+        word = event.reading.raw_status
+    cursor = follow.cursor if event.sequence is None else event.sequence
+    if _is_stale(follow, event) or classify(event) is Kind.DOUBTFUL_EVENT:
+        cursor = follow.cursor  # an error may be given a number that is used again
+    return replace(
+        follow,
+        status=status,
+        raw_status=word,
+        cursor=cursor,
+        seen=follow.seen + 1,
+        gaps=follow.gaps + _gap(follow.cursor, event.sequence),
+        faults=0,
+        gone=0,
+        unreadable=0,
+        progressed=follow.progressed or _is_new(follow, event),
+        heard_out=follow.heard_out or event.terminal,
+    )
+
+
+def _is_new(follow: Follow, event: Event) -> bool:
+    """Say whether an event is surely new: only numbers tell it from a replay."""
+    return isinstance(event.sequence, int) and not _is_stale(follow, event)
+
+
+def _gap(cursor: Cursor | None, sequence: Cursor | None) -> int:
+    if not isinstance(sequence, int):
+        return 0
+    if cursor is None:
+        return int(sequence > 1)  # servers number from 0 or from 1
+    return int(isinstance(cursor, int) and sequence > cursor + 1)
+
+
+def _guarded(
+    before: Follow, follow: Follow, kind: Kind, *, policy: Policy, now: float
+) -> State:
+    """Look the target up, then let budgets and age overrule it."""
+    target = TABLE[kind][follow.state]
+    if kind is Kind.GONE and _is_lost(follow, policy, now):
+        return State.ENDED
+    if kind is Kind.UNREADABLE and follow.unreadable > policy.faults:
+        return State.ENDED
+    if policy.mode == "stream" and follow.streams_ruled_out is not None:
+        return State.ENDED
+    if _is_overdue(follow, policy, now):
+        ended = kind is Kind.OPEN_SNAPSHOT
+        return State.ENDED if ended else _asked_once(target)
+    if _changed_while_polling(before, follow, kind):
+        return State.STREAMING if policy.mode == "auto" else target
+    opens = target is State.STREAMING and kind is not Kind.EVENT
+    return State.POLLING if opens and _streams_spent(follow, policy) else target
+
+
+def _asked_once(target: State) -> State:
+    """Leave a stream that goes on too long: only a reply says whether the job does."""
+    return State.CHECKING if target is State.STREAMING else target
+
+
+def _changed_while_polling(before: Follow, after: Follow, kind: Kind) -> bool:
+    """Say whether a stream is worth another try: budgets spent, but the job moved."""
+    polled = kind is Kind.OPEN_SNAPSHOT and before.state is State.POLLING
+    return (
+        polled and after.status is not before.status and after.streams_ruled_out is None
+    )
+
+
+def _is_lost(follow: Follow, policy: Policy, now: float) -> bool:
+    return now >= policy.young and follow.gone >= policy.gone
+
+
+def _streams_spent(follow: Follow, policy: Policy) -> bool:
+    if policy.mode == "stream":
+        return False
+    spent = follow.cuts > policy.cuts or follow.faults > policy.faults
+    return spent or follow.streams_ruled_out is not None
+
+
+def _is_overdue(follow: Follow, policy: Policy, now: float) -> bool:
+    """Say whether a job runs longer than its endpoint lets any job run.
+
+    Some leave a job that died `in_progress` for ever. `now` is the job's age.
+    """
+    if not policy.max_run or follow.started is None:
+        return False
+    grace = max(GRACE, policy.max_run / 10)
+    runs = follow.status is Status.IN_PROGRESS
+    return runs and now - follow.started > policy.max_run + grace
+
+
+def _overdue(follow: Follow, policy: Policy) -> Fault:
+    """Return why an open job is followed no longer."""
+    most = f"{policy.max_run / 60:g} min"
+    word = follow.raw_status or follow.status.value
+    said = f"still {word}, though no job may run over {most}: cancel it, or ask later"
+    return Fault(FaultKind.IDLE, said)
+
+
+def _is_untold(follow: Follow, signal: Signal, policy: Policy) -> bool:
+    """Say whether only the stream that was cut may tell an answer's text.
+
+    Some endpoints leave it out of the response (WIRE.md 2.3).
+    """
+    if follow.state is not State.CHECKING or not isinstance(signal, Snapshot):
+        return False
+    whole = signal.reading.text is not None or signal.unread is not None
+    done = signal.reading.status in {Status.COMPLETED, Status.INCOMPLETE}
+    if whole or not done or follow.heard_out or follow.streams_ruled_out is not None:
+        return False
+    return follow.cuts <= policy.cuts
+
+
+def _answer(
+    before: Follow,
+    after: Follow,
+    signal: Signal,
+    *,
+    policy: Policy,
+    jitter: float,
+    now: float,
+) -> Action | None:
+    """Say what is to be done now that the machine stands where it does."""
+    if after.state is State.ENDED:
+        return _done(after, signal, policy)
+    if isinstance(signal, Event):
+        return None if after.state is before.state else Poll()
+    if isinstance(signal, Fault):
+        return _after_fault(before, after, signal, jitter)
+    return _after_reply(after, policy=policy, jitter=jitter, now=now)
+
+
+def _done(follow: Follow, signal: Signal, policy: Policy) -> Done:
+    if isinstance(signal, Snapshot) and signal.reading.status.is_open:
+        if policy.mode != "stream" or follow.streams_ruled_out is None:
+            return Done(fault=_overdue(follow, policy))
+        reason = follow.streams_ruled_out or "cannot be streamed"
+        return Done(fault=Fault(FaultKind.NOT_STREAMABLE, reason))
+    if not isinstance(signal, Fault):
+        return Done(status=follow.status, final=signal)
+    lost = Status.LOST if signal.kind is FaultKind.GONE else None
+    return Done(status=lost, fault=signal)
+
+
+def _after_fault(before: Follow, after: Follow, fault: Fault, jitter: float) -> Action:
+    stream = after.state is State.STREAMING
+    then: Stream | Poll = Stream(after.cursor) if stream else Poll()
+    left_stream = before.state is State.STREAMING and not stream
+    if fault.retry_after is None and left_stream:
+        return Poll()
+    own = schedule.backoff(after.faults - 1, jitter)
+    if fault.kind is FaultKind.GONE:
+        own = schedule.upward(5.0, jitter)
+    # An endpoint that asks for 0 s each time must not set the pace.
+    asked = min(fault.retry_after or 0.0, schedule.RETRY_AFTER_CAP)
+    return Wait(max(own, schedule.told(asked, jitter)), then)
+
+
+def _after_reply(
+    follow: Follow, *, policy: Policy, jitter: float, now: float
+) -> Action:
+    """Say when an open job is asked again, or streamed again after a cut."""
+    if follow.state is State.STREAMING:
+        return Wait(schedule.backoff(follow.cuts - 1, jitter), Stream(follow.cursor))
+    if policy.interval is not None:
+        return Wait(schedule.upward(policy.interval, jitter), Poll())
+    pace = schedule.pace(
+        now, bounds=policy.poll, expect=follow.expect, tiers=policy.tiers
+    )
+    return Wait(schedule.upward(pace, jitter), Poll())
