@@ -136,6 +136,7 @@ complete -c bgresp -n '__bgresp_at "batch"' -l wait -d 'Wait for every row\'s en
 complete -c bgresp -n '__bgresp_at "batch"' -l results -r -F -d 'Wait; append a line a row there.'
 complete -c bgresp -n '__bgresp_at "batch"' -l out-dir -x -a '(__fish_complete_directories)' -d 'Wait; write a file a row there.'
 complete -c bgresp -n '__bgresp_at "batch"' -l dry-run -d 'Check and count; send nothing.'
+complete -c bgresp -n '__bgresp_at "batch"' -l allow-outside -d 'Let rows name files beyond MANIFEST\'s folder.'
 complete -c bgresp -n '__bgresp_at "batch"' -l no-keep-prompt -d 'Keep no copy of the requests.'
 complete -c bgresp -n '__bgresp_at "batch"' -l expect -x -d 'How long a row may take.'
 complete -c bgresp -n '__bgresp_at "batch"' -l stream -l no-stream -d 'Create them streamable.'

@@ -78,6 +78,10 @@ class Options:
     dry_run: Annotated[
         bool, opt("--dry-run", help="Check and count; send nothing.")
     ] = False
+    allow_outside: Annotated[
+        bool,
+        opt("--allow-outside", help="Let rows name files beyond MANIFEST's folder."),
+    ] = False
     no_keep_prompt: Annotated[
         bool, opt("--no-keep-prompt", help="Keep no copy of the requests.")
     ] = False

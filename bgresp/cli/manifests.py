@@ -83,11 +83,27 @@ def prompt(row: Row, options: "Options") -> str | None:
         return inputs.checked(row.text, "text")
     if row.file is None:
         return None
-    at = "." if options.manifest == inputs.STDIN else os.path.dirname(options.manifest)  # noqa: PTH120  a Path would make ./- be stdin
+    folder = "."
+    if options.manifest != inputs.STDIN:
+        folder = os.path.dirname(options.manifest) or "."  # noqa: PTH120  a Path would make ./- be stdin
+    path = os.path.join(folder, row.file)  # noqa: PTH118
+    if not options.allow_outside and not _is_within(folder, path):
+        raise UsageError(
+            f"file: {row.file!r} lies outside {folder!r}, the folder of the rows",
+            hint="--allow-outside lets rows name files anywhere",
+        )
     try:
-        return inputs.prompt(os.path.join(at or ".", row.file))  # noqa: PTH118
+        return inputs.prompt(path)
     except UsageError as error:
         raise UsageError(f"file: {error.message}") from None
+
+
+def _is_within(folder: str, path: str) -> bool:
+    """Say whether a file is really below a folder: a manifest may be a stranger's."""
+    try:
+        return Path(path).resolve().is_relative_to(Path(folder).resolve())
+    except (OSError, ValueError, RuntimeError):  # a NUL, a circle of links
+        return True  # reading it tells why
 
 
 def _stdin() -> BinaryIO:

@@ -130,6 +130,37 @@ def test_a_bad_row_stops_all_before_the_first_post(
     assert not state.exists()
 
 
+OUTSIDE = ("../secret", "{top}/secret", "link", "deeper/../../secret", "below/secret")
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_row_names_no_file_outside_its_folder(
+    server: FakeServer, bgresp: Run, state: Path, tmp_path: Path, name: str
+) -> None:
+    """A stranger's manifest uploads a file of ours: by .., a whole path, a link."""
+    folder = tmp_path / "theirs"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "deeper" / "own").write_text("their own")
+    (tmp_path / "secret").write_text("ours")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "below").symlink_to(tmp_path)
+    row = {"id": "x", "file": name.format(top=tmp_path)}
+    lines = json.dumps({"id": "a", "file": "deeper/own"}) + "\n" + json.dumps(row)
+    (folder / "m.jsonl").write_text(lines)
+    by_name = ("batch", "theirs/m.jsonl", "-m", "m")
+    refused = bgresp(*by_name)
+    assert (2, "") == (refused.code, refused.out)
+    assert "m.jsonl:2: file: " in refused.err
+    assert "--allow-outside" in refused.err
+    assert () == server.requests
+    assert not state.exists()
+    by_stdin = ("batch", "-", "--group", "m", "-m", "m")
+    assert 2 == bgresp(*by_stdin, stdin=lines, cwd=folder).code
+    assert ["their own"] == asked(server)
+    allowed = bgresp(*by_name, "--allow-outside")
+    assert (0, ["their own", "ours"]) == (allowed.code, asked(server)), allowed.err
+
+
 def test_a_stream_is_checked_row_by_row(server: FakeServer, bgresp: Run) -> None:
     """From stdin the rows before a bad one are sent, and their ids printed."""
     lines = "".join(json.dumps(row) + "\n" for row in rows(3)) + "nonsense\n"
