@@ -32,10 +32,19 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 
 # Within core each module knows only those before it.
 CORE: Final = (
-    *("errors", "kinds", "times", "model", "signals", "paths", "dialect", "rules"),
+    *(
+        "errors",
+        "text",
+        "kinds",
+        "times",
+        "model",
+        "signals",
+        "paths",
+        "dialect",
+        "rules",
+    ),
     *(
         "tables",
-        "strict",
         "filling",
         "wire",
         "template",
@@ -53,7 +62,7 @@ CORE: Final = (
         "board",
         "tally",
     ),
-    *("crowd", "asides", "card", "printable", "naming"),
+    *("crowd", "asides", "card", "naming"),
 )
 IMPURE: Final = {"asyncio", "os", "time", "random", "httpx", "httpx_sse", "rich"}
 OVER_HTTP: Final = {"api"}

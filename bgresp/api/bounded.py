@@ -3,12 +3,12 @@
 Figures: DESIGN.md, Limits of what is parsed.
 """
 
-import json
 import re
-import sys
 from collections.abc import AsyncIterator
 from itertools import islice
 from typing import Any, Final
+
+from bgresp.core.text import parse_json
 
 PARSED: Final = 16 * 1024 * 1024
 SAVED: Final = 64 * 1024 * 1024
@@ -37,12 +37,7 @@ def parse(text: str | bytes | bytearray) -> Any:
     sample = text if isinstance(text, str) else text.decode("utf-8", "replace")
     if sum(map(sample.count, _STRUCTURAL)) > STRUCTURE:
         raise TooLargeError(f"more than {STRUCTURE} values")
-    try:
-        return json.loads(
-            sample.removeprefix("\ufeff"), parse_constant=_refuse, parse_float=_finite
-        )
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+    return parse_json(sample.removeprefix("\ufeff"), clamps=True)
 
 
 def skim(raw: bytes | bytearray) -> dict[str, str]:
@@ -97,12 +92,3 @@ async def guarded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     if head and not started:
         yield head
     yield b"\n\n"
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _finite(text: str) -> float:
-    """Read a number; one beyond a float's range would be written back as no JSON."""
-    return max(-sys.float_info.max, min(float(text), sys.float_info.max))

@@ -8,8 +8,8 @@ from bgresp.api import bounded
 from bgresp.core import schedule, wire
 from bgresp.core.dialect import HTTP_STATUS, Dialect
 from bgresp.core.model import ResponseError, Status
-from bgresp.core.printable import one_line
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
+from bgresp.core.text import one_line
 
 # Replies that say nothing about the request itself: worth asking again.
 TRANSIENT: Final = frozenset({408, 409, 425, 500, 502, 503, 504})

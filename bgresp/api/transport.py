@@ -15,8 +15,8 @@ from bgresp.api import bounded
 from bgresp.api.replies import Reply
 from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import ConfigError
-from bgresp.core.printable import one_line
 from bgresp.core.signals import Fault, FaultKind
+from bgresp.core.text import one_line
 
 CONNECT_TIMEOUT: Final = 10.0
 WRITE_TIMEOUT: Final = 30.0

@@ -8,10 +8,10 @@ from bgresp.core.errors import (
     NoSuchJobError,
     RefusedError,
     UnreachableError,
-    did_you_mean,
 )
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
+from bgresp.core.text import did_you_mean
 from bgresp.ledger.keys import is_key
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typer.core import TyperGroup
 
 from bgresp.cli.options import Version, command, laid_out
 from bgresp.cli.panels import EPILOG, Command, write_options, write_section
-from bgresp.core.errors import UsageError, did_you_mean
+from bgresp.core.errors import UsageError
+from bgresp.core.text import did_you_mean
 
 JOBS: Final = "Jobs"
 MANY: Final = "Many jobs"

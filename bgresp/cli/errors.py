@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job
-from bgresp.core.printable import one_line
+from bgresp.core.text import one_line
 from bgresp.render.streams import Streams
 from bgresp.render.streams import as_json as encode
 

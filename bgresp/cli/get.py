@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 from bgresp.cli import endings, errors, inputs, outputs, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
-from bgresp.core import paths, strict
+from bgresp.core import paths
 from bgresp.core.errors import RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
-from bgresp.core.printable import printable
+from bgresp.core.text import parse_json, printable
 from bgresp.render.columns import record
 from bgresp.render.paint import DIM, Brush
 from bgresp.render.streams import Streams, as_json
@@ -184,7 +184,7 @@ def _data(job: Job, text: str | None) -> str | None:
     if not text and job.status is not Status.COMPLETED:
         return None
     try:
-        return as_json(strict.loads(text or ""))
+        return as_json(parse_json(text or ""))
     except ValueError as error:
         raise RefusedError(
             f"the answer of {job.ref} is not JSON ({str(error)[:80]})",

@@ -10,7 +10,8 @@ from bgresp.cli.options import Common, opt
 from bgresp.cli.outputs import print_document
 from bgresp.cli.panels import below, names, opened
 from bgresp.cli.topics import WHOLE
-from bgresp.core.errors import UsageError, did_you_mean
+from bgresp.core.errors import UsageError
+from bgresp.core.text import did_you_mean
 
 SCHEMA: Final = "bgresp.help/1"
 FIELDS: Final = ("schema", "topic", "text")

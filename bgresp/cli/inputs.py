@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from bgresp.core import strict
 from bgresp.core.errors import UsageError
 from bgresp.core.request import MAX_PROMPT
+from bgresp.core.text import parse_json
 from bgresp.render.streams import as_json
 
 STDIN: Final = "-"
@@ -56,7 +56,7 @@ def json_or_file(value: str, option: str) -> dict[str, Any]:
 def json_object(text: str, option: str) -> dict[str, Any]:
     """Parse a JSON object."""
     try:
-        found = strict.loads(text)
+        found = parse_json(text)
     except ValueError as error:
         raise UsageError(f"{option}: not JSON ({str(error)[:80]})") from None
     if not isinstance(found, dict):
@@ -80,7 +80,7 @@ def _change(item: str) -> tuple[str, Any]:
     if not mark:
         raise UsageError(f"--set takes PATH=VALUE, not {item!r}")
     try:
-        return path, strict.loads(value)
+        return path, parse_json(value)
     except ValueError:
         return path, value
 

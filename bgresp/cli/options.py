@@ -14,7 +14,8 @@ import typer
 
 from bgresp import __version__
 from bgresp.core.board import Selector, statuses
-from bgresp.core.errors import ExitCode, UsageError, did_you_mean
+from bgresp.core.errors import ExitCode, UsageError
+from bgresp.core.text import did_you_mean
 from bgresp.core.times import duration, point
 from bgresp.render.streams import silence_stdout
 

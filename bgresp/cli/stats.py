@@ -10,8 +10,8 @@ from bgresp.cli.options import Common, Refs, chosen_word, opt
 from bgresp.cli.panels import OUTPUT
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
-from bgresp.core.printable import one_line
 from bgresp.core.tally import DEFAULT, FIELDS, NONE, Stats, grouping, tallied
+from bgresp.core.text import one_line
 from bgresp.core.times import local, rfc3339
 from bgresp.render.columns import Times
 

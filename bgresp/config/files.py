@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgresp.core import kinds
-from bgresp.core.errors import ConfigError, LedgerError, did_you_mean
-from bgresp.core.printable import is_plain
+from bgresp.core.errors import ConfigError, LedgerError
+from bgresp.core.text import did_you_mean, is_plain
 
 Table = Mapping[str, Any]
 CONFIG: Final = "BGRESP_CONFIG"

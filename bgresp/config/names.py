@@ -1,9 +1,9 @@
 """Names of profiles: which there are, and which may be meant."""
 
-import difflib
 from collections.abc import Sequence
 
 from bgresp.config.files import Config, built_in
+from bgresp.core.text import nearest
 
 
 def known_profiles(config: Config) -> list[str]:
@@ -13,6 +13,6 @@ def known_profiles(config: Config) -> list[str]:
 
 def meant(name: str, known: Sequence[str]) -> str:
     """Return a hint: which name may be meant, and which there are."""
-    close = difflib.get_close_matches(name, known, n=1)
-    first = f"did you mean {close[0]}? " if close else ""
+    close = nearest(name, known)
+    first = "" if close is None else f"did you mean {close}? "
     return f"{first}known: {', '.join(known)}"

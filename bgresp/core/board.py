@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from bgresp.core.errors import UsageError, did_you_mean
+from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status
+from bgresp.core.text import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

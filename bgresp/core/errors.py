@@ -69,14 +69,6 @@ def worst(codes: Iterable[int]) -> ExitCode:
     return ExitCode(next((code for code in GRAVITY if code in seen), 0))
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `did you mean 'X'? ` for a word nearly known; else nothing."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, [str(name) for name in known], n=1)
-    return f"did you mean {close[0]!r}? " if close else ""
-
-
 class BgrespError(Exception):
     """Something a person can act on: a message of one line and what to type next."""
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bgresp.core import strict, template
+from bgresp.core import template
 from bgresp.core.errors import UsageError
+from bgresp.core.text import parse_json
 
 MAX_ID: Final = 512
 PROMPTS: Final = ("text", "file", "input", "body")
@@ -72,7 +73,7 @@ def hash_of(id_: str) -> int:
 def from_json(line: bytes) -> Row:
     """Read a row of a JSON Lines manifest, ours or OpenAI's Batch."""
     try:
-        table = strict.loads(line)
+        table = parse_json(line)
     except ValueError as error:
         raise UsageError(f"not JSON ({str(error)[:80]})") from None
     if not isinstance(table, dict):

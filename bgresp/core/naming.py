@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
-from bgresp.core.printable import is_plain
+from bgresp.core.text import is_plain
 
 
 def check(job: Job) -> None:

@@ -11,7 +11,7 @@ from bgresp.core import attach, template
 from bgresp.core.dialect import HOLE, PARTS, Dialect
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.filling import fill
-from bgresp.core.strict import MAX_DEPTH
+from bgresp.core.text import MAX_DEPTH
 
 MAX_PROMPT: Final = 10_485_760  # characters: the Open Responses schema's cap
 MAX_PAIRS: Final = 16

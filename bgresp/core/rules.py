@@ -3,7 +3,6 @@
 Raises ValueError that names the key, and what was expected.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ from bgresp.core.dialect import (
     holes,
     unclosed,
 )
+from bgresp.core.text import nearest
 
 Table = Mapping[str, Any]
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -89,8 +89,8 @@ def _known(template: Any, where: str, allowed: frozenset[str]) -> None:
         if hole in allowed or (hole.startswith(VAR) and hole != VAR):
             continue
         names = [*sorted(allowed), VAR + "NAME"]
-        close = difflib.get_close_matches(hole.lower(), names, n=1)
-        meant = f" (did you mean {{{close[0]}}}?)" if close else ""
+        close = nearest(hole.lower(), names)
+        meant = "" if close is None else f" (did you mean {{{close}}}?)"
         expected = ", ".join(f"{{{name}}}" for name in names)
         said = f"{where!r}: unknown placeholder {{{hole}}}{meant}, expected {expected}"
         raise ValueError(said)

@@ -4,7 +4,6 @@ A mistake is named with its key and what was expected; the base dialect says whi
 each key has.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from bgresp.core.dialect import (
 from bgresp.core.errors import ConfigError
 from bgresp.core.kinds import LIST, NUMBER, TABLE, TEXT, kind
 from bgresp.core.model import Status
+from bgresp.core.text import did_you_mean
 
 # Below these any key is the endpoint's own.
 _FREE: Final = ("request.body", "request.stream")
@@ -110,9 +110,7 @@ def _expect(old: Table, key: str, value: Any, at: tuple[str, str]) -> None:
 
 def _known(name: str, names: Iterable[str]) -> str:
     """Say which names there are, and first the one that was probably meant."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return meant + "expected one of " + ", ".join(sorted(names))
+    return did_you_mean(name, names) + "expected one of " + ", ".join(sorted(names))
 
 
 def _must_be(wanted: str, value: Any, at: tuple[str, str]) -> None:

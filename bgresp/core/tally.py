@@ -12,8 +12,9 @@ from math import ceil
 from typing import Any, Final
 
 from bgresp.core.board import queue_time, run_time, took
-from bgresp.core.errors import UsageError, did_you_mean
+from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status
+from bgresp.core.text import did_you_mean
 
 NONE: Final = "-"
 SPANS: Final[Mapping[str, Callable[[Job], float | None]]] = {

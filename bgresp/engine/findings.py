@@ -5,8 +5,8 @@ from typing import Final
 
 from bgresp.core.card import Ability, Finding, Verdict
 from bgresp.core.model import Job, Status
-from bgresp.core.printable import one_line
 from bgresp.core.signals import Fault, FaultKind, Snapshot
+from bgresp.core.text import one_line
 
 YES: Final = Verdict.YES
 NO: Final = Verdict.NO

@@ -13,8 +13,8 @@ from bgresp.core.errors import (
     UnreachableError,
 )
 from bgresp.core.model import Job, ResponseError, Status
-from bgresp.core.printable import one_line
 from bgresp.core.signals import Fault, FaultKind, Signal
+from bgresp.core.text import one_line
 
 # A refusal of these may be of one request; any other is of the endpoint.
 OF_ONE: Final = frozenset({400, 413, 415, 422})

@@ -20,7 +20,7 @@ from typing import Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
-from bgresp.core.printable import is_plain, one_line
+from bgresp.core.text import is_plain, one_line
 from bgresp.ledger import files, locks
 from bgresp.ledger.checkpoint import Place, is_kept
 from bgresp.ledger.view import View

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bgresp.core.model import Status
-from bgresp.core.printable import one_line
 from bgresp.core.tally import Stats
+from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.render.rows import LONGEST_NAME, cut
 from bgresp.render.streams import Streams

@@ -6,9 +6,9 @@ from enum import StrEnum
 from typing import Any, Final
 
 from bgresp.core.board import queue_time, run_time, took
-from bgresp.core.errors import UsageError, did_you_mean
+from bgresp.core.errors import UsageError
 from bgresp.core.model import RECORD_FIELDS, Job
-from bgresp.core.printable import one_line
+from bgresp.core.text import did_you_mean, one_line
 from bgresp.core.times import brief, local, rfc3339
 from bgresp.render.streams import as_json
 

@@ -6,7 +6,7 @@ What is too long is folded into lines of its own.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from bgresp.core.printable import one_line
+from bgresp.core.text import one_line
 from bgresp.render.streams import Streams
 
 GAP: Final = "  "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from bgresp.core.model import Job, Status
-from bgresp.core.printable import one_line
+from bgresp.core.text import one_line
 from bgresp.core.times import brief, rfc3339
 from bgresp.render.columns import record
 from bgresp.render.streams import Streams, as_json

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgresp.core.model import Job, Status
-from bgresp.core.printable import one_line
+from bgresp.core.text import one_line
 from bgresp.render.rows import COLOURS
 from bgresp.render.streams import Streams
 

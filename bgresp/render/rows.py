@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.core.model import Job, Status
-from bgresp.core.printable import printable
+from bgresp.core.text import printable
 from bgresp.render.columns import DEFAULT, NONE, Look, column, heading
 from bgresp.render.folded import GAP, flowed
 from bgresp.render.streams import Streams

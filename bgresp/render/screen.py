@@ -8,7 +8,7 @@ written.
 from dataclasses import dataclass, field
 from typing import Final
 
-from bgresp.core.printable import printable
+from bgresp.core.text import printable
 from bgresp.render.place import Place
 from bgresp.render.streams import PIECE, Streams
 from bgresp.render.taskbar import Taskbar

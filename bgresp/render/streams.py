@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
 from bgresp.core.errors import OutputError
-from bgresp.core.printable import printable
+from bgresp.core.text import printable
 from bgresp.render.ability import ability
 from bgresp.render.keyboard import Keyboard
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgresp.core.model import Job, Status
-from bgresp.core.printable import printable
+from bgresp.core.text import printable
 from bgresp.core.times import brief, local, rfc3339
 from bgresp.render.columns import Look, Times
 from bgresp.render.folded import GAP

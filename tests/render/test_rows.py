@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bgresp.core.model import RECORD_FIELDS, Job
-from bgresp.core.printable import one_line
 from bgresp.core.tally import WAYS, grouping, tallied
+from bgresp.core.text import one_line
 from bgresp.core.times import rfc3339
 from bgresp.render.bars import Bars
 from bgresp.render.columns import COLUMNS, FIELDS, TIMELINE, WIDE, Look, Times, record

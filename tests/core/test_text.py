@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.printable import one_line, printable
+from bgresp.core.text import one_line, printable
 
 _RISKY = st.sampled_from("\x1b\x9b\r\u202e\u2066\u200b\ufeff\U000e0041\udc80")
 TEXT = st.text(_RISKY | st.characters(), max_size=40)
