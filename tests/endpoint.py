@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 from bgresp.api.client import Api
 from bgresp.config import files
-from bgresp.core.dialect import Dialect, Op
-from bgresp.core.endpoint import Endpoint
-from bgresp.core.tables import build
+from bgresp.core.dialect import Dialect, Endpoint, Op
+from bgresp.core.dialect_schema import build
 from tests.fakeanswers import Answer, End
 
 KEY = "sk-test-0123456789"

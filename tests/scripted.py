@@ -14,8 +14,7 @@ from typing import Any, cast
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import wire
-from bgresp.core.dialect import Dialect
-from bgresp.core.endpoint import Endpoint
+from bgresp.core.dialect import Dialect, Endpoint
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot

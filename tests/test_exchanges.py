@@ -13,10 +13,10 @@ import pytest
 from bgresp.api import replies
 from bgresp.api.replies import Reply
 from bgresp.config import files
+from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, Snapshot
-from bgresp.core.tables import build
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
 from tests.endpoint import endpoint

@@ -6,9 +6,9 @@ from typing import Final
 
 from bgresp.config.files import built_in
 from bgresp.core.dialect import PARTS, variables
+from bgresp.core.dialect_schema import build
 from bgresp.core.errors import MEANINGS, ExitCode
 from bgresp.core.machine import TABLE, State
-from bgresp.core.tables import build
 
 README = Path(__file__).parent.parent / "README.md"
 

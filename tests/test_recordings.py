@@ -13,10 +13,10 @@ import pytest
 from bgresp.api.client import Api, Sent
 from bgresp.config import files
 from bgresp.core.dialect import Dialect
+from bgresp.core.dialect_schema import build
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Signal, Snapshot
-from bgresp.core.tables import build
 from bgresp.engine.books import Books
 from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate

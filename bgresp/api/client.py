@@ -11,8 +11,7 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from bgresp.api import replies, transport
-from bgresp.core import filling
-from bgresp.core.endpoint import Endpoint
+from bgresp.core.dialect import Endpoint, fill, target
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import ResponseError
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
@@ -177,7 +176,7 @@ class Api:
             raise RefusedError(f"a {dialect} endpoint cannot {op} a response")
         if self._client is None:
             self._client = transport.client(self.endpoint, keep_alive=True)
-        path, fixed = filling.target(known, {**values, **self._vars()})
+        path, fixed = target(known, {**values, **self._vars()})
         params = {**self._query(), **fixed, **query}
         trace = {} if sent is None else {"trace": sent.trace}
         async with self._client.stream(
@@ -199,7 +198,7 @@ class Api:
         unknown without need (RELIABILITY.md 1.5).
         """
         op = self.endpoint.dialect.ops["create"]
-        path, fixed = filling.target(op, self._vars())
+        path, fixed = target(op, self._vars())
         async with (
             transport.client(self.endpoint, keep_alive=False) as client,
             client.stream(
@@ -223,11 +222,11 @@ class Api:
         return self.endpoint.base_url.rstrip("/") + path
 
     def _query(self) -> dict[str, str]:
-        return dict(filling.fill(self.endpoint.dialect.query, self._vars()))
+        return dict(fill(self.endpoint.dialect.query, self._vars()))
 
     def _headers(self) -> dict[str, str]:
         auth = self.endpoint.dialect.auth
-        headers = dict(filling.fill(self.endpoint.dialect.headers, self._vars()))
+        headers = dict(fill(self.endpoint.dialect.headers, self._vars()))
         if self.endpoint.key is not None:
             headers[auth.header] = auth.value.replace("{key}", self.endpoint.key)
         return {**headers, **self.endpoint.headers}

@@ -13,7 +13,7 @@ from httpx_sse import EventSource, ServerSentEvent
 from bgresp import __version__
 from bgresp.api import bounded
 from bgresp.api.replies import Reply
-from bgresp.core.endpoint import Endpoint
+from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import ConfigError
 from bgresp.core.signals import Fault, FaultKind
 from bgresp.core.text import one_line

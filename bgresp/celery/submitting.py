@@ -14,7 +14,7 @@ from bgresp.api.client import Api, Sent
 from bgresp.celery.asked import Ready, endpoint_of, place_of
 from bgresp.celery.intents import Intent, Intents
 from bgresp.core import schedule, update
-from bgresp.core.endpoint import Endpoint
+from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import BgrespError, UnknownOutcomeError, UsageError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Signal

@@ -158,7 +158,7 @@ class Context:
         Raises ConfigError.
         """
         from bgresp.api.client import Api
-        from bgresp.core.endpoint import Endpoint
+        from bgresp.core.dialect import Endpoint
 
         base_url, key = settings.base_url, settings.key_source.read(self.environ)
         if settings.is_local:

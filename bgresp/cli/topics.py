@@ -5,9 +5,9 @@ from typing import Final
 
 from bgresp.config.files import PROFILE_KEYS, built_in
 from bgresp.core.dialect import Dialect
+from bgresp.core.dialect_schema import build
 from bgresp.core.errors import GRAVITY, MEANINGS
 from bgresp.core.model import RECORD_FIELDS, Status
-from bgresp.core.tables import build
 from bgresp.core.times import brief
 from bgresp.render.columns import DEFAULT, FIELDS, TIMELINE, WIDE
 from bgresp.render.folded import flowed

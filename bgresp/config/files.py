@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from bgresp.core import kinds
+from bgresp.core import dialect_schema as schema
 from bgresp.core.errors import ConfigError, LedgerError
 from bgresp.core.text import did_you_mean, is_plain
 
@@ -22,19 +22,19 @@ CONFIG: Final = "BGRESP_CONFIG"
 STATE_DIR: Final = "BGRESP_STATE_DIR"
 _TOP: Final = frozenset({"default_profile", "profiles", "dialects"})
 PROFILE_KEYS: Final = {
-    "dialect": kinds.TEXT,
-    "base_url": kinds.TEXT,
-    "model": kinds.TEXT,
-    "api_key_env": kinds.TEXT,
-    "api_key_cmd": kinds.LIST,
-    "api_key_file": kinds.TEXT,
-    "allow_http": kinds.SWITCH,
-    "stream": kinds.SWITCH,
-    "vars": kinds.TABLE,
-    "headers": kinds.TABLE,
-    "rate": kinds.NUMBER,
-    "connections": kinds.WHOLE,
-    "streams": kinds.WHOLE,
+    "dialect": schema.TEXT,
+    "base_url": schema.TEXT,
+    "model": schema.TEXT,
+    "api_key_env": schema.TEXT,
+    "api_key_cmd": schema.LIST,
+    "api_key_file": schema.TEXT,
+    "allow_http": schema.SWITCH,
+    "stream": schema.SWITCH,
+    "vars": schema.TABLE,
+    "headers": schema.TABLE,
+    "rate": schema.NUMBER,
+    "connections": schema.WHOLE,
+    "streams": schema.WHOLE,
 }
 _LEAST: Final = {"rate": 0, "connections": 1, "streams": 0}
 
@@ -177,7 +177,7 @@ def _check_profile(name: str, profile: Table, path: Path) -> None:
                 f"{path}: profile {name!r} has an unknown key {key!r}",
                 hint=f"{meant}expected one of {', '.join(PROFILE_KEYS)}",
             )
-        if not kinds.fits(value, wanted):
+        if not schema.fits(value, wanted):
             raise ConfigError(f"{path}: profile {name!r}: {key!r} must be {wanted}")
         wrong = _beyond(key, value)
         if wrong:

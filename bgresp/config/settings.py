@@ -10,9 +10,9 @@ from bgresp.config.files import Config, Table, built_in
 from bgresp.config.names import known_profiles, meant
 from bgresp.config.secret import TWO_WAYS, KeySource
 from bgresp.core.dialect import Dialect
+from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
-from bgresp.core.tables import build
 
 OPENAI: Final = "openai"
 HOME: Final = "profile_url"

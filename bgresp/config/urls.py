@@ -3,7 +3,7 @@
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from bgresp.core.endpoint import is_loopback
+from bgresp.core.dialect import is_loopback
 from bgresp.core.errors import ConfigError
 
 LOCAL: Final = "local:"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bgresp.core import filling
+from bgresp.core import dialect
 from bgresp.core.dialect import Dialect, unclosed
 from bgresp.core.dialect import variables as in_templates
 from bgresp.core.errors import ConfigError
@@ -55,5 +55,5 @@ def as_options(names: tuple[str, ...]) -> list[str]:
 
 def filled(base_url: str, variables: Mapping[str, str]) -> str:
     """Return a base URL with its variables in place, percent-encoded; else nothing."""
-    values = {f"var.{name}": filling.encode(value) for name, value in variables.items()}
-    return str(filling.fill(base_url, values) or "")
+    values = {f"var.{name}": dialect.encode(value) for name, value in variables.items()}
+    return str(dialect.fill(base_url, values) or "")

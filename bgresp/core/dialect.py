@@ -1,12 +1,13 @@
-"""A dialect: how one kind of endpoint is spoken to, as values.
+"""A dialect: how one kind of endpoint is spoken to, as values; and one such endpoint.
 
-core.tables builds one from TOML.
+core.dialect_schema builds a dialect from TOML.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
 from bgresp.core.model import Status
 
@@ -19,6 +20,7 @@ IDEMPOTENCY: Final = ("none", "replay", "reject")
 HTTP_STATUS: Final = "http:status"
 EVENT_NAME: Final = "sse:event"
 EVENT_ID: Final = "sse:id"
+LOOPBACK: Final = ("localhost", "::1")
 # A part of a request, and the hole of a body template that takes it.
 PARTS: Final = {
     "attach": "input",
@@ -181,3 +183,99 @@ def _texts(tree: Any) -> Iterator[str]:
     elif isinstance(tree, Mapping | list):
         for branch in tree.values() if isinstance(tree, Mapping) else tree:
             yield from _texts(branch)
+
+
+def fill(template: Any, values: Mapping[str, Any]) -> Any:
+    """Fill `{name}` holes in a tree.
+
+    An entry with an unset hole is left out, and a table or list of which nothing is
+    left; an item of a list with an unset hole goes whole: a message without its content
+    says nothing. A text that is one hole and nothing else keeps the JSON type of its
+    value.
+    """
+    if isinstance(template, Mapping):
+        filled = {key: fill(value, values) for key, value in template.items()}
+        return {k: v for k, v in filled.items() if _says(v, template[k])}
+    if isinstance(template, list):
+        return [fill(item, values) for item in template if _is_set(item, values)]
+    if not isinstance(template, str):
+        return template
+    whole = HOLE.fullmatch(template)
+    if whole:
+        return values.get(whole[1])
+    if any(values.get(name) is None for name in HOLE.findall(template)):
+        return None
+    return HOLE.sub(lambda hole: str(values[hole[1]]), template)
+
+
+def _says(filled: Any, template: Any) -> bool:
+    """Say whether something is left of an entry; what was empty may stay so."""
+    if filled is None or filled == "":
+        return False
+    emptied = isinstance(template, Mapping | list) and template and not filled
+    return not emptied
+
+
+def _is_set(item: Any, values: Mapping[str, Any]) -> bool:
+    """Say whether an item of a list has a value in each of its holes."""
+    if isinstance(item, Mapping):
+        return all(_is_set(value, values) for value in item.values())
+    filled = fill(item, values)
+    return filled == "" or _says(filled, item)
+
+
+def target(op: Op, values: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """Return the path and query of an operation; every value is percent-encoded.
+
+    Dots are encoded too where they alone make up a value: `..` must stay an id.
+    """
+    path, _, query = op.path.partition("?")
+    encoded = {name: encode(str(v)) for name, v in values.items() if v is not None}
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    wanted = {name: fill(value, values) for name, _, value in pairs}
+    filled = HOLE.sub(lambda hole: encoded.get(hole[1], ""), path)
+    return filled, {name: str(v) for name, v in wanted.items() if v is not None}
+
+
+def encode(value: str) -> str:
+    """Percent-encode one path segment, dot segments too."""
+    quoted = quote(value, safe="", errors="surrogatepass")
+    return quoted.replace(".", "%2E") if set(value) <= {"."} else quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A base URL spoken to in a dialect; `key` and `headers` may be secret.
+
+    Never printed with its key.
+    """
+
+    profile: str
+    base_url: str
+    dialect: Dialect
+    vars: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Return what nobody may be shown: the key, and the values of own headers."""
+        return frozenset({*filter(None, [self.key]), *self.headers.values()})
+
+    @property
+    def host(self) -> str:
+        """Return host and port for messages."""
+        return urlsplit(self.base_url).netloc
+
+    @property
+    def is_loopback(self) -> bool:
+        """Say whether the base URL's host is this machine, written literally."""
+        return is_loopback(self.base_url)
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether a URL's host is 127.0.0.0/8, ::1 or localhost, written literally."""
+    host = urlsplit(url).hostname or ""
+    parts = host.split(".")
+    quad = len(parts) == 4 and all(part.isdecimal() for part in parts)
+    return host in LOOPBACK or (quad and parts[0] == "127")

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bgresp.core import attach, template
-from bgresp.core.dialect import HOLE, PARTS, Dialect
+from bgresp.core.dialect import HOLE, PARTS, Dialect, fill
 from bgresp.core.errors import RefusedError, UsageError
-from bgresp.core.filling import fill
 from bgresp.core.text import MAX_DEPTH
 
 MAX_PROMPT: Final = 10_485_760  # characters: the Open Responses schema's cap

@@ -3,11 +3,11 @@
 import json
 import math
 import re
-import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
 MAX_DEPTH: Final = 200  # lists and objects within each other
+_LARGEST: Final = math.nextafter(math.inf, 0.0)
 # C0 but tab and newline, DEL, C1; Arabic letter mark, LRM and RLM, bidi embeddings,
 # overrides and isolates; line and paragraph separators; zero-width space, word joiner
 # and invisible operators, BOM; tag characters; lone surrogates. The zero-width joiner
@@ -78,7 +78,7 @@ def _finite(number: str) -> float:
 
 
 def _clamped(number: str) -> float:
-    return max(-sys.float_info.max, min(float(number), sys.float_info.max))
+    return max(-_LARGEST, min(float(number), _LARGEST))
 
 
 def _depth(value: Any) -> int:

@@ -19,13 +19,12 @@ from bgresp.api.client import Api, Sent
 from bgresp.config import files
 from bgresp.config.files import Config
 from bgresp.config.settings import Flags, Settings, resolve
-from bgresp.core.dialect import PARTS
-from bgresp.core.endpoint import Endpoint
+from bgresp.core.dialect import PARTS, Endpoint
+from bgresp.core.dialect_schema import build
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import Status, Usage
 from bgresp.core.request import Request, render
 from bgresp.core.signals import Event, Fault, Snapshot
-from bgresp.core.tables import build
 from tests.endpoint import listed, listening, using
 from tests.fakehttp import read_request
 from tests.fakejobs import Seen

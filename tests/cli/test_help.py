@@ -17,9 +17,9 @@ from bgresp.cli.manual import escaped, line, page
 from bgresp.cli.panels import ORDER, sections, summary
 from bgresp.cli.topics import TOPICS
 from bgresp.config.files import PROFILE_KEYS, built_in
+from bgresp.core.dialect_schema import build as build_dialect
 from bgresp.core.errors import MEANINGS
 from bgresp.core.model import RECORD_FIELDS, Status
-from bgresp.core.tables import build as build_dialect
 from tests.cli.books import seed
 from tests.cli.processes import Each
 from tests.command import ROOT as CHECKOUT

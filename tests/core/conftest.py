@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bgresp.core.dialect import Dialect
-from bgresp.core.tables import build
+from bgresp.core.dialect_schema import build
 
 
 @pytest.fixture(name="tables", scope="session")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from bgresp.core import wire
 from bgresp.core.dialect import Dialect
+from bgresp.core.dialect_schema import build
 from bgresp.core.model import ResponseError, Status, Usage
 from bgresp.core.signals import Event, Reading
-from bgresp.core.tables import build
 from tests import fakewire as fw
 
 # Keys that mean something appear often, with values that do not fit them.

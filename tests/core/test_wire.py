@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core import filling, wire
-from bgresp.core.dialect import Dialect, Op
+from bgresp.core import wire
+from bgresp.core.dialect import Dialect, Op, fill, target
 
 SURROGATES = st.characters(categories=["Cs"])
 VALUES = st.text(st.sampled_from("./?#%&={} \\") | st.characters() | SURROGATES)
@@ -28,7 +28,7 @@ def test_unset_holes_are_left_out() -> None:
         "keep": [False, 0, 1.5],
         "flag": False,
     }
-    filled = filling.fill(template, {"input": "hi", "user": None, "format": "json"})
+    filled = fill(template, {"input": "hi", "user": None, "format": "json"})
     assert {
         "input": "hi",
         "text": {"format": "json"},
@@ -41,7 +41,7 @@ def test_unset_holes_are_left_out() -> None:
 @given(st.booleans() | st.integers() | st.lists(st.text()) | st.text(min_size=1))
 def test_a_lone_hole_keeps_its_type(value: Any) -> None:
     """A hole that is the whole text becomes the JSON value itself, unchanged."""
-    filled = filling.fill({"a": "{value}"}, {"value": value})
+    filled = fill({"a": "{value}"}, {"value": value})
     assert value is filled["a"]
 
 
@@ -49,8 +49,8 @@ def test_a_lone_hole_keeps_its_type(value: Any) -> None:
 def test_a_value_is_never_filled_again(value: str) -> None:
     """What a user writes is not a template: holes in it stay as they are."""
     secrets = {"key": "s3cret", "input": value + "{key}"}
-    assert f"<{value}{{key}}>" == filling.fill("<{input}>", secrets)
-    assert f"{value}{{key}}" == filling.fill("{input}", secrets)
+    assert f"<{value}{{key}}>" == fill("<{input}>", secrets)
+    assert f"{value}{{key}}" == fill("{input}", secrets)
 
 
 @given(
@@ -62,7 +62,7 @@ def test_a_value_is_never_filled_again(value: str) -> None:
 )
 def test_a_template_without_holes_stays(template: Any) -> None:
     """Filling changes only entries that are empty or have holes."""
-    assert template == filling.fill(template, {"a": 1})
+    assert template == fill(template, {"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_a_template_without_holes_stays(template: Any) -> None:
 def test_an_id_cannot_leave_its_place(value: str, path: str) -> None:
     """An id is one path segment, whatever characters it has."""
     op = Op("POST", "/responses/{id}/cancel")
-    assert (path, {}) == filling.target(op, {"id": value})
+    assert (path, {}) == target(op, {"id": value})
 
 
 @given(VALUES)
 def test_any_id_survives_the_url(value: str) -> None:
     """The endpoint decodes exactly the id that it gave, from one ASCII segment."""
-    path, _ = filling.target(Op("GET", "/responses/{id}"), {"id": value})
+    path, _ = target(Op("GET", "/responses/{id}"), {"id": value})
     start, _, segment = path.rpartition("/")
     assert "/responses" == start
     assert path.isascii()
@@ -120,13 +120,13 @@ def test_a_query_is_filled_and_left_to_be_encoded() -> None:
     op = Op("GET", "/r/{id}?stream=true&after={after}&limit={limit}&x={a}-{b}")
     values = {"id": None, "after": "a&b=c", "limit": 100, "a": 1}
     expected = {"stream": "true", "after": "a&b=c", "limit": "100"}
-    assert ("/r/", expected) == filling.target(op, values)
+    assert ("/r/", expected) == target(op, values)
 
 
 @given(st.text(st.characters() | SURROGATES))
 def test_a_filled_request_is_json(openai: Dialect, text: str) -> None:
     """The body of a create is JSON with exactly the text that was given."""
-    body = filling.fill(openai.body, {"model": "m", "input": text or "x"})
+    body = fill(openai.body, {"model": "m", "input": text or "x"})
     sent = json.loads(json.dumps(body))
     assert (text or "x") == sent["input"]
     assert {"model", "input", "background", "store"} == set(sent)

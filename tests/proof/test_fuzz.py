@@ -18,8 +18,8 @@ from bgresp.api import bounded, replies, transport
 from bgresp.api.replies import Reply
 from bgresp.config import files
 from bgresp.core import schedule
+from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
-from bgresp.core.tables import build
 from bgresp.ledger import line, progress
 from tests import fakewire as fw
 from tests.endpoint import dialect

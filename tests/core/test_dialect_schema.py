@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 
-from bgresp.core.dialect import PARTS, Dialect, Op, Told
-from bgresp.core.endpoint import Endpoint, is_loopback
+from bgresp.core.dialect import PARTS, Dialect, Endpoint, Op, Told, fill, is_loopback
+from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
-from bgresp.core.filling import fill
 from bgresp.core.model import Status
-from bgresp.core.tables import build
 
 Tables = dict[str, Any]
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core import filling, wire
-from bgresp.core.dialect import Dialect
+from bgresp.core import wire
+from bgresp.core.dialect import Dialect, fill, target
+from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
-from bgresp.core.tables import build
 
 Tables = dict[str, Any]
 
@@ -82,10 +82,10 @@ def test_a_table_is_a_dialect_or_a_named_mistake(
         return
     values = {"id": "x", "input": "hi", "text": "hi", "var.x": "v"}
     for op in spoken.ops.values():
-        path, _ = filling.target(op, values)
+        path, _ = target(op, values)
         assert path.startswith("/")
-    assert isinstance(filling.fill(spoken.body, values), Mapping)
-    assert isinstance(filling.fill(spoken.headers, values), Mapping)
+    assert isinstance(fill(spoken.body, values), Mapping)
+    assert isinstance(fill(spoken.headers, values), Mapping)
     wire.read_response(spoken, {"id": "x", "status": "completed"}, 200)
     wire.read_event(spoken, {"type": "error"}, name="", raw="{}")
 
