@@ -2,12 +2,13 @@
 
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from bgresp.core.errors import (
     UnknownOutcomeError,
     UsageError,
 )
+from bgresp.core.model import Job
 from tests import fakeanswers as fa
 from tests.command import ROOT, empty_config, environment
 from tests.fakeserver import FakeServer
@@ -32,6 +34,7 @@ from tests.proof.fleet import (
     fleet_of,
     missing,
     outcome,
+    redis_process,
     redis_server,
 )
 
@@ -257,3 +260,22 @@ def test_the_own_app(fleet: Fleet) -> None:
             check=False,
         )
     assert (0, FOX) == (ran.returncode, ran.stdout.decode().strip()), ran.stderr
+
+
+def test_an_intent_outlives_a_kill_of_redis(tmp_path: Path) -> None:
+    """With appendfsync always a kill -9 of Redis itself forgets an intent."""
+    from redis import Redis
+
+    from bgresp.celery.intents import Intent, Intents
+
+    options = ("--appendfsync", "always")
+    with redis_process(tmp_path, *options) as (url, process):
+        wanted = Intent("t", "token", "digest", Job(key="KEY"))
+        claimed = Intents(Redis.from_url(url), "", kept=60.0).claim(wanted)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with redis_server(tmp_path, *options) as url:
+        found = Intents(Redis.from_url(url), "", kept=60.0).claim(
+            replace(wanted, owner="another")
+        )
+        assert ("token", claimed.at) == (found.owner, found.at)

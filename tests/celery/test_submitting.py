@@ -1,33 +1,27 @@
-"""One task's executions side by side, against a real Redis and a real endpoint."""
+"""One task's executions side by side, against a broker and a real endpoint."""
 
 import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from bgresp.api.client import Api, Sent
+from bgresp.celery.asked import Asked, endpoint_of, ready
+from bgresp.celery.intents import Intent
+from bgresp.celery.submitting import LaterError, Submitting
 from bgresp.core.errors import UnknownOutcomeError
-from bgresp.core.model import Job
+from bgresp.core.model import Status
 from tests import fakeanswers as fa
-from tests.command import empty_config
+from tests.celery.conftest import intents_at
 from tests.fakeserver import FakeServer
-from tests.proof.fleet import fleet_of, missing, redis_process, redis_server
+from tests.proof.fleet import fleet_of
 
-if TYPE_CHECKING:
-    from bgresp.celery.intents import Intents
-    from bgresp.celery.submitting import Submitting
-
-pytestmark = [
-    pytest.mark.proof,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
-]
+pytestmark = pytest.mark.timeout(120)
 
 LISTING = """
 [profiles.work]
@@ -40,33 +34,8 @@ list = "GET /responses?order=desc&limit={{limit}}&after={{after}}"
 NOW = -5.0  # less the slack: an intent belongs to a dead execution at once
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> Iterator[str]:
-    with redis_server(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("BGRESP_CONFIG", empty_config(tmp_path / "config.toml"))
-    monkeypatch.setenv("WORK_KEY", "k")
-    monkeypatch.setenv("BGRESP_API_KEY", "k")
-
-
-def intents_at(url: str) -> "Intents":
-    from redis import Redis
-
-    from bgresp.celery.intents import Intents
-
-    return Intents(Redis.from_url(url), "", kept=60.0)
-
-
-def execution(url: str, token: str, within: float, **options: Any) -> "Submitting":
+def execution(url: str, token: str, within: float, **options: Any) -> Submitting:
     """Return an execution of task `t`."""
-    from bgresp.celery.asked import Asked, ready
-    from bgresp.celery.intents import Intent
-    from bgresp.celery.submitting import Submitting
-
     asked = Asked.read("hi", {"model": "m", **options})
     made = ready("t", asked)
     wanted = Intent("t", token, asked.digest, made.job)
@@ -77,15 +46,13 @@ def test_a_copy_waits_for_the_one_at_work(
     url: str, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message that comes again too early posts, or calls a live submit unknown."""
-    from bgresp.celery.submitting import LaterError
-
     monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
     server.script("create", fa.HANG)
     ends: list[BaseException] = []
 
     def work() -> None:
         try:
-            execution(url, "first", 3.0).run()
+            execution(url, "first", 1.0).run()
         except UnknownOutcomeError as error:
             ends.append(error)
 
@@ -93,8 +60,8 @@ def test_a_copy_waits_for_the_one_at_work(
     thread.start()
     server.wait_for("create")
     with pytest.raises(LaterError) as later:
-        execution(url, "second", 3.0).run()
-    assert 0 < later.value.seconds <= 8.0
+        execution(url, "second", 1.0).run()
+    assert 0 < later.value.seconds <= 6.0
     thread.join()
     with pytest.raises(UnknownOutcomeError, match="no reply came"):
         execution(url, "third", 3.0).run()
@@ -152,22 +119,16 @@ def test_a_late_reply_settles_what_was_given_up(
     mine = intents.claim(one.wanted)
     with pytest.raises(UnknownOutcomeError, match="the worker died"):
         execution(url, "second", NOW).run()
-    intents.record(mine, replace(mine.job, status=_queued(), id="resp_late"))
+    intents.record(mine, replace(mine.job, status=Status.QUEUED, id="resp_late"))
     assert "resp_late" == execution(url, "third", NOW).run().id
     assert () == server.creates
 
 
-def _queued() -> Any:
-    from bgresp.core.model import Status
-
-    return Status.QUEUED
-
-
-def test_an_endpoint_that_lists_settles_it(url: str, tmp_path: Path) -> None:
+def test_an_endpoint_that_lists_settles_it(url: str) -> None:
     """A submit that died stays unknown though the endpoint's list shows its job."""
     with FakeServer(listing=True) as server:
         config = LISTING.format(url=server.base_url)
-        (tmp_path / "config.toml").write_text(config)
+        Path(os.environ["BGRESP_CONFIG"]).write_text(config)
         dead = execution(url, "first", 3.0, profile="work")
         intents_at(url).claim(dead.wanted)
         asyncio.run(_posted(dead))
@@ -176,26 +137,9 @@ def test_an_endpoint_that_lists_settles_it(url: str, tmp_path: Path) -> None:
         assert 1 == len(server.creates)
 
 
-async def _posted(dead: "Submitting") -> None:
+async def _posted(dead: Submitting) -> None:
     """Send what the dead execution sent before it died."""
-    from bgresp.celery.asked import endpoint_of
-
     api, job = Api(endpoint_of(dead.ready.settings)), dead.ready.job
     create = api.create(dead.ready.body, key=job.key, stream=False, sent=Sent())
     async for _ in create:
         pass
-
-
-def test_an_intent_outlives_a_kill_of_redis(tmp_path: Path) -> None:
-    """With appendfsync always a kill -9 of Redis itself forgets an intent."""
-    from bgresp.celery.intents import Intent
-
-    options = ("--appendfsync", "always")
-    with redis_process(tmp_path, *options) as (url, process):
-        wanted = Intent("t", "token", "digest", Job(key="KEY"))
-        claimed = intents_at(url).claim(wanted)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    with redis_server(tmp_path, *options) as url:
-        found = intents_at(url).claim(replace(wanted, owner="another"))
-        assert ("token", claimed.at) == (found.owner, found.at)

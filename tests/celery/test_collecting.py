@@ -1,44 +1,28 @@
-"""One question about a task's job, against a real Redis and a real endpoint."""
+"""One question about a task's job, against a broker and a real endpoint."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from bgresp.celery.collecting import Open, Plan, collect
+from bgresp.celery.intents import Intents
 from bgresp.core.errors import ConfigError, NotFinishedError, UsageError
 from bgresp.core.times import rfc3339
 from tests import fakeanswers as fa
-from tests.command import empty_config
+from tests.celery.conftest import intents_at
 from tests.fakeserver import FakeServer
-from tests.proof.fleet import missing, redis_server
 
-if TYPE_CHECKING:
-    from bgresp.celery.collecting import Open, Plan
-    from bgresp.celery.intents import Intents
-
-pytestmark = [
-    pytest.mark.proof,
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
-]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
-def intents(tmp_path: Path) -> "Iterator[Intents]":
-    with redis_server(tmp_path) as url:
-        from redis import Redis
-
-        from bgresp.celery.intents import Intents
-
-        yield Intents(Redis.from_url(url), "", kept=60.0)
+def intents(url: str) -> Intents:
+    return intents_at(url)
 
 
 @pytest.fixture(autouse=True)
-def chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: FakeServer) -> None:
-    monkeypatch.setenv("BGRESP_CONFIG", empty_config(tmp_path / "config.toml"))
-    monkeypatch.setenv("BGRESP_API_KEY", "k")
+def at_server(monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> None:
     monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
 
 
@@ -49,24 +33,20 @@ def record(server: FakeServer, *, age: float = 0.0, **changes: Any) -> dict[str,
     return {**told, "submitted_at": rfc3339(time.time() - age), **changes}
 
 
-def asked(told: Any, intents: "Intents", **plan: Any) -> "dict[str, Any] | Open":
-    from bgresp.celery.collecting import collect
-
+def asked(told: Any, intents: Intents, **plan: Any) -> dict[str, Any] | Open:
     return collect(told, plan_of(**plan), intents, 0.5)
 
 
-def plan_of(**plan: Any) -> "Plan":
-    from bgresp.celery.collecting import Plan
-
+def plan_of(**plan: Any) -> Plan:
     return Plan(**plan)
 
 
-def open_of(told: "dict[str, Any] | Open") -> "Open":
+def open_of(told: dict[str, Any] | Open) -> Open:
     assert not isinstance(told, dict)
     return told
 
 
-def test_a_job_that_is_gone_is_lost(intents: "Intents", server: FakeServer) -> None:
+def test_a_job_that_is_gone_is_lost(intents: Intents, server: FakeServer) -> None:
     """A 404 is believed at once, or never."""
     told, plan = record(server, age=100.0), plan_of()
     for _ in range(2):
@@ -78,7 +58,7 @@ def test_a_job_that_is_gone_is_lost(intents: "Intents", server: FakeServer) -> N
     assert ("lost", 13, None) == (lost["status"], lost["exit_code"], lost["text"])
 
 
-def test_retry_after_holds_the_fleet(intents: "Intents", server: FakeServer) -> None:
+def test_retry_after_holds_the_fleet(intents: Intents, server: FakeServer) -> None:
     """An endpoint is asked earlier than it said, by another task."""
     server.script("get", fa.refusal(429, retry_after="30"))
     assert 30.0 <= open_of(asked(record(server), intents)).seconds
@@ -87,7 +67,7 @@ def test_retry_after_holds_the_fleet(intents: "Intents", server: FakeServer) -> 
     assert 1 == len(server.asked("get"))
 
 
-def test_patience_ends(intents: "Intents", server: FakeServer) -> None:
+def test_patience_ends(intents: Intents, server: FakeServer) -> None:
     """A timeout does not end the waiting, or ends it too soon."""
     server.script("get", fa.Forever(fa.refusal(503)))
     assert open_of(asked(record(server), intents, timeout=60.0))
@@ -95,7 +75,7 @@ def test_patience_ends(intents: "Intents", server: FakeServer) -> None:
         asked(record(server, age=61.0), intents, timeout=60.0)
 
 
-def test_a_refused_key(intents: "Intents", server: FakeServer) -> None:
+def test_a_refused_key(intents: Intents, server: FakeServer) -> None:
     """A key that is refused is tried for ever."""
     server.script("get", fa.refusal(401, "bad key"))
     with pytest.raises(ConfigError, match="resp_1: bad key"):
@@ -116,7 +96,7 @@ def test_a_refused_key(intents: "Intents", server: FakeServer) -> None:
 def test_what_is_not_asked(
     changes: dict[str, Any],
     error: type[Exception],
-    intents: "Intents",
+    intents: Intents,
     server: FakeServer,
 ) -> None:
     """A message can make a worker send its key where its configuration does not."""

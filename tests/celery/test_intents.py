@@ -1,29 +1,21 @@
-"""Intents in a real Redis: one execution may post, and what is known only grows."""
+"""Intents in Redis: one execution may post, and what is known only grows."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from bgresp.celery.intents import Intent, Intents
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job, ResponseError, Status
+from tests.celery.conftest import intents_at
 from tests.proof.conftest import Figure
-from tests.proof.fleet import missing, redis_server
 
-if TYPE_CHECKING:
-    from bgresp.celery.intents import Intent, Intents
-
-pytestmark = [
-    pytest.mark.proof,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(bool(missing()), reason=f"not installed: {missing()}"),
-]
+pytestmark = pytest.mark.timeout(120)
 
 TASKS = ("one", "two", "three")
 NOT_SENT = ResponseError("not_sent", "Connection refused")
@@ -35,30 +27,14 @@ OUTCOMES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as found:
-        yield found
-
-
-def intents_at(url: str, prefix: str = "") -> "Intents":
-    from redis import Redis
-
-    from bgresp.celery.intents import Intents
-
-    return Intents(Redis.from_url(url), prefix, kept=60.0)
-
-
-def wanted(task: str, token: str) -> "Intent":
-    from bgresp.celery.intents import Intent
-
+def wanted(task: str, token: str) -> Intent:
     return Intent(task, token, "digest", Job(key=f"KEY-{task}"))
 
 
 class Executions(RuleBasedStateMachine):
     """Claims, posts that end in all ways or none, deaths, late words."""
 
-    intents: ClassVar["Intents"]
+    intents: ClassVar[Intents]
     count: ClassVar[int] = 0
 
     def __init__(self) -> None:
@@ -125,17 +101,20 @@ class Executions(RuleBasedStateMachine):
         assert 50_000 < self.intents.redis.pttl(name) <= 60_000
 
 
-def test_the_protocol(url: str, figure: Figure, full: bool) -> None:
+def test_the_protocol(
+    url: str, request: pytest.FixtureRequest, figure: Figure, full: bool
+) -> None:
     """Some order of claims, outcomes, deaths and late words lets two executions post."""
-    many = 1000 if full else 60
+    real = "redis-server" in request.node.name
+    many = 1000 if full else 60 if real else 20
     Executions.intents = intents_at(url, "m:")
     run_state_machine_as_test(
         Executions,
         settings=settings(max_examples=many, stateful_step_count=30, deadline=None),
     )
     figure(
-        f"Celery intents: {Executions.count} executions of {many} histories against a real "
-        "redis-server: none posted where another might have"
+        f"Celery intents: {Executions.count} executions of {many} histories against "
+        f"{'redis-server' if real else 'its twin'}: none posted where another might have"
     )
 
 
@@ -143,7 +122,7 @@ def test_many_at_once(url: str, figure: Figure) -> None:
     """Of 16 executions that claim at the same moment more than one may post."""
     intents = intents_at(url)
     with ThreadPoolExecutor(16) as pool:
-        for round_ in range(50):
+        for round_ in range(20):
             task = f"race-{round_}"
 
             def claimed(n: int, task: str = task) -> bool:
@@ -156,7 +135,7 @@ def test_many_at_once(url: str, figure: Figure) -> None:
             changes = OUTCOMES["not sent"]
             intents.record(first, replace(first.job, **changes))
             assert 1 == sum(pool.map(claimed, range(100, 116)))
-    figure("Celery intents: 50 times 32 claims at once, one winner a turn")
+    figure("Celery intents: 20 times 32 claims at once, one winner a turn")
 
 
 def test_an_intent_that_was_lost_is_put_back(url: str) -> None:
@@ -188,12 +167,15 @@ def test_a_hold_only_grows(url: str) -> None:
     assert 40.0 < intents.held("e") <= 50.0
 
 
-def test_a_store_that_evicts_is_refused(tmp_path: Path) -> None:
+def test_a_store_that_evicts_is_refused(url: str) -> None:
     """A submit goes out where Redis may drop an intent to make room."""
-    options = ("--maxmemory", "64mb", "--maxmemory-policy", "volatile-lru")
-    with redis_server(tmp_path, *options) as url:
-        intents = intents_at(url)
+    intents, policy = intents_at(url), intents_at(url).redis.config_set
+    policy("maxmemory", str(64 << 20))
+    policy("maxmemory-policy", "volatile-lru")
+    try:
         with pytest.raises(ConfigError, match="volatile-lru, and must be noeviction"):
             intents.check()
-        intents.redis.config_set("maxmemory-policy", "noeviction")
+    finally:
+        policy("maxmemory-policy", "noeviction")
         intents.check()
+        policy("maxmemory", "0")
