@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests import hastyclock
 from tests.cli.forked import Mother
 from tests.cli.processes import (
     Each,
@@ -44,6 +45,17 @@ def mother() -> Iterator[Mother]:
 def bgresp(mother: Mother, chosen: dict[str, str], tmp_path: Path) -> Run:
     """Run the command to its end against the fake server, in a forked process."""
     return _forked(mother, chosen, tmp_path)
+
+
+@pytest.fixture
+def hasty(bgresp: Run) -> Run:
+    """Run the command as `bgresp` does, on a clock that is SCALE times as fast."""
+
+    def go(*args: str, env: Changes | None = None, **more: Any) -> Ran:
+        clock = {hastyclock.VARIABLE: str(hastyclock.SCALE)}
+        return bgresp(*args, env={**(env or {}), **clock}, **more)
+
+    return go
 
 
 @pytest.fixture

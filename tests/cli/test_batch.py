@@ -279,15 +279,15 @@ def test_what_waits_for_the_gate_is_not_sent_after_the_stop(
 
 
 def test_what_an_endpoint_holds_up_is_not_sent_after_the_stop(
-    server: FakeServer, bgresp: Run, manifest: Write
+    server: FakeServer, hasty: Run, manifest: Write
 ) -> None:
     """A row that was told to wait is not sent again once the batch is stopped."""
     server.script("create", refusal(429, "slow", **{"Retry-After": "20"}))
     server.script("create", refusal(401, "who"))
     how = ("--in-flight", "2", "--max-failures", "1")
-    ran = bgresp("batch", manifest(*rows(20)), "-m", "m", *how)
+    ran = hasty("batch", manifest(*rows(20)), "-m", "m", *how)
     assert (9, 2) == (ran.code, len(server.creates))
-    assert 0 == bgresp("batch", "m.jsonl", "-m", "m").code
+    assert 0 == hasty("batch", "m.jsonl", "-m", "m").code
     assert 22 == len(server.creates)
 
 
@@ -494,11 +494,11 @@ def test_records_as_json(bgresp: Run, manifest: Write) -> None:
 
 
 def test_the_endpoint_sets_the_pace(
-    server: FakeServer, bgresp: Run, manifest: Write
+    server: FakeServer, hasty: Run, manifest: Write
 ) -> None:
     """A 429 makes every row wait, and costs none of them."""
     server.script("create", refusal(429, "slow", retry_after="1"), fa.Snapshot())
-    ran = bgresp("batch", manifest(*rows(6)), "-m", "m", "--in-flight", "3")
+    ran = hasty("batch", manifest(*rows(6)), "-m", "m", "--in-flight", "3")
     assert (0, 6) == (ran.code, len(ran.out.split()))
     assert 7 == len(server.creates)
 

@@ -81,12 +81,12 @@ def test_what_was_not_cancelled(bgresp: Run, server: FakeServer, state: Path) ->
 
 
 def test_a_cancel_that_reached_nobody_was_never_asked_for(
-    bgresp: Run, server: FakeServer, state: Path
+    hasty: Run, server: FakeServer, state: Path
 ) -> None:
     """Not reached: 6, an error object under --json, and no `cancelling` after it."""
     seed(state, {}, {"status": "completed"}, server=server)
     server.refuse()
-    ran = bgresp("cancel", ident(1), "--json")
+    ran = hasty("cancel", ident(1), "--json")
     told = json.loads(ran.err)
     assert (6, "", "bgresp.error/1", "unreachable") == (
         *(ran.code, ran.out),
@@ -95,8 +95,8 @@ def test_a_cancel_that_reached_nobody_was_never_asked_for(
     assert told["message"].startswith(f"{ident(1)} was not cancelled: ")
     assert f"again: bgresp cancel {ident(1)}" == told["hint"]
     assert not any(line.get("cancel_requested_at") for line in records(state))
-    assert "cancelling" not in bgresp("list").out
-    both = bgresp("cancel", ident(1), ident(2))
+    assert "cancelling" not in hasty("list").out
+    both = hasty("cancel", ident(1), ident(2))
     assert (6, ["queued", "completed"]) == (
         both.code,
         [line.split("\t")[2] for line in both.out.splitlines()],

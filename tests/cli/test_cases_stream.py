@@ -46,6 +46,7 @@ from tests.fakewire import (
     unended,
     unnumbered,
 )
+from tests.hastyclock import SCALE
 
 WHOLE = FOX.encode() + b"\n"
 CONFIG = """
@@ -83,7 +84,7 @@ def accepted(state: Path, server: FakeServer, dialect: str, **job: Any) -> str:
 
 
 @pytest.fixture
-def watch(bgresp: Run, server: FakeServer, state: Path) -> Watch:
+def watch(bgresp: Run, hasty: Run, server: FakeServer, state: Path) -> Watch:
     """Watch a new job whose streams and polls are scripted."""
 
     def go(
@@ -91,12 +92,13 @@ def watch(bgresp: Run, server: FakeServer, state: Path) -> Watch:
         gets: tuple[Answer | Forever, ...] = (),
         dialect: str = "calm",
         args: tuple[str, ...] = (),
+        is_hasty: bool = False,
         **job: Any,
     ) -> Ran:
         name = accepted(state, server, dialect, **job)
         server.script("stream", *streams, job=name)
         server.script("get", *gets, job=name)
-        return bgresp("watch", name, *args)
+        return (hasty if is_hasty else bgresp)("watch", name, *args)
 
     return go
 
@@ -199,7 +201,7 @@ def test_69_empty_streams(watch: Watch, server: FakeServer) -> None:
     """A stream that is always empty is opened for ever, or ends the watch."""
     empty = Forever(Stream([]))
     running = [Snapshot("in_progress")] * 8
-    ran = watch(empty, gets=(*running, Snapshot("completed")))
+    ran = watch(empty, gets=(*running, Snapshot("completed")), is_hasty=True)
     assert is_exact(ran)
     assert 6 >= len(server.asked("stream"))
 
@@ -227,10 +229,10 @@ def test_72_a_server_that_hangs_after_a_failure(watch: Watch, bgresp: Run) -> No
 @pytest.mark.parametrize("status", [429, 503])
 def test_73_a_wait_on_resume(watch: Watch, server: FakeServer, status: int) -> None:
     """A stream is opened before the time that the endpoint asked for, or from 0."""
-    assert is_exact(watch(CUT, refusal(status, retry_after="1")))
+    assert is_exact(watch(CUT, refusal(status, retry_after="20"), is_hasty=True))
     _, refused, again = server.asked("stream")
     assert {"8"} == {seen.query["starting_after"] for seen in (refused, again)}
-    assert 1 <= again.at - refused.at
+    assert 20 <= SCALE * (again.at - refused.at)
 
 
 def test_74_an_answer_that_is_incomplete(watch: Watch) -> None:
@@ -278,16 +280,18 @@ def test_78_a_young_job_not_found_yet(watch: Watch) -> None:
         *(refusal(404),),
         gets=(refusal(404), Snapshot("completed")),
         submitted_at=now,
+        is_hasty=True,
     )
     assert is_exact(ran)
 
 
 def test_79_a_job_that_is_gone(watch: Watch, state: Path, server: FakeServer) -> None:
     """An old job is lost by fewer than three 404s within ten seconds, or never."""
-    ran = watch(gets=(Forever(refusal(404, "Not found.")),), streamable=False)
+    gone = (Forever(refusal(404, "Not found.")),)
+    ran = watch(gets=gone, streamable=False, is_hasty=True)
     asked = server.asked("get")
     assert (13, b"", 3) == (ran.code, ran.out_bytes, len(asked))
-    assert 10 <= asked[2].at - asked[0].at
+    assert 10 <= SCALE * (asked[2].at - asked[0].at)
     assert "lost" == last(state)["status"]
 
 

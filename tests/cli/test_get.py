@@ -209,11 +209,11 @@ def test_an_answer_that_is_to_be_had_no_more(
 
 
 def test_a_watch_of_what_is_to_be_had_no_more(
-    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+    hasty: Run, server: FakeServer, state: Path, tmp_path: Path
 ) -> None:
     """`watch` of a finished job without an answer is 13, and makes no empty file."""
     seed(state, {"status": "completed"}, server=server)
-    ran = bgresp("watch", "@last", "-o", "f.txt")
+    ran = hasty("watch", "@last", "-o", "f.txt")
     assert (13, "") == (ran.code, ran.out)
     assert "its answer is not here and the endpoint no longer has it" in ran.err
     assert not (tmp_path / "f.txt").exists()

@@ -24,10 +24,10 @@ def told(ran: Ran) -> list[dict[str, Any]]:
     return lines
 
 
-def test_what_is_said_before_an_error(bgresp: Run) -> None:
+def test_what_is_said_before_an_error(hasty: Run) -> None:
     """A submit that tries again says so in JSON, and the error is the last line."""
     for form in ("--json", "--jsonl"):
-        ran = bgresp("submit", "-t", "x", form, env=NOWHERE)
+        ran = hasty("submit", "-t", "x", form, env=NOWHERE)
         *notes, error = told(ran)
         assert (6, "") == (ran.code, ran.out)
         assert {NOTE} == {note["schema"] for note in notes}
@@ -61,7 +61,7 @@ COMMANDS = (
 
 @pytest.mark.parametrize("form", ["--json", "--jsonl"])
 def test_every_line_is_json(
-    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path, form: str
+    hasty: Run, server: FakeServer, state: Path, tmp_path: Path, form: str
 ) -> None:
     """No command writes a plain line to stderr where JSON was asked for."""
     seed(state, {"group": "night"}, {"status": "in_progress"}, server=server)
@@ -71,7 +71,7 @@ def test_every_line_is_json(
     (tmp_path / "m.jsonl").write_text('{"id": 1, "text": "x"}\n')
     said = 0
     for command in COMMANDS:
-        said += len(told(bgresp(*command, form, env=NOWHERE)))
+        said += len(told(hasty(*command, form, env=NOWHERE)))
     assert said > len(COMMANDS)
 
 

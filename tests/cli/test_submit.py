@@ -446,17 +446,17 @@ def test_a_failed_submit_is_sent_once(
 
 
 def test_what_was_surely_not_taken_is_sent_again(
-    bgresp: Run, server: FakeServer, state: Path
+    hasty: Run, server: FakeServer, state: Path
 ) -> None:
     """A full 429 is tried again under the same key; a refused connection exits 6."""
     server.script("create", refusal(429, "Busy.", retry_after="0"))
-    ran = bgresp("submit", "-t", "hi")
+    ran = hasty("submit", "-t", "hi")
     assert (0, f"{ident(1)}\n") == (ran.code, ran.out)
     assert "Busy." in ran.err
     keys = {seen.headers["idempotency-key"] for seen in server.creates}
     assert ({last(state)["key"]}, 2) == (keys, len(server.creates))
     server.refuse()
-    ran = bgresp("submit", "-t", "hi")
+    ran = hasty("submit", "-t", "hi")
     assert (6, "", "rejected") == (ran.code, ran.out, last(state)["status"])
     assert ran.err.splitlines()[-1].startswith("bgresp: not sent: ")
 
