@@ -206,6 +206,7 @@ complete -c bgresp -n '__bgresp_at "retry"' -l failed -d 'Those that did not com
 complete -c bgresp -n '__bgresp_at "serve"' -l host -x -d 'The address to listen on.'
 complete -c bgresp -n '__bgresp_at "serve"' -l port -x -d 'The port; 0 takes a free one.'
 complete -c bgresp -n '__bgresp_at "serve"' -l idle -x -d 'Stop when idle for so long.'
+complete -c bgresp -n '__bgresp_at "serve"' -l open -d 'Open its page in a browser: the jobs, live.'
 complete -c bgresp -n '__bgresp_at "serve"' -l stop -d 'Stop the one that runs.'
 complete -c bgresp -n '__bgresp_at "stats"' -l by -x -a '(__bgresp_words status day model label profile group)' -d 'status day model label label=K profile group.'
 complete -c bgresp -n '__bgresp_at "stats"' -l time -x -a '(__bgresp_words relative local utc)' -d 'The days are utc or local.'

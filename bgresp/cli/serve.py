@@ -22,6 +22,9 @@ class Options:
         str | None,
         opt("--idle", help="Stop when idle for so long.", metavar="D"),
     ] = None
+    opens: Annotated[
+        bool, opt("--open", help="Open its page in a browser: the jobs, live.")
+    ] = False
     stop: Annotated[bool, opt("--stop", help="Stop the one that runs.")] = False
 
 
@@ -32,6 +35,7 @@ def serve(options: Options, common: Common) -> int:
 
       bgresp serve --port 8080
       bgresp submit prompt.txt -p local
+      bgresp serve --open
       bgresp serve --stop
     """
     from bgresp.serve import daemon
@@ -40,6 +44,9 @@ def serve(options: Options, common: Common) -> int:
     if options.stop:
         stopped = daemon.stop(context.state)
         context.say("stopped" if stopped else "no local endpoint was running")
+        return 0
+    if options.opens and (running := daemon.find(context.state)) is not None:
+        daemon.open_page(context.state, running, said=context.say)
         return 0
     if not 0 <= options.port <= 65535:
         raise UsageError("--port takes 0 to 65535")
@@ -53,5 +60,6 @@ def serve(options: Options, common: Common) -> int:
             port=options.port,
             idle=seconds(options.idle),
             said=context.say if context.is_json else None,
+            opens=options.opens,
         )
     )

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from bgresp.serve import page as own_page
 from bgresp.serve import refusal
 from bgresp.serve import request as asked
 from bgresp.serve.desk import Caller, Desk
@@ -137,6 +138,7 @@ def build(desk: Desk) -> Starlette:
         Route(f"{one}/input_items", api.input_items, methods=["GET"]),
         Route("/v1/models", _models, methods=["GET"]),
         Route("/healthz", _health, methods=["GET"]),
+        *own_page.routes(desk),
     ]
     handlers: dict[Any, Any] = {
         RefusalError: _refused,

@@ -77,6 +77,52 @@ def stop(state: Path) -> bool:
     return True
 
 
+def page_url(running: Endpoint) -> str:
+    """Return the address of the endpoint's page, without its key."""
+    return f"{running.base_url.removesuffix('/v1')}/"
+
+
+def open_page(state: Path, running: Endpoint, *, said: Callable[[str], None]) -> None:
+    """Open the endpoint's page in the user's browser, or say how to open it by hand.
+
+    The key must not stand in a browser's argv, where ps shows it: a private file leads
+    there, and a fragment (which no browser sends to anyone) carries it to the page.
+    """
+    from html import escape
+    from urllib.parse import quote
+
+    page = page_url(running)
+    url, by_hand = page, f"open {page} in a browser"
+    if running.key is not None:
+        door = endpoint.private_folder(state) / endpoint.DOOR
+        target = escape(f"{page}#key={quote(running.key, safe='')}")
+        handle = os.open(door, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(
+                "<!doctype html><title>bgresp</title>"
+                f'<meta http-equiv="refresh" content="0;url={target}">\n'
+            )
+        url, by_hand = door.as_uri(), f"open {door} in a browser"
+    said(f"opened {page}" if _browse(url) else f"no browser was found; {by_hand}")
+
+
+def _browse(url: str) -> bool:
+    """Open a URL in the first browser there is; False where that is one of text.
+
+    Without a display the standard library falls back on lynx and its like: they run no
+    script, and take the terminal that serves.
+    """
+    import webbrowser
+
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    of_text = {"www-browser", "links", "elinks", "lynx", "w3m"}
+    name = Path(str(getattr(browser, "name", ""))).name
+    return name not in of_text and browser.open(url)
+
+
 def check_extra() -> None:
     """Raise what to type if the endpoint's own packages are missing."""
     if find_spec("starlette") is None or find_spec("uvicorn") is None:

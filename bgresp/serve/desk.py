@@ -89,15 +89,15 @@ class Desk:
         self._workers.put(job)
         return entry
 
-    def find(self, job_id: str, tenant: str) -> Entry:
-        """Return the entry of a tenant's job, or refuse."""
+    def find(self, job_id: str, tenant: str | None) -> Entry:
+        """Return the entry of a tenant's job, or of anyone's, or refuse."""
         entry = self._store.get(job_id)
         if entry is None or not self._shows(entry, tenant):
             raise RefusalError(not_found(job_id))
         return entry
 
-    def entries(self, tenant: str) -> list[Entry]:
-        """Return a tenant's jobs, oldest first."""
+    def entries(self, tenant: str | None) -> list[Entry]:
+        """Return a tenant's jobs, or those of all, oldest first."""
         return [entry for entry in self._store if self._shows(entry, tenant)]
 
     def response(self, entry: Entry) -> Json:
@@ -109,6 +109,15 @@ class Desk:
             return self._store.response(entry.id)
         except FileNotFoundError:
             raise RefusalError(not_found(entry.id)) from None
+
+    def growing(self, entry: Entry) -> tuple[str, int] | None:
+        """Return an open job's text so far and its pieces' count; None if it ended."""
+        job = self._jobs.get(entry.id)
+        return None if job is None or job.ended.is_set() else job.growing()
+
+    def now(self) -> float:
+        """Return the time as the jobs' own times are told, in Unix seconds."""
+        return self._clock()
 
     def request(self, entry: Entry) -> Json:
         """Return the body that created a job."""
@@ -190,8 +199,9 @@ class Desk:
     def _job(self, entry: Entry, response: Json) -> Job:
         return Job(entry, response, store=self._store, clock=self._clock)
 
-    def _shows(self, entry: Entry, tenant: str) -> bool:
-        return entry.stored and entry.tenant == tenant and not self._expired(entry)
+    def _shows(self, entry: Entry, tenant: str | None) -> bool:
+        theirs = tenant is None or entry.tenant == tenant
+        return entry.stored and theirs and not self._expired(entry)
 
     def _expired(self, entry: Entry) -> bool:
         if entry.ended is None:

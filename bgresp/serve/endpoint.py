@@ -14,6 +14,7 @@ from pathlib import Path
 
 FOLDER = "serve"
 _FILE = "endpoint.json"
+DOOR = "open.html"  # leads a browser to the page, with the key (see `daemon`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def publish(folder: Path, endpoint: Endpoint) -> None:
 
 def retract(folder: Path) -> None:
     """Remove the file; only its writer may."""
-    (folder / _FILE).unlink(missing_ok=True)
+    for name in (_FILE, DOOR):
+        (folder / name).unlink(missing_ok=True)
 
 
 def try_lock(path: Path) -> int | None:

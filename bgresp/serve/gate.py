@@ -18,6 +18,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
+# What tells nothing of anyone: a page has no key yet when it is opened.
+KEYLESS = frozenset({"/healthz", "/", "/page.css", "/page.js", "/page.svg"})
+
 
 class Gate:
     """The application behind a key, if there is one."""
@@ -49,7 +52,7 @@ class Gate:
 
     async def _pass(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
-        no = None if scope["path"] == "/healthz" else self._refusal(headers)
+        no = None if scope["path"] in KEYLESS else self._refusal(headers)
         if no is None:
             await self._app(scope, receive, send)
         else:
@@ -59,8 +62,9 @@ class Gate:
         if self._key is None:
             # Without a key the browser's pages are strangers too: a page of another
             # site (Origin), or a name that was rebound to this address (Host).
-            local = b"origin" not in headers and _is_local(headers.get(b"host", b""))
-            return None if local else refusal.foreign_page()
+            host = headers.get(b"host", b"")
+            own = headers.get(b"origin", b"http://" + host) == b"http://" + host
+            return None if own and _is_local(host) else refusal.foreign_page()
         wanted = f"Bearer {self._key}".encode()
         given = headers.get(b"authorization", b"")
         return None if hmac.compare_digest(wanted, given) else refusal.unauthorized()

@@ -48,6 +48,10 @@ class Job:
             self.log = EventLog(self._store.events_path(self.id), events)
             self._pieces = [_delta(event) for event in events if _is_delta(event)]
 
+    def growing(self) -> tuple[str, int]:
+        """Return the text so far, and in how many pieces it came."""
+        return "".join(self._pieces), len(self._pieces)
+
     def request(self) -> Json:
         """Read the body that created the job."""
         return self._store.request(self.id)

@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from bgresp.core.errors import BgrespError, UsageError
 from bgresp.serve import endpoint
-from bgresp.serve.daemon import IDLE, check_extra
+from bgresp.serve.daemon import IDLE, check_extra, open_page
 from bgresp.serve.desk import MAX_RUN, RETENTION, Desk, Limits
 from bgresp.serve.endpoint import Endpoint
 from bgresp.serve.engines import PACE, Demo
@@ -39,7 +41,7 @@ _PATIENCE = 1.0  # a server that has just stopped may hold its lock a moment lon
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `bgresp serve` may be told; `said` takes the greeting instead of stderr."""
+    """What `bgresp serve` may be told; `said` takes what it says instead of stderr."""
 
     state: Path
     host: str = "127.0.0.1"
@@ -51,6 +53,15 @@ class ServeOptions:
     max_run: float = MAX_RUN
     retention: float = RETENTION
     said: Callable[[str], None] | None = None
+    opens: bool = False
+
+    def say(self, text: str) -> None:
+        """Tell the person who started the server."""
+        if self.said is not None:
+            self.said(text)
+            return
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def run(options: ServeOptions) -> int:
@@ -122,12 +133,11 @@ def _greet(options: ServeOptions, where: Endpoint) -> None:
     if options.detached:
         return
     key = "" if where.key is None else f"\nkey: {where.key}"
-    greeting = f"listening on {where.base_url} (Ctrl-C stops){key}"
-    if options.said is not None:
-        options.said(greeting)
-        return
-    sys.stderr.write(f"{greeting}\n")
-    sys.stderr.flush()
+    options.say(f"listening on {where.base_url} (Ctrl-C stops){key}")
+    if options.opens:
+        # Beside the server: some browsers are waited for, and ask for the page first.
+        opening = partial(open_page, options.state, where, said=options.say)
+        Thread(target=opening, daemon=True).start()
 
 
 async def _serve(
