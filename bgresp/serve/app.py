@@ -13,10 +13,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from bgresp.core.text import printable
 from bgresp.serve import page as own_page
 from bgresp.serve import refusal
 from bgresp.serve import request as asked
@@ -26,6 +27,7 @@ from bgresp.serve.refusal import Refusal, RefusalError, invalid
 from bgresp.serve.store import Entry
 from bgresp.serve.wire import OPEN, Json, dumps
 
+BODY_TIMEOUT = 60.0
 BODY_LIMIT = 64 * 1024 * 1024
 _ALIVE = b": keep-alive\n\n"
 
@@ -35,10 +37,11 @@ class Responses:
     """The handlers of `/v1/responses`."""
 
     desk: Desk
+    body_timeout: float
 
     async def create(self, request: Request) -> Response:
         """Accept a job; answer at once, as a stream, or when it is done."""
-        body = asked.read(await _body(request))
+        body = asked.read(await _body(request, self.body_timeout))
         entry = self.desk.create(body, _caller(request))
         if body.get("stream") and entry.streamable:
             return self._stream(entry, -1)
@@ -125,9 +128,12 @@ class Responses:
         return response
 
 
-def build(desk: Desk) -> Starlette:
-    """Return the application without its gate (see `gate`)."""
-    api = Responses(desk)
+def build(desk: Desk, *, body_timeout: float = BODY_TIMEOUT) -> Starlette:
+    """Return the application without its gate (see `gate`).
+
+    `body_timeout` is the longest pause, in seconds, that an upload may make.
+    """
+    api = Responses(desk, body_timeout)
     one = "/v1/responses/{id}"
     routes = [
         Route("/v1/responses", api.create, methods=["POST"]),
@@ -143,6 +149,7 @@ def build(desk: Desk) -> Starlette:
     handlers: dict[Any, Any] = {
         RefusalError: _refused,
         HTTPException: _no_route,
+        ClientDisconnect: _cut,
         Exception: _broken,
     }
     app = Starlette(routes=routes, exception_handlers=handlers)
@@ -168,6 +175,12 @@ async def _no_route(request: Request, error: HTTPException) -> Response:
     return _refusal(Refusal(error.status_code, message))
 
 
+async def _cut(request: Request, _: Exception) -> Response:
+    where = printable(f"{request.method} {request.url.path}")
+    sys.stderr.write(f"an upload was cut: {where}; nothing was accepted\n")
+    return _refusal(invalid("The request was cut."))  # nobody reads it
+
+
 async def _broken(_: Request, error: Exception) -> Response:
     traceback.print_exception(error, file=sys.stderr)
     return _refusal(refusal.broken())
@@ -191,13 +204,22 @@ def _caller(request: Request) -> Caller:
     )
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, patience: float) -> bytes:
+    """Read a body as long as it makes progress.
+
+    Raises RefusalError, and ClientDisconnect where its sender went away.
+    """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    chunks = aiter(request.stream())
+    while True:
+        try:
+            body += await asyncio.wait_for(anext(chunks), patience)
+        except StopAsyncIteration:
+            return bytes(body)
+        except TimeoutError:
+            raise RefusalError(refusal.too_slow(patience)) from None
         if len(body) > BODY_LIMIT:
             raise RefusalError(refusal.too_large(BODY_LIMIT))
-    return bytes(body)
 
 
 def _check_streamable(entry: Entry) -> None:

@@ -4,14 +4,16 @@ Knows the store and the workers, not HTTP. Time comes from its clock.
 """
 
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 
 from bgresp.serve import wire
 from bgresp.serve.job import Clock, Job
 from bgresp.serve.log import Event, replay
 from bgresp.serve.refusal import RefusalError, invalid, not_found, stopping
-from bgresp.serve.store import Entry, Store
+from bgresp.serve.store import DamagedError, Entry, Store
 from bgresp.serve.wire import Json
 from bgresp.serve.worker import Workers
 
@@ -59,9 +61,14 @@ class Desk:
         self._store.load()
         for entry in self._store:
             if entry.ended is None:
-                job = self._job(entry, self._store.response(entry.id))
-                job.reopen()
-                _interrupt(job)
+                job = self._job(entry, self._stored(entry))
+                # Should it not reach the disk, it has failed in memory at least.
+                self._jobs[entry.id] = job
+                for step in (job.reopen, partial(_interrupt, job)):
+                    try:
+                        step()
+                    except OSError as error:
+                        sys.stderr.write(f"{entry.id}: {error}\n")
 
     async def close(self) -> None:
         """End every open job as interrupted and wait for the workers."""
@@ -106,7 +113,7 @@ class Desk:
         if job is not None:
             return job.response
         try:
-            return self._store.response(entry.id)
+            return self._stored(entry)
         except FileNotFoundError:
             raise RefusalError(not_found(entry.id)) from None
 
@@ -120,8 +127,11 @@ class Desk:
         return self._clock()
 
     def request(self, entry: Entry) -> Json:
-        """Return the body that created a job."""
-        return self._store.request(entry.id)
+        """Return the body that created a job, or refuse."""
+        try:
+            return self._store.request(entry.id)
+        except (FileNotFoundError, DamagedError):
+            raise RefusalError(not_found(entry.id)) from None
 
     def follow(self, entry: Entry, after: int) -> AsyncIterator[Event | None]:
         """Yield a streamable job's events above `after`, then those to come."""
@@ -167,6 +177,13 @@ class Desk:
         for entry in self._store:
             if self._expired(entry):
                 self._store.forget(entry.id)
+
+    def _stored(self, entry: Entry) -> Json:
+        try:
+            return self._store.response(entry.id)
+        except DamagedError:
+            background = entry.background
+            return wire.damaged(entry.id, entry.created, background=background)
 
     def _known(self, caller: Caller) -> Entry | None:
         if caller.idempotency_key is None:

@@ -4,8 +4,10 @@ The n-th event has sequence_number n. On disk it is one JSON object a line.
 """
 
 import asyncio
+import errno
 import json
 import os
+import stat
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
@@ -33,7 +35,8 @@ class EventLog:
 
     def __init__(self, path: Path, events: Sequence[Event] = ()) -> None:
         """Begin the file at `path` anew, with the events that are known already."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+        # A pipe in the file's place is an error then, not something to wait for.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_NONBLOCK
         self._file = FileIO(os.open(path, flags, 0o600), "w")
         self._events = list(events)
         self._grown = asyncio.Event()
@@ -87,12 +90,24 @@ async def replay(events: Sequence[Event], after: int) -> AsyncIterator[Event | N
         yield event
 
 
+def regular(path: Path) -> bytes:
+    """Read a regular file; a pipe or a device would be waited for.
+
+    Raises OSError.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", str(path))
+        return file.read()
+
+
 def read(path: Path) -> list[Event]:
     """Read a log from disk up to the first line that is not whole."""
     events: list[Event] = []
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
+        lines = regular(path).split(b"\n")[:-1]
+    except OSError:
         return events
     for number, line in enumerate(lines):
         try:

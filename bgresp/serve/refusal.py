@@ -73,6 +73,12 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, f"Request body is larger than {limit} bytes.")
 
 
+def too_slow(seconds: float) -> Refusal:
+    """Refuse a body that stopped coming; the connection is of no more use."""
+    message = f"The request body made no progress for {seconds:g} seconds."
+    return Refusal(408, message, headers={"connection": "close"})
+
+
 def queue_full(limit: int) -> Refusal:
     """Refuse a job for now: as many wait as may."""
     return Refusal(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bgresp.core.errors import BgrespError, UsageError
 from bgresp.serve import endpoint
@@ -145,6 +145,7 @@ async def _serve(
 ) -> None:
     from bgresp.serve.app import build
     from bgresp.serve.gate import Gate
+    from bgresp.serve.http import quiet_server
 
     idle = IDLE if options.idle is None and options.detached else options.idle
     gate = Gate(build(desk), key=where.key, clock=time.monotonic)
@@ -174,26 +175,6 @@ def _stopped_by_signals(server: "uvicorn.Server") -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def quiet_server(app: Any) -> "uvicorn.Server":
-    """Return uvicorn without its logs, its lifespan and its choices."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        lifespan="off",
-        loop="asyncio",
-        http="h11",
-        ws="none",
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=1,
-        server_header=False,
-    )
-    return uvicorn.Server(config)
 
 
 async def tend(

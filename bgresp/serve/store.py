@@ -4,14 +4,17 @@
 `ID.events.jsonl` the events of a streamable job. Nothing here knows the network.
 """
 
+import contextlib
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from bgresp.serve.log import Event, read
-from bgresp.serve.wire import ID, Json, dumps
+from bgresp.serve.log import Event, read, regular
+from bgresp.serve.wire import ID, STATUSES, Json, dumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,10 @@ class Entry:
     ended: float | None = None
 
 
+class DamagedError(Exception):
+    """A file of a job cannot be read as what it is; costs that job alone."""
+
+
 class Store:
     """A folder of jobs and its index in memory, oldest job first."""
 
@@ -41,7 +48,8 @@ class Store:
         """Create the folder or index what lies in it; skip what is not a record."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for torn in self._folder.glob("*.tmp"):
-            torn.unlink()
+            with contextlib.suppress(OSError):  # a folder of that name is no matter
+                torn.unlink()
         found = [entry for path in self._folder.iterdir() if (entry := _entry(path))]
         for entry in sorted(found, key=lambda entry: entry.created):
             self._index(entry)
@@ -70,15 +78,35 @@ class Store:
         self._index(entry)
 
     def response(self, job_id: str) -> Json:
-        """Read the Response object of a job."""
-        record: Json = json.loads(self._path(job_id, ".json").read_bytes())
-        response: Json = record["response"]
-        return response
+        """Read the Response object of a job.
+
+        Raises FileNotFoundError where it is gone, DamagedError where it is no record.
+        """
+        response = self._read(job_id, ".json").get("response")
+        if isinstance(response, dict):
+            status = response.get("status")
+            if isinstance(status, str) and status in STATUSES:
+                return response
+        raise DamagedError(job_id)
 
     def request(self, job_id: str) -> Json:
-        """Read the body that created a job."""
-        body: Json = json.loads(self._path(job_id, ".request.json").read_bytes())
-        return body
+        """Read the body that created a job.
+
+        Raises FileNotFoundError where it is gone, DamagedError where it is no request.
+        """
+        return self._read(job_id, ".request.json")
+
+    def _read(self, job_id: str, suffix: str) -> Json:
+        path = self._path(job_id, suffix)
+        try:
+            found = json.loads(regular(path))
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, RecursionError):
+            raise DamagedError(job_id) from None
+        if not isinstance(found, dict):
+            raise DamagedError(job_id)
+        return found
 
     def events_path(self, job_id: str) -> Path:
         """Return the file of a job's events."""
@@ -108,14 +136,51 @@ class Store:
 
 
 def _entry(path: Path) -> Entry | None:
-    """Read the entry of a record; None for any other file."""
+    """Read the entry of a record; None for any other file.
+
+    Whatever lies in the folder, of whatever kind and types, costs that job alone.
+    """
     if path.suffix != ".json" or not ID.fullmatch(path.stem):
         return None
     try:
-        entry = Entry(**json.loads(path.read_bytes())["entry"])
-    except (OSError, ValueError, KeyError, TypeError):
+        fields = json.loads(regular(path))["entry"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    if not isinstance(fields, dict):
+        return None
+    known = {name: fields[name] for name in _FIELDS if name in fields}
+    required = known.keys() >= _FIELDS.keys() - _OPTIONAL
+    if not required or not all(_FIELDS[name](known[name]) for name in known):
+        return None
+    entry = Entry(**known)
     return entry if entry.id == path.stem else None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_switch(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_time(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < _END_OF_TIME and math.isfinite(value)
+
+
+_END_OF_TIME = 1 << 40  # in seconds; a later time would break every int() and sum
+_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "id": _is_text,
+    "tenant": _is_text,
+    "created": _is_time,
+    "background": _is_switch,
+    "streamable": _is_switch,
+    "stored": _is_switch,
+    "idempotency_key": lambda value: value is None or _is_text(value),
+    "ended": lambda value: value is None or _is_time(value),
+}
+_OPTIONAL = frozenset({"stored", "idempotency_key", "ended"})
 
 
 def _replace(path: Path, value: Json, *, sync: bool = False) -> None:

@@ -12,6 +12,7 @@ Json = dict[str, Any]
 
 ID = re.compile(r"resp_[0-9a-f]{32}")
 OPEN = frozenset({"queued", "in_progress"})
+STATUSES = OPEN | {"completed", "failed", "incomplete", "cancelled"}
 
 _ECHOED: Json = {
     "instructions": None,
@@ -62,6 +63,16 @@ def response(response_id: str, request: Mapping[str, Any], created_at: float) ->
         "usage": None,
         **echoed,
     }
+
+
+def damaged(response_id: str, created_at: float, *, background: bool) -> Json:
+    """Return a failed Response in place of one whose record cannot be read."""
+    error = {
+        "code": "record_damaged",
+        "message": "The stored record of this response cannot be read any more.",
+    }
+    empty = response(response_id, {"background": background}, created_at)
+    return {**empty, "status": "failed", "error": error}
 
 
 def message(response_id: str, status: str, text: str | None) -> Json:

@@ -14,12 +14,14 @@ from typing import Any
 
 import openai
 import pytest
+import uvicorn
 
 from bgresp.serve import daemon
-from bgresp.serve.app import build
+from bgresp.serve.app import BODY_TIMEOUT, build
 from bgresp.serve.desk import Desk, Limits
 from bgresp.serve.gate import Gate
-from bgresp.serve.server import quiet_server, tend
+from bgresp.serve.http import HEADERS_TIMEOUT, quiet_server
+from bgresp.serve.server import tend
 from bgresp.serve.store import Store
 from bgresp.serve.worker import Workers
 from tests.serve.endpoints import (
@@ -36,7 +38,13 @@ from tests.serve.endpoints import (
 
 @contextmanager
 def serving(
-    folder: Path, *, key: str | None = None, count: int = 2, limit: int = 100
+    folder: Path,
+    *,
+    key: str | None = None,
+    count: int = 2,
+    limit: int = 100,
+    headers_timeout: float = HEADERS_TIMEOUT,
+    body_timeout: float = BODY_TIMEOUT,
 ) -> Iterator[Served]:
     """Serve a folder of jobs in a thread of this process."""
     engine = Scripted()
@@ -44,7 +52,9 @@ def serving(
     desk = Desk(Store(folder), workers, clock=time.time, limits=Limits())
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    stop = _in_thread(desk, listener, key)
+    gate = Gate(build(desk, body_timeout=body_timeout), key=key, clock=time.monotonic)
+    server = quiet_server(gate, headers_timeout=headers_timeout)
+    stop = _in_thread(desk, listener, gate=gate, server=server)
     try:
         with ExitStack() as clients:
             yield Served(f"http://127.0.0.1:{port}/v1", engine, key, clients)
@@ -81,10 +91,8 @@ def sdk(served: Served) -> openai.OpenAI:
 
 
 def _in_thread(
-    desk: Desk, listener: socket.socket, key: str | None
+    desk: Desk, listener: socket.socket, *, gate: Gate, server: uvicorn.Server
 ) -> Callable[[], None]:
-    gate = Gate(build(desk), key=key, clock=time.monotonic)
-    server = quiet_server(gate)
 
     async def main() -> None:
         tending = asyncio.ensure_future(tend(server, desk, gate=gate, idle=None))
