@@ -128,10 +128,10 @@ def _endpoint(folder: Path) -> Iterator[Bench]:
 
 def _serve(folder: Path) -> None:
     """Be the endpoint; count requests, and write the counts down at SIGUSR1."""
-    from bgresp.serve import server
+    from bgresp.serve import http, server
 
     seen: Counter[str] = Counter()
-    plain = server.quiet_server
+    plain = http.quiet_server
 
     def counting(app: Any) -> Any:
         async def counted(scope: Any, receive: Any, send: Any) -> None:
@@ -146,7 +146,7 @@ def _serve(folder: Path) -> None:
 
     signal.signal(signal.SIGUSR1, tell)
     (folder / "pid").write_text(str(os.getpid()))
-    vars(server)["quiet_server"] = counting
+    vars(http)["quiet_server"] = counting
     server.run(server.ServeOptions(folder / "endpoint", pace=0.0))
 
 
