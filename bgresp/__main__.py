@@ -76,6 +76,11 @@ def _other(error: Exception, argv: list[str], *, as_json: bool) -> int:
         return _crashed(error, argv, as_json=as_json)
     from bgresp.cli import misplaced
 
+    if misplaced.is_key(error):
+        from bgresp.cli.inputs import WHERE_KEYS_GO
+
+        said = "no option takes a key: `ps` would show it to everybody"
+        return _failed(UsageError(said, hint=WHERE_KEYS_GO), as_json=as_json)
     said, right = str(message()), misplaced.hint(error, argv)
     if right:
         said = f"{getattr(error, 'option_name', '')} stands before the command"

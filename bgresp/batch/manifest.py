@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from bgresp.batch.seen import Seen
-from bgresp.core import manifest
+from bgresp.core import encoding, manifest
 from bgresp.core.errors import UsageError
 from bgresp.core.manifest import Row, Shard
 from bgresp.core.request import MAX_PROMPT
 
 MOST_BYTES: Final = 4 * MAX_PROMPT
 AHEAD: Final = 16
+STDIN: Final = "stdin"
 WHOLE: Final = Shard()
 
 
@@ -69,11 +70,19 @@ class Source:
             number += 1
             if len(raw) > MOST_BYTES:
                 raise self.bad(number, f"longer than {MOST_BYTES >> 20} MiB")
-            line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+            line = self._begun(raw) if number == 1 else raw
             if line.strip():
                 with self.naming(number):
                     row = manifest.from_json(line)
                 yield number, row
+
+    def _begun(self, raw: bytes) -> bytes:
+        """Return the first line without a byte order mark, and refuse UTF-16."""
+        try:
+            encoding.check(raw, None if self.name == STDIN else self.name)
+        except encoding.NotUtf8Error as error:
+            raise self.bad(1, str(error), hint=error.hint) from None
+        return raw.removeprefix(encoding.MARK)
 
     def _csv(self, stream: BinaryIO) -> Iterator[tuple[int, Row]]:
         csv.field_size_limit(MOST_BYTES)
@@ -105,7 +114,9 @@ class Source:
         start = reader.line_num + 1
         try:
             found: list[str] | None = next(reader, None)
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            if start == 1:
+                self._begun(error.object)
             raise self.bad(start, "not UTF-8") from None
         except csv.Error as error:
             raise self.bad(start, f"not CSV ({error})") from None

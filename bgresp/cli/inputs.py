@@ -9,19 +9,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from bgresp.core import encoding
 from bgresp.core.errors import UsageError
 from bgresp.core.request import MAX_PROMPT
 from bgresp.core.text import parse_json
 from bgresp.render.streams import as_json
 
 STDIN: Final = "-"
+WHERE_KEYS_GO: Final = (
+    "export OPENAI_API_KEY=..., or the variable that `bgresp config show` names"
+)
 _MOST_BYTES: Final = 4 * MAX_PROMPT
 
 
 def prompt(name: str) -> str:
     """Read a prompt from a file, or from stdin where the name is `-`."""
     shown = "stdin" if name == STDIN else name
-    return checked(_decoded(_bytes(name, shown), shown), shown)
+    return checked(_text(name, shown), shown)
 
 
 def checked(text: str, shown: str) -> str:
@@ -42,9 +46,9 @@ def checked(text: str, shown: str) -> str:
 def text_or_file(value: str, option: str) -> str:
     """Read STR, or @FILE."""
     if not value.startswith("@"):
-        return value
+        return value.removeprefix("\ufeff")
     shown = f"{option} {value}"
-    return _decoded(_bytes(value[1:], shown), shown)
+    return _text(value[1:], shown)
 
 
 def json_or_file(value: str, option: str) -> dict[str, Any]:
@@ -62,6 +66,15 @@ def json_object(text: str, option: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f"{option}: must be a JSON object")
     return found
+
+
+def key_as_name() -> UsageError:
+    """Return the refusal of --key where an API key was given; it is not said again."""
+    return UsageError(
+        "--key takes a name for one job, and this looks like an API key: nothing was "
+        "sent or written",
+        hint=WHERE_KEYS_GO,
+    )
 
 
 def changes(items: Iterable[str]) -> tuple[tuple[str, Any], ...]:
@@ -123,15 +136,11 @@ def read_bytes(name: str, shown: str, *, most: int) -> bytes | None:
     return raw if len(raw) <= most else None
 
 
-def _bytes(name: str, shown: str) -> bytes:
+def _text(name: str, shown: str) -> str:
     raw = read_bytes(name, shown, most=_MOST_BYTES)
     if raw is None:
         raise UsageError(f"{shown}: larger than {_MOST_BYTES >> 20} MiB")
-    return raw
-
-
-def _decoded(raw: bytes, shown: str) -> str:
     try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{shown}: not UTF-8 (byte {error.start})") from None
+        return encoding.text_of(raw, None if name == STDIN else name)
+    except encoding.NotUtf8Error as error:
+        raise UsageError(f"{shown}: {error}", hint=error.hint) from None

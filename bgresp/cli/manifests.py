@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from bgresp.batch.manifest import Source
+from bgresp.batch.manifest import STDIN, Source
 from bgresp.batch.results import Folder
 from bgresp.cli import inputs
 from bgresp.core.errors import UsageError
@@ -25,7 +25,7 @@ def source(options: "Options", variables: tuple[str, ...]) -> Source:
     template = inputs.text_or_file(prompt, "--prompt") if prompt is not None else None
     part = shard(options.shard) if options.shard else Shard()
     if name == inputs.STDIN:
-        return Source("stdin", _stdin, template, part, variables)
+        return Source(STDIN, _stdin, template, part, variables)
 
     return Source(name, lambda: _opened(name), template, part, variables)
 
@@ -95,7 +95,8 @@ def prompt(row: Row, options: "Options") -> str | None:
     try:
         return inputs.prompt(path)
     except UsageError as error:
-        raise UsageError(f"file: {error.message}") from None
+        hint = error.hint if os.path.exists(path) else ""  # noqa: PTH110  never raises
+        raise UsageError(f"file: {error.message}", hint=hint) from None
 
 
 def _is_within(folder: str, path: str) -> bool:

@@ -6,7 +6,13 @@ from typing import Any, Final
 
 from bgresp.cli.panels import below, names
 
-_SECRET: Final = ("-H", "--header")
+_SECRET: Final = ("-H", "--header", "--key", "--api")
+_KEYS: Final = {"--api-key", "--api_key", "--apikey", "--token"}
+
+
+def is_key(error: Any) -> bool:
+    """Say whether an API key was to be given on the command line."""
+    return getattr(error, "option_name", None) in _KEYS
 
 
 def hint(error: Any, argv: Sequence[str]) -> str:

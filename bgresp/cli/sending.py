@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.api.client import Api
-from bgresp.cli import errors
+from bgresp.cli import errors, inputs
 from bgresp.cli.context import Context
 from bgresp.cli.following import Following, Plan
 from bgresp.cli.settling import settled
@@ -18,6 +18,7 @@ from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
 
+SECRET_LENGTH: Final = 8  # what is shorter only stands where some key must
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
 
 
@@ -38,9 +39,16 @@ class Sending:
         return [accepted.job for accepted in self._accepted]
 
     async def run(self, drafts: list[Draft], plan: Plan, *, single: bool) -> int:
-        """Send all to the endpoint for new jobs, wait; return the exit code."""
+        """Send all to the endpoint for new jobs, wait; return the exit code.
+
+        Raises UsageError where --key is the API key itself.
+        """
         settings = self.context.settings(model=drafts[0].job.model)
         async with self.context.api(settings) as api:
+            # A submit key is kept and shown, an API key never is.
+            key = api.endpoint.key or ""
+            if len(key) >= SECRET_LENGTH and key == drafts[0].job.submit_key:
+                raise inputs.key_as_name()
             await settled(self.context, at=settings)
             await self.send(api, drafts)
             self.context.report_ledger()

@@ -1,7 +1,8 @@
 """`bgresp submit`: a background response for each FILE."""
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,6 +14,9 @@ from bgresp.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bgresp.engine.draft import Draft
+
+# How the keys of OpenAI, Anthropic, OpenRouter and DeepSeek begin.
+_LIKE_A_KEY: Final = re.compile(r"\s*(bearer\s+)?sk-", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
 
       bgresp submit prompt.txt
       bgresp submit -t 'Why is the sky blue?' -m gpt-5 --watch
-      git diff | bgresp submit - -s 'Review this.' -o review.md
+      git diff | bgresp submit -t 'Review this:' - -o review.md
     """
     from bgresp.cli.running import run
     from bgresp.cli.showing import asides
@@ -95,7 +99,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     timeout, told = seconds(options.timeout), asides(options.show)
     from bgresp.cli import drafting
 
-    drafts = drafting.drafts(context, shape, options, _prompts(shape, options))
+    drafts = drafting.drafts(context, shape, options, _prompts(context, shape, options))
     if options.dry_run:
         return _dry_run(context, shape, drafts)
     from bgresp.cli.following import Plan
@@ -119,12 +123,11 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
 
 def _check(shape: Shape, options: Options) -> None:
     files = options.files or []
-    if options.text is not None and files:
-        raise UsageError("give FILEs or -t, not both")
     if files.count(inputs.STDIN) + shape.stdin_uses > 1:
         raise UsageError("stdin can be read once only")
     if len(files) > 1:
         single = {
+            "-t": options.text is not None,
             "-n": options.name,
             "--key": options.key,
             "-o": options.output,
@@ -145,6 +148,8 @@ def _check(shape: Shape, options: Options) -> None:
     for option, value in worded.items():
         if value is not None and not value.strip():
             raise UsageError(f"{option} is given, but empty")
+    if _LIKE_A_KEY.match(options.key or ""):
+        raise inputs.key_as_name()
     if options.name is not None and (
         not options.name.strip() or not options.name.isprintable()
     ):
@@ -161,10 +166,16 @@ def _check_needs(options: Options) -> None:
         raise UsageError("--force needs -o: there is no file to replace")
 
 
-def _prompts(shape: Shape, options: Options) -> list[str | None]:
+def _prompts(context: Context, shape: Shape, options: Options) -> list[str | None]:
     files = options.files or []
     if options.text is not None:
-        return [inputs.checked(options.text, "-t")]
+        said = inputs.checked(options.text.removeprefix("\ufeff"), "-t")
+        if files:  # one, which _check has seen to
+            said = f"{said.rstrip()}\n\n{inputs.prompt(files[0])}"
+            return [inputs.checked(said, f"-t and {files[0]}")]
+        if not shape.stdin_uses:
+            _tell_of_stdin(context)
+        return [said]
     if files:
         return [inputs.prompt(name) for name in files]
     if shape.body is not None:
@@ -178,6 +189,14 @@ def _prompts(shape: Shape, options: Options) -> list[str | None]:
             "nothing to submit", hint="name a FILE, give -t TEXT, or pipe a prompt in"
         )
     return [inputs.prompt(inputs.STDIN)]
+
+
+def _tell_of_stdin(context: Context) -> None:
+    """Say to a person that what was piped in is not part of the prompt."""
+    from bgresp.render.streams import is_pipe_unread
+
+    if context.streams.err_is_terminal and is_pipe_unread():
+        context.say("stdin is not read with -t alone: `-t TEXT -` is both, one prompt")
 
 
 def _dry_run(context: Context, shape: Shape, drafts: "list[Draft]") -> int:

@@ -41,6 +41,7 @@ No match is exit 3; with --allow-empty, and for list, stats, sync and prune, 0."
 TIMES: Final = """\
 Durations:        90  0.5  90s  10m  2h  1d
 Points in time:   2026-11-21  2026-11-21T08:00:00Z  or a duration ago: 2h
+A date is its midnight here: in the zone of TZ, else of the machine.
 
 Rows in a pipe have times in RFC 3339, UTC, and durations in seconds. On a
 terminal they are for people: 3m05s. bgresp list --time relative|local|utc."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgresp.core import dialect_schema as schema
+from bgresp.core import encoding
 from bgresp.core.errors import ConfigError, LedgerError
 from bgresp.core.text import did_you_mean, is_plain
 
@@ -36,6 +37,7 @@ PROFILE_KEYS: Final = {
     "connections": schema.WHOLE,
     "streams": schema.WHOLE,
 }
+_HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
 _LEAST: Final = {"rate": 0, "connections": 1, "streams": 0}
 
 
@@ -51,27 +53,24 @@ class Config:
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
-    """Return the path of config.toml: BGRESP_CONFIG, else the platform's place."""
+    """Return the path of config.toml: BGRESP_CONFIG, else the platform's place.
+
+    Raises ConfigError where nobody has a home.
+    """
     chosen = environ.get(CONFIG)
     if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return platformdirs.user_config_path("bgresp") / "config.toml"
+        return expanded(chosen)
+    return _of_platform("user_config_path") / "config.toml"
 
 
 def state_path(environ: Mapping[str, str]) -> Path:
     """Return the ledger's folder: BGRESP_STATE_DIR, else the platform's place.
 
-    Raises LedgerError where it is something else than a folder.
+    Raises LedgerError where it is something else than a folder, ConfigError where
+    nobody has a home.
     """
     chosen = environ.get(STATE_DIR)
-    if chosen:
-        path = Path(chosen).expanduser().absolute()
-    else:
-        import platformdirs
-
-        path = platformdirs.user_state_path("bgresp")
+    path = expanded(chosen).absolute() if chosen else _of_platform("user_state_path")
     if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112  these never raise
         or_not = f", or unset {STATE_DIR}" if chosen else ""
         raise LedgerError(
@@ -79,6 +78,48 @@ def state_path(environ: Mapping[str, str]) -> Path:
             hint=f"export {STATE_DIR}=FOLDER{or_not}",
         )
     return path
+
+
+def expanded(path: str) -> Path:
+    """Return a path whose ~ is the home, as HOME or passwd has it.
+
+    Raises ConfigError where neither has one.
+    """
+    _drop_relative_homes()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise _homeless() from None
+
+
+def _of_platform(place: str) -> Path:
+    import platformdirs
+
+    _drop_relative_homes()
+    try:
+        path: Path = getattr(platformdirs, place)("bgresp")
+    except RuntimeError:  # platformdirs since 4.5
+        raise _homeless() from None
+    if not path.is_absolute():  # a folder `~` below the working directory, before
+        raise _homeless()
+    return path
+
+
+def _drop_relative_homes() -> None:
+    """Take away what names no whole path: the XDG specification says so of its own.
+
+    Else a job's record would lie wherever the command was run, or in the root folder.
+    """
+    for name in _HOMES:
+        if not os.path.isabs(os.environ.get(name, "/")):  # noqa: PTH117  no Path yet
+            del os.environ[name]
+
+
+def _homeless() -> ConfigError:
+    return ConfigError(
+        "there is no home: HOME is no whole path, and passwd has none for this user",
+        hint=f"export {STATE_DIR}=FOLDER {CONFIG}=FILE",
+    )
 
 
 def astray(environ: Mapping[str, str]) -> str | None:
@@ -144,12 +185,13 @@ def _is_bare(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text("utf-8")
+        text = encoding.text_of(path.read_bytes(), str(path))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigError(f"cannot read {path}: {reason}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except encoding.NotUtf8Error as error:
+        raise ConfigError(f"cannot read {path}: {error}", hint=error.hint) from None
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

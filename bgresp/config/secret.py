@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bgresp.config import urls
+from bgresp.config import files, urls
 from bgresp.config.files import Table
+from bgresp.core import encoding
 from bgresp.core.dialect import Auth
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
@@ -54,7 +55,7 @@ class KeySource:
         if self.kind == "cmd":
             return checked(_run(self.command), f"the output of {self.command[0]!r}")
         if self.kind == "file":
-            return checked(_read(Path(self.name).expanduser()), self.name)
+            return checked(_read(files.expanded(self.name)), self.name)
         return None
 
 
@@ -157,7 +158,7 @@ def _run(command: Sequence[str]) -> str:
             f"api_key_cmd {name!r} ended with {done.returncode}",
             hint="run it by hand to see why",
         )
-    return done.stdout.decode("utf-8", "replace")
+    return done.stdout.decode("utf-8-sig", "replace")
 
 
 def _read(path: Path) -> str:
@@ -169,8 +170,12 @@ def _read(path: Path) -> str:
             raise ConfigError(
                 f"others may read the key file {path}", hint=f"chmod 600 {path}"
             )
-        return path.read_text("utf-8", "replace")
+        return encoding.text_of(path.read_bytes(), str(path))
     except OSError as error:
         raise ConfigError(
             f"cannot read the key file {path}: {error.strerror}"
+        ) from None
+    except encoding.NotUtf8Error as error:
+        raise ConfigError(
+            f"cannot read the key file {path}: {error}", hint=error.hint
         ) from None

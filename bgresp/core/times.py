@@ -77,7 +77,7 @@ def every(text: str) -> float:
 
 
 def point(text: str, *, now: float) -> float:
-    """Read RFC 3339, a date, or a duration before `now` as Unix seconds.
+    """Read RFC 3339, a date (local midnight), or a duration ago as Unix seconds.
 
     Raises UsageError when the text is none of these.
     """
@@ -86,7 +86,7 @@ def point(text: str, *, now: float) -> float:
     except ValueError:
         pass
     else:
-        return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+        return _midnight(day)
     if _DURATION.fullmatch(text.strip()):
         return now - duration(text)
     moment = unix(text)
@@ -96,6 +96,15 @@ def point(text: str, *, now: float) -> float:
             hint="write 2026-11-21, 2026-11-21T08:00:00Z, or a duration ago such as 2h",
         )
     return moment
+
+
+def _midnight(day: date) -> float:
+    """Return when a day begins here, as `date +%F` means it."""
+    naive = datetime(day.year, day.month, day.day)  # noqa: DTZ001  the local zone
+    try:
+        return naive.timestamp()
+    except (ValueError, OverflowError):  # the first and the last years there are
+        return naive.replace(tzinfo=UTC).timestamp()
 
 
 def brief(seconds: float) -> str:

@@ -215,3 +215,21 @@ def stdin_is_terminal() -> bool:
         return sys.stdin is not None and sys.stdin.isatty()
     except ValueError:
         return False
+
+
+def is_pipe_unread() -> bool:
+    """Say whether stdin is a pipe with something in it; nothing is read or waited for.
+
+    What is written later is not seen.
+    """
+    import fcntl
+    import stat
+    import termios
+
+    try:
+        if not stat.S_ISFIFO(os.fstat(0).st_mode):
+            return False
+        waiting = fcntl.ioctl(0, termios.FIONREAD, bytes(4))
+    except OSError:
+        return False
+    return any(waiting)

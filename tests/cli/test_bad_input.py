@@ -27,7 +27,7 @@ PROMPTS: list[Case] = [
     (2, "nothere.txt: no such file", "good.txt nothere.txt"),
     (2, "stdin: the prompt is empty", "-"),
     (2, "stdin can be read once only", "- -"),
-    (2, "give FILEs or -t, not both", "good.txt -t x"),
+    (2, "-t takes one FILE, not 2", "good.txt good.txt -t x"),
 ]
 OPTIONS: list[Case] = [
     (2, "--watch takes one FILE, not 2", "good.txt good.txt --watch"),
@@ -52,7 +52,10 @@ OPTIONS: list[Case] = [
     (2, "the name '@last' would be taken for a reference", "good.txt -n @last"),
     (2, "the name '-' would be taken for a reference", "good.txt -n -"),
     (2, "not a reference: '@0' (@last or @1 is the", "good.txt --previous @0"),
-    (2, "No such option: --api-key", "good.txt --api-key k"),
+    (2, "no option takes a key: `ps` would show it", "good.txt --api-key pw"),
+    (2, "export OPENAI_API_KEY=", "good.txt --api-key=pw"),
+    (2, "--key takes a name for one job, and this looks", "good.txt --key sk-pw"),
+    (2, "this looks like an API key", "good.txt --dry-run --key=sk-proj-pw"),
     (2, "-H takes 'K: V'", "good.txt -H bad"),
     (2, "--json and --jsonl exclude each other", "good.txt --json --jsonl"),
     (2, "--color takes auto, always or never", "good.txt --color pink"),

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.books import FIELDS, ident, last, picture, records, seed
 from tests.cli.processes import Shell, Start
+from tests.cli.terminal import Terminals
 from tests.command import Run
 from tests.fakeanswers import (
     HANG,
@@ -524,3 +525,52 @@ def test_a_key_of_another_request_is_said(bgresp: Run, server: FakeServer) -> No
     assert {first.out} == {again.out, other.out}
     assert (1, "") == (len(server.creates), again.err)
     assert "--key k was accepted for another request" in other.err
+
+
+@pytest.mark.parametrize("name", ["-", "b.txt"])
+def test_a_text_and_a_file_are_one_prompt(
+    bgresp: Run, server: FakeServer, tmp_path: Path, name: str
+) -> None:
+    """`-t TEXT FILE` is refused, or sends one of the two, or two jobs."""
+    (tmp_path / "b.txt").write_text("a diff\n")
+    ran = bgresp("submit", "-t", "Review:\n", name, stdin="a diff\n")
+    assert (0, f"{ident(1)}\n", "") == (ran.code, ran.out, ran.err)
+    assert ["Review:\n\na diff\n"] == [seen.json["input"] for seen in server.creates]
+
+
+def test_a_text_and_nothing_are_no_prompt(bgresp: Run, server: FakeServer) -> None:
+    """`git diff | bgresp submit -t 'Review:' -` of no changes is paid for."""
+    ran = bgresp("submit", "-t", "Review:", "-", stdin="")
+    assert (2, 0) == (ran.code, len(server.requests))
+    assert "stdin: the prompt is empty" in ran.err
+
+
+def test_a_text_alone_says_what_it_leaves_in_the_pipe(
+    terminal: Terminals, bgresp: Run, server: FakeServer
+) -> None:
+    """A person who forgot the `-` is not told, or one who piped nothing is told of it.
+
+    A script is told nothing.
+    """
+    empty = "rm -f p; mkfifo p; exec 3<>p <p"
+    for before, said in ((f"{empty}; echo a diff >&3", True), (empty, False)):
+        ran = terminal("submit", "-t", "Review:", piped=True, before=before)
+        assert 0 == ran.finish()
+        assert said == (b"stdin is not read" in bytes(ran.raw)), bytes(ran.raw)
+    quiet = bgresp("submit", "-t", "Review:", stdin="a diff")
+    assert (0, "") == (quiet.code, quiet.err)
+    assert {"Review:"} == {seen.json["input"] for seen in server.creates}
+
+
+def test_an_api_key_is_no_submit_key(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """`--key` with the API key in use writes it into the ledger, or says it again."""
+    env = {"BGRESP_API_KEY": "SENTINEL-42"}
+    ran = bgresp("submit", "-t", "x", "--key", "SENTINEL-42", env=env)
+    assert (2, "", 0) == (ran.code, ran.out, len(server.requests))
+    assert "looks like an API key" in ran.err
+    assert "SENTINEL" not in ran.err
+    kept = [path for path in state.rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"SENTINEL" in path.read_bytes()]
+    assert 0 == bgresp("submit", "-t", "x", "--key", "sky-1", env=env).code

@@ -1,7 +1,9 @@
 """Times and durations survive the way to text and back."""
 
 import math
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import example, given
@@ -114,14 +116,53 @@ def test_a_duration_is_finite(text: str) -> None:
     [
         ("2h", NOW - 7200),
         ("90", NOW - 90),
-        ("2026-11-21", datetime(2026, 11, 21, tzinfo=UTC).timestamp()),
         ("2026-11-21T08:00:00Z", datetime(2026, 11, 21, 8, tzinfo=UTC).timestamp()),
         ("2026-11-21T08:00", datetime(2026, 11, 21, 8, tzinfo=UTC).timestamp()),
     ],
 )
 def test_points_in_time_are_the_contracts(text: str, expected: float) -> None:
-    """A date, RFC 3339, and a duration ago all name a point in time."""
+    """RFC 3339 and a duration ago name a point in time."""
     assert expected == point(text, now=NOW)
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Move this process to another time zone."""
+
+    def move(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "midnight"),
+    [
+        ("UTC0", "2026-11-21", "2026-11-21T00:00:00Z"),
+        ("PKT-5", "2026-11-21", "2026-11-21T00:00:00+05:00"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "2026-07-01", "2026-07-01T00:00:00+02:00"),
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "2026-10-25", "2026-10-25T00:00:00+02:00"),
+        ("PST8PDT,M3.2.0,M11.1.0", "2026-12-01", "2026-12-01T00:00:00-08:00"),
+    ],
+)
+def test_a_date_is_its_midnight_here(
+    zone: Callable[[str], None], name: str, text: str, midnight: str
+) -> None:
+    """`--since "$(date +%F)"` begins on another day, or in the morning."""
+    zone(name)
+    assert datetime.fromisoformat(midnight).timestamp() == point(text, now=NOW)
+
+
+@given(st.dates())
+@example(date.min)
+@example(date.max)
+def test_every_date_is_a_point(day: date) -> None:
+    """A date of the first or the last year ends in a bug."""
+    utc = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+    assert abs(utc - point(day.isoformat(), now=NOW)) <= 86400
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "-2h"])

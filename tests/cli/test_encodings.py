@@ -1,0 +1,148 @@
+"""Files as Windows' programs write them, and users without a home."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, Run, has_bug
+from tests.fakeserver import FakeServer
+
+BOM = "\ufeff"
+# Where text is read: the option, and what the file holds.
+READ = {
+    "prompt": ("submit {file}", "hi"),
+    "stdin": ("submit -", "hi"),
+    "system": ("submit -t hi -s @{file}", "be brief"),
+    "body": ("submit -t hi --body @{file}", '{"user": "u"}'),
+    "schema": ("submit -t hi --schema @{file}", '{"type": "object"}'),
+    "manifest": ("batch {file} --group g", '{"id": "a", "text": "hi"}\n'),
+    "csv": ("batch {file} --csv --prompt hi{{{{word}}}}", "id,word\na,x\n"),
+    "template": ("batch rows.csv --csv --prompt @{file}", "hi{{word}}"),
+    "row": ("batch row.jsonl", "hi"),
+}
+
+
+def _given(tmp_path: Path, text: str, encoding: str) -> Path:
+    path = tmp_path / "given.txt"
+    path.write_bytes(text.encode(encoding))
+    (tmp_path / "rows.csv").write_text("id,word\na,x\n")
+    (tmp_path / "row.jsonl").write_text('{"id": "a", "file": "given.txt"}')
+    return path
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_byte_order_mark_reaches_no_endpoint(
+    bgresp: Run, server: FakeServer, tmp_path: Path, name: str
+) -> None:
+    """A mark of Notepad's is sent, or stands in the way of JSON or of a column."""
+    words, text = READ[name]
+    path = _given(tmp_path, text, "utf-8-sig")
+    argv = words.format(file=path.name).split()
+    stdin = path.read_bytes() if name == "stdin" else None
+    ran = bgresp(*argv, "-m", "m", stdin=stdin)
+    assert 0 == ran.code, ran.err
+    sent = server.creates[0].json
+    assert BOM not in str(sent)
+    assert sent["input"] in {"hi", "hix"}
+
+
+def test_a_mark_in_an_argument_is_none_either(bgresp: Run, server: FakeServer) -> None:
+    """`-t "$(cat file)"` of such a file sends its mark."""
+    ran = bgresp("submit", "-t", f"{BOM}hi", "-s", f"{BOM}short", "-m", "m")
+    assert 0 == ran.code, ran.err
+    sent = server.creates[0].json
+    assert ("hi", "short") == (sent["input"], sent["instructions"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+@pytest.mark.parametrize("name", READ)
+def test_utf_16_is_told_with_what_converts_it(
+    bgresp: Run,
+    server: FakeServer,
+    tmp_path: Path,
+    state: Path,
+    name: str,
+    encoding: str,
+) -> None:
+    """What PowerShell's `>` wrote is "not JSON", or "has NUL bytes"."""
+    if (name, encoding) == ("csv", "utf-16-le"):
+        pytest.skip("without a mark it is told by the column that is not there")
+    words, text = READ[name]
+    path = _given(tmp_path, text, encoding)
+    argv = words.format(file=path.name).split()
+    stdin = path.read_bytes() if name == "stdin" else None
+    ran = bgresp(*argv, "-m", "m", stdin=stdin)
+    assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
+    assert "UTF-16, not UTF-8" in ran.err
+    assert "iconv -f UTF-16" in ran.err
+    assert () == server.requests
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_configuration_and_a_key_of_notepad_s(
+    bare: Run, server: FakeServer, tmp_path: Path, encoding: str
+) -> None:
+    """config.toml or a key file with a mark is refused, or UTF-16 not told."""
+    config, key = tmp_path / "config" / "config.toml", tmp_path / "key"
+    key.write_bytes("secret-1\r\n".encode("utf-8-sig"))
+    key.chmod(0o600)
+    text = f'[profiles.a]\nbase_url = "{server.base_url}"\napi_key_file = "{key}"\n'
+    config.parent.mkdir(exist_ok=True)
+    config.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    argv = ("submit", "-t", "hi", "-m", "m", "-p", "a")
+    ran = bare(*argv)
+    if encoding == "utf-8-sig":
+        assert 0 == ran.code, ran.err
+        assert "Bearer secret-1" == server.creates[0].headers["authorization"]
+        key.write_bytes("secret-1".encode("utf-16"))
+        ran = bare(*argv)
+    assert (4, "") == (ran.code, ran.out)
+    assert "UTF-16, not UTF-8" in ran.err
+    assert "iconv -f UTF-16" in ran.err
+    assert "secret" not in ran.err
+
+
+# A user of a container, whom /etc/passwd does not know.
+_NOBODY = """
+import pwd
+def getpwuid(uid):
+    raise KeyError(uid)
+pwd.getpwuid = getpwuid
+"""
+
+
+@pytest.mark.parametrize("home", [None, "", "relative/home", "."])
+@pytest.mark.parametrize("xdg", [None, "relative"])
+def test_without_a_home_nothing_is_written_anywhere(
+    run: Run, tmp_path: Path, home: str | None, xdg: str | None
+) -> None:
+    """A ledger lies in a folder `~`, in the root, or below the working directory."""
+    python = tmp_path / "python"
+    python.mkdir()
+    (python / "sitecustomize.py").write_text(_NOBODY)
+    work = tmp_path / "work"
+    work.mkdir()
+    env = {
+        "PYTHONPATH": os.pathsep.join([str(python), str(ROOT)]),
+        "HOME": home,
+        "XDG_STATE_HOME": xdg,
+        "XDG_CONFIG_HOME": xdg,
+        "BGRESP_STATE_DIR": None,
+        "BGRESP_CONFIG": None,
+        "OPENAI_API_KEY": "k",
+    }
+    ran = run("submit", "-t", "hi", env=env, cwd=work)
+    assert (4, "", 1) == (ran.code, ran.out, ran.err.count("\n")), ran.err
+    assert "BGRESP_STATE_DIR" in ran.err
+    assert "BGRESP_CONFIG" in ran.err
+    assert [] == list(work.iterdir())
+    for argv in (("list",), ("doctor",), ("config", "path"), ("config", "show")):
+        ran = run(*argv, env=env, cwd=work)
+        assert not has_bug(ran.err)
+        assert (4, "") == (ran.code, ran.out), argv
+    assert 0 == run("help", "times", env=env, cwd=work).code
+    chosen = {"BGRESP_STATE_DIR": str(tmp_path / "s"), "BGRESP_CONFIG": "c.toml"}
+    assert 0 == run("list", env=env | chosen, cwd=work).code
+    assert [] == list(work.iterdir())
