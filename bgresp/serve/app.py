@@ -21,7 +21,7 @@ from bgresp.core.text import printable
 from bgresp.serve import page as own_page
 from bgresp.serve import refusal
 from bgresp.serve import request as asked
-from bgresp.serve.desk import Caller, Desk
+from bgresp.serve.jobs import Caller, JobQueue
 from bgresp.serve.paging import envelope, page
 from bgresp.serve.refusal import Refusal, RefusalError, invalid
 from bgresp.serve.store import Entry
@@ -36,25 +36,25 @@ _ALIVE = b": keep-alive\n\n"
 class Responses:
     """The handlers of `/v1/responses`."""
 
-    desk: Desk
+    queue: JobQueue
     body_timeout: float
 
     async def create(self, request: Request) -> Response:
         """Accept a job; answer at once, as a stream, or when it is done."""
         body = asked.read(await _body(request, self.body_timeout))
-        entry = self.desk.create(body, _caller(request))
+        entry = self.queue.create(body, _caller(request))
         if body.get("stream") and entry.streamable:
             return self._stream(entry, -1)
         if entry.background:
-            return _json(self.desk.response(entry))
+            return _json(self.queue.response(entry))
         return _json(await self._answer(entry, request))
 
     async def listing(self, request: Request) -> Response:
         """List the tenant's jobs."""
         wanted = page(request.query_params)
-        entries = self.desk.entries(_caller(request).tenant)
+        entries = self.queue.entries(_caller(request).tenant)
         chosen, has_more = wanted.cut([entry.id for entry in entries])
-        data = [self.desk.response(entries[position]) for position in chosen]
+        data = [self.queue.response(entries[position]) for position in chosen]
         return _json(envelope(data, has_more=has_more))
 
     async def retrieve(self, request: Request) -> Response:
@@ -68,38 +68,38 @@ class Responses:
         if "starting_after" in query:
             message = "'starting_after' is only allowed when stream=true."
             raise RefusalError(invalid(message, "starting_after"))
-        return _json(self.desk.response(entry))
+        return _json(self.queue.response(entry))
 
     async def cancel(self, request: Request) -> Response:
         """Cancel an open background job."""
         entry = self._entry(request)
-        status = self.desk.response(entry)["status"]
+        status = self.queue.response(entry)["status"]
         if not entry.background:
             status = "synchronous"
         elif status in OPEN:
-            self.desk.cancel(entry)
+            self.queue.cancel(entry)
         if status in {"completed", "failed", "incomplete", "synchronous"}:
             article = "an" if status == "incomplete" else "a"
             message = f"Cannot cancel {article} {status} response."
             raise RefusalError(invalid(message, "response_id"))
-        return _json(self.desk.response(entry))
+        return _json(self.queue.response(entry))
 
     async def delete(self, request: Request) -> Response:
         """Drop a job; one that runs is cancelled first."""
         entry = self._entry(request)
-        self.desk.delete(entry)
+        self.queue.delete(entry)
         return _json({"id": entry.id, "object": "response", "deleted": True})
 
     async def input_items(self, request: Request) -> Response:
         """List the input of a job."""
         entry = self._entry(request)
-        items = asked.items(entry.id, self.desk.request(entry))
+        items = asked.items(entry.id, self.queue.request(entry))
         wanted = page(request.query_params)
         chosen, has_more = wanted.cut([item["id"] for item in items])
         return _json(envelope([items[n] for n in chosen], has_more=has_more))
 
     def _entry(self, request: Request) -> Entry:
-        return self.desk.find(request.path_params["id"], _caller(request).tenant)
+        return self.queue.find(request.path_params["id"], _caller(request).tenant)
 
     def _stream(self, entry: Entry, after: int) -> Response:
         headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -110,30 +110,30 @@ class Responses:
 
     async def _frames(self, entry: Entry, after: int) -> AsyncIterator[bytes]:
         try:
-            async for event in self.desk.follow(entry, after):
+            async for event in self.queue.follow(entry, after):
                 yield _ALIVE if event is None else event.frame()
         finally:
             if not entry.background:
-                self.desk.leave(entry)
+                self.queue.leave(entry)
 
     async def _answer(self, entry: Entry, request: Request) -> Json:
         """Wait for a synchronous job, as long as its caller is there."""
-        ended = asyncio.ensure_future(self.desk.settled(entry))
+        ended = asyncio.ensure_future(self.queue.settled(entry))
         left = asyncio.ensure_future(request.receive())
         await asyncio.wait({ended, left}, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
         left.cancel()
-        response = self.desk.response(entry)
-        self.desk.leave(entry)
+        response = self.queue.response(entry)
+        self.queue.leave(entry)
         return response
 
 
-def build(desk: Desk, *, body_timeout: float = BODY_TIMEOUT) -> Starlette:
+def build(queue: JobQueue, *, body_timeout: float = BODY_TIMEOUT) -> Starlette:
     """Return the application without its gate (see `gate`).
 
     `body_timeout` is the longest pause, in seconds, that an upload may make.
     """
-    api = Responses(desk, body_timeout)
+    api = Responses(queue, body_timeout)
     one = "/v1/responses/{id}"
     routes = [
         Route("/v1/responses", api.create, methods=["POST"]),
@@ -144,7 +144,7 @@ def build(desk: Desk, *, body_timeout: float = BODY_TIMEOUT) -> Starlette:
         Route(f"{one}/input_items", api.input_items, methods=["GET"]),
         Route("/v1/models", _models, methods=["GET"]),
         Route("/healthz", _health, methods=["GET"]),
-        *own_page.routes(desk),
+        *own_page.routes(queue),
     ]
     handlers: dict[Any, Any] = {
         RefusalError: _refused,

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from bgresp.core import paths
 from bgresp.core.text import one_line
-from bgresp.serve.desk import Desk
+from bgresp.serve.jobs import JobQueue
 from bgresp.serve.refusal import RefusalError, invalid
 from bgresp.serve.request import prompt
 from bgresp.serve.store import Entry
@@ -50,9 +50,9 @@ _FOLDER: Final = Path(__file__).parent / "static"
 _TEXTS: Final = "content[type=output_text].text"
 
 
-def routes(desk: Desk) -> list[Route]:
+def routes(queue: JobQueue) -> list[Route]:
     """Return the routes of the page, with its files read from the package."""
-    jobs = Jobs(desk)
+    jobs = Jobs(queue)
     return [
         *(_file(path, *told) for path, told in FILES.items()),
         Route("/page/jobs", jobs.listing, methods=["GET"]),
@@ -64,7 +64,7 @@ def routes(desk: Desk) -> list[Route]:
 class Jobs:
     """What the page asks for; a job that has ended is read from disk only once."""
 
-    desk: Desk
+    queue: JobQueue
     _ended: dict[str, Json] = field(default_factory=dict)
 
     async def listing(self, request: Request) -> Response:
@@ -73,7 +73,7 @@ class Jobs:
         Each of the three holds `limit` jobs at most; `counts` are those of all.
         """
         limit = _number(request, "limit", _LIMIT, most=_MOST)
-        entries = self.desk.entries(request.headers.get("x-on-behalf-of"))
+        entries = self.queue.entries(request.headers.get("x-on-behalf-of"))
         running, waiting, ended = self._sorted(entries)
         shown = (*running[:limit], *waiting[:limit], *ended[:limit])
         jobs = [row for entry in shown if (row := self._row(entry)) is not None]
@@ -84,7 +84,7 @@ class Jobs:
             "waiting": len(waiting),
             "ended": len(ended),
         }
-        return _json({"now": self.desk.now(), "counts": counts, "jobs": jobs})
+        return _json({"now": self.queue.now(), "counts": counts, "jobs": jobs})
 
     async def answer(self, request: Request) -> Response:
         """Return a piece of a job's text, from the character `from` on.
@@ -92,10 +92,10 @@ class Jobs:
         A `from` beyond the text starts anew: the text was replaced by a shorter one.
         """
         tenant = request.headers.get("x-on-behalf-of")
-        entry = self.desk.find(request.path_params["id"], tenant)
+        entry = self.queue.find(request.path_params["id"], tenant)
         start = _number(request, "from", 0)
-        growing = self.desk.growing(entry)
-        text = growing[0] if growing else answer_text(self.desk.response(entry))
+        growing = self.queue.growing(entry)
+        text = growing[0] if growing else answer_text(self.queue.response(entry))
         start = start if start <= len(text) else 0
         end = min(start + CHUNK, len(text))
         more = end < len(text)
@@ -107,7 +107,7 @@ class Jobs:
         for entry in entries:
             if entry.ended is not None:
                 ended.append(entry)
-            elif self.desk.response(entry)["status"] == "queued":
+            elif self.queue.response(entry)["status"] == "queued":
                 waiting.append(entry)
             else:
                 running.append(entry)
@@ -118,8 +118,8 @@ class Jobs:
         if entry.id in self._ended:
             return self._ended[entry.id]
         try:
-            asked = prompt(self.desk.request(entry))
-            response = self.desk.response(entry)
+            asked = prompt(self.queue.request(entry))
+            response = self.queue.response(entry)
         except (OSError, ValueError, KeyError, RefusalError):
             return None  # swept away, or torn: no reason to show none of the others
         row = {
@@ -139,7 +139,7 @@ class Jobs:
         return row
 
     def _so_far(self, entry: Entry, response: Json) -> Json:
-        growing = self.desk.growing(entry)
+        growing = self.queue.growing(entry)
         if growing is not None:
             text, pieces = growing
             tail = one_line(text[-_LINE:], limit=_LINE)

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from bgresp.core.errors import BgrespError, UsageError
 from bgresp.serve import endpoint
 from bgresp.serve.daemon import IDLE, check_extra, open_page
-from bgresp.serve.desk import MAX_RUN, RETENTION, Desk, Limits
 from bgresp.serve.endpoint import Endpoint
 from bgresp.serve.engines import PACE, Demo
+from bgresp.serve.jobs import MAX_RUN, RETENTION, JobQueue, Limits
 from bgresp.serve.store import Store
 from bgresp.serve.worker import Workers
 
@@ -72,12 +72,12 @@ def run(options: ServeOptions) -> int:
     try:
         with _bind(options) as listener:
             where = _where(options, listener)
-            desk = _desk(options, folder)
-            desk.open()
+            queue = _queue(options, folder)
+            queue.open()
             # Its lock goes with the process: who stops us waits for our very end.
             endpoint.publish(folder, where)
             try:
-                asyncio.run(_serve(options, desk, listener=listener, where=where))
+                asyncio.run(_serve(options, queue, listener=listener, where=where))
             finally:
                 endpoint.retract(folder)
     finally:
@@ -123,10 +123,10 @@ def _is_loopback(host: str) -> bool:
     return ipaddress.ip_address(host).is_loopback
 
 
-def _desk(options: ServeOptions, folder: Path) -> Desk:
+def _queue(options: ServeOptions, folder: Path) -> JobQueue:
     workers = Workers(Demo(options.pace), count=options.workers, limit=QUEUE_LIMIT)
     limits = Limits(retention=options.retention, max_run=options.max_run)
-    return Desk(Store(folder / "jobs"), workers, clock=time.time, limits=limits)
+    return JobQueue(Store(folder / "jobs"), workers, clock=time.time, limits=limits)
 
 
 def _greet(options: ServeOptions, where: Endpoint) -> None:
@@ -141,18 +141,18 @@ def _greet(options: ServeOptions, where: Endpoint) -> None:
 
 
 async def _serve(
-    options: ServeOptions, desk: Desk, *, listener: socket.socket, where: Endpoint
+    options: ServeOptions, queue: JobQueue, *, listener: socket.socket, where: Endpoint
 ) -> None:
     from bgresp.serve.app import build
     from bgresp.serve.gate import Gate
     from bgresp.serve.http import quiet_server
 
     idle = IDLE if options.idle is None and options.detached else options.idle
-    gate = Gate(build(desk), key=where.key, clock=time.monotonic)
+    gate = Gate(build(queue), key=where.key, clock=time.monotonic)
     server = quiet_server(gate)
     with _stopped_by_signals(server):
         _greet(options, where)
-        tending = asyncio.ensure_future(tend(server, desk, gate=gate, idle=idle))
+        tending = asyncio.ensure_future(tend(server, queue, gate=gate, idle=idle))
         await server.serve(sockets=[listener])
         await tending
 
@@ -178,7 +178,7 @@ def _stopped_by_signals(server: "uvicorn.Server") -> Iterator[None]:
 
 
 async def tend(
-    server: "uvicorn.Server", desk: Desk, *, gate: "Gate", idle: float | None
+    server: "uvicorn.Server", queue: JobQueue, *, gate: "Gate", idle: float | None
 ) -> None:
     """Sweep, watch for idleness, and end the open jobs when the server stops."""
     now = asyncio.get_running_loop().time
@@ -186,15 +186,15 @@ async def tend(
     while not server.should_exit:
         if now() >= due:
             due = now() + _SWEEP
-            _sweep(desk)
-        if idle is not None and desk.idle and gate.quiet_for() >= idle:
+            _sweep(queue)
+        if idle is not None and queue.idle and gate.quiet_for() >= idle:
             server.should_exit = True
         await asyncio.sleep(_TICK)
-    await desk.close()
+    await queue.close()
 
 
-def _sweep(desk: Desk) -> None:
+def _sweep(queue: JobQueue) -> None:
     try:
-        desk.sweep()
+        queue.sweep()
     except OSError as error:
         sys.stderr.write(f"cannot tidy up: {error}\n")

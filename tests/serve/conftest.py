@@ -18,9 +18,9 @@ import uvicorn
 
 from bgresp.serve import daemon
 from bgresp.serve.app import BODY_TIMEOUT, build
-from bgresp.serve.desk import Desk, Limits
 from bgresp.serve.gate import Gate
 from bgresp.serve.http import HEADERS_TIMEOUT, quiet_server
+from bgresp.serve.jobs import JobQueue, Limits
 from bgresp.serve.server import tend
 from bgresp.serve.store import Store
 from bgresp.serve.worker import Workers
@@ -49,12 +49,12 @@ def serving(
     """Serve a folder of jobs in a thread of this process."""
     engine = Scripted()
     workers = Workers(engine, count=count, limit=limit)
-    desk = Desk(Store(folder), workers, clock=time.time, limits=Limits())
+    queue = JobQueue(Store(folder), workers, clock=time.time, limits=Limits())
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    gate = Gate(build(desk, body_timeout=body_timeout), key=key, clock=time.monotonic)
+    gate = Gate(build(queue, body_timeout=body_timeout), key=key, clock=time.monotonic)
     server = quiet_server(gate, headers_timeout=headers_timeout)
-    stop = _in_thread(desk, listener, gate=gate, server=server)
+    stop = _in_thread(queue, listener, gate=gate, server=server)
     try:
         with ExitStack() as clients:
             yield Served(f"http://127.0.0.1:{port}/v1", engine, key, clients)
@@ -91,15 +91,15 @@ def sdk(served: Served) -> openai.OpenAI:
 
 
 def _in_thread(
-    desk: Desk, listener: socket.socket, *, gate: Gate, server: uvicorn.Server
+    queue: JobQueue, listener: socket.socket, *, gate: Gate, server: uvicorn.Server
 ) -> Callable[[], None]:
 
     async def main() -> None:
-        tending = asyncio.ensure_future(tend(server, desk, gate=gate, idle=None))
+        tending = asyncio.ensure_future(tend(server, queue, gate=gate, idle=None))
         await server.serve(sockets=[listener])
         await tending
 
-    desk.open()
+    queue.open()
     thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
 

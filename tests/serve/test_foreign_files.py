@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.serve.desk import Caller, Desk
+from bgresp.serve.jobs import Caller, JobQueue
 from bgresp.serve.store import Entry, Store
-from tests.serve.test_desk import JOB, Clock, desk_at
+from tests.serve.test_job_queue import JOB, Clock, queue_at
 
 ID = f"resp_{'0' * 32}"
 ENTRY: dict[str, Any] = {
@@ -25,15 +25,15 @@ ENTRY: dict[str, Any] = {
 RESPONSE = {"id": ID, "status": "queued"}
 
 
-def statuses(desk: Desk) -> list[str]:
-    return [str(desk.response(entry)["status"]) for entry in desk.entries("")]
+def statuses(queue: JobQueue) -> list[str]:
+    return [str(queue.response(entry)["status"]) for entry in queue.entries("")]
 
 
 async def done(folder: Path, clock: Clock) -> Entry:
-    desk = desk_at(folder, clock)
-    entry = desk.create(JOB, Caller())
-    await desk.settled(entry)
-    await desk.close()
+    queue = queue_at(folder, clock)
+    entry = queue.create(JOB, Caller())
+    await queue.settled(entry)
+    await queue.close()
     return entry
 
 
@@ -53,11 +53,11 @@ def test_what_is_no_file_costs_its_job_alone(
         (tmp_path / f"{ID}.json").write_text(record)
         (tmp_path / f"{ID}{suffix}").unlink(missing_ok=True)
         make(tmp_path / f"{ID}{suffix}")
-        desk = desk_at(tmp_path, clock)
-        assert "completed" == desk.response(entry)["status"]
-        assert "completed" == statuses(desk)[-1]
-        assert set(statuses(desk)) <= {"completed", "failed"}
-        await desk.close()
+        queue = queue_at(tmp_path, clock)
+        assert "completed" == queue.response(entry)["status"]
+        assert "completed" == statuses(queue)[-1]
+        assert set(statuses(queue)) <= {"completed", "failed"}
+        await queue.close()
 
     asyncio.run(scene())
 
@@ -89,10 +89,10 @@ def test_a_record_of_odd_types_costs_itself_alone(
         await done(tmp_path, clock)
         record = {"entry": ENTRY | changed, "response": RESPONSE}
         (tmp_path / f"{ID}.json").write_text(json.dumps(record))
-        desk = desk_at(tmp_path, clock)
-        assert ["completed"] == statuses(desk)
-        desk.sweep()
-        await desk.close()
+        queue = queue_at(tmp_path, clock)
+        assert ["completed"] == statuses(queue)
+        queue.sweep()
+        await queue.close()
 
     asyncio.run(scene())
 
@@ -108,11 +108,11 @@ def test_a_record_without_its_response_has_failed(
     async def scene() -> None:
         clock = Clock()
         clock.now = 3.0
-        desk = desk_at(tmp_path, clock)
-        (entry,) = desk.entries("")
-        said = desk.response(entry)
+        queue = queue_at(tmp_path, clock)
+        (entry,) = queue.entries("")
+        said = queue.response(entry)
         assert ("failed", "record_damaged") == (said["status"], said["error"]["code"])
-        await desk.close()
+        await queue.close()
 
     asyncio.run(scene())
 

@@ -37,7 +37,7 @@ class Limits:
     max_run: float = MAX_RUN
 
 
-class Desk:
+class JobQueue:
     """All the jobs of one endpoint."""
 
     def __init__(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bgresp.serve.desk import Caller, Desk, Limits
 from bgresp.serve.engines import Demo, Outcome
+from bgresp.serve.jobs import Caller, JobQueue, Limits
 from bgresp.serve.refusal import RefusalError
 from bgresp.serve.store import Entry, Store
 from bgresp.serve.worker import Workers
@@ -27,10 +27,10 @@ class Clock:
         return self.now
 
 
-def crash(desk: Desk) -> None:
-    """Let nothing of the desk reach the disk any more."""
-    desk._workers._count = 0
-    for job in desk._jobs.values():
+def crash(queue: JobQueue) -> None:
+    """Let nothing of the queue reach the disk any more."""
+    queue._workers._count = 0
+    for job in queue._jobs.values():
         if job.log is not None:
             job.log._file.close()
 
@@ -43,28 +43,28 @@ class Endless:
         await asyncio.Event().wait()
 
 
-def desk_at(folder: Path, clock: Clock, engine: Any = None) -> Desk:
+def queue_at(folder: Path, clock: Clock, engine: Any = None) -> JobQueue:
     workers = Workers(engine or Demo(pace=0), count=1, limit=10)
     limits = Limits(retention=100, max_run=50)
-    desk = Desk(Store(folder), workers, clock=clock, limits=limits)
-    desk.open()
-    return desk
+    queue = JobQueue(Store(folder), workers, clock=clock, limits=limits)
+    queue.open()
+    return queue
 
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-async def kinds(desk: Desk, entry: Entry) -> list[str]:
-    events = [event async for event in desk.follow(entry, -1) if event is not None]
+async def kinds(queue: JobQueue, entry: Entry) -> list[str]:
+    events = [event async for event in queue.follow(entry, -1) if event is not None]
     numbers = [json.loads(event.data)["sequence_number"] for event in events]
     assert list(range(len(events))) == numbers
     return [event.type.removeprefix("response.") for event in events]
 
 
-async def running(desk: Desk, entry: Entry) -> None:
+async def running(queue: JobQueue, entry: Entry) -> None:
     """Wait until the job's first word is there."""
-    async for event in desk.follow(entry, -1):
+    async for event in queue.follow(entry, -1):
         if event is not None and event.type == "response.output_text.delta":
             return
 
@@ -74,20 +74,20 @@ def test_a_result_goes_when_its_retention_ends(tmp_path: Path) -> None:
     clock = Clock()
 
     async def scene() -> None:
-        desk = desk_at(tmp_path, clock)
-        entry = desk.create(JOB, Caller(idempotency_key="k"))
-        await desk.settled(entry)
+        queue = queue_at(tmp_path, clock)
+        entry = queue.create(JOB, Caller(idempotency_key="k"))
+        await queue.settled(entry)
         clock.now += 100
-        desk.sweep()
-        assert "completed" == desk.response(desk.find(entry.id, ""))["status"]
+        queue.sweep()
+        assert "completed" == queue.response(queue.find(entry.id, ""))["status"]
         clock.now += 1
         with pytest.raises(RefusalError):
-            desk.find(entry.id, "")
-        assert [] == desk.entries("")
-        desk.sweep()
+            queue.find(entry.id, "")
+        assert [] == queue.entries("")
+        queue.sweep()
         assert set() == names(tmp_path)
-        assert entry.id != desk.create(JOB, Caller(idempotency_key="k")).id
-        await desk.close()
+        assert entry.id != queue.create(JOB, Caller(idempotency_key="k")).id
+        await queue.close()
 
     asyncio.run(scene())
 
@@ -97,23 +97,23 @@ def test_a_job_may_not_run_for_ever(tmp_path: Path) -> None:
     clock = Clock()
 
     async def scene() -> None:
-        desk = desk_at(tmp_path, clock, Endless())
-        first, second = desk.create(JOB, Caller()), desk.create(JOB, Caller())
-        await running(desk, first)
+        queue = queue_at(tmp_path, clock, Endless())
+        first, second = queue.create(JOB, Caller()), queue.create(JOB, Caller())
+        await running(queue, first)
         clock.now += 50
-        desk.sweep()
-        assert "in_progress" == desk.response(first)["status"]
+        queue.sweep()
+        assert "in_progress" == queue.response(first)["status"]
         clock.now += 1
-        desk.sweep()
-        await running(desk, second)
-        response = desk.response(first)
+        queue.sweep()
+        await running(queue, second)
+        response = queue.response(first)
         assert ("failed", "max_run_exceeded") == (
             response["status"],
             response["error"]["code"],
         )
         assert "word" == response["output"][0]["content"][0]["text"]
-        assert "failed" == (await kinds(desk, first))[-1]
-        await desk.close()
+        assert "failed" == (await kinds(queue, first))[-1]
+        await queue.close()
 
     asyncio.run(scene())
 
@@ -126,16 +126,16 @@ def test_what_a_crash_left_open_has_failed(tmp_path: Path, torn: bytes) -> None:
     clock = Clock()
 
     async def before() -> list[Entry]:
-        desk = desk_at(tmp_path, clock)
-        done = desk.create(JOB, Caller())
-        await desk.settled(done)
-        desk = desk_at(tmp_path, clock, Endless())
+        queue = queue_at(tmp_path, clock)
+        done = queue.create(JOB, Caller())
+        await queue.settled(done)
+        queue = queue_at(tmp_path, clock, Endless())
         clock.now += 1
-        begun = desk.create(JOB, Caller())
+        begun = queue.create(JOB, Caller())
         clock.now += 1
-        waiting = desk.create(JOB, Caller())
-        await running(desk, begun)
-        crash(desk)
+        waiting = queue.create(JOB, Caller())
+        await running(queue, begun)
+        crash(queue)
         return [done, begun, waiting]
 
     async def after(done: Entry, begun: Entry, waiting: Entry) -> None:
@@ -143,17 +143,17 @@ def test_what_a_crash_left_open_has_failed(tmp_path: Path, torn: bytes) -> None:
             file.write(torn)
         (tmp_path / f"{waiting.id}.json.tmp").write_text("torn")
         (tmp_path / f"resp_{'0' * 32}.json").write_text("no record")
-        desk = desk_at(tmp_path, clock)
-        statuses = [desk.response(e)["status"] for e in desk.entries("")]
+        queue = queue_at(tmp_path, clock)
+        statuses = [queue.response(e)["status"] for e in queue.entries("")]
         assert ["completed", "failed", "failed"] == statuses
-        assert "completed" == (await kinds(desk, done))[-1]
+        assert "completed" == (await kinds(queue, done))[-1]
         start = ["created", "queued"]
         word = ["output_item.added", "content_part.added", "output_text.delta"]
-        assert [*start, "failed"] == await kinds(desk, waiting)
-        assert [*start, "in_progress", *word, "failed"] == await kinds(desk, begun)
-        assert "server_restarted" == desk.response(begun)["error"]["code"]
-        assert "word" == desk.response(begun)["output"][0]["content"][0]["text"]
-        assert desk.idle
+        assert [*start, "failed"] == await kinds(queue, waiting)
+        assert [*start, "in_progress", *word, "failed"] == await kinds(queue, begun)
+        assert "server_restarted" == queue.response(begun)["error"]["code"]
+        assert "word" == queue.response(begun)["output"][0]["content"][0]["text"]
+        assert queue.idle
 
     entries = asyncio.run(before())
     asyncio.run(after(*entries))
@@ -163,15 +163,15 @@ def test_an_orderly_stop_ends_open_streams(tmp_path: Path) -> None:
     """When the server stops, readers get the failed response, creates a 503."""
 
     async def scene() -> None:
-        desk = desk_at(tmp_path, Clock(), Endless())
-        entry = desk.create(JOB, Caller())
-        await running(desk, entry)
-        reader = asyncio.ensure_future(kinds(desk, entry))
-        await desk.close()
+        queue = queue_at(tmp_path, Clock(), Endless())
+        entry = queue.create(JOB, Caller())
+        await running(queue, entry)
+        reader = asyncio.ensure_future(kinds(queue, entry))
+        await queue.close()
         assert "failed" == (await reader)[-1]
-        assert "server_restarted" == desk.response(entry)["error"]["code"]
+        assert "server_restarted" == queue.response(entry)["error"]["code"]
         with pytest.raises(RefusalError) as caught:
-            desk.create(JOB, Caller())
+            queue.create(JOB, Caller())
         assert 503 == caught.value.refusal.status
         assert "true" == caught.value.refusal.headers["x-should-retry"]
 
@@ -182,20 +182,20 @@ def test_a_cancelled_job_never_changes_again(tmp_path: Path) -> None:
     """A job cancelled while it waits is never run, and one that runs stops at once."""
 
     async def scene() -> None:
-        desk = desk_at(tmp_path, Clock(), Endless())
-        first, second = desk.create(JOB, Caller()), desk.create(JOB, Caller())
-        await running(desk, first)
-        desk.cancel(second)
-        desk.cancel(first)
-        assert ["created", "queued", "cancelled"] == await kinds(desk, second)
-        third = desk.create(JOB, Caller())
-        await running(desk, third)
+        queue = queue_at(tmp_path, Clock(), Endless())
+        first, second = queue.create(JOB, Caller()), queue.create(JOB, Caller())
+        await running(queue, first)
+        queue.cancel(second)
+        queue.cancel(first)
+        assert ["created", "queued", "cancelled"] == await kinds(queue, second)
+        third = queue.create(JOB, Caller())
+        await running(queue, third)
         for entry in (first, second):
-            assert "cancelled" == desk.response(entry)["status"]
-        desk.delete(third)
-        desk.sweep()
-        await desk.close()
-        assert desk.idle
+            assert "cancelled" == queue.response(entry)["status"]
+        queue.delete(third)
+        queue.sweep()
+        await queue.close()
+        assert queue.idle
 
     asyncio.run(scene())
 
@@ -204,9 +204,9 @@ def test_files_are_private(tmp_path: Path) -> None:
     """Nobody else may read the folder of jobs or a file in it."""
 
     async def scene() -> None:
-        desk = desk_at(tmp_path / "jobs", Clock())
-        await desk.settled(desk.create(JOB, Caller()))
-        await desk.close()
+        queue = queue_at(tmp_path / "jobs", Clock())
+        await queue.settled(queue.create(JOB, Caller()))
+        await queue.close()
 
     asyncio.run(scene())
     folder = tmp_path / "jobs"
