@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from bgresp.api.client import Api, Sent
-from bgresp.core import wire
 from bgresp.core.dialect import Dialect, Endpoint
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
+from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.audience import View
 from bgresp.engine.books import Books
@@ -51,7 +51,7 @@ Script = Sequence[Answer] | Callable[[str], Answer]
 def event(payload: fw.Json, spoken: Dialect | None = None) -> Event:
     """Read one of fakewire's events as the client does."""
     raw = json.dumps(payload)
-    return wire.read_event(spoken or dialect(), payload, name="", raw=raw)
+    return read_event(spoken or dialect(), payload, name="", raw=raw)
 
 
 def events(payloads: Iterable[fw.Json]) -> list[Event]:
@@ -62,7 +62,7 @@ def events(payloads: Iterable[fw.Json]) -> list[Event]:
 def snapshot(word: str, text: str = "", **fields: Any) -> Snapshot:
     """Answer a response in that status, as fakewire writes it."""
     body = fw.response_of(word, text) | fields
-    reading = wire.read_response(dialect(), body)
+    reading = read_response(dialect(), body)
     assert reading is not None
     return Snapshot(reading, json.dumps(body).encode())
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bgresp.api import bounded
-from bgresp.core import schedule, wire
+from bgresp.core import schedule
 from bgresp.core.dialect import HTTP_STATUS, Dialect
 from bgresp.core.model import ResponseError, Status
+from bgresp.core.reading import read_event, read_id, read_refusal, read_response
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
 from bgresp.core.text import one_line
 
@@ -57,7 +58,7 @@ def created(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
             said = f"accepted (HTTP {reply.status}), but {what} in the reply"
             return _fault(FaultKind.AMBIGUOUS, reply, said)
         return snapshot
-    error = wire.read_refusal(reply.payload, _text(reply))
+    error = read_refusal(reply.payload, _text(reply))
     if reply.status in NOT_PROCESSED or _may_retry_503(reply):
         if error.code in FINAL_429:
             return _fault(FaultKind.REFUSED, reply, error.message)
@@ -86,7 +87,7 @@ def listed(reply: Reply) -> Mapping[str, Any] | Fault:
 
 def _unheard(reply: Reply) -> Fault:
     """Read a refusal where asking again is free."""
-    error = wire.read_refusal(reply.payload, _text(reply))
+    error = read_refusal(reply.payload, _text(reply))
     if reply.status in {404, 410}:
         return _fault(FaultKind.GONE, reply, error.message)
     if reply.status == 429:
@@ -99,7 +100,7 @@ def _unheard(reply: Reply) -> Fault:
 def instead_of_stream(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     """Read what came where an event stream was asked for."""
     if reply.status in CANNOT_STREAM:
-        error = wire.read_refusal(reply.payload, _text(reply))
+        error = read_refusal(reply.payload, _text(reply))
         return _fault(FaultKind.NOT_STREAMABLE, reply, error.message)
     return retrieved(dialect, reply)
 
@@ -112,7 +113,7 @@ def event(dialect: Dialect, name: str, data: str, id_: str = "") -> Event | None
         return None
     if not isinstance(payload, Mapping):
         return None
-    return wire.read_event(dialect, payload, name=name, raw=data, id_=id_)
+    return read_event(dialect, payload, name=name, raw=data, id_=id_)
 
 
 def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
@@ -128,7 +129,7 @@ def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
         payload = {}  # the HTTP status says it all: 202 Accepted
     reading = None
     if isinstance(payload, Mapping):
-        reading = wire.read_response(dialect, payload, reply.status)
+        reading = read_response(dialect, payload, reply.status)
     if reading is None:
         return _fault(FaultKind.UNREADABLE, reply, "the reply has no status")
     pause = schedule.spent(reply.headers, now=reply.now)
@@ -138,11 +139,9 @@ def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
 def _named(dialect: Dialect, reply: Reply) -> Snapshot | None:
     """Take a reply that has an id and no status: the job exists, and can be asked."""
     payload = reply.payload
-    if not isinstance(payload, Mapping) or wire.read_response(dialect, payload):
+    if not isinstance(payload, Mapping) or read_response(dialect, payload):
         return None
-    reading = Reading(
-        Status.IN_PROGRESS, "", id=wire.read_id(dialect, payload), known=False
-    )
+    reading = Reading(Status.IN_PROGRESS, "", id=read_id(dialect, payload), known=False)
     pause = schedule.spent(reply.headers, now=reply.now)
     return Snapshot(reading, reply.body, reply.request_id, retry_after=pause)
 
@@ -150,7 +149,7 @@ def _named(dialect: Dialect, reply: Reply) -> Snapshot | None:
 def _fault(kind: FaultKind, reply: Reply, message: str) -> Fault:
     error: ResponseError | None = None
     if reply.status >= 400:
-        error = wire.read_refusal(reply.payload, _text(reply))
+        error = read_refusal(reply.payload, _text(reply))
     return Fault(
         kind,
         one_line(message) or f"HTTP {reply.status}",

@@ -10,25 +10,26 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from bgresp.cli import inputs
-from bgresp.core import attach
+from bgresp.core import request
 from bgresp.core.errors import UsageError
+from bgresp.core.request import Part, file_part, url_part
 
 UNKNOWN: Final = "application/octet-stream"
 _PACKED: Final = {"gzip": "application/gzip", "bzip2": "application/x-bzip2"}
 _WEB: Final = ("http://", "https://")
 
 
-def parts(given: Sequence[str]) -> tuple[attach.Part, ...]:
+def parts(given: Sequence[str]) -> tuple[Part, ...]:
     """Return a message part for each PATH or URL, in their order."""
-    found: list[attach.Part] = []
-    room = attach.MAX_BYTES
+    found: list[Part] = []
+    room = request.MAX_BYTES
     for item in given:
         if item.lower().startswith(_WEB):
-            found.append(attach.of_url(_checked(item), _kind(urlsplit(item).path)))
+            found.append(url_part(_checked(item), _kind(urlsplit(item).path)))
             continue
         data = _read(item, room)
         room -= len(data)
-        found.append(attach.of_bytes(Path(item).name, _kind(item), data))
+        found.append(file_part(Path(item).name, _kind(item), data))
     return tuple(found)
 
 
@@ -48,7 +49,7 @@ def _read(path: str, room: int) -> bytes:
         raise UsageError(f"{shown}: stdin has no name; give a PATH or a URL")
     data = inputs.read_bytes(path, shown, most=room)
     if data is None:
-        limit = attach.MAX_BYTES // 1_000_000
+        limit = request.MAX_BYTES // 1_000_000
         raise UsageError(
             f"{shown}: the attachments are larger than {limit} MB together",
             hint="upload it to where the endpoint can fetch it, and attach its URL",

@@ -10,9 +10,8 @@ from bgresp.cli.adopting import adopted
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
 from bgresp.cli.pairs import pairs
-from bgresp.core import naming
 from bgresp.core.errors import BgrespError, LedgerError, UsageError, worst
-from bgresp.core.model import Job, Status
+from bgresp.core.model import Job, Status, check_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def _check(ids: list[str], options: Options) -> None:
         raise UsageError(f"-n takes one ID, not {len(ids)}")
     labels = pairs(options.label, "-l")
     draft = Job("", Status.SUBMITTING, name=options.name, group=options.group)
-    naming.check(replace(draft, labels=labels))
+    check_names(replace(draft, labels=labels))
 
 
 async def _one(context: Context, id_: str, options: Options) -> Job:

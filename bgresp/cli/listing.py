@@ -9,9 +9,9 @@ from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, chosen_word, opt
 from bgresp.cli.panels import OUTPUT
-from bgresp.core.board import SORTS, first, ordered
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.model import Job
+from bgresp.core.selection import SORTS, first, ordered
 from bgresp.render.columns import DEFAULT, TIMELINE, WIDE, Times
 from bgresp.render.rows import CUTS, STEPS, Table
 

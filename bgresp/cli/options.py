@@ -13,8 +13,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from bgresp import __version__
-from bgresp.core.board import Selector, statuses
 from bgresp.core.errors import ExitCode, UsageError
+from bgresp.core.selection import Selector, statuses
 from bgresp.core.text import did_you_mean
 from bgresp.core.times import duration, point
 from bgresp.render.streams import silence_stdout

@@ -12,7 +12,7 @@ PROBE: Final = "probe"  # in a job's `extra`: a probe made it, so it is not @las
 
 def as_probed(state: Path, settings: "Settings") -> "Settings":
     """Return settings by the card of their endpoint; as they are without one."""
-    from bgresp.core.card import applied
+    from bgresp.core.capabilities import applied
     from bgresp.ledger import cards
 
     card = cards.load(state, settings.base_url, settings.dialect.name)

@@ -7,7 +7,7 @@ from typing import Final
 from bgresp.cli.context import Context
 from bgresp.cli.probed import PROBE
 from bgresp.config.settings import Settings, resolve
-from bgresp.core.card import Ability, Card, Verdict
+from bgresp.core.capabilities import Ability, Capabilities, Verdict
 from bgresp.core.errors import ExitCode, UsageError
 from bgresp.core.model import Job
 from bgresp.render import folded
@@ -76,7 +76,7 @@ def _agreed(context: Context, settings: Settings, model: str | None) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _show(context: Context, card: Card) -> None:
+def _show(context: Context, card: Capabilities) -> None:
     if context.is_json:
         context.show_records([card.to_dict()], single=True)
         return

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgresp.cli.context import Context
-from bgresp.core.asides import KINDS
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
+from bgresp.core.output import KINDS
 from bgresp.render.lines import Events, JsonLines, Quiet
 
 

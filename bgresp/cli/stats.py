@@ -10,7 +10,7 @@ from bgresp.cli.options import Common, Refs, chosen_word, opt
 from bgresp.cli.panels import OUTPUT
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
-from bgresp.core.tally import DEFAULT, FIELDS, NONE, Stats, grouping, tallied
+from bgresp.core.stats import DEFAULT, FIELDS, NONE, Stats, grouping, stats_of
 from bgresp.core.text import one_line
 from bgresp.core.times import local, rfc3339
 from bgresp.render.columns import Times
@@ -54,7 +54,7 @@ def stats(which: Refs, options: Options, common: Common) -> int:
         raise UsageError("--time takes utc or local for days")
     written = local if times is Times.LOCAL else _utc
     groups_of = grouping(options.by, lambda moment: written(moment)[:10])
-    found = tallied(_jobs(context, which), groups_of, options.by)
+    found = stats_of(_jobs(context, which), groups_of, options.by)
     context.report_ledger()
     _show(context, found, options.by)
     return 0

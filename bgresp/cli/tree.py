@@ -13,9 +13,9 @@ from bgresp.cli import panels
 from bgresp.cli.get import PARTS
 from bgresp.cli.topics import TOPICS
 from bgresp.config.files import built_in
-from bgresp.core.asides import KINDS
-from bgresp.core.board import SORTS
 from bgresp.core.model import RECORD_FIELDS, Status
+from bgresp.core.output import KINDS
+from bgresp.core.selection import SORTS
 from bgresp.render.columns import COLUMNS
 
 FREE: Final = "free"

@@ -5,8 +5,8 @@ from typing import Final
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Refs
-from bgresp.core.board import Selector
 from bgresp.core.errors import ConfigError
+from bgresp.core.selection import Selector
 from bgresp.core.text import did_you_mean
 
 KNOWN: Final = 10  # names that are told

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bgresp.core import template
 from bgresp.core.errors import UsageError
+from bgresp.core.request import holes_in
 from bgresp.core.text import parse_json
 
 MAX_ID: Final = 512
@@ -102,7 +102,7 @@ def check_columns(columns: Sequence[str], prompt: str, others: Sequence[str]) ->
             raise UsageError(
                 f"no column {name!r}", hint="there are: " + ", ".join(columns)[:200]
             )
-        if name not in template.names(f"{{{{{name}}}}}"):
+        if name not in holes_in(f"{{{{{name}}}}}"):
             raise UsageError(
                 f"column {name!r}: a hole takes letters, digits, _ . and -"
             )

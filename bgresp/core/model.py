@@ -1,14 +1,16 @@
-"""What a job is: its status, its record, and both to and from a dict.
+"""What a job is: its status, its record, what it may be called, and how it is written.
 
-A record never holds a key or output text.
+A record never holds a key or output text. What is typed, listed and completed later
+holds no control character, and a name is no REF of another kind.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from bgresp.core.errors import ExitCode
+from bgresp.core.errors import ExitCode, UsageError
+from bgresp.core.text import is_plain
 from bgresp.core.times import rfc3339, unix
 
 SCHEMA: Final = "bgresp.job/1"
@@ -248,3 +250,25 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 def _count(raw: object) -> int | None:
     return raw if type(raw) is int else None
+
+
+def check_names(job: Job) -> None:
+    """Refuse a name, group, label or submit key that could not be typed or shown again.
+
+    Raises UsageError that names the field.
+    """
+    for name, text in _texts(job):
+        if not is_plain(text):
+            raise UsageError(f"the {name} {text[:80]!r} has control characters")
+    if job.name is not None and job.name.startswith(("@", "-")):
+        raise UsageError(
+            f"the name {job.name[:80]!r} would be taken for a reference or an option",
+            hint="begin it with another character than @ and -",
+        )
+
+
+def _texts(job: Job) -> Iterator[tuple[str, str]]:
+    given = {"name": job.name, "group": job.group, "key": job.submit_key}
+    yield from ((name, text) for name, text in given.items() if text is not None)
+    for label, value in job.labels.items():
+        yield "label", f"{label}={value}"

@@ -1,13 +1,18 @@
-"""A request as its user means it, rendered as a dialect writes it; pure."""
+"""A request as its user means it, rendered as a dialect writes it; pure.
 
+Files are parts of a message, in the words of the Responses API; `{{name}}` in a text
+is a hole that --var fills.
+"""
+
+import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bgresp.core import attach, template
 from bgresp.core.dialect import HOLE, PARTS, Dialect, fill
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.text import MAX_DEPTH
@@ -17,7 +22,11 @@ MAX_PAIRS: Final = 16
 MAX_NAME: Final = 64
 MAX_VALUE: Final = 512
 OURS: Final = "bgresp_key"
+MAX_BYTES: Final = 50_000_000  # of all files of a request: OpenAI's guide "File inputs"
+_DRAWN: Final = frozenset({"image/svg+xml"})  # is text: no model takes it as an image
+_VARIABLE: Final = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*\}\}")
 
+Part = Mapping[str, Any]
 # What a part of a request is asked for with, by the hole that takes it.
 ASKED_BY: Final[Mapping[str, str]] = {
     "model": "--model",
@@ -45,7 +54,7 @@ class Request:
     instructions: str | None = None
     previous_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    attachments: tuple[attach.Part, ...] = ()
+    attachments: tuple[Part, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     schema: Mapping[str, Any] | None = None
     max_output_tokens: int | None = None
@@ -97,7 +106,7 @@ def unused(requests: Iterable[Request]) -> list[str]:
     used: set[str] = set()
     for request in requests:
         given |= dict.fromkeys(request.variables)
-        used |= template.names([request.text, request.instructions, request.body])
+        used |= holes_in([request.text, request.instructions, request.body])
     return [name for name in given if name not in used]
 
 
@@ -131,7 +140,7 @@ def _filled(request: Request) -> Request:
     """Fill the templates; without variables there are none."""
     if not request.variables:
         return request
-    text, instructions, body = template.filled(
+    text, instructions, body = fill_holes(
         [request.text, request.instructions, request.body], request.variables
     )
     if text is not None and not text.strip():
@@ -143,7 +152,7 @@ def _filled(request: Request) -> Request:
 
 def _values(request: Request) -> dict[str, Any]:
     """Return what fills the holes of a body, by their names."""
-    message = attach.message(request.text, request.attachments)
+    message = message_of(request.text, request.attachments)
     return {
         "model": request.model,
         "input": message if request.attachments else request.text,
@@ -238,3 +247,66 @@ def _check_metadata(metadata: Any) -> None:
             raise UsageError(f"metadata {name!r} {said}")
         if not 0 < len(name) <= MAX_NAME:
             raise UsageError(f"metadata {name[:80]!r}: {MAX_NAME} characters at most")
+
+
+def file_part(name: str, kind: str, data: bytes) -> Part:
+    """Return the part that carries a file of a media type as a data URL."""
+    url = f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    if _is_image(kind):
+        return {"type": "input_image", "image_url": url, "detail": "auto"}
+    shown = name.encode("utf-8", "replace").decode("utf-8")
+    return {"type": "input_file", "filename": shown, "file_data": url}
+
+
+def url_part(url: str, kind: str) -> Part:
+    """Return the part that names a URL, which the endpoint fetches itself."""
+    if _is_image(kind):
+        return {"type": "input_image", "image_url": url, "detail": "auto"}
+    return {"type": "input_file", "file_url": url}
+
+
+def message_of(text: str | None, parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Return an input of one message: the attachments, then what is asked of them."""
+    content = [dict(part) for part in parts]
+    if text is not None:
+        content.append({"type": "input_text", "text": text})
+    return [{"type": "message", "role": "user", "content": content}]
+
+
+def _is_image(kind: str) -> bool:
+    return kind.startswith("image/") and kind not in _DRAWN
+
+
+def holes_in(value: Any) -> frozenset[str]:
+    """Return the names of the holes in a text, or in the texts of a JSON value."""
+    if isinstance(value, str):
+        return frozenset(_VARIABLE.findall(value))
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return frozenset().union(*map(holes_in, value))
+    return frozenset()
+
+
+def fill_holes(value: Any, variables: Mapping[str, str]) -> Any:
+    """Fill the holes of a text, or of the texts of a JSON value; keys stay.
+
+    Values are not filled again: `--var x='{{y}}'` gives `{{y}}`.
+
+    Raises UsageError that names the first hole nobody gave a value for.
+    """
+    if isinstance(value, str):
+        return _VARIABLE.sub(lambda hole: _given(hole[1], variables), value)
+    if isinstance(value, Mapping):
+        return {key: fill_holes(item, variables) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill_holes(item, variables) for item in value]
+    return value
+
+
+def _given(name: str, variables: Mapping[str, str]) -> str:
+    if name not in variables:
+        raise UsageError(
+            f"{{{{{name}}}}} is not set", hint=f"--var {name}=VALUE; or give no --var"
+        )
+    return variables[name]

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgresp.api import bounded
-from bgresp.core import update, wire
+from bgresp.core import update
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
+from bgresp.core.reading import read_text
 from bgresp.core.signals import Cursor, Event, Fault, Snapshot
 from bgresp.ledger import rescue
 from bgresp.ledger.answers import Answers
@@ -137,4 +138,4 @@ class Books:
             return None
         if not isinstance(payload, dict):
             return None
-        return wire.read_text(dialect, payload)
+        return read_text(dialect, payload)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bgresp.core import naming
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import UsageError
-from bgresp.core.model import Job
+from bgresp.core.model import Job, check_names
 from bgresp.core.request import Request, digest, render
 
 
@@ -27,7 +26,7 @@ def drafted(
 
     Raises UsageError, RefusedError: nothing may be sent then.
     """
-    naming.check(job)
+    check_names(job)
     body: dict[str, Any] = render(request, dialect, job.vars)
     stream = stream and "stream" in dialect.ops
     if stream:

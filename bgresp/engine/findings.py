@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from bgresp.core.card import Ability, Finding, Verdict
+from bgresp.core.capabilities import Ability, Finding, Verdict
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.core.text import one_line

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from bgresp.core import naming
 from bgresp.core.errors import UsageError
-from bgresp.core.model import RECORD_FIELDS, SCHEMA, Job, Status
+from bgresp.core.model import RECORD_FIELDS, SCHEMA, Job, Status, check_names
+from bgresp.core.reading import is_id
 from bgresp.core.times import unix
-from bgresp.core.wire import is_id
 from bgresp.engine.books import Books
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -42,7 +41,7 @@ def read(line: bytes) -> Job:
     _check(table)
     known = {name: table[name] for name in _TAKEN & table.keys()}
     job = Job.from_line(known)
-    naming.check(job)
+    check_names(job)
     if job.status is Status.SUBMITTING:
         job = replace(job, status=Status.UNKNOWN)
     return replace(job, streamable=True if job.cursor is not None else None)

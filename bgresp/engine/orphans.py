@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.api.client import Api
-from bgresp.core import paths, wire
+from bgresp.core import paths
 from bgresp.core.model import Job
+from bgresp.core.reading import read_id
 from bgresp.core.signals import Fault
 from bgresp.engine.gate import Gate
 from bgresp.engine.pages import pages
@@ -38,7 +39,7 @@ async def find(api: Api, jobs: Mapping[str, Job]) -> Tagged:
                 break
             for item in items:
                 key = paths.first(item, dialect.reads.key)
-                id_ = wire.read_id(dialect, item)
+                id_ = read_id(dialect, item)
                 if isinstance(key, str) and key in jobs and id_ is not None:
                     found.ids.setdefault(key, id_)
             if len(found.ids) == len(jobs):

@@ -4,8 +4,9 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
 from bgresp.api.client import Api
-from bgresp.core import paths, wire
+from bgresp.core import paths
 from bgresp.core.dialect import Dialect
+from bgresp.core.reading import read_id
 from bgresp.core.signals import Fault
 from bgresp.core.times import unix
 from bgresp.engine.gate import Gate
@@ -49,5 +50,5 @@ def _next(dialect: Dialect, page: Mapping[str, Any], after: str | None) -> str |
     items = page["data"]
     if not items or not page.get("has_more", True):
         return None
-    last = page.get("last_id") or wire.read_id(dialect, items[-1])
+    last = page.get("last_id") or read_id(dialect, items[-1])
     return last if isinstance(last, str) and last != after else None

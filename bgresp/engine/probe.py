@@ -10,7 +10,7 @@ from typing import Final
 
 from bgresp.api.client import Api
 from bgresp.core import schedule
-from bgresp.core.card import Ability, Card
+from bgresp.core.capabilities import Ability, Capabilities
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Request
@@ -53,7 +53,7 @@ class Probe:
         self.findings = Findings(self.api.endpoint.dialect.name)
         self.streams = Streams(self.api, self.findings)
 
-    async def run(self) -> Card:
+    async def run(self) -> Capabilities:
         """Make the jobs and look; the first one must be accepted.
 
         Raises what a submit raises: RefusedError, ConfigError, UnreachableError,
@@ -68,7 +68,7 @@ class Probe:
             await self._listed()
             await self._cancelled()
             await self._deleted()
-        return Card(
+        return Capabilities(
             base_url=str(self.draft.base_url),
             dialect=self.api.endpoint.dialect.name,
             model=self.draft.model,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgresp.api.client import Api
-from bgresp.core.card import Ability
+from bgresp.core.capabilities import Ability
 from bgresp.core.model import Status
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal
 from bgresp.engine.findings import NO, UNKNOWN, YES, Findings

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgresp.api.client import PAGE, Api
-from bgresp.core import wire
 from bgresp.core.model import Job
+from bgresp.core.reading import read_response
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.engine.gate import Gate
@@ -55,7 +55,7 @@ class Roll:
                     self._failed(items)
                     return
                 for item in items:
-                    reading = wire.read_response(dialect, item)
+                    reading = read_response(dialect, item)
                     id_ = reading.id if reading else None
                     if reading is None or id_ is None or id_ in seen or id_ not in jobs:
                         continue

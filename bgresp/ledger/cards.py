@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from bgresp.core.card import Card
+from bgresp.core.capabilities import Capabilities
 from bgresp.core.errors import LedgerError
 from bgresp.ledger import files
 
@@ -15,7 +15,7 @@ def path_of(state: Path, base_url: str, dialect: str) -> Path:
     return state / "probes" / f"{hashlib.sha256(named.encode()).hexdigest()[:40]}.json"
 
 
-def save(state: Path, card: Card) -> Path:
+def save(state: Path, card: Capabilities) -> Path:
     """Keep a card in place of an older one.
 
     Raises LedgerError.
@@ -27,10 +27,10 @@ def save(state: Path, card: Card) -> Path:
     return path
 
 
-def load(state: Path, base_url: str, dialect: str) -> Card | None:
+def load(state: Path, base_url: str, dialect: str) -> Capabilities | None:
     """Return the card of an endpoint; None where there is none that can be read."""
     try:
         raw = files.read(path_of(state, base_url, dialect))
-        return None if raw is None else Card.read(json.loads(raw))
+        return None if raw is None else Capabilities.read(json.loads(raw))
     except (LedgerError, ValueError, RecursionError):
         return None

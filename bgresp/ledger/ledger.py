@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bgresp.core.board import Selector
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
+from bgresp.core.selection import Selector
 from bgresp.core.update import merge
 from bgresp.ledger import compact, folders, journal, keys, locks, lookup, runs, segments
 from bgresp.ledger.checkpoint import is_kept, tombstone

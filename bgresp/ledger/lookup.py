@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 
-from bgresp.core.board import Selector
 from bgresp.core.model import Job
+from bgresp.core.selection import Selector
 from bgresp.ledger import runs
 from bgresp.ledger.checkpoint import WANTED, is_kept
 from bgresp.ledger.view import View

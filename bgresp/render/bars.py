@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from bgresp.core.model import Status
-from bgresp.core.tally import Stats
+from bgresp.core.stats import Stats
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.render.rows import LONGEST_NAME, cut

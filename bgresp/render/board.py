@@ -10,9 +10,9 @@ from typing import ClassVar, Final
 
 from rich.cells import cell_len
 
-from bgresp.core.board import took
-from bgresp.core.crowd import BAD, Crowd
 from bgresp.core.model import Job
+from bgresp.core.selection import took
+from bgresp.core.stats import BAD, JobCounts
 from bgresp.core.times import brief
 from bgresp.render.behind import behind
 from bgresp.render.lines import View
@@ -55,7 +55,7 @@ class LiveMany:
     period: ClassVar[float] = 1 / 4
     _screen: Screen = field(init=False)
     _brush: Brush = field(init=False)
-    _crowd: Crowd | None = None
+    _counted: JobCounts | None = None
     _names: int = 0
     _kept: dict[str, tuple[Job, int, str, str]] = field(default_factory=dict)
     _notes: Notes = field(default_factory=Notes)
@@ -70,15 +70,15 @@ class LiveMany:
         known = sorted(jobs, key=lambda job: job.key)
         labels = map(self._brush.label, known)
         self._names = max(map(cell_len, labels), default=0)
-        self._crowd = Crowd(known, now=self.clock(), keeps=KEPT)
+        self._counted = JobCounts(known, now=self.clock(), keeps=KEPT)
         self.tick()
 
     def stop(self) -> None:
         """Take the board away, and leave what is worth to stay."""
-        crowd, self._crowd = self._crowd, None
+        counted, self._counted = self._counted, None
         self._screen.end()
-        if crowd is not None:
-            for line in self._left(crowd):
+        if counted is not None:
+            for line in self._left(counted):
                 self._screen.show(line)
 
     def rest(self) -> None:
@@ -87,21 +87,21 @@ class LiveMany:
 
     def tick(self) -> None:
         """Draw the board anew."""
-        if self._crowd is None:
+        if self._counted is None:
             return
         moment = self.clock()
-        self._screen.pin(self.frame(self._crowd, moment))
-        part = self._crowd.ended / max(1, self._total(self._crowd))
-        self._screen.taskbar.show(moment, part, failing=bool(self._crowd.bad))
+        self._screen.pin(self.frame(self._counted, moment))
+        part = self._counted.ended / max(1, self._total(self._counted))
+        self._screen.taskbar.show(moment, part, failing=bool(self._counted.bad))
 
     def changed(self, job: Job, view: View) -> None:
         """Show a job's new status; it may be one that was not there before."""
-        if self._crowd is not None:
+        if self._counted is not None:
             wide = cell_len(self._brush.label(job))
             if wide > self._names:
                 self._names = wide
                 self._kept.clear()
-            self._crowd.take(job)
+            self._counted.take(job)
 
     def line(self, text: str) -> None:
         """Write a line to stdout, above the board."""
@@ -126,40 +126,40 @@ class LiveMany:
 
     def ended(self, job: Job, text: str) -> None:
         """Show how a job ended."""
-        if self._crowd is not None:
-            self._crowd.take(job)
+        if self._counted is not None:
+            self._counted.take(job)
 
-    def frame(self, crowd: Crowd, moment: float) -> list[str]:
+    def frame(self, counted: JobCounts, moment: float) -> list[str]:
         """Return the board's lines for the size that the terminal has now."""
         columns, rows = self.streams.size()
         width, room = columns - 1, max(1, min(3, rows - 2), rows - 4)
-        jobs = crowd.window(room)
-        if crowd.total > len(jobs):
+        jobs = counted.window(room)
+        if counted.total > len(jobs):
             jobs = jobs[: room - 1]
         lines = [self._row(job, moment, width) for job in jobs]
-        if crowd.total > len(jobs):
-            more = self._more(crowd.total - len(jobs))
+        if counted.total > len(jobs):
+            more = self._more(counted.total - len(jobs))
             lines.append(self._brush.line([(more, DIM)], width))
-        counts = self._counts(crowd, width, moment)
-        return [*lines, counts, self._bar(crowd, moment, width)]
+        counts = self._counts(counted, width, moment)
+        return [*lines, counts, self._bar(counted, moment, width)]
 
-    def _left(self, crowd: Crowd) -> list[str]:
+    def _left(self, counted: JobCounts) -> list[str]:
         """Return what stays: every row of a board that fits, else what went wrong."""
         columns, rows = self.streams.size()
         width = columns - 1
-        jobs = crowd.window(min(crowd.total, max(1, rows - 4)))
-        if crowd.open or crowd.total > len(jobs):
+        jobs = counted.window(min(counted.total, max(1, rows - 4)))
+        if counted.open or counted.total > len(jobs):
             jobs = [job for job in jobs if job.status in BAD]
         lines = [self._row(job, 0.0, width) for job in jobs]
-        if 0 < len(jobs) < crowd.bad:
-            which = ",".join(status for status in BAD if status in crowd.counts())
-            more = self._more(crowd.bad - len(jobs))
+        if 0 < len(jobs) < counted.bad:
+            which = ",".join(status for status in BAD if status in counted.counts())
+            more = self._more(counted.bad - len(jobs))
             how = f"{more}: bgresp list --status {which}"
             lines.append(self._brush.line([(how, DIM)], width))
-        return [*lines, self._counts(crowd, width, 0.0)]
+        return [*lines, self._counts(counted, width, 0.0)]
 
-    def _total(self, crowd: Crowd) -> int:
-        return max(self.planned, crowd.total)
+    def _total(self, counted: JobCounts) -> int:
+        return max(self.planned, counted.total)
 
     def _more(self, count: int) -> str:
         return f"{'…' if self._brush.unicode else '...'} {number(count)} more"
@@ -202,9 +202,9 @@ class LiveMany:
             seconds = self.now() - job.submitted_at
         return "" if seconds is None else brief(seconds)
 
-    def _counts(self, crowd: Crowd, width: int, moment: float) -> str:
+    def _counts(self, counted: JobCounts, width: int, moment: float) -> str:
         """Return how many are what: in words, or where these do not fit by signs."""
-        counts = crowd.counts().items()
+        counts = counted.counts().items()
         words = [f"{number(count)} {status}" for status, count in counts]
         if sum(map(len, words)) + 2 * len(words) > width + 2:
             words = [
@@ -212,22 +212,22 @@ class LiveMany:
                 for status, count in counts
             ]
         styles = [STYLES[status] for status, _ in counts]
-        if coming := self._total(crowd) - crowd.total:
+        if coming := self._total(counted) - counted.total:
             words.append(f"{number(coming)} to come")
             styles.append(DIM)
         fields = [[piece] for piece in zip(words, styles, strict=True)]
         return self._brush.line(fitting(fields, width), width)
 
-    def _bar(self, crowd: Crowd, moment: float, width: int) -> str:
-        total = self._total(crowd)
-        part = crowd.ended / max(1, total)
-        left = crowd.remaining(moment, coming=total - crowd.total)
+    def _bar(self, counted: JobCounts, moment: float, width: int) -> str:
+        total = self._total(counted)
+        part = counted.ended / max(1, total)
+        left = counted.remaining(moment, coming=total - counted.total)
         size = max(8, min(LONGEST_BAR, width - 34))
         full, empty = BARS[self._brush.unicode]
         filled = int(size * part)
-        style = WARNING if crowd.bad else GOOD if part >= 1.0 else RUNNING
+        style = WARNING if counted.bad else GOOD if part >= 1.0 else RUNNING
         bar = [(full * filled, style), (empty * (size - filled), DIM)]
-        done = f"{number(crowd.ended)} of {number(total)}"
+        done = f"{number(counted.ended)} of {number(total)}"
         fields = [bar, [(f"{part:.0%}", BOLD)], [(done, "")]]
         fields.append([(f"ETA {brief(left)}", "")] if left else [])
         return self._brush.line(fitting(fields, width), width)

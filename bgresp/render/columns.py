@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from bgresp.core.board import queue_time, run_time, took
 from bgresp.core.errors import UsageError
 from bgresp.core.model import RECORD_FIELDS, Job
+from bgresp.core.selection import queue_time, run_time, took
 from bgresp.core.text import did_you_mean, one_line
 from bgresp.core.times import brief, local, rfc3339
 from bgresp.render.streams import as_json

@@ -7,8 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from bgresp.core.board import queue_time, run_time, took
 from bgresp.core.model import Job, Status
+from bgresp.core.selection import queue_time, run_time, took
 from bgresp.core.times import brief
 from bgresp.render.lines import View, reason
 from bgresp.render.paint import (

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 
-from bgresp.core.asides import aside
 from bgresp.core.model import Job, Status
+from bgresp.core.output import aside
 from bgresp.render.gauge import Gauge, outcome
 from bgresp.render.lines import View
 from bgresp.render.paint import DIM, Brush

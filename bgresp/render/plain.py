@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from bgresp.core.asides import aside
-from bgresp.core.crowd import Crowd
 from bgresp.core.model import Job
+from bgresp.core.output import aside
+from bgresp.core.stats import JobCounts
 from bgresp.core.times import brief
 from bgresp.render.lines import View, stamp, summary
 from bgresp.render.streams import Streams
@@ -28,7 +28,7 @@ class Plain:
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     period: ClassVar[float] = 1.0
-    _crowd: Crowd | None = None
+    _counted: JobCounts | None = None
     _at: tuple[Job, View] | None = None
     _told_at: float = 0.0
     _mid_line: bool = False
@@ -36,21 +36,21 @@ class Plain:
     def start(self, jobs: Iterable[Job]) -> None:
         """Take the jobs that are followed."""
         self._told_at = self.clock()
-        self._crowd = Crowd(jobs, now=self._told_at)
+        self._counted = JobCounts(jobs, now=self._told_at)
 
     def stop(self) -> None:
         """Take the end: nothing is left to put away."""
 
     def tick(self) -> None:
         """Say that the jobs still run, when nothing was said for long."""
-        if self._crowd is None or not self._crowd.open:
+        if self._counted is None or not self._counted.open:
             return
         if self.clock() - self._told_at < HEARTBEAT:
             return
-        if self._crowd.total == 1 and self._at is not None:
+        if self._counted.total == 1 and self._at is not None:
             self._line(self._at[0], _standing(*self._at, self.clock()))
         else:
-            self._say(standing(self._crowd, self.clock()))
+            self._say(standing(self._counted, self.clock()))
 
     def changed(self, job: Job, view: View) -> None:
         """Say a job's new status."""
@@ -86,14 +86,14 @@ class Plain:
 
     def ended(self, job: Job, text: str) -> None:
         """Say how it ended."""
-        if self._crowd is not None:
-            self._crowd.take(job)
+        if self._counted is not None:
+            self._counted.take(job)
         self._line(job, summary(job))
 
     def _take(self, job: Job, view: View) -> None:
         self._at = job, view
-        if self._crowd is not None:
-            self._crowd.take(job)
+        if self._counted is not None:
+            self._counted.take(job)
 
     def _line(self, job: Job, message: str) -> None:
         self._say(f"{job.ref} {message}")
@@ -106,12 +106,14 @@ class Plain:
         self.streams.say(f"{stamp(self.now())} {message}")
 
 
-def standing(crowd: Crowd, moment: float) -> str:
+def standing(counted: JobCounts, moment: float) -> str:
     """Return in one line how many jobs stand: `3 of 9 ended: 6 queued, ...`."""
-    counts = ", ".join(f"{count} {status}" for status, count in crowd.counts().items())
-    left = crowd.remaining(moment)
+    counts = ", ".join(
+        f"{count} {status}" for status, count in counted.counts().items()
+    )
+    left = counted.remaining(moment)
     rest = f"; about {brief(left)} left" if left else ""
-    return f"{crowd.ended} of {crowd.total} ended: {counts}{rest}"
+    return f"{counted.ended} of {counted.total} ended: {counts}{rest}"
 
 
 def _standing(job: Job, view: View, moment: float) -> str:

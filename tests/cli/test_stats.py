@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bgresp.core.tally import DEFAULT, FIELDS
+from bgresp.core.stats import DEFAULT, FIELDS
 from tests.cli.books import picture, seed
 from tests.cli.processes import Each
 from tests.cli.terminal import Terminals

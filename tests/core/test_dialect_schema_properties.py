@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core import wire
 from bgresp.core.dialect import Dialect, fill, target
 from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
+from bgresp.core.reading import read_event, read_response
 
 Tables = dict[str, Any]
 
@@ -86,8 +86,8 @@ def test_a_table_is_a_dialect_or_a_named_mistake(
         assert path.startswith("/")
     assert isinstance(fill(spoken.body, values), Mapping)
     assert isinstance(fill(spoken.headers, values), Mapping)
-    wire.read_response(spoken, {"id": "x", "status": "completed"}, 200)
-    wire.read_event(spoken, {"type": "error"}, name="", raw="{}")
+    read_response(spoken, {"id": "x", "status": "completed"}, 200)
+    read_event(spoken, {"type": "error"}, name="", raw="{}")
 
 
 @given(st.data())

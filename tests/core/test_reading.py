@@ -7,10 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core import wire
 from bgresp.core.dialect import Dialect
 from bgresp.core.dialect_schema import build
 from bgresp.core.model import ResponseError, Status, Usage
+from bgresp.core.reading import (
+    read_error,
+    read_event,
+    read_id,
+    read_refusal,
+    read_response,
+)
 from bgresp.core.signals import Event, Reading
 from tests import fakewire as fw
 
@@ -39,13 +45,13 @@ OBJECTS = st.dictionaries(_KEYS | st.text(max_size=4), JSON)
 
 
 def _event(dialect: Dialect, payload: Mapping[str, Any], name: str = "") -> Event:
-    return wire.read_event(dialect, payload, name=name, raw="raw")
+    return read_event(dialect, payload, name=name, raw="raw")
 
 
 @given(st.sampled_from([*sorted(fw.TERMINAL), "queued"]), st.text())
 def test_a_response_is_read(openai: Dialect, status: str, text: str) -> None:
     """Id, status, text, model, usage, error and reason are read from a Response."""
-    reading = wire.read_response(openai, fw.response_of(status, text))
+    reading = read_response(openai, fw.response_of(status, text))
     assert reading is not None
     assert (Status(status), status, True) == (
         *(reading.status, reading.raw_status, reading.known),
@@ -63,7 +69,7 @@ def test_a_response_is_read(openai: Dialect, status: str, text: str) -> None:
 
 def test_several_messages_are_one_text(openai: Dialect) -> None:
     """The text of a response is that of all its messages, in their order."""
-    reading = wire.read_response(openai, fw.response_of("completed", ["a ", "b"]))
+    reading = read_response(openai, fw.response_of("completed", ["a ", "b"]))
     assert reading is not None
     assert "a b" == reading.text
     assert Usage(5, 2, 7) == reading.usage
@@ -72,7 +78,7 @@ def test_several_messages_are_one_text(openai: Dialect) -> None:
 @pytest.mark.parametrize("word", ["paused", "COMPLETED", "completed "])
 def test_an_unknown_word_counts_as_open(openai: Dialect, word: str) -> None:
     """A status that nobody knows keeps the job open and the server's own word."""
-    reading = wire.read_response(openai, {"status": word})
+    reading = read_response(openai, {"status": word})
     assert Reading(Status.IN_PROGRESS, word, known=False) == reading
 
 
@@ -81,8 +87,8 @@ def test_without_a_status_there_is_no_reading(
     openai: Dialect, payload: dict[str, Any]
 ) -> None:
     """What has no status says nothing of the job."""
-    assert wire.read_response(openai, payload) is None
-    assert wire.read_response(openai, {**payload, "status": 5}) is None
+    assert read_response(openai, payload) is None
+    assert read_response(openai, {**payload, "status": 5}) is None
 
 
 def test_other_spellings_are_read(tables: dict[str, Any]) -> None:
@@ -93,7 +99,7 @@ def test_other_spellings_are_read(tables: dict[str, Any]) -> None:
     }
     dialect = build("mine", {**tables, "mine": mine})
     payload = {"job": {"id": "7", "state": "DONE"}, "answers": [{"t": "a"}, {"t": "b"}]}
-    reading = wire.read_response(dialect, payload)
+    reading = read_response(dialect, payload)
     assert Reading(Status.COMPLETED, "DONE", id="7", text="ab") == reading
 
 
@@ -114,7 +120,7 @@ def test_errors_are_read_however_spelled(
     raw: object, expected: ResponseError | None
 ) -> None:
     """Code and message of an error are found in any of the shapes seen."""
-    assert expected == wire.read_error(raw)
+    assert expected == read_error(raw)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +142,7 @@ def test_refusals_are_read_however_spelled(
     payload: object, body: str, expected: ResponseError
 ) -> None:
     """The body of an HTTP error gives a short message in any of the shapes seen."""
-    assert expected == wire.read_refusal(payload, body)
+    assert expected == read_refusal(payload, body)
 
 
 def test_a_history_is_read_event_by_event(openai: Dialect) -> None:
@@ -225,7 +231,7 @@ def test_hostile_json_is_data(openai: Dialect, payload: Any, name: str) -> None:
     event = _event(openai, payload, name)
     assert isinstance(event.type, str)
     assert event.delta is None or isinstance(event.delta, str)
-    reading = wire.read_response(openai, payload)
+    reading = read_response(openai, payload)
     assert reading is None or reading.raw_status == payload["status"]
     assert event.reading is None or event.response is not None
 
@@ -233,7 +239,7 @@ def test_hostile_json_is_data(openai: Dialect, payload: Any, name: str) -> None:
 @given(JSON, st.text())
 def test_hostile_refusals_are_data(openai: Dialect, payload: Any, body: str) -> None:
     """No body of an HTTP error breaks its reading, nor is the message ever long."""
-    refusal = wire.read_refusal(payload, body)
+    refusal = read_refusal(payload, body)
     assert len(refusal.message) <= 500
-    assert wire.read_error(payload) is None or isinstance(refusal.code, str)
-    assert wire.read_id(openai, payload) is None or isinstance(payload, dict)
+    assert read_error(payload) is None or isinstance(refusal.code, str)
+    assert read_id(openai, payload) is None or isinstance(payload, dict)

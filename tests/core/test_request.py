@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core import attach
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.request import (
@@ -17,8 +16,10 @@ from bgresp.core.request import (
     assign,
     check_clashes,
     digest,
+    message_of,
     render,
     unused,
+    url_part,
 )
 
 BASE: Final = {"background": True, "store": True}
@@ -101,7 +102,7 @@ def test_the_digest_is_of_what_is_asked() -> None:
 
 
 FORMAT: Final = {"type": "json_schema", "name": "a", "schema": {}, "strict": True}
-FILE: Final = attach.of_url("https://x.org/a.pdf", "application/pdf")
+FILE: Final = url_part("https://x.org/a.pdf", "application/pdf")
 PLACES: Final[list[tuple[str, Request, str]]] = [
     ("the prompt", Request(text="hi"), "input"),
     ("--attach", Request(attachments=(FILE,)), "input"),
@@ -159,7 +160,7 @@ def test_what_a_dialect_has_no_place_for_is_refused(
 def test_a_prompt_with_attachments_is_a_message(openai: Dialect) -> None:
     """A prompt about a file becomes one message with both."""
     body = render(Request(text="hi", attachments=(FILE,)), openai, {})
-    assert {**BASE, "input": attach.message("hi", (FILE,))} == body
+    assert {**BASE, "input": message_of("hi", (FILE,))} == body
 
 
 def test_a_body_is_merged_as_deep_as_the_template_goes(openai: Dialect) -> None:

@@ -8,10 +8,10 @@ from typing import Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core import wire
 from bgresp.core.dialect import Dialect
 from bgresp.core.machine import Follow, Policy, begin, step
 from bgresp.core.model import Job, Status
+from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import (
     Cursor,
     Done,
@@ -77,7 +77,7 @@ class Server:
     _connections: Iterator[fw.Events] = field(init=False)
 
     def __post_init__(self) -> None:
-        final = wire.read_response(self.dialect, fw.final_of(self.told))
+        final = read_response(self.dialect, fw.final_of(self.told))
         assert final is not None
         self.final = final
         self._connections = history(
@@ -95,7 +95,7 @@ class Server:
 
     def _event(self, event: fw.Json) -> Event:
         if id(event) not in self.reads:
-            read = wire.read_event(self.dialect, event, name="", raw="")
+            read = read_event(self.dialect, event, name="", raw="")
             self.reads[id(event)] = read
         return self.reads[id(event)]
 

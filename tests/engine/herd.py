@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bgresp.api.client import PAGE, Api
-from bgresp.core import update, wire
+from bgresp.core import update
 from bgresp.core.dialect import Dialect, Endpoint
 from bgresp.core.model import Job
+from bgresp.core.reading import read_response
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 from tests import fakewire as fw
 from tests.scripted import EPOCH, job
@@ -57,7 +58,7 @@ class Herd:
         await self._ask("get")
         self.polls[id_] += 1
         self.heard[id_] = self.now
-        reading = wire.read_response(self.endpoint.dialect, self._body(id_))
+        reading = read_response(self.endpoint.dialect, self._body(id_))
         assert reading is not None
         return Snapshot(reading)
 
@@ -90,7 +91,7 @@ class Herd:
         try:
             await asyncio.sleep(max(0.0, self.ends[id_] - self.now))
             body = self._body(id_)
-            reading = wire.read_response(self.endpoint.dialect, body)
+            reading = read_response(self.endpoint.dialect, body)
             yield Event(
                 "response.completed", 0, reading=reading, response=body, terminal=True
             )

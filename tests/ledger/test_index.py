@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgresp.core.board import Selector
 from bgresp.core.model import Job, Status
+from bgresp.core.selection import Selector
 from bgresp.core.update import merge
 from bgresp.ledger import journal
 from bgresp.ledger.ledger import Ledger

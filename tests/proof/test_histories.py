@@ -10,10 +10,10 @@ from typing import cast
 import pytest
 
 from bgresp.api import replies
-from bgresp.core import wire
 from bgresp.core.dialect import Dialect
 from bgresp.core.machine import Follow, Policy, begin, step
 from bgresp.core.model import Job, Status
+from bgresp.core.reading import read_response
 from bgresp.core.signals import (
     Action,
     Cursor,
@@ -108,7 +108,7 @@ class Watcher:
         return action
 
     def _snapshot(self) -> Snapshot:
-        reading = wire.read_response(OPENAI, self.server.poll())
+        reading = read_response(OPENAI, self.server.poll())
         assert reading is not None
         return Snapshot(reading)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.crowd import BAD, Crowd
 from bgresp.core.model import Job, ResponseError, Status, Usage
 from bgresp.core.outage import AGAIN, TRYING
+from bgresp.core.stats import BAD, JobCounts
 from bgresp.render.board import LiveMany
 from bgresp.render.notes import Notes
 from tests.golden import Golden
@@ -210,21 +210,24 @@ CHANGES = st.lists(st.tuples(st.integers(1, 12), STATUSES), max_size=60)
 def test_a_crowd_is_its_jobs(changes: list[tuple[int, Status]], rows: int) -> None:
     """After any changes counts and window are those of the jobs as they are."""
     jobs = {n: made(n, Status.QUEUED) for n in range(1, 9)}
-    crowd = Crowd(jobs.values(), now=0.0)
+    counted = JobCounts(jobs.values(), now=0.0)
     for number, status in changes:
         jobs[number] = made(number, status)
-        crowd.take(jobs[number])
+        counted.take(jobs[number])
     statuses = [job.status for job in jobs.values()]
-    assert {s: statuses.count(s) for s in Status if s in statuses} == crowd.counts()
-    assert (len(jobs), sum(s.is_open for s in statuses)) == (crowd.total, crowd.open)
-    assert crowd.ended + crowd.open == crowd.total
-    assert crowd.bad == sum(s in BAD for s in statuses)
-    window = crowd.window(rows)
+    assert {s: statuses.count(s) for s in Status if s in statuses} == counted.counts()
+    assert (len(jobs), sum(s.is_open for s in statuses)) == (
+        counted.total,
+        counted.open,
+    )
+    assert counted.ended + counted.open == counted.total
+    assert counted.bad == sum(s in BAD for s in statuses)
+    window = counted.window(rows)
     assert min(rows, len(jobs)) == len(window) == len({job.key for job in window})
     assert all(jobs[int(job.key)] is job for job in window)
     shown = {job.status for job in window}
     if Status.COMPLETED in shown:
-        assert crowd.counts().get(Status.IN_PROGRESS, 0) == sum(
+        assert counted.counts().get(Status.IN_PROGRESS, 0) == sum(
             job.status is Status.IN_PROGRESS for job in window
         )
 
@@ -234,10 +237,10 @@ def test_a_crowd_that_keeps_few_counts_all(
     changes: list[tuple[int, Status]], keeps: int
 ) -> None:
     """Jobs that ended long ago are held no more, and counted as ever."""
-    whole, small = Crowd((), now=0.0), Crowd((), now=0.0, keeps=keeps)
+    whole, small = JobCounts((), now=0.0), JobCounts((), now=0.0, keeps=keeps)
     for number, status in changes:
-        for crowd in (whole, small):
-            crowd.take(made(number, status))
+        for counted in (whole, small):
+            counted.take(made(number, status))
     assert whole.counts() == small.counts()
     for name in ("total", "open", "ended", "bad"):
         assert getattr(whole, name) == getattr(small, name)
@@ -269,13 +272,13 @@ def test_the_estimate() -> None:
     """What remains is told by what ended since the start; not by what had before."""
     jobs = [made(n, Status.COMPLETED) for n in range(1, 51)]
     jobs += [made(n, Status.QUEUED) for n in range(51, 61)]
-    crowd = Crowd(jobs, now=100.0)
-    assert crowd.remaining(130.0) is None
-    crowd.take(made(51, Status.COMPLETED))
-    crowd.take(made(52, Status.FAILED))
-    assert crowd.remaining(100.0) is None
-    assert 8 * 15.0 == crowd.remaining(130.0)
-    assert 10 * 15.0 == crowd.remaining(130.0, coming=2)
+    counted = JobCounts(jobs, now=100.0)
+    assert counted.remaining(130.0) is None
+    counted.take(made(51, Status.COMPLETED))
+    counted.take(made(52, Status.FAILED))
+    assert counted.remaining(100.0) is None
+    assert 8 * 15.0 == counted.remaining(130.0)
+    assert 10 * 15.0 == counted.remaining(130.0, coming=2)
 
 
 def test_the_taskbar_shows_the_part() -> None:

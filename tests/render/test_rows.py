@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from bgresp.core.model import RECORD_FIELDS, Job
-from bgresp.core.tally import WAYS, grouping, tallied
+from bgresp.core.stats import WAYS, grouping, stats_of
 from bgresp.core.text import one_line
 from bgresp.core.times import rfc3339
 from bgresp.render.bars import Bars
@@ -39,7 +39,7 @@ SHOWN: dict[str, Show] = {
     "timeline": lambda streams, look: Timeline(streams, look).show(list(JOBS)),
     **{
         f"stats-{by}": lambda streams, _, by=by: Bars(streams, by).show(  # type: ignore[misc]
-            tallied(JOBS, grouping(by, day), by)
+            stats_of(JOBS, grouping(by, day), by)
         )
         for by in WAYS
     },

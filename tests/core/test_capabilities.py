@@ -3,7 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.card import UNTRIED, Ability, Card, Finding, Verdict, applied
+from bgresp.core.capabilities import (
+    UNTRIED,
+    Ability,
+    Capabilities,
+    Finding,
+    Verdict,
+    applied,
+)
 from tests.endpoint import dialect
 
 FINDINGS = st.dictionaries(
@@ -20,8 +27,10 @@ JSON = st.recursive(
 @given(FINDINGS)
 def test_a_card_is_read_as_it_was_written(findings: dict[Ability, Finding]) -> None:
     """A finding is lost or changed on its way to the disk and back."""
-    card = Card("https://a.example/v1", "openai", "m", 1.5, ("resp_1",), findings)
-    found = Card.read(card.to_dict())
+    card = Capabilities(
+        "https://a.example/v1", "openai", "m", 1.5, ("resp_1",), findings
+    )
+    found = Capabilities.read(card.to_dict())
     assert found is not None
     assert [card.of(a) for a in Ability] == [found.of(a) for a in Ability]
     told = (card.base_url, card.dialect, card.probed_at)
@@ -31,18 +40,20 @@ def test_a_card_is_read_as_it_was_written(findings: dict[Ability, Finding]) -> N
 @given(JSON, st.dictionaries(st.sampled_from(Ability), JSON))
 def test_what_is_no_card_is_none(value: object, table: dict[str, object]) -> None:
     """Reading a file that somebody wrote raises, or makes findings up."""
-    assert Card.read(value) is None
-    found = Card.read({"schema": "bgresp.probe/1", "abilities": value})
+    assert Capabilities.read(value) is None
+    found = Capabilities.read({"schema": "bgresp.probe/1", "abilities": value})
     assert found is not None
     assert all(found.of(ability) == UNTRIED for ability in Ability)
-    assert Card.read({"schema": "bgresp.probe/1", "abilities": table}) is not None
+    assert (
+        Capabilities.read({"schema": "bgresp.probe/1", "abilities": table}) is not None
+    )
 
 
 @given(FINDINGS)
 def test_a_card_only_takes_away(findings: dict[Ability, Finding]) -> None:
     """A card gives an endpoint an operation, or takes one that it was seen to have."""
     known = dialect("local")
-    card = Card(known.base_url, known.name, findings=findings)
+    card = Capabilities(known.base_url, known.name, findings=findings)
     left = applied(known, card)
     assert left.ops.items() <= known.ops.items()
     assert set(known.ops) - set(left.ops) <= {"cancel", "stream"}

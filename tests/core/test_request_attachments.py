@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core import attach
+from bgresp.core.request import Part, file_part, message_of, url_part
 
 KINDS = ("application/pdf", "text/plain", "image/png", "image/svg+xml")
 
 
-def carried(part: attach.Part) -> tuple[str, bytes]:
+def carried(part: Part) -> tuple[str, bytes]:
     """Take a data URL apart as an endpoint does."""
     url = part["image_url"] if part["type"] == "input_image" else part["file_data"]
     head, mark, data = url.partition(",")
@@ -24,7 +24,7 @@ def carried(part: attach.Part) -> tuple[str, bytes]:
 @given(st.binary(max_size=300), st.sampled_from(KINDS), st.text(min_size=1))
 def test_any_bytes_arrive_as_they_are(data: bytes, kind: str, name: str) -> None:
     """Whatever the bytes and the name, the data URL gives back the same bytes."""
-    part = attach.of_bytes(name, kind, data)
+    part = file_part(name, kind, data)
     assert (kind, data) == carried(part)
     assert dict(part) == json.loads(json.dumps(part, ensure_ascii=False).encode())
 
@@ -41,7 +41,7 @@ def test_any_bytes_arrive_as_they_are(data: bytes, kind: str, name: str) -> None
 )
 def test_images_are_images_and_the_rest_are_files(kind: str, is_image: bool) -> None:
     """An image is an input_image with a detail, any other file an input_file."""
-    sent, named = attach.of_bytes("a", kind, b"x"), attach.of_url("https://x/a", kind)
+    sent, named = file_part("a", kind, b"x"), url_part("https://x/a", kind)
     expected: tuple[dict[str, Any], dict[str, Any]]
     if is_image:
         url = f"data:{kind};base64,eA=="
@@ -56,8 +56,8 @@ def test_images_are_images_and_the_rest_are_files(kind: str, is_image: bool) -> 
 
 def test_a_message_has_the_attachments_and_then_the_prompt() -> None:
     """The parts keep their order; without a prompt there is no text part."""
-    parts = (attach.of_url("https://x/1", "a/b"), attach.of_url("https://x/2", "a/b"))
-    (message,) = attach.message("hi", parts)
+    parts = (url_part("https://x/1", "a/b"), url_part("https://x/2", "a/b"))
+    (message,) = message_of("hi", parts)
     assert ("message", "user") == (message["type"], message["role"])
     assert [*parts, {"type": "input_text", "text": "hi"}] == message["content"]
-    assert [*parts] == attach.message(None, parts)[0]["content"]
+    assert [*parts] == message_of(None, parts)[0]["content"]

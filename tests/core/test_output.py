@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.asides import LARGEST, Aside, aside
+from bgresp.core.output import LARGEST, Aside, aside
 
 ITEM = "response.output_item."
 VALUES = st.recursive(

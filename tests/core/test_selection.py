@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.board import SORTS, Selector, counts, ordered, statuses, took
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status, Usage
+from bgresp.core.selection import SORTS, Selector, counts, ordered, statuses, took
 
 JOB = Job(
     "k1",

@@ -1,4 +1,4 @@
-"""Between a dialect and the machine: payloads in.
+"""Payloads of an endpoint read as its dialect says: response objects, events, errors.
 
 Reading is lenient: what a server leaves out or spells oddly is data, never an error.
 """

@@ -46,7 +46,7 @@ UNTRIED: Final = Finding(Verdict.UNKNOWN, "not tried")
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class Capabilities:
     """What a probe found out about one base URL spoken to in one dialect."""
 
     base_url: str
@@ -98,7 +98,7 @@ def _finding(raw: Any) -> Finding | None:
     return Finding(Verdict(raw["verdict"]), str(raw.get("detail", "")))
 
 
-def applied(dialect: Dialect, card: Card) -> Dialect:
+def applied(dialect: Dialect, card: Capabilities) -> Dialect:
     """Return a dialect without what its endpoint was seen not to do.
 
     No card gives an endpoint more than its dialect says. Where no cursor is minded, a

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.board import queue_time, run_time
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status, Usage
-from bgresp.core.tally import FIELDS, WAYS, grouping, median, percentile, tallied
+from bgresp.core.selection import queue_time, run_time
+from bgresp.core.stats import FIELDS, WAYS, grouping, median, percentile, stats_of
 from tests.anyjob import JOBS
 
 
@@ -22,7 +22,7 @@ def day(moment: float) -> str:
 @given(st.lists(JOBS, max_size=20), st.sampled_from(WAYS))
 def test_every_job_counts_once(jobs: list[Job], by: str) -> None:
     """The total is of all jobs; so is the sum of the groups, but for labels."""
-    found = tallied(iter(jobs), grouping(by, day), by)
+    found = stats_of(iter(jobs), grouping(by, day), by)
     assert len(jobs) == found.total.jobs == sum(found.total.statuses.values())
     counted = sum(group.jobs for group in found.groups)
     assert counted >= len(jobs)
@@ -45,7 +45,7 @@ def test_a_median_is_the_middle(values: list[float]) -> None:
 
 def test_nothing_has_no_median() -> None:
     """Of no duration nothing is said."""
-    row = tallied([Job("k")], grouping("status", day), "status").total.row()
+    row = stats_of([Job("k")], grouping("status", day), "status").total.row()
     assert (None, None) == (row["run_median"], row["took_p95"])
 
 
@@ -53,7 +53,7 @@ def test_queue_and_run_are_apart() -> None:
     """A job's queue time ends where it was first seen running."""
     job = Job("k", submitted_at=10.0, started_at=15.0, finished_at=45.0)
     assert (5.0, 30.0) == (queue_time(job), run_time(job))
-    row = tallied([job], grouping("model", day), "model").groups[0].row()
+    row = stats_of([job], grouping("model", day), "model").groups[0].row()
     assert ("-", 5.0, 30.0, 35.0) == (
         row["value"],
         row["queue_median"],
@@ -69,11 +69,11 @@ def test_labels_and_their_values() -> None:
         Job("2", labels={"env": "dev"}),
         Job("3"),
     ]
-    by_label = tallied(jobs, grouping("label", day), "label").groups
+    by_label = stats_of(jobs, grouping("label", day), "label").groups
     assert {"env=prod": 1, "x=1": 1, "env=dev": 1, "-": 1} == {
         group.value: group.jobs for group in by_label
     }
-    by_value = tallied(jobs, grouping("label=env", day), "label=env").groups
+    by_value = stats_of(jobs, grouping("label=env", day), "label=env").groups
     assert {"prod", "dev", "-"} == {group.value for group in by_value}
 
 
@@ -102,6 +102,6 @@ def test_jobs_are_not_kept() -> None:
             yield Job(str(number), Status.COMPLETED, usage=usage)
             del usage
 
-    found = tallied(jobs(), grouping("status", day), "status")
+    found = stats_of(jobs(), grouping("status", day), "status")
     gc.collect()
     assert (50, []) == (found.total.jobs, [1 for ref in alive if ref() is not None])

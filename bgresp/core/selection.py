@@ -1,4 +1,4 @@
-"""Many jobs as one view: select, sort, count."""
+"""Which jobs are meant, and in which order: selectors, sorting, durations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping

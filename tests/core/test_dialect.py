@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core import wire
 from bgresp.core.dialect import Dialect, Op, fill, target
+from bgresp.core.reading import read_id
 
 SURROGATES = st.characters(categories=["Cs"])
 VALUES = st.text(st.sampled_from("./?#%&={} \\") | st.characters() | SURROGATES)
@@ -112,7 +112,7 @@ def test_any_id_survives_the_url(value: str) -> None:
 )
 def test_which_ids_can_be_used(openai: Dialect, value: object, usable: bool) -> None:
     """An id is any text of 1 to 4096 characters without controls."""
-    assert (value if usable else None) == wire.read_id(openai, {"id": value})
+    assert (value if usable else None) == read_id(openai, {"id": value})
 
 
 def test_a_query_is_filled_and_left_to_be_encoded() -> None:
