@@ -64,6 +64,7 @@ class Checkup:
         yield from self._guarded("unsettled", self._unsettled)
         yield from self._rescues()
         yield from self._guarded("clock", self._clock)
+        yield from self._guarded("keys", self._keys)
 
     def _guarded(self, name: str, look: Look) -> Iterator[Check]:
         """Tell what kept a check from being made."""
@@ -172,6 +173,15 @@ class Checkup:
                 yield Check("rescue", BAD, error.message)
             else:
                 yield Check("rescue", OK, f"{job.ref} is in the ledger now")
+
+    def _keys(self, _: Path) -> Iterator[Check]:
+        found = [job.key for job in islice(self.books.ledger.ahead(), NAMED + 1)]
+        if not found:
+            yield Check("keys", OK, "none lies ahead of the clock")
+            return
+        more = " and more" if len(found) > NAMED else ""
+        said = f"more than a day ahead of the clock: {', '.join(found[:NAMED])}{more}"
+        yield Check("keys", WARN, f"{said} (bgresp forget {found[0]})")
 
     def _clock(self, _: Path) -> Iterator[Check]:
         newest = islice(self.books.ledger.newest(), 100)

@@ -53,12 +53,13 @@ def matters(job: Job) -> bool:
 class Checkpoint:
     """Where the records of open jobs stand: key to (segment, offset).
 
-    `last` is the greatest key that was met.
+    `last` is the greatest key that was met, up to the `horizon` of the look.
     """
 
     path: Path
     places: dict[str, Place] = field(default_factory=dict)
     last: str = ""
+    horizon: str = ""
 
     def note(self, number: int, scan: Scan) -> None:
         """Take over what a scan of a segment's range found."""
@@ -83,7 +84,7 @@ class Checkpoint:
             start = offset if segment.number == number else 0
             end = upto if segment is segments[-1] else segment.size
             if start < end:
-                scan = Scan(stop=start)
+                scan = Scan(stop=start, horizon=self.horizon)
                 scan.take(segment.lines(start), upto=end)
                 self.note(segment.number, scan)
                 total += end - start
@@ -107,7 +108,9 @@ class Checkpoint:
             said: Any = json.loads(self.path.read_bytes())
             number, offset = said["at"]
             holder = next(s for s in segments if s.number == number)
-            if holder.size >= offset and holder.fingerprint(offset) == said["print"]:
+            is_of_it = holder.size >= offset
+            is_of_it = is_of_it and holder.fingerprint(offset) == said["print"]
+            if is_of_it and said["last"] <= self.horizon:
                 self.places = {key: (n, at) for key, n, at in said["open"]}
                 self.last = str(said["last"])
                 return number, offset

@@ -5,22 +5,37 @@ The form is a ULID's: 48 bits of milliseconds, 80 random bits, Crockford's base 
 
 from typing import Final
 
+from bgresp.core.errors import LedgerError
+
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH: Final = 26
 _RANDOM_BITS: Final = 80
 _LAST: Final = (1 << 128) - 1
+# How far a key may lie ahead of the clock: clocks differ, but not by more.
+_AHEAD: Final = 86_400.0
 
 
 def make(now: float, random: int, *, after: str | None) -> str:
     """Return a key for this moment, greater than `after` whatever the clock says.
 
-    `random` holds 80 random bits.
+    `random` holds 80 random bits. Raises LedgerError where no key is left after it.
     """
     milliseconds = min(max(int(now * 1000), 0), (1 << 48) - 1)
     value = milliseconds << _RANDOM_BITS | random & ((1 << _RANDOM_BITS) - 1)
     if after is not None and is_key(after):
-        value = max(value, min(_number(after) + 1, _LAST))
+        value = max(value, _number(after) + 1)
+    if value > _LAST:
+        raise LedgerError(f"no key comes after {after}", hint="bgresp doctor")
     return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def horizon(moment: float) -> str:
+    """Return the greatest key that is not ahead of time; a sane one sorts up to it.
+
+    A greater one, of whatever form, was not given by a clock: it never counts as the
+    last.
+    """
+    return make(moment + _AHEAD, (1 << _RANDOM_BITS) - 1, after=None)
 
 
 def is_key(text: str) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 
 from bgresp.core.errors import LedgerError
@@ -38,7 +39,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         """Look nowhere yet."""
-        self._view = View(self.state, 4 * self.run_bytes)
+        self._view = View(self.state, 4 * self.run_bytes, self.now)
         self.words = Words(self._view.index)
 
     @property
@@ -105,6 +106,11 @@ class Ledger:
             return False
         now = self.by_key(job.key)
         return now is not None and now.status is Status.SUBMITTING
+
+    def ahead(self) -> Iterator[Job]:
+        """Yield the jobs whose keys lie ahead of time: no clock gave them."""
+        view = self._look()
+        return takewhile(lambda job: job.key > view.horizon, view.newest())
 
     @property
     def bad(self) -> list[tuple[str, str]]:
@@ -234,7 +240,15 @@ class Ledger:
             self._view.refresh()
 
     def _next_key(self) -> str:
-        return keys.make(self.now(), secrets.randbits(80), after=self._view.last)
+        """Return a key that nothing has: greater than every one that time gave.
+
+        Raises LedgerError; then nothing may be sent.
+        """
+        key = keys.make(self.now(), secrets.randbits(80), after=self._view.last)
+        if self._view.by_key(key) is not None:
+            said = f"the next key, {key}, is taken by a record ahead of time"
+            raise LedgerError(said, hint="bgresp doctor")
+        return key
 
     def _latest(self, term: bytes, **wanted: str) -> Job | None:
         return lookup.latest(self._look(), term, wanted)

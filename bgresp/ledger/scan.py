@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bgresp.core.model import Status
+from bgresp.ledger import keys
 from bgresp.ledger.journal import RawLine
 from bgresp.ledger.line import BadLineError, Line, decode
 
@@ -26,7 +27,8 @@ class Entry:
 class Scan:
     """The last line of each job by rank, what could not be read, how far it went.
 
-    `taken` has the key of each line that was folded in, in their order.
+    `last` is the greatest key up to `horizon`; `taken` has the key of each line that
+    was folded in, in their order.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Scan:
     newer: bool = False
     stop: int = 0
     last: str = ""
+    horizon: str = ""
     taken: list[str] = field(default_factory=list)
 
     def take(self, lines: Iterable[RawLine], *, upto: int | None = None) -> None:
@@ -58,5 +61,6 @@ class Scan:
         old = self.entries.get(key)
         if old is None or rank >= old.rank or "forgotten" in line.table:
             self.entries[key] = Entry(line, raw.offset, rank)
-            self.last = max(self.last, key)
+            if self.last < key <= self.horizon and keys.is_key(key):
+                self.last = key
             self.taken.append(key)

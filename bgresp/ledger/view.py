@@ -7,6 +7,7 @@ from the journal.
 
 import heapq
 import os
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -32,6 +33,7 @@ class View:
 
     state: Path
     spare_bytes: int
+    now: Callable[[], float] = time.time
     segments: list[Segment] = field(default_factory=list)
     tail: Scan = field(default_factory=Scan)
     is_sure: bool = False  # no seal came between the listing and the opening
@@ -39,6 +41,7 @@ class View:
     _words: Words = field(default_factory=Words)
     _open: Checkpoint = field(init=False)
     _tail_start: int = 0
+    _written_at: float = 0.0  # the active file's own time, before we write
 
     def __post_init__(self) -> None:
         """Look nowhere yet."""
@@ -51,8 +54,16 @@ class View:
 
     @property
     def last(self) -> str | None:
-        """Return the greatest key that was ever given."""
+        """Return the greatest key that was ever given; none that is ahead of time."""
         return max(self._open.last, self.tail.last) or None
+
+    @property
+    def horizon(self) -> str:
+        """Return the greatest key that is not ahead of time.
+
+        The file's time counts like the clock's, which may have been set back.
+        """
+        return keys.horizon(max(self.now(), self._written_at))
 
     @property
     def tail_bytes(self) -> int:
@@ -183,6 +194,7 @@ class View:
                     break
                 self._load(found)
         if self.active.size > self.tail.stop:
+            self.tail.horizon = self.horizon
             self.tail.take(self.active.lines(self.tail.stop))
 
     def _stands(self) -> bool:
@@ -229,6 +241,9 @@ class View:
     def _load(self, found: list[Segment]) -> None:
         self.close()
         self.segments = current = [segment.pinned() for segment in found]
+        if self.active.pin is not None:
+            self._written_at = os.fstat(self.active.pin.fileno()).st_mtime
+        self._open.horizon = self.horizon
         for segment in current[:-1]:
             self._runs += runs.covered(self.index, segment, segment.size)[0]
         upto = self.active.size - self.spare_bytes

@@ -309,3 +309,13 @@ def test_a_record_that_was_rescued_is_a_job(state: Path, rescue_folder: Path) ->
     )
     assert "ok" == {check.check: check.level for check in checkup.all()}["rescue"]
     assert job == Books.at(state).ledger.by_key(key(1))
+
+
+def test_a_key_ahead_of_time_is_named(bgresp: Run, state: Path) -> None:
+    """A record that no clock can have made is not told of, or cannot be dropped."""
+    end = "7" + "Z" * 25
+    seed(state, {}, {"key": end, "status": "failed"})
+    found = bgresp("doctor").out
+    assert f"more than a day ahead of the clock: {end} (bgresp forget {end})" in found
+    assert 0 == bgresp("forget", end).code
+    assert "none lies ahead of the clock" in bgresp("doctor").out

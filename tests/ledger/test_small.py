@@ -27,6 +27,22 @@ def test_a_later_key_is_greater(a: float, x: int, b: float, y: int) -> None:
     assert first < second
 
 
+@given(MOMENTS)
+def test_a_key_of_the_clock_is_not_ahead_of_time(moment: float) -> None:
+    """A key that a clock gave, up to a day fast, lies ahead of time, or a later not."""
+    horizon = keys.horizon(moment)
+    assert keys.make(moment + 86_000, (1 << 80) - 1, after=None) <= horizon
+    if 0 <= moment < 2e11:
+        assert "7" + "Z" * 25 > horizon
+        assert keys.make(moment + 86_401, 0, after=None) > horizon
+
+
+def test_no_key_comes_after_the_last() -> None:
+    """The key at the end of time is given for a second time."""
+    with pytest.raises(LedgerError, match="no key comes after"):
+        keys.make(0.0, 0, after="7" + "Z" * 25)
+
+
 @given(st.text(max_size=30))
 def test_only_keys_are_keys(text: str) -> None:
     """A text of another form passes for a key."""
