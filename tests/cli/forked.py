@@ -113,10 +113,12 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
         hastyclock.hurry(float(scale))
     from bgresp.__main__ import main
 
+    code = 0
     try:
         main()
     except SystemExit as end:
-        os._exit(int(end.code or 0))  # without the tidying up of a whole interpreter
+        code = int(end.code or 0)
+    os._exit(code)  # without the tidying up of a whole interpreter
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, Final
 
 import bgresp
-from bgresp.__main__ import run
+from bgresp.cli.main import run
 
 OURS: Final = str(Path(bgresp.__file__).parent)
 KINDS: Final = {

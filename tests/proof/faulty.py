@@ -70,7 +70,7 @@ def _changes(call: Call) -> bool:
 
 def run(plan: str, *argv: str) -> int:
     """Run a command whose disk fails as planned."""
-    from bgresp.__main__ import run as bgresp
+    from bgresp.cli.main import run as bgresp
 
     chosen = Plan(**json.loads(plan))
     log = os.open(chosen.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

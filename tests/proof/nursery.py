@@ -183,7 +183,7 @@ def _call(argv: list[str]) -> int:
     if mark:
         function: Callable[..., int] = getattr(importlib.import_module(module), name)
         return function(*argv[1:])
-    from bgresp.__main__ import run
+    from bgresp.cli.main import run
 
     return run(argv)
 

@@ -1,0 +1,103 @@
+"""Run a command, turn whatever happens into an exit code."""
+
+import os
+import sys
+
+from bgresp.core.errors import BgrespError, ExitCode, OutputError, UsageError
+from bgresp.render.streams import (
+    Streams,
+    guard_descriptors,
+    of_process,
+    silence_stdout,
+)
+
+
+def main() -> None:
+    """Run bgresp on sys.argv and leave with its exit code."""
+    closed = guard_descriptors()
+    setattr(sys, "_bgresp_closed", closed)  # noqa: B010  known to render.streams alone
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        silence_stdout()
+    sys.exit(code)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; return the exit code, whatever happens."""
+    as_json = bool({"--json", "--jsonl"} & set(argv))
+    try:
+        return _result(argv)
+    except BgrespError as error:
+        if isinstance(error, UsageError):
+            error.hint = error.hint or _help_of(argv)
+        return _failed(error, as_json=as_json)
+    except (BrokenPipeError, SystemExit):
+        # Typer leaves by SystemExit when its own help meets a closed pipe.
+        silence_stdout()
+        return int(ExitCode.BROKEN_PIPE)
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        where = f" {os.fsdecode(error.filename)}" if error.filename else ""
+        silence_stdout()
+        return _failed(OutputError(f"cannot write{where}: {said}"), as_json=as_json)
+    except KeyboardInterrupt:
+        return int(ExitCode.SIGINT)
+    except Exception as error:  # noqa: BLE001  a bug is told as one
+        return _other(error, argv, as_json=as_json)
+
+
+def _result(argv: list[str]) -> int:
+    from bgresp.cli.app import build
+
+    result = build()(argv, prog_name="bgresp", standalone_mode=False)
+    return int(result or 0)
+
+
+def _help_of(argv: list[str]) -> str:
+    """Return the command that tells how the one that was typed is typed."""
+    word = next((word for word in argv if not word.startswith("-")), "")
+    return f"bgresp {word} --help" if word.isalpha() else ""
+
+
+def _other(error: Exception, argv: list[str], *, as_json: bool) -> int:
+    """Handle detaching, what Typer says of the usage, and bugs."""
+    from bgresp.cli.running import DetachedError
+
+    if isinstance(error, DetachedError):
+        return error.exit_code
+    message = getattr(error, "format_message", None)
+    if message is None:
+        return _crashed(error, argv, as_json=as_json)
+    from bgresp.cli import misplaced
+
+    if misplaced.is_key(error):
+        from bgresp.cli.inputs import WHERE_KEYS_GO
+
+        said = "no option takes a key: `ps` would show it to everybody"
+        return _failed(UsageError(said, hint=WHERE_KEYS_GO), as_json=as_json)
+    said, right = str(message()), misplaced.hint(error, argv)
+    if right:
+        said = f"{getattr(error, 'option_name', '')} stands before the command"
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "bgresp"
+    return _failed(UsageError(said, hint=right or f"{path} --help"), as_json=as_json)
+
+
+def _crashed(error: Exception, argv: list[str], *, as_json: bool) -> int:
+    from bgresp.cli import crash
+
+    said, trace = crash.told(error, argv, os.environ)
+    return _failed(said, as_json=as_json, trace=trace)
+
+
+def _failed(error: BgrespError, *, as_json: bool, trace: str = "") -> int:
+    from bgresp.cli.errors import show
+
+    streams: Streams = of_process(os.environ)
+    streams.err_is_json = as_json
+    if trace:
+        streams.note(trace.rstrip("\n"))
+    show(streams, error)
+    return int(error.code)
