@@ -79,7 +79,7 @@ Register-ArgumentCompleter -Native -CommandName bgresp -ScriptBlock {
         }
         'help' = @{
             commands = [ordered]@{  }
-            argument = 'words:submit,status,watch,cancel,list,stats,wait,get,retry,batch,sync,import,resolve,forget,prune,doctor,completions,help,serve,config,refs,times,statuses,fields,exit-codes,dialects,environment,files'
+            argument = 'words:submit,status,watch,cancel,list,stats,wait,get,retry,batch,sync,import,resolve,forget,prune,doctor,completions,help,serve,config,batch-and-cron,celery,completion,configuration,contributing,design,endpoints,environment,exit-codes,fields,files,lists,local-endpoint,machines,refs,requests,scale,scripting,statuses,times'
             options = [ordered]@{ '--man' = ''; '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,checked_at,created_at,cursor,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,name,output_path,previous_id,profile,queue,raw_status,reason,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_in,tokens_out,took,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
         }
         'import' = @{

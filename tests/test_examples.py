@@ -1,7 +1,6 @@
-"""The README's shell lines for cron and clusters, run as they stand."""
+"""The topics' shell lines for cron and clusters, run as they stand."""
 
 import os
-import re
 import shutil
 import stat
 import subprocess
@@ -14,17 +13,19 @@ import pytest
 from tests import fakeanswers as fa
 from tests.command import empty_config, environment
 from tests.fakeserver import FakeServer
+from tests.pages import fenced, page
 
-README = Path(__file__).parent.parent / "README.md"
 ROWS = 24
 
 
 def lines(language: str, *words: str) -> list[str]:
-    """Return the lines of the section's blocks in which all words occur."""
-    section = README.read_text("utf-8").split("## Batches and cron")[1]
-    blocks = re.findall(
-        rf"```{language}\n(.*?)```", section.split("\n## ")[0], re.DOTALL
-    )
+    """Return the lines of the topics' blocks in which all words occur."""
+    blocks = [
+        text
+        for topic in ("batch-and-cron", "machines")
+        for written, text in fenced(page(topic))
+        if written == language
+    ]
     every = (line for block in blocks for line in block.splitlines())
     return [line for line in every if all(word in line for word in words)]
 

@@ -1,16 +1,19 @@
-"""The README says what is true: its diagram and its tables come from the code."""
+"""The README and the topics say what is true: what can be made from the code is."""
 
 import re
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from bgresp.config.files import built_in
+import pytest
+
+from bgresp.config.files import PROFILE_KEYS, built_in
 from bgresp.core.dialect import PARTS, variables
 from bgresp.core.dialect_schema import build
-from bgresp.core.errors import MEANINGS, ExitCode
+from bgresp.core.errors import GRAVITY, MEANINGS
 from bgresp.core.machine import TABLE, State
-
-README = Path(__file__).parent.parent / "README.md"
+from bgresp.core.model import RECORD_FIELDS, Status
+from bgresp.render.columns import DEFAULT, FIELDS, TIMELINE, WIDE
+from tests.pages import PAGES, README, block, page
 
 
 def transitions() -> str:
@@ -22,16 +25,6 @@ def transitions() -> str:
     for kind, row in TABLE.items():
         lines.append(f"| {kind} | " + " | ".join(row[state] for state in states) + " |")
     return "\n".join(lines)
-
-
-def test_the_transition_table_is_the_machines() -> None:
-    """The README's table of transitions is another one than the machine's."""
-    text = README.read_text("utf-8")
-    block = re.search(
-        r"<!-- transitions -->\n(.*?)<!-- /transitions -->", text, re.DOTALL
-    )
-    assert block is not None
-    assert block[1].strip() == transitions()
 
 
 def duration(seconds: float) -> str:
@@ -79,26 +72,83 @@ def cells(name: str) -> list[str]:
     ]
 
 
-def test_the_table_of_endpoints_is_the_dialects() -> None:
-    """The README's table of endpoints says other things than dialects.toml."""
-    text = README.read_text("utf-8")
-    block = re.search(r"<!-- endpoints -->\n(.*?)<!-- /endpoints -->", text, re.DOTALL)
-    assert block is not None
-    assert block[1].strip() == endpoints()
-    needed = {
-        variable
-        for name in built_in()
-        for spoken in [build(name, built_in())]
-        for variable in [*spoken.needs, *variables(spoken.base_url)]
+def exit_codes() -> str:
+    rows = [f"| {int(code)} | {said} |" for code, said in MEANINGS.items()]
+    order = ", ".join(map(str, GRAVITY))
+    last = f"Of several jobs the first of {order} that occurs is the exit code."
+    return "\n".join(["| code | meaning |", "|---|---|", *rows, "", last])
+
+
+def statuses() -> str:
+    lines = ["| status | | exit code |", "|---|---|---|"]
+    for status in Status:
+        kind = "open" if status.is_open else "ended" if status.is_terminal else ""
+        lines.append(f"| `{status}` | {kind} | {int(status.exit_code)} |")
+    return "\n".join(lines)
+
+
+def fields() -> str:
+    lists = {
+        "of the record": RECORD_FIELDS,
+        "derived of it": [name for name in FIELDS if name not in RECORD_FIELDS],
+        "columns of `list`": DEFAULT,
+        "with `--wide`": WIDE,
+        "with `--timeline`": TIMELINE,
     }
-    for variable in needed:
-        assert f"`{variable}`" in text, f"the README does not name {variable}"
+    lines = [f"| {which} | {ticked(names)} |" for which, names in lists.items()]
+    return "\n".join(["| fields | |", "|---|---|", *lines])
 
 
-def test_every_exit_code_is_explained() -> None:
-    """An exit code stands in the program and not in the README."""
-    text = README.read_text("utf-8")
-    table = text.split("| code | meaning |")[1].split("\n\n")[0]
-    codes = {int(code) for code in re.findall(r"\d+", table.replace("|---|---|", ""))}
-    assert set(map(int, ExitCode)) <= codes
-    assert set(MEANINGS) == set(ExitCode)
+def ticked(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+MADE: Final[dict[str, tuple[str, Callable[[], str]]]] = {
+    "transitions": ("design", transitions),
+    "endpoints": ("endpoints", endpoints),
+    "exit-codes": ("exit-codes", exit_codes),
+    "statuses": ("statuses", statuses),
+    "fields": ("fields", fields),
+    "profile-keys": ("configuration", lambda: ticked(PROFILE_KEYS)),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_is_made_from_the_code_is_the_codes(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    """A table of a page says other things than the code that it was made from."""
+    topic, make = MADE[name]
+    write = bool(request.config.getoption("--golden"))
+    block(page(topic), name, make(), write=write)
+
+
+def test_every_variable_of_an_endpoint_is_named() -> None:
+    """A variable that an endpoint needs stands in no page."""
+    text = page("endpoints").read_text("utf-8")
+    for name in built_in():
+        spoken = build(name, built_in())
+        for variable in [*spoken.needs, *variables(spoken.base_url)]:
+            assert f"`{variable}`" in text, f"no page names {variable}"
+
+
+def test_every_link_leads_somewhere() -> None:
+    """A page links to a file that is not there, or the README misses a topic."""
+    links = {
+        (path, target)
+        for path in PAGES
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8"))
+    }
+    assert [] == [link for link in links if not (link[0].parent / link[1]).exists()]
+    linked = {(README.parent / target) for path, target in links if path == README}
+    assert set(PAGES[1:]) <= linked
+
+
+def test_every_page_has_one_heading() -> None:
+    """A topic has no heading of its own, which the index of `bgresp help` shows."""
+    for path in PAGES[1:]:
+        prose = re.sub(
+            r"^```.*?^```", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+        )
+        assert 1 == len(re.findall("^# ", prose, re.MULTILINE)), path.name
+        assert prose.startswith("# ")

@@ -1,4 +1,4 @@
-"""Every command line of the README runs: in a sandbox, against a fake endpoint.
+"""Every command line of the README and the topics runs, against a fake endpoint.
 
 What cannot run here stands in ELSEWHERE, with the reason and another check.
 """
@@ -22,8 +22,8 @@ from bgresp.serve import daemon
 from tests.cli.processes import endpoint
 from tests.command import DEADLINE, ROOT, empty_config, environment
 from tests.fakeserver import FakeServer
+from tests.pages import PAGES, fenced
 
-README: Final = ROOT / "README.md"
 # A line with one of these is not run as it stands; what else is done with it.
 ELSEWHERE: Final = {
     ".venv/bin/": "installs from the network: bash parses it, its bgresp runs below",
@@ -40,8 +40,9 @@ BEFORE: Final = "bgresp submit prompt.txt -m gpt-5 >> before.log"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: its language, and its lines without comments."""
+    """A fenced block: its page, its language, and its lines without comments."""
 
+    page: str
     number: int
     language: str
     text: str
@@ -55,12 +56,17 @@ class Block:
 
 
 def blocks(*languages: str) -> list[Block]:
-    """Return the README's fenced blocks of some languages."""
-    found = re.findall(
-        r"^```(\w+)\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
-    every = [Block(number, *block) for number, block in enumerate(found, 1)]
-    return [block for block in every if block.language in languages]
+    """Return the fenced blocks of some languages, of every page."""
+    return [
+        Block(path.stem, number, language, text)
+        for path in PAGES
+        for number, (language, text) in enumerate(fenced(path), 1)
+        if language in languages
+    ]
+
+
+def named(block: Block) -> str:
+    return f"{block.page}-{block.number}"
 
 
 SHELL: Final = blocks("sh", "console", "bash")
@@ -127,7 +133,7 @@ def prepared(line: str) -> str:
 
 @pytest.mark.proof
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("block", SHELL, ids=lambda block: f"block-{block.number}")
+@pytest.mark.parametrize("block", SHELL, ids=named)
 def test_every_command_line_runs(block: Block, sandbox: Path) -> None:
     """Each line of a shell block ends with 0, in the order of the page."""
     lines = [line for line in block.lines if not elsewhere(line)]
@@ -140,7 +146,7 @@ def test_every_command_line_runs(block: Block, sandbox: Path) -> None:
     assert 0 == done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("block", SHELL, ids=lambda block: f"block-{block.number}")
+@pytest.mark.parametrize("block", SHELL, ids=named)
 def test_what_cannot_run_here_is_still_shell(block: Block) -> None:
     """Bash can read every line, those too that install or set something up."""
     for line in block.lines:
@@ -153,7 +159,7 @@ def test_what_cannot_run_here_is_still_shell(block: Block) -> None:
 @pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_the_first_command_of_all(sandbox: Path) -> None:
-    """What the page has one type first works without any key or configuration."""
+    """What the README has one type first works without any key or configuration."""
     (line,) = (
         line for block in SHELL for line in block.lines if "-p local --watch" in line
     )
@@ -250,7 +256,7 @@ def test_what_is_drawn_was_printed() -> None:
 def test_the_programs_are_python() -> None:
     """What the page shows of Python compiles; tests/proof runs the Celery fleet."""
     for block in blocks("python"):
-        compile(block.text, f"README block {block.number}", "exec")
+        compile(block.text, named(block), "exec")
 
 
 ROOT_COMMAND: Final[Any] = build().whole()
@@ -258,10 +264,13 @@ ROOT_COMMAND: Final[Any] = build().whole()
 
 def inline() -> list[str]:
     """Return what stands as `bgresp ...` within the text."""
-    prose = re.sub(
-        r"^```.*?^```", "", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
-    )
-    return re.findall(r"`(bgresp [^`]+)`", prose)
+    found: list[str] = []
+    for path in PAGES:
+        prose = re.sub(
+            r"^```.*?^```", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL
+        )
+        found += re.findall(r"`(bgresp [^`]+)`", prose)
+    return found
 
 
 def examples(group: Any = ROOT_COMMAND) -> list[str]:

@@ -8,20 +8,27 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from bgresp import __version__
+from bgresp.cli import topics
 from bgresp.cli.panels import below, names, opened, sections
-from bgresp.cli.topics import TOPICS
-from bgresp.core.errors import MEANINGS
 
 NAME: Final = "submit, keep and collect background jobs of model endpoints"
 # What is laid out already moves to the left as far as it must to fit.
 INDENT: Final = 7  # as man indents
 WIDTH: Final = 80
-# Topics that have a place of their own on the page, or are told with the commands.
-OWN: Final = {
+# The topics that are reference; the page names the others.
+TOLD: Final = {
+    "refs": "REFS",
+    "times": "TIMES",
+    "statuses": "STATUSES",
+    "fields": "FIELDS",
+    "configuration": "CONFIGURATION",
     "exit-codes": "EXIT STATUS",
     "environment": "ENVIRONMENT",
     "files": "FILES",
 }
+_BLOCK: Final = re.compile(
+    r"^```\w*\n(.*?)^```$|((?:^[^\n]+\n?)+)", re.MULTILINE | re.DOTALL
+)
 
 
 def page(root: Any) -> str:
@@ -45,16 +52,13 @@ def _lines(root: Any) -> Iterator[str]:
             yield from _command(command, context)
             for inner in (below(command, name) for name in names(command)):
                 yield from _command(inner, opened(inner, context))
-    for topic, (_, text) in TOPICS.items():
-        if topic not in OWN:
-            yield f".SH {topic.upper()}"
-            yield from _verbatim(text(WIDTH))
-    yield ".SH EXIT STATUS"
-    for code, said in MEANINGS.items():
-        yield from _tagged(str(int(code)), said)
-    for topic in ("environment", "files"):
-        yield f".SH {OWN[topic]}"
-        yield from _verbatim(TOPICS[topic][1](WIDTH))
+    for topic, heading in TOLD.items():
+        yield f".SH {heading}"
+        yield from _markdown(topics.told(topic) or "")
+    yield ".SH SEE ALSO"
+    for topic in topics.topics():
+        if topic not in TOLD:
+            yield from _tagged(f"bgresp help {topic}", topics.title(topic))
 
 
 def _command(command: Any, context: Any) -> Iterator[str]:
@@ -86,6 +90,27 @@ def _prose(text: str) -> Iterator[str]:
             yield from _verbatim(paragraph.lstrip("\b\n"))
         else:
             yield line(" ".join(paragraph.split()))
+
+
+def _markdown(text: str) -> Iterator[str]:
+    """Yield a topic without its heading: what the topics use of Markdown, as roff."""
+    blocks = _BLOCK.findall(text.partition("\n\n")[2])
+    for number, (fenced, prose) in enumerate(blocks):
+        if fenced:
+            yield from _verbatim(fenced)
+        elif prose.startswith("|"):
+            for first, *others in topics.rows(prose)[1:]:
+                yield ".TP"
+                yield rf"\fB{line(first.replace('`', ''))}\fR"
+                yield _styled("; ".join(others)) or r"\&"
+        else:
+            yield from [".PP"] * bool(number)
+            yield _styled(" ".join(prose.split()))
+
+
+def _styled(text: str) -> str:
+    """Return a line of Markdown with what is code or strong in bold."""
+    return re.sub(r"`([^`]+)`|\*\*(.+?)\*\*", r"\\fB\1\2\\fR", line(text))
 
 
 def _verbatim(text: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bgresp.cli import panels
 from bgresp.cli.get import PARTS
-from bgresp.cli.topics import TOPICS
+from bgresp.cli.topics import topics
 from bgresp.config.files import built_in
 from bgresp.core.model import RECORD_FIELDS, Status
 from bgresp.core.output import KINDS
@@ -119,7 +119,7 @@ _HELP: Final = Option(("-h", "--help"), "Show the help of this command.")
 def read(root: Any) -> Command:
     """Read a program's commands, all that are not hidden."""
     # What `help` tells about: commands, then topics; `config` is both.
-    told = tuple(dict.fromkeys((*panels.names(root), *TOPICS)))
+    told = tuple(dict.fromkeys((*panels.names(root), *topics())))
     return _read(root, (), {**_BY_METAVAR, r"COMMAND\|TOPIC": Value(WORDS, words=told)})
 
 

@@ -43,10 +43,18 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.INTERNAL: "bgresp itself failed: a bug, the disk, the ledger, the output",
     ExitCode.USAGE: "usage",
     ExitCode.NO_SUCH_JOB: "no such job, ambiguous, empty selection",
-    ExitCode.CONFIG: "key or configuration missing, refused or unsafe",
-    ExitCode.REFUSED: "the endpoint refused, cannot, or speaks another protocol",
-    ExitCode.UNREACHABLE: "the endpoint was not reached, or asked for too long a wait",
-    ExitCode.UNKNOWN_OUTCOME: "outcome of a submit unknown: do not repeat it blindly",
+    ExitCode.CONFIG: "API key or configuration missing, refused or unsafe",
+    ExitCode.REFUSED: (
+        "the endpoint refused, cannot do this, or does not speak the protocol"
+    ),
+    ExitCode.UNREACHABLE: (
+        "the endpoint was not reached, or told us to wait longer than we may: "
+        "nothing was accepted"
+    ),
+    ExitCode.UNKNOWN_OUTCOME: (
+        "outcome of a submit unknown: it may have been accepted; do not repeat "
+        "it blindly"
+    ),
     ExitCode.NOT_FINISHED: "not finished: open, or --timeout passed",
     ExitCode.STOPPED_EARLY: "stopped early (--max-failures, --fail-fast)",
     ExitCode.INCOMPLETE: "the job ended incomplete",

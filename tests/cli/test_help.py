@@ -12,16 +12,16 @@ import pytest
 import typer
 
 from bgresp import __version__
+from bgresp.cli import topics
 from bgresp.cli.app import VERBS, Verb, build
 from bgresp.cli.manual import escaped, line, page
 from bgresp.cli.panels import ORDER, sections, summary
-from bgresp.cli.topics import TOPICS
-from bgresp.config.files import PROFILE_KEYS, built_in
+from bgresp.config.files import built_in
 from bgresp.core.dialect_schema import build as build_dialect
 from bgresp.core.errors import MEANINGS
-from bgresp.core.model import RECORD_FIELDS, Status
 from tests.cli.books import seed
 from tests.cli.processes import Each
+from tests.cli.terminal import Terminals
 from tests.command import ROOT as CHECKOUT
 from tests.command import Changes, Run, empty_config, environment
 from tests.fakewire import FOX
@@ -71,15 +71,32 @@ def test_help_and_scripts_as_json(bgresp: Run) -> None:
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
-def test_dialects_fit_a_terminal(width: int) -> None:
-    """No line of a table is wider than the terminal, and no endpoint is left out."""
-    text = TOPICS["dialects"][1](width)
-    table = text.split("\n\n")[1]
-    assert all(len(x) <= width or x.startswith("  ") for x in table.splitlines())
-    assert set(built_in()) <= set(table.split())
-    for name in built_in():
-        url = str(build_dialect(name, built_in()).base_url)
-        assert url in re.sub(r"\n  ", "", table)
+@pytest.mark.parametrize("topic", topics.topics())
+def test_topics_fit_a_terminal(topic: str, width: int) -> None:
+    """No line of a topic is wider than the terminal, and nothing is left out."""
+    text = topics.told(topic) or ""
+    lines = topics.drawn(text, width=width, colour=False)
+    assert all(len(line) <= width for line in lines)
+    if width >= 80:
+        asked = re.findall(r"\w+", re.sub(r"^```\w+", "", text, flags=re.MULTILINE))
+        shown = re.findall(r"\w+", " ".join(lines))
+        assert set() == set(asked) - set(shown)
+    if topic == "endpoints" and width >= 80:
+        joined = " ".join(lines)
+        assert all(name in joined for name in built_in())
+        urls = (build_dialect(name, built_in()).base_url for name in built_in())
+        assert all(str(url) in joined for url in urls)
+
+
+def test_a_terminal_gets_no_markdown(terminal: Terminals) -> None:
+    """On a terminal a topic is drawn: no bars, no backticks, in colour."""
+    it = terminal("help", "refs", size=(80, 50))
+    it.finish()
+    assert b"**" not in it.raw
+    assert b"`" not in it.raw
+    assert b"|" not in it.raw
+    assert b"\x1b[1m" in it.raw
+    assert it.shows("a unique beginning of it: 4 characters or more, resp_ or not")
 
 
 def listed(verbs: tuple[Verb, ...] = VERBS) -> list[Verb]:
@@ -138,30 +155,25 @@ def test_help_is_help_wherever_it_is_asked(each: Each) -> None:
     assert asked.out == same.out
     assert inner.out.startswith("Usage: bgresp config add ")
     assert both.out.startswith("Usage: bgresp config ")
-    assert "Keys of a profile:" in both.out
+    assert "The keys of a profile:" in both.out
     assert 5 == len(re.findall("^  bgresp ", short.out, re.MULTILINE))
 
 
 def test_topics(each: Each) -> None:
-    """Every topic is told, from the tables that hold; a mistyped one is a hint."""
-    index, bad, *done = each(
-        ["help"], ["help", "exit-code"], *([WIDE, "help", topic] for topic in TOPICS)
+    """Every topic is told in a pipe as it is written; a mistyped one is a hint."""
+    every = topics.topics()
+    index, bad, alias, *done = each(
+        *([WIDE, "help", *words] for words in ([], ["exit-code"], ["dialects"])),
+        *([WIDE, "help", topic] for topic in every),
     )
-    told = {topic: ran.out for topic, ran in zip(TOPICS, done, strict=True)}
-    assert all(f"\n  {topic} " in index.out for topic in TOPICS)
+    said = {topic: ran.out for topic, ran in zip(every, done, strict=True)}
+    assert all(f"\n  {topic} " in index.out for topic in every)
     assert (2, "", 1) == (bad.code, bad.out, bad.err.count("\n"))
     assert "did you mean 'exit-codes'?" in bad.err
-    codes = {
-        int(code) for code in re.findall(r"^(\d+) ", told["exit-codes"], re.MULTILINE)
-    }
-    assert set(map(int, MEANINGS)) == codes
-    assert all(f"\n{name} " in told["dialects"] for name in built_in())
-    assert all(str(status) in told["statuses"] for status in Status)
-    assert all(name in told["fields"] for name in RECORD_FIELDS)
-    assert all(name in told["config"] for name in PROFILE_KEYS)
-    for topic, text in told.items():
-        widest = 120 if topic == "dialects" else 80  # a URL is not broken
-        assert max(map(len, text.splitlines())) <= widest, topic
+    assert said["endpoints"] == alias.out
+    for topic, text in said.items():
+        assert text.startswith(f"# {topics.title(topic)}\n\n")
+        assert not re.search(r"<!--|\.md\)|\n\n$", text)
 
 
 def test_every_variable_is_told(run: Run) -> None:
@@ -173,11 +185,11 @@ def test_every_variable_is_told(run: Run) -> None:
         for n in re.findall(r"BGRESP_[A-Z_]+", file.read_text("utf-8"))
     }
     told = run("help", "environment").out
-    assert set() == {name for name in named if f"  {name} " not in told}
+    assert set() == {name for name in named if f"`{name}`" not in told}
 
 
 @pytest.mark.parametrize(
-    "words", ["", "--help", "submit -h", "help dialects", "help fields", "help --man"]
+    "words", ["", "--help", "submit -h", "help endpoints", "help fields", "help --man"]
 )
 def test_help_is_fast(words: str) -> None:
     """No help pays for the network stack, nor for Rich's console."""

@@ -151,7 +151,7 @@ def test_a_terminal_smaller_than_it_says(
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
 @pytest.mark.parametrize(
-    "words", ["list", "list --wide", "doctor", "help dialects", "stats", "config path"]
+    "words", ["list", "list --wide", "doctor", "help endpoints", "stats", "config path"]
 )
 def test_a_terminal_gets_columns(
     terminal: Terminals, server: FakeServer, state: Path, words: str, columns: int
@@ -164,8 +164,7 @@ def test_a_terminal_gets_columns(
     assert b"\t" not in it.raw
     for line in re.sub(rb"\x1b\[[\d;]*m", b"", it.raw).decode().split("\r\n"):
         longest = max(map(len, line.split()), default=0)
-        prose = 80 if words.startswith("help") else 0  # is written for so many columns
-        assert len(line) <= max(columns, prose) or longest > columns - 24, line
+        assert len(line) <= columns or longest > columns - 24, line
 
 
 def test_a_failure_on_the_way(terminal: Terminals, server: FakeServer) -> None:

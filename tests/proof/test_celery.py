@@ -1,7 +1,6 @@
 """bgresp.celery with a real Redis, real workers and kill -9: never a second POST."""
 
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from tests import fakeanswers as fa
 from tests.command import ROOT, empty_config, environment
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX
+from tests.pages import fenced, page
 from tests.proof.conftest import Figure
 from tests.proof.fleet import (
     DEADLINE,
@@ -224,11 +224,10 @@ def _unheard(results: dict[str, Any]) -> list[str]:
     return sorted(left)
 
 
-def test_the_readmes_example(fleet: Fleet) -> None:
-    """The README's Celery example does not run as it stands."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    section = readme.split("## Celery\n")[1].split("\n## ")[0]
-    own, caller = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+def test_the_topics_example(fleet: Fleet) -> None:
+    """The Celery example of `bgresp help celery` does not run as it stands."""
+    blocks = fenced(page("celery"))
+    own, caller = (text for language, text in blocks if language == "python")
     (fleet.folder / "work.py").write_text(own)
     (fleet.folder / "ask.py").write_text(caller)
     env = {**fleet.env, "CELERY_BROKER_URL": fleet.env["BGRESP_BROKER_URL"]}
