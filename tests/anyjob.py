@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bgresp.core.model import Job, ResponseError, Status, Usage
 
 WORDS = st.none() | st.text(max_size=6)
-_COUNTS = st.none() | st.integers()
+_COUNTS = st.none() | st.integers(0, 2**53 - 1)
 TIMES = st.none() | st.integers(0, 10**12).map(lambda ms: ms / 1000)
 _USAGE = st.builds(Usage, _COUNTS, _COUNTS, _COUNTS).filter(lambda u: u != Usage())
 _MAPPINGS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)

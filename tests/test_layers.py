@@ -35,7 +35,8 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 PURE: Final = {
     *("array", "base64", "collections", "collections.abc", "copy", "dataclasses"),
     *("datetime", "difflib", "email.utils", "enum", "functools", "hashlib"),
-    *("itertools", "json", "math", "re", "shlex", "typing", "urllib.parse"),
+    *("itertools", "json", "math", "re", "shlex", "typing", "unicodedata"),
+    "urllib.parse",
 }
 # What is not pure all the same.
 BUILTINS: Final = {"__import__", "eval", "exec", "input", "open", "print"}

@@ -82,6 +82,10 @@ _EXIT = {
 }
 
 
+# The largest whole number that every reader of JSON keeps as it is.
+_MOST_TOKENS = 2**53 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens as the endpoint counted them; None where it did not say."""
@@ -249,7 +253,8 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 
 def _count(raw: object) -> int | None:
-    return raw if type(raw) is int else None
+    """Read a number of tokens; one that cannot be is as good as none."""
+    return raw if type(raw) is int and 0 <= raw <= _MOST_TOKENS else None
 
 
 def check_names(job: Job) -> None:

@@ -3,24 +3,54 @@
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final
 
 MAX_DEPTH: Final = 200  # lists and objects within each other
 _LARGEST: Final = math.nextafter(math.inf, 0.0)
-# C0 but tab and newline, DEL, C1; Arabic letter mark, LRM and RLM, bidi embeddings,
-# overrides and isolates; line and paragraph separators; zero-width space, word joiner
-# and invisible operators, BOM; tag characters; lone surrogates. The zero-width joiner
-# and non-joiner stay: Urdu, Hindi and emoji need them.
-_UNSAFE: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e"
-    "\u2060-\u206f\ufeff\U000e0000-\U000e007f\ud800-\udfff]"
+_NOT_ASCII: Final = re.compile(r"[^\t\n -~]+")
+# Controls, formats (bidi, zero-width, tags, soft hyphens), half surrogates, separators.
+_ACTING: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# The joiner and the non-joiner: Urdu, Persian, Hindi and emoji need them.
+_JOINERS: Final = "\u200c\u200d"
+# What shows nothing though it is a letter, a mark or not yet assigned: fillers, vowels
+# that are inherent, selectors of variants, the grapheme joiner, what is reserved to be
+# ignored, and what is never a character. Unicode calls them Default_Ignorable; Python
+# knows categories only.
+_IGNORED: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0"
+    "\ufff0-\ufff8\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff"
+    + "".join(f"{chr(p << 16 | 0xFFFE)}{chr(p << 16 | 0xFFFF)}" for p in range(1, 17))
+    + "]"
 )
+# Those that choose between the text and the picture of a sign.
+_SELECTORS: Final = "\ufe0e\ufe0f"
+_KEYCAP: Final = "\u20e3"
+# Signs with a picture that are no symbols, or stand among those that have none.
+_PICTURED: Final = "\u00a9\u00ae\u203c\u2049\u2139\u3030"
 
 
-def printable(text: str) -> str:
-    """Return the text with unsafe code points written as visible escapes."""
-    return _UNSAFE.sub(_escape, text)
+def printable(text: str, *, after: str = "") -> str:
+    """Return the text with unsafe code points written as visible escapes.
+
+    `after` is what was shown before it, for a text that comes in pieces: a selector
+    stays behind a sign alone. Nothing else hangs on another code point, so that no
+    sequence slips through in two pieces (RELIABILITY.md 5.1; kubernetes
+    CVE-2021-25743 for the class).
+    """
+    if _NOT_ASCII.search(text) is None:
+        return text
+
+    def shown(run: re.Match[str]) -> str:
+        found = run[0]
+        if found.isprintable() and _IGNORED.search(found) is None:
+            return found
+        before = [text[run.start() - 1] if run.start() else after[-1:], *found[:-1]]
+        behind = [*found[1:], text[run.end() : run.end() + 1]]
+        return "".join(map(_shown, before, found, behind))
+
+    return _NOT_ASCII.sub(shown, text)
 
 
 def is_plain(text: str) -> bool:
@@ -31,14 +61,33 @@ def is_plain(text: str) -> bool:
 def one_line(text: str, *, limit: int = 500) -> str:
     """Return text of a server for a message: safe, on one line, at most `limit`."""
     flat = printable(" ".join(text.split()))
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+    if len(flat) <= limit:
+        return flat
+    return flat[: limit - 1].rstrip(_SELECTORS) + "…"
 
 
-def _escape(found: re.Match[str]) -> str:
-    point = found[0]
+def _shown(before: str, point: str, behind: str) -> str:
+    """Return a code point as it is shown between two others, each perhaps none."""
+    if point in _JOINERS or (point in _SELECTORS and _selects(before, behind)):
+        return point
+    if _IGNORED.match(point) is None and unicodedata.category(point) not in _ACTING:
+        return point
     if 0xD800 <= ord(point) <= 0xDFFF:
         return "\ufffd"
     return "\\r" if point == "\r" else f"\\u{{{ord(point):x}}}"
+
+
+def _selects(sign: str, behind: str) -> bool:
+    """Say whether a selector stands within an emoji: a sign, or a key's cap."""
+    if not sign:
+        return False
+    if sign.isascii():
+        return sign in "0123456789#*" and behind == _KEYCAP
+    if sign in _PICTURED:
+        return True
+    # What this Python does not know yet may be a newer emoji.
+    kinds = {"So", "Sm", "Cn"} if sign >= "\U0001f000" else {"So", "Sm"}
+    return sign >= "\u2100" and unicodedata.category(sign) in kinds
 
 
 def parse_json(text: str | bytes, *, clamps: bool = False) -> Any:

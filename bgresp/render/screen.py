@@ -35,6 +35,7 @@ class Screen:
     _place: Place = field(default_factory=Place)
     _queued: list[str] = field(default_factory=list)
     _wrapped: bool = False
+    _last: str = ""  # the end of the text so far
     _hidden: bool = False
     _size: tuple[int, int] = (0, 0)
 
@@ -52,7 +53,8 @@ class Screen:
             # the cursor is on that line already
             text, self._wrapped = text[1:], False
         for start in range(0, len(text), PIECE):
-            piece = printable(text[start : start + PIECE])
+            raw = text[start : start + PIECE]
+            piece, self._last = printable(raw, after=self._last), raw[-1:]
             flowed = self._place.flowed(piece, self._size[0])
             self._wrapped = flowed.endswith("\n") and not piece.endswith("\n")
             self.streams.answer(flowed)

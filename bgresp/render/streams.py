@@ -41,12 +41,15 @@ class Streams:
     above: Callable[[str], None] | None = None  # who draws below what is said
     err_is_json: bool = False  # stderr is for a machine too
     keyboard: Keyboard = field(default_factory=lambda: Keyboard(ours=False))
+    _last: str = ""  # the end of the answer so far
 
     def answer(self, text: str) -> None:
         """Write text of the endpoint to stdout, at once; a huge one piece by piece."""
         for start in range(0, len(text), PIECE):
             piece = text[start : start + PIECE]
-            safe = printable(piece) if self.out_is_terminal else piece
+            safe = piece
+            if self.out_is_terminal:
+                safe, self._last = printable(piece, after=self._last), piece[-1:]
             self.raw(safe.encode("utf-8", "backslashreplace"))
 
     def line(self, text: str) -> None:

@@ -14,7 +14,7 @@ from tests.command import Run, has_bug
 from tests.fakeanswers import End, Stream, as_json
 from tests.fakejobs import says
 from tests.fakeserver import FakeServer
-from tests.fakewire import FOX, response_of
+from tests.fakewire import FOX, events_of, response_of
 
 HOSTILE = (
     "a\x1b]52;c;ZXZpbA==\x07b\x1b[2Jc\x9b31md\u202ee\u2066f\rg"
@@ -144,6 +144,25 @@ def test_a_terminal_is_never_attacked(terminal: Terminals) -> None:
     assert SAFE.encode() + b"\r\n" == bytes(getting.raw)
     for raw in (bytes(watching.raw), bytes(getting.raw)):
         assert not re.search(rb"\x1b\]|\x1b\[2J|\x07|\xc2\x9b", raw)
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_an_emoji_in_two_events_stays_whole(
+    terminal: Terminals, server: FakeServer, piped: bool
+) -> None:
+    """A selector that comes in the next event is shown, or one behind a letter is not.
+
+    A pipe gets the exact bytes.
+    """
+    parts = ["I \u2764", "\ufe0f it\ufe0f", "\ufe0f", "\u3164end"]
+    server.script("create", Stream(events=events_of(parts=[parts])))
+    watching = terminal("submit", "-t", "x", "--watch", piped=piped)
+    assert 0 == watching.finish()
+    shown = "I \u2764\ufe0f it\\u{fe0f}\\u{fe0f}\\u{3164}end"
+    if piped:
+        assert "".join(parts).encode() + b"\n" == bytes(watching.out)
+    else:
+        assert shown.encode() in watching.spoken
 
 
 def test_answers_are_told_apart_on_a_terminal(

@@ -194,6 +194,8 @@ def test_a_recorded_cursor_never_falls(
         ({}, None),
         ({"input_tokens": True, "output_tokens": "5"}, None),
         ({"input_tokens": 5, "total_tokens": 7}, Usage(5, None, 7)),
+        ({"input_tokens": -1, "output_tokens": 0}, Usage(None, 0, None)),
+        ({"input_tokens": -1, "output_tokens": 2**53, "total_tokens": 10**400}, None),
     ],
 )
 def test_usage_is_read_as_far_as_it_is_told(raw: object, expected: Usage) -> None:

@@ -1,14 +1,24 @@
 """No text of a server reaches the terminal with a code point that acts."""
 
+import re
+import sys
 import unicodedata
+from collections.abc import Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bgresp.core.text import one_line, printable
 
-_RISKY = st.sampled_from("\x1b\x9b\r\u202e\u2066\u200b\ufeff\U000e0041\udc80")
+SELECTORS = ("\ufe0e", "\ufe0f")
+ISSUE_12 = [
+    *(0xAD, 0x115F, 0x1160, 0x3164, 0xFFA0, 0x180E, 0x034F, 0x17B4, 0xFE00, 0xFE0F),
+    *(0xFFF9, 0xFFFA, 0xFFFB, 0x0600, 0x06DD, 0xE0100, 0xE01EF, 0x1D173),
+]
+_RISKY = st.sampled_from(
+    "\x1b\x9b\r\u202e\u2066\u200b\ufeff\U000e0041\udc80\ufe0f\u27641#\u20e3\u3164\xad"
+)
 TEXT = st.text(_RISKY | st.characters(), max_size=40)
 # Written as ranges, apart from the code's own: RELIABILITY.md 5.1.
 UNSAFE = [
@@ -50,7 +60,76 @@ def test_making_safe_twice_changes_nothing(text: str) -> None:
 @given(TEXT, TEXT)
 def test_a_sequence_split_over_events_is_caught(one: str, other: str) -> None:
     """Two halves made safe apart are as safe as the whole."""
-    assert printable(one + other) == printable(one) + printable(other)
+    assume(not one.endswith(SELECTORS))  # what it selects may be yet to come
+    shown = printable(one) + printable(other, after=one[-1:])
+    assert printable(one + other) == shown
+
+
+def test_a_selector_apart_from_its_sign_is_shown() -> None:
+    """A selector at the begin of an answer, or after its end, reaches the terminal."""
+    assert "\\u{fe0f}" == printable("\ufe0f")
+    assert "\\u{fe0f}" == printable("\ufe0f", after="a")
+    assert "\ufe0f" == printable("\ufe0f", after="\u2764")
+    assert "1\\u{fe0f}" == printable("1\ufe0f")
+
+
+def kept(points: Iterable[int]) -> set[int]:
+    """Return those code points that come out between two letters."""
+    alone = ((point, printable(f"a{chr(point)}b")) for point in points)
+    return {point for point, shown in alone if shown == f"a{chr(point)}b"}
+
+
+# The words of Unicode's names for what shows nothing, though it is a letter or a mark.
+NOTHING = re.compile(
+    "HANGUL.* FILLER|VARIATION SELECTOR|GRAPHEME JOINER|VOWEL INHERENT"
+)
+
+
+def test_what_shows_nothing_or_acts_never_comes_out() -> None:
+    """Of all code points one that is a control or invisible reaches a terminal raw.
+
+    Or one that is a letter, a mark, a number or a sign does not.
+    """
+    by_category: dict[str, list[int]] = {}
+    for point in range(sys.maxunicode + 1):
+        by_category.setdefault(unicodedata.category(chr(point)), []).append(point)
+    acting = {p for kind in ("Cc", "Cf", "Cs", "Zl", "Zp") for p in by_category[kind]}
+    assert {9, 10, 0x200C, 0x200D} == kept(acting)
+    # Braille blanks are what pictures in Braille are made of.
+    for kind in by_category.keys() - {"Cc", "Cf", "Cs", "Zl", "Zp", "Cn"}:
+        points = set(by_category[kind])
+        nothing = {p for p in points if NOTHING.search(unicodedata.name(chr(p), ""))}
+        assert points - nothing == kept(points), kind
+    reserved = {0x2065, 0xFFF0, 0xFDD0, 0xFFFE, 0x1FFFF, 0x10FFFF, 0xE0FFF}
+    assert not kept(reserved)
+    newer_emoji = {0x1FAE9, 0x1FADC, 0x1FAC6}  # of Unicode 16
+    assert newer_emoji == kept(newer_emoji)
+
+
+@pytest.mark.parametrize("point", ISSUE_12)
+def test_the_invisible_of_issue_12_is_shown(point: int) -> None:
+    """An invisible code point stands raw at any place of a text."""
+    for before in ("", "a", " ", "\u0627", "\u4e16", "=", "1", "\n"):
+        shown = printable(f"{before}{chr(point)}z")
+        assert f"{before}\\u{{{point:x}}}z" == shown
+
+
+EMOJI = [
+    "\u2764\ufe0f",
+    "1\ufe0f\u20e3 #\ufe0f\u20e3",
+    "\U0001f441\ufe0f\u200d\U0001f5e8\ufe0f",
+    "\U0001f3f3\ufe0f\u200d\U0001f308",
+    "\U0001f926\U0001f3fd\u200d\u2642\ufe0f",
+    "\u00a9\ufe0f \u203c\ufe0f \u2139\ufe0f \u2194\ufe0f \u2b50\ufe0e",
+]
+
+
+@pytest.mark.parametrize("text", EMOJI)
+def test_emoji_stay_whole(text: str) -> None:
+    """An emoji loses the selector that gives it its picture, or a second one stays."""
+    assert text == printable(text)
+    shown = printable(text.replace("\ufe0f", "\ufe0f\ufe0f"))
+    assert text.count("\ufe0f") == shown.count("\\u{fe0f}") or "\u20e3" in text
 
 
 @pytest.mark.parametrize(
