@@ -22,7 +22,6 @@ from bgresp.engine.fleet import Fleet
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.tracker import Tracker
-from bgresp.ledger.checkpoint import is_kept
 
 WINDOW: Final = 4096  # rows that may wait for an earlier one's id to be told
 DOUBTS: Final = 5
@@ -119,7 +118,7 @@ class Rows:
             self.tally.kept += 1
             self._put(place, earlier)
             tracker = None
-            if is_kept(earlier):
+            if not earlier.is_forgotten:
                 tracker = await self._to_follow(earlier, before=True)
             if tracker is not None:
                 await self.crew.enter()

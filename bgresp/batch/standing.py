@@ -2,14 +2,9 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
 
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status
-
-FAILED: Final = frozenset(
-    {Status.FAILED, Status.INCOMPLETE, Status.CANCELLED, Status.LOST}
-)
 
 
 class Standing(Enum):
@@ -32,7 +27,7 @@ class Rules:
         """Say how a row stands whose newest job is `earlier`."""
         if earlier is None or earlier.status is Status.REJECTED:
             return Standing.SEND
-        if earlier.status in {Status.SUBMITTING, Status.UNKNOWN}:
+        if earlier.status.is_unsettled:
             return Standing.UNSURE
         was, place = earlier.request_sha256, (draft.base_url, dict(draft.vars))
         elsewhere = (earlier.base_url, dict(earlier.vars)) != place
@@ -41,7 +36,7 @@ class Rules:
         if elsewhere or (was is not None and was != draft.request_sha256):
             how = {"resubmit": Standing.SEND, "skip": Standing.KEEP}
             return how.get(self.changed, Standing.CHANGED)
-        if self.retry_failed and earlier.status in FAILED:
+        if self.retry_failed and earlier.status.did_not_complete:
             return Standing.SEND
         return Standing.KEEP
 

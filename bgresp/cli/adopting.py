@@ -80,13 +80,13 @@ def _settled(context: Context, api: "Api", id_: str, news: Snapshot) -> Job | No
     Raises NotFinishedError when that submit is still at work.
     """
     from bgresp.engine.settle import Settling
-    from bgresp.engine.unsettled import UNSETTLED, holding
+    from bgresp.engine.unsettled import holding
 
     key, books = news.reading.key, context.books
     lost = books.ledger.by_key(key) if key is not None and is_key(key) else None
-    if lost is None or lost.status not in UNSETTLED:
+    if lost is None or not lost.status.is_unsettled:
         return None
     with holding(books, lost) as job:
-        if job.status not in UNSETTLED:
+        if not job.status.is_unsettled:
             return None
         return Settling(api, books, context.say).accepted(job, id_, news)

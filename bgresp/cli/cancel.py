@@ -14,7 +14,6 @@ from bgresp.core.errors import (
     worst,
 )
 from bgresp.core.model import Job, Status
-from bgresp.engine.unsettled import UNSETTLED
 
 if TYPE_CHECKING:
     from bgresp.engine.cancel import Verdict
@@ -75,7 +74,7 @@ def _not_cancelled(verdict: "Verdict") -> BgrespError | None:
 async def _cancelled(context: Context, job: Job, *, alone: bool) -> "Verdict":
     from bgresp.engine.cancel import Verdict, cancelled
 
-    if job.status in UNSETTLED:
+    if job.status.is_unsettled:
         said = "its submit has no known outcome, it may be running"
         context.say(f"{job.ref} was not cancelled: {said} (bgresp resolve {job.ref})")
         return Verdict(job, job.status.exit_code)

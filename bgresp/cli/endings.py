@@ -7,7 +7,6 @@ from typing import Final
 from bgresp.cli.context import Context
 from bgresp.core.model import Job, Status
 from bgresp.engine import retry
-from bgresp.engine.unsettled import UNSETTLED
 from bgresp.render.lines import summary
 
 SPELLED: Final = 10  # open jobs that are named at the end; more are counted
@@ -44,7 +43,7 @@ def say_why(context: Context, job: Job) -> None:
     """Say how a job stands that did not complete: its text alone would not tell."""
     if job.status.is_open:
         context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.ref}")
-    elif job.status in UNSETTLED:
+    elif job.status.is_unsettled:
         context.say(f"{job.ref} is {standing(job)}")
     elif job.status is not Status.COMPLETED:
         context.say(f"{job.ref} {summary(job)} (bgresp retry {job.ref})")
@@ -52,7 +51,7 @@ def say_why(context: Context, job: Job) -> None:
 
 def standing(job: Job) -> str:
     """Return how a job stands that has no text; of an unknown outcome, what to do."""
-    if job.status not in UNSETTLED:
+    if not job.status.is_unsettled:
         return summary(job)
     said = "no answer, its submit has no known outcome"
     return f"{job.status.value}: {said} (bgresp resolve {job.ref})"

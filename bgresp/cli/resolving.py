@@ -19,7 +19,6 @@ from bgresp.engine.asking import exit_code
 from bgresp.engine.settle import Settling
 from bgresp.engine.unsettled import (
     ABANDONED,
-    UNSETTLED,
     abandoned,
     can_settle,
     holding,
@@ -46,7 +45,7 @@ def _is_done(job: Job, options: "Options") -> bool:
 
     Raises UsageError when it is settled otherwise.
     """
-    if job.status in UNSETTLED:
+    if job.status.is_unsettled:
         return False
     given_up = job.error is not None and job.error.code == ABANDONED
     if options.adopt is not None and options.adopt == job.id:
@@ -77,7 +76,7 @@ def _settled(context: Context, job: Job, options: "Options") -> Job:
         return 0
 
     run(context, ask())
-    if found[0].status in UNSETTLED:
+    if found[0].status.is_unsettled:
         raise _unknown(context, found[0])
     return found[0]
 

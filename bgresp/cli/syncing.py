@@ -12,7 +12,7 @@ from bgresp.config.settings import Settings
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError, worst
 from bgresp.core.model import Job
 from bgresp.engine.sync import Pass
-from bgresp.engine.unsettled import UNSETTLED, can_settle, candidates
+from bgresp.engine.unsettled import can_settle, candidates
 from bgresp.render.folded import GAP
 
 
@@ -53,8 +53,8 @@ class Syncing:
     async def _endpoint(self, settings: Settings, jobs: list[Job]) -> None:
         one = Pass(self.context.books, self._tell, self.context.say, self.codes)
         if not can_settle(settings.dialect):
-            await one.bury(job for job in jobs if job.status in UNSETTLED)
-            jobs = [job for job in jobs if job.status not in UNSETTLED]
+            await one.bury(job for job in jobs if job.status.is_unsettled)
+            jobs = [job for job in jobs if not job.status.is_unsettled]
         if not jobs:
             return
         try:

@@ -367,7 +367,7 @@ def _is_untold(follow: Follow, signal: Signal, policy: Policy) -> bool:
     if follow.state is not State.CHECKING or not isinstance(signal, Snapshot):
         return False
     whole = signal.reading.text is not None or signal.unread is not None
-    done = signal.reading.status in {Status.COMPLETED, Status.INCOMPLETE}
+    done = signal.reading.status.has_answer
     if whole or not done or follow.heard_out or follow.streams_ruled_out is not None:
         return False
     return follow.cuts <= policy.cuts

@@ -4,6 +4,7 @@ A record never holds a key or output text. What is typed, listed and completed l
 holds no control character, and a name is no REF of another kind.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -15,6 +16,9 @@ from bgresp.core.times import rfc3339, unix
 
 SCHEMA: Final = "bgresp.job/1"
 LEDGER_VERSION: Final = 1
+FORGOTTEN: Final = "forgotten"  # in the line of a job that was dropped
+# The form of any key, whoever made it: it names files.
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 class Status(StrEnum):
@@ -42,6 +46,21 @@ class Status(StrEnum):
         return self in _TERMINAL
 
     @property
+    def is_unsettled(self) -> bool:
+        """Say whether it is of a submit of which nobody knows what became."""
+        return self in _UNSETTLED
+
+    @property
+    def did_not_complete(self) -> bool:
+        """Say whether the job was accepted and came to nothing, or to less."""
+        return self in _DID_NOT_COMPLETE
+
+    @property
+    def has_answer(self) -> bool:
+        """Say whether an answer comes with it: whole, or cut short."""
+        return self in _HAS_ANSWER
+
+    @property
     def rank(self) -> int:
         """Order what may replace what: a lower rank never replaces a higher one."""
         return _RANK[self]
@@ -56,6 +75,11 @@ _OPEN = frozenset({Status.QUEUED, Status.IN_PROGRESS})
 _TERMINAL = frozenset(
     {Status.COMPLETED, Status.INCOMPLETE, Status.CANCELLED, Status.FAILED}
 )
+_UNSETTLED = frozenset({Status.SUBMITTING, Status.UNKNOWN})
+_DID_NOT_COMPLETE = frozenset(
+    {Status.FAILED, Status.INCOMPLETE, Status.CANCELLED, Status.LOST}
+)
+_HAS_ANSWER = frozenset({Status.COMPLETED, Status.INCOMPLETE})
 _RANK = {
     Status.SUBMITTING: 0,
     Status.UNKNOWN: 1,
@@ -175,6 +199,16 @@ class Job:
         """Return what a person types to mean this job."""
         return self.id or self.key
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Say whether only a tombstone is left of it."""
+        return FORGOTTEN in self.extra
+
+    @property
+    def is_cancelling(self) -> bool:
+        """Say whether a cancel was asked for and is not confirmed."""
+        return self.cancel_requested_at is not None and self.status.is_open
+
     def to_line(self) -> dict[str, Any]:
         """Return the ledger's form: everything that is known, nothing that is not."""
         line: dict[str, Any] = {"v": LEDGER_VERSION, **self.extra}
@@ -255,6 +289,11 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 def _count(raw: object) -> int | None:
     """Read a number of tokens; one that cannot be is as good as none."""
     return raw if type(raw) is int and 0 <= raw <= _MOST_TOKENS else None
+
+
+def may_be_key(value: object) -> bool:
+    """Say whether a value can be the key of a job: it may stand in a file's name."""
+    return isinstance(value, str) and _KEY.fullmatch(value) is not None
 
 
 def check_names(job: Job) -> None:

@@ -17,7 +17,7 @@ from bgresp.api import bounded
 from bgresp.core import update
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
-from bgresp.core.model import Job, Status
+from bgresp.core.model import Job
 from bgresp.core.reading import read_text
 from bgresp.core.signals import Cursor, Event, Fault, Snapshot
 from bgresp.ledger import rescue
@@ -93,7 +93,7 @@ class Books:
 
     def owes(self, job: Job) -> bool:
         """Say whether a job gave an answer that is not here: nobody fetched it yet."""
-        gave = job.status in {Status.COMPLETED, Status.INCOMPLETE}
+        gave = job.status.has_answer
         return gave and not self.answers.response_path(job.key).exists()
 
     def text(self, key: str, dialect: Dialect) -> str | None:

@@ -16,7 +16,6 @@ from bgresp.engine.submit import Submitter
 
 WAIT: Final = 120.0
 PACE: Final = 0.02
-_UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +46,13 @@ class Keyed:
             return await self.submitter.submit(draft)
         async with self._claimed(claims):
             earlier = self._earlier(draft.job)
-            if earlier is not None and earlier.status in _UNSETTLED:
+            if earlier is not None and earlier.status.is_unsettled:
                 earlier = await self._settled(earlier, draft.job)
             if earlier is None or earlier.status is Status.REJECTED:
                 return await self.submitter.submit(draft)
-            if earlier.status not in _UNSETTLED and self.again(earlier, draft.job):
+            if not earlier.status.is_unsettled and self.again(earlier, draft.job):
                 return await self.submitter.submit(draft)
-        if earlier.status in _UNSETTLED:
+        if earlier.status.is_unsettled:
             said = "an earlier submit of it has no known outcome"
             return Submitted(earlier, fault=Fault(FaultKind.AMBIGUOUS, said))
         return Submitted(earlier, posted=False)

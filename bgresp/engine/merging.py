@@ -1,18 +1,23 @@
 """Take in what another ledger says of jobs: by rank, and as often as one likes."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
 from bgresp.core.errors import UsageError
-from bgresp.core.model import RECORD_FIELDS, SCHEMA, Job, Status, check_names
+from bgresp.core.model import (
+    RECORD_FIELDS,
+    SCHEMA,
+    Job,
+    Status,
+    check_names,
+    may_be_key,
+)
 from bgresp.core.reading import is_id
 from bgresp.core.times import unix
 from bgresp.engine.books import Books
 
-_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _MAPPINGS: Final = ("labels", "usage", "error")
 _TIMES: Final = ("created_at", "submitted_at", "finished_at", "checked_at")
 _TEXTS: Final = (
@@ -86,7 +91,7 @@ def united(mine: Job, theirs: Job) -> Job:
 def _check(table: Mapping[str, Any]) -> None:
     """Refuse what would not be a record of ours, or name a file."""
     key, status = table.get("key"), table.get("status")
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
+    if not may_be_key(key):
         raise UsageError("key: not a job's key")
     if not isinstance(status, str) or status not in set(Status):
         raise UsageError(f"status: {str(status)[:40]!r} is not known here")

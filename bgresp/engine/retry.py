@@ -16,9 +16,6 @@ from bgresp.core.request import OURS
 from bgresp.engine.books import Books
 from bgresp.engine.draft import Draft
 
-FAILED: Final = frozenset(
-    {Status.FAILED, Status.INCOMPLETE, Status.CANCELLED, Status.LOST}
-)
 # What a new record takes over from `extra`: where the key is found, what is stored.
 _TAKEN: Final = ("key_source", "profile_url", "dialects", "store")
 
@@ -77,7 +74,7 @@ def failed(books: Books, jobs: Iterable[Job]) -> list[Job]:
     A retry that was rejected counts for nothing: nobody works on it.
     """
     wanted = sorted(
-        (job for job in jobs if job.status in FAILED), key=lambda job: job.key
+        (job for job in jobs if job.status.did_not_complete), key=lambda job: job.key
     )
     if not wanted:
         return []

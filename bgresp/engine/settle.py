@@ -24,7 +24,7 @@ from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
 from bgresp.engine import orphans
 from bgresp.engine.books import Books
 from bgresp.engine.created import hold
-from bgresp.engine.unsettled import UNSETTLED, holding, is_absent
+from bgresp.engine.unsettled import holding, is_absent
 
 AT_ONCE: Final = 50
 # Idempotency keys are kept for a day or more (Stripe: 24 h); later it is a new job.
@@ -73,7 +73,7 @@ class Settling:
         found = {job.key: self._noted(job) for job in jobs}
         if self.api is None:
             return list(found.values())
-        left = {key: job for key, job in found.items() if job.status in UNSETTLED}
+        left = {key: job for key, job in found.items() if job.status.is_unsettled}
         if left and self.api.can("list"):
             tagged = await orphans.find(self.api, left)
             if tagged.fault is not None:

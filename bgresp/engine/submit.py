@@ -199,7 +199,7 @@ class Submitter:
     def _tell_of_background(self, job: Job, echo: bool | None) -> None:
         """Say that an endpoint does not run jobs in the background."""
         host = self.api.endpoint.host
-        if job.status in {Status.COMPLETED, Status.INCOMPLETE}:
+        if job.status.has_answer:
             said = "was answered at once: nothing runs in the background at"
             self.say(f"{job.ref} {said} {host}")
         elif echo is False:

@@ -10,7 +10,7 @@ from bgresp.core.signals import FaultKind
 from bgresp.engine.asking import Asking, News, exit_code
 from bgresp.engine.books import Books
 from bgresp.engine.settle import Settling
-from bgresp.engine.unsettled import UNSETTLED, can_settle
+from bgresp.engine.unsettled import can_settle
 
 
 @dataclass(slots=True)
@@ -32,11 +32,11 @@ class Pass:
         Raises LedgerError.
         """
         some = list(jobs)
-        await self._settle(api, [job for job in some if job.status in UNSETTLED])
+        await self._settle(api, [job for job in some if job.status.is_unsettled])
         asking = Asking(
             api, self.books, self._take, patient=True, thrifty=True, sleep=self.sleep
         )
-        rest = [job for job in some if job.status not in UNSETTLED and job.id]
+        rest = [job for job in some if not job.status.is_unsettled and job.id]
         await asking.all(sorted(rest, key=_urgency))
         if asking.skipped:
             self.say(

@@ -11,7 +11,6 @@ from bgresp.core.model import Job, ResponseError, Status
 from bgresp.engine.books import Books
 from bgresp.ledger import locks
 
-UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
 ABANDONED: Final = "abandoned"
 # A list that does not show a job so long after its submit never will.
 SHOWN_WITHIN: Final = 3600.0

@@ -11,22 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgresp.core.errors import LedgerError
-from bgresp.core.model import Job, Status
+from bgresp.core.model import FORGOTTEN, Job, Status
 from bgresp.ledger import files
 from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
 
-FORGOTTEN: Final = "forgotten"
 WANTED: Final = frozenset(
-    {Status.SUBMITTING, Status.UNKNOWN, Status.QUEUED, Status.IN_PROGRESS}
+    status for status in Status if status.is_open or status.is_unsettled
 )
 
 Place = tuple[int, int]
-
-
-def is_kept(job: Job) -> bool:
-    """Say whether a job was not forgotten."""
-    return FORGOTTEN not in job.extra
 
 
 def tombstone(job: Job) -> Job:
@@ -46,7 +40,7 @@ def tombstone(job: Job) -> Job:
 
 def matters(job: Job) -> bool:
     """Say whether a job is open, or a submission without a known outcome."""
-    return job.status in WANTED and FORGOTTEN not in job.extra
+    return job.status in WANTED and not job.is_forgotten
 
 
 @dataclass(slots=True)

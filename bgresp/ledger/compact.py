@@ -9,8 +9,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 
+from bgresp.core.model import FORGOTTEN
 from bgresp.ledger import files, journal, runs
-from bgresp.ledger.checkpoint import FORGOTTEN
 from bgresp.ledger.line import BadLineError, decode
 from bgresp.ledger.segments import Segment
 from bgresp.ledger.view import View

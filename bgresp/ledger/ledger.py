@@ -16,7 +16,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.selection import Selector
 from bgresp.core.update import merge
 from bgresp.ledger import compact, folders, journal, keys, locks, lookup, runs, segments
-from bgresp.ledger.checkpoint import is_kept, tombstone
+from bgresp.ledger.checkpoint import tombstone
 from bgresp.ledger.line import encode
 from bgresp.ledger.view import View
 from bgresp.ledger.words import Words
@@ -66,7 +66,7 @@ class Ledger:
     def by_key(self, key: str) -> Job | None:
         """Return the job with our key."""
         job = self._look().by_key(key)
-        return job if job is not None and is_kept(job) else None
+        return job if job is not None and not job.is_forgotten else None
 
     def by_id(self, id_: str) -> Job | None:
         """Return the newest job with the endpoint's id."""
@@ -170,7 +170,7 @@ class Ledger:
         """
         with self._writing():
             old = self._view.by_key(job.key)
-            if old is not None and not is_kept(old):
+            if old is not None and old.is_forgotten:
                 return job  # forgotten meanwhile: news does not bring it back
             merged = job if old is None else merge(old, job)
             if merged != old:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bgresp.core.model import LEDGER_VERSION, Job, Status
+from bgresp.core.model import LEDGER_VERSION, Job, Status, may_be_key
 
 _SEALED: Final = re.compile(rb',"c":"([0-9a-f]{8})"\}$')
-_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _STATUSES: Final = frozenset(map(str, Status))
 _TAIL: Final = len(b',"c":"00000000"}')
 
@@ -81,7 +80,7 @@ def _job(table: dict[str, Any]) -> Line:
     if "kind" in table and "key" not in table:
         return Line(None)
     key = table.get("key")
-    if not isinstance(key, str) or not _KEY.fullmatch(key):
+    if not may_be_key(key):
         raise BadLineError("no key, or one that is none")
     status = table.get("status")
     if not isinstance(status, str) or status not in _STATUSES:

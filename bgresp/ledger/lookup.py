@@ -6,7 +6,7 @@ from itertools import chain, islice
 from bgresp.core.model import Job
 from bgresp.core.selection import Selector
 from bgresp.ledger import runs
-from bgresp.ledger.checkpoint import WANTED, is_kept
+from bgresp.ledger.checkpoint import WANTED
 from bgresp.ledger.view import View
 
 
@@ -20,7 +20,7 @@ def select(view: View, selector: Selector) -> Iterator[Job]:
         jobs = iter(sorted(grouped, key=lambda job: job.key, reverse=True))
     else:
         jobs = view.since(selector.since)
-    return (job for job in jobs if is_kept(job) and selector.matches(job))
+    return (job for job in jobs if not job.is_forgotten and selector.matches(job))
 
 
 def by_prefix(view: View, prefix: str, *, limit: int) -> list[Job]:
@@ -28,7 +28,7 @@ def by_prefix(view: View, prefix: str, *, limit: int) -> list[Job]:
     forms = (prefix, runs.PREFIX + prefix)
 
     def fits(job: Job) -> bool:
-        return is_kept(job) and job.id is not None and job.id.startswith(forms)
+        return not job.is_forgotten and job.id is not None and job.id.startswith(forms)
 
     terms = {runs.id_term(prefix), runs.term("i", prefix)}
     hits = chain(*(islice(view.matching(term, fits), limit) for term in terms))
@@ -40,6 +40,8 @@ def latest(view: View, term: bytes, wanted: Mapping[str, str]) -> Job | None:
     """Return the newest job under a term whose fields are these."""
 
     def fits(job: Job) -> bool:
-        return is_kept(job) and all(getattr(job, k) == v for k, v in wanted.items())
+        return not job.is_forgotten and all(
+            getattr(job, k) == v for k, v in wanted.items()
+        )
 
     return view.latest_matching(term, fits)

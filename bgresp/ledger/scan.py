@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bgresp.core.model import Status
+from bgresp.core.model import FORGOTTEN, Status
 from bgresp.ledger import keys
 from bgresp.ledger.journal import RawLine
 from bgresp.ledger.line import BadLineError, Line, decode
@@ -59,7 +59,7 @@ class Scan:
             return
         key, rank = line.key, Status(line.table["status"]).rank
         old = self.entries.get(key)
-        if old is None or rank >= old.rank or "forgotten" in line.table:
+        if old is None or rank >= old.rank or FORGOTTEN in line.table:
             self.entries[key] = Entry(line, raw.offset, rank)
             if self.last < key <= self.horizon and keys.is_key(key):
                 self.last = key

@@ -16,7 +16,7 @@ from typing import Final
 
 from bgresp.core.model import Job
 from bgresp.ledger import journal, keys, runs, segments
-from bgresp.ledger.checkpoint import FORGOTTEN, WANTED, Checkpoint, matters
+from bgresp.ledger.checkpoint import WANTED, Checkpoint, matters
 from bgresp.ledger.files import blamed
 from bgresp.ledger.line import BadLineError, decode
 from bgresp.ledger.run import Run
@@ -93,7 +93,7 @@ class View:
         """Yield every job that is not forgotten, newest first, lazily."""
         for key, age, offset in self._latest():
             job = self._at(key, age, offset)
-            if job is not None and FORGOTTEN not in job.extra:
+            if job is not None and not job.is_forgotten:
                 yield job
 
     def since(self, moment: float | None) -> Iterator[Job]:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from bgresp.core.errors import LedgerError
-from bgresp.core.model import Job, Status
+from bgresp.core.model import Job
 from bgresp.core.text import is_plain, one_line
 from bgresp.ledger import files, locks
-from bgresp.ledger.checkpoint import Place, is_kept
+from bgresp.ledger.checkpoint import Place
 from bgresp.ledger.view import View
 
 KEEP: Final = 5000  # jobs, when the file is written anew
@@ -33,7 +33,6 @@ _HEAD: Final = re.compile(rb"@ (\d{6,}) (\d{15}) (\d{12})\n")
 _HEAD_SIZE: Final = 38
 _NEAR: Final = 1 << 16
 _PATIENCE: Final = 0.2  # seconds
-_UNSETTLED: Final = frozenset({Status.SUBMITTING, Status.UNKNOWN})
 
 
 @dataclass(slots=True)
@@ -136,11 +135,11 @@ def lines(job: Job) -> list[bytes]:
 
     A rejected submission has none of its own; one without an outcome has its key.
     """
-    if not is_kept(job):
+    if job.is_forgotten:
         return []
     status = "open" if job.status.is_open else str(job.status)
     named = f"{status} {job.name or ''} {job.model or ''}"
-    unsettled = job.key if job.status in _UNSETTLED else None
+    unsettled = job.key if job.status.is_unsettled else None
     name = job.name if job.id is not None else None
     found = [("u", unsettled, named), ("i", job.id, named), ("n", name, status)]
     found += [("g", job.group, ""), ("m", job.model, ""), ("p", job.profile, "")]

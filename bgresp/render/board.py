@@ -234,5 +234,4 @@ class LiveMany:
 
 
 def _word(job: Job) -> str:
-    asked = job.cancel_requested_at is not None and job.status.is_open
-    return "cancelling" if asked else job.status.value
+    return "cancelling" if job.is_cancelling else job.status.value

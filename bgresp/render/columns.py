@@ -97,8 +97,8 @@ def _submitted(job: Job) -> float | None:
 
 
 def _status(job: Job) -> str:
-    asked = job.cancel_requested_at is not None and job.status.is_open
-    return f"{job.status.value} (cancelling)" if asked else job.status.value
+    word = job.status.value
+    return f"{word} (cancelling)" if job.is_cancelling else word
 
 
 def _tokens(name: str) -> Callable[[Job], int | None]:

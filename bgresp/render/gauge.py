@@ -78,7 +78,7 @@ class Gauge:
     def _status(self, job: Job, moment: float, now: float) -> list[Piece]:
         start = job.submitted_at or job.created_at
         word = job.status.value
-        if job.cancel_requested_at is not None and job.status.is_open:
+        if job.is_cancelling:
             word = "cancelling"
         pieces = [self.brush.mark(job.status, moment)]
         pieces += [(" ", ""), (word, STYLES[job.status])]

@@ -17,6 +17,7 @@ from bgresp.core.model import (
     ResponseError,
     Status,
     Usage,
+    may_be_key,
 )
 from bgresp.core.update import merge
 from tests.anyjob import JOBS, NAMES, TIMES, WORDS
@@ -209,3 +210,41 @@ def test_an_error_keeps_the_endpoints_words() -> None:
     assert error == ResponseError.read(error.to_dict())
     assert ResponseError("", "") == ResponseError.read({})
     assert ResponseError.read("it broke") is None
+
+
+FACTS = {
+    Status.SUBMITTING: "is_unsettled",
+    Status.UNKNOWN: "is_unsettled",
+    Status.REJECTED: "",
+    Status.QUEUED: "is_open",
+    Status.IN_PROGRESS: "is_open",
+    Status.COMPLETED: "is_terminal has_answer",
+    Status.INCOMPLETE: "is_terminal has_answer did_not_complete",
+    Status.CANCELLED: "is_terminal did_not_complete",
+    Status.FAILED: "is_terminal did_not_complete",
+    Status.LOST: "did_not_complete",
+}
+
+
+@pytest.mark.parametrize("status", Status)
+def test_each_status_has_its_facts(status: Status) -> None:
+    """What a command asks of a status is said once, for each of the ten words."""
+    names = ("is_open", "is_unsettled", "is_terminal", "has_answer", "did_not_complete")
+    assert set(FACTS[status].split()) == {n for n in names if getattr(status, n)}
+
+
+@pytest.mark.parametrize(
+    "value", ["", "a/b", "..", "a.b", "ключ", "a\n", "x" * 65, None, 5, "a b"]
+)
+def test_a_key_may_stand_in_the_name_of_a_file(value: object) -> None:
+    """Nothing that would leave its folder, or is no text, is the key of a job."""
+    assert not may_be_key(value)
+    assert all(map(may_be_key, ("01HZ", "a-b_C9")))
+
+
+def test_a_cancel_is_under_way_only_while_the_job_is_open() -> None:
+    """A cancel that was asked for is over when the job is."""
+    asked = Job("k", Status.QUEUED, cancel_requested_at=1.0)
+    assert asked.is_cancelling
+    assert not replace(asked, status=Status.CANCELLED).is_cancelling
+    assert not replace(asked, cancel_requested_at=None).is_cancelling

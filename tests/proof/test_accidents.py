@@ -35,7 +35,7 @@ from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
-from bgresp.engine.unsettled import UNSETTLED, abandoned, candidates, holding
+from bgresp.engine.unsettled import abandoned, candidates, holding
 from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
 from tests.endpoint import dialect, endpoint
@@ -242,7 +242,7 @@ class Accidents(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99), writer=st.integers(0, 1))
     def adopt(self, pick: int, writer: int) -> None:
         """Say which id an unknown submit has: the endpoint's list shows it."""
-        job = self.picked(pick, lambda job: job.status in UNSETTLED)
+        job = self.picked(pick, lambda job: job.status.is_unsettled)
         made = self.made().get(job.key) if job else None
         if job is None or made is None:
             return
@@ -259,7 +259,7 @@ class Accidents(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99), writer=st.integers(0, 1))
     def abandon(self, pick: int, writer: int) -> None:
         """Give an unknown submit up."""
-        job = self.picked(pick, lambda job: job.status in UNSETTLED)
+        job = self.picked(pick, lambda job: job.status.is_unsettled)
         if job is not None:
             with holding(self.books[writer], job) as now:
                 abandoned(self.books[writer], now)
