@@ -205,6 +205,7 @@ complete -c bgresp -n '__bgresp_at "resolve"' -l resend -d 'Send it again, at th
 complete -c bgresp -n '__bgresp_at "retry"' -l failed -d 'Those that did not complete and were not retried.'
 complete -c bgresp -n '__bgresp_at "serve"' -l host -x -d 'The address to listen on.'
 complete -c bgresp -n '__bgresp_at "serve"' -l port -x -d 'The port; 0 takes a free one.'
+complete -c bgresp -n '__bgresp_at "serve"' -l uds -r -F -d 'Listen on a unix socket, too.'
 complete -c bgresp -n '__bgresp_at "serve"' -l idle -x -d 'Stop when idle for so long.'
 complete -c bgresp -n '__bgresp_at "serve"' -l open -d 'Open its page in a browser: the jobs, live.'
 complete -c bgresp -n '__bgresp_at "serve"' -l stop -d 'Stop the one that runs.'

@@ -1,6 +1,7 @@
 """`bgresp serve`: the local endpoint, background mode on this machine."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from bgresp.cli.context import Context
@@ -18,6 +19,10 @@ class Options:
     port: Annotated[
         int, opt("--port", help="The port; 0 takes a free one.", metavar="N")
     ] = 0
+    uds: Annotated[
+        Path | None,
+        opt("--uds", help="Listen on a unix socket, too.", metavar="PATH"),
+    ] = None
     idle: Annotated[
         str | None,
         opt("--idle", help="Stop when idle for so long.", metavar="D"),
@@ -61,5 +66,6 @@ def serve(options: Options, common: Common) -> int:
             idle=seconds(options.idle),
             said=context.say if context.is_json else None,
             opens=options.opens,
+            uds=options.uds,
         )
     )

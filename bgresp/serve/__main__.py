@@ -26,6 +26,7 @@ def _options(argv: list[str]) -> ServeOptions:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
+    parser.add_argument("--uds", type=Path)
     parser.add_argument("--idle", type=float)
     parser.add_argument("--detached", action="store_true")
     parser.add_argument("--workers", type=int)

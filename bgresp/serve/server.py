@@ -54,6 +54,7 @@ class ServeOptions:
     retention: float = RETENTION
     said: Callable[[str], None] | None = None
     opens: bool = False
+    uds: Path | None = None
 
     def say(self, text: str) -> None:
         """Tell the person who started the server."""
@@ -70,14 +71,15 @@ def run(options: ServeOptions) -> int:
     folder = endpoint.private_folder(options.state)
     lock = _lock(folder)
     try:
-        with _bind(options) as listener:
+        with _bind(options) as listener, _unix(options.uds) as others:
             where = _where(options, listener)
             queue = _queue(options, folder)
             queue.open()
             # Its lock goes with the process: who stops us waits for our very end.
             endpoint.publish(folder, where)
             try:
-                asyncio.run(_serve(options, queue, listener=listener, where=where))
+                listeners = [listener, *others]
+                asyncio.run(_serve(options, queue, listeners=listeners, where=where))
             finally:
                 endpoint.retract(folder)
     finally:
@@ -107,6 +109,50 @@ def _bind(options: ServeOptions) -> socket.socket:
         reason = getattr(error, "strerror", None) or str(error)
         message = f"cannot listen on {options.host} port {options.port}: {reason}"
         raise BgrespError(message, hint="bgresp serve --port 0") from None
+
+
+@contextmanager
+def _unix(path: Path | None) -> Iterator[list[socket.socket]]:
+    """Listen on a unix socket, too, that none but its owner may open."""
+    if path is None:
+        yield []
+        return
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            _clear(path)
+            # Bound under another name, and there only once it is private.
+            hidden = path.with_name(f".{path.name}.{os.getpid()}")
+            listener.bind(str(hidden))
+            hidden.chmod(0o600)
+            listener.listen(1024)
+            hidden.rename(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise _no_socket(path, reason) from None
+        try:
+            yield [listener]
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that a killed server left; refuse what is anything else."""
+    if not path.is_socket():
+        if path.exists():
+            raise _no_socket(path, "it is no socket")
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise _no_socket(path, "a server listens there")
+
+
+def _no_socket(path: Path, reason: str) -> BgrespError:
+    message = f"cannot listen on {path}: {reason}"
+    return BgrespError(message, hint="bgresp serve --uds ANOTHER_PATH")
 
 
 def _where(options: ServeOptions, listener: socket.socket) -> Endpoint:
@@ -141,7 +187,11 @@ def _greet(options: ServeOptions, where: Endpoint) -> None:
 
 
 async def _serve(
-    options: ServeOptions, queue: JobQueue, *, listener: socket.socket, where: Endpoint
+    options: ServeOptions,
+    queue: JobQueue,
+    *,
+    listeners: list[socket.socket],
+    where: Endpoint,
 ) -> None:
     from bgresp.serve.app import build
     from bgresp.serve.gate import Gate
@@ -153,7 +203,7 @@ async def _serve(
     with _stopped_by_signals(server):
         _greet(options, where)
         tending = asyncio.ensure_future(tend(server, queue, gate=gate, idle=idle))
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=listeners)
         await tending
 
 
