@@ -21,6 +21,7 @@ from bgresp.core.text import printable
 from bgresp.serve import page as own_page
 from bgresp.serve import refusal
 from bgresp.serve import request as asked
+from bgresp.serve.engines import EngineError
 from bgresp.serve.jobs import Caller, JobQueue
 from bgresp.serve.paging import envelope, page
 from bgresp.serve.refusal import Refusal, RefusalError, invalid
@@ -42,7 +43,7 @@ class Responses:
     async def create(self, request: Request) -> Response:
         """Accept a job; answer at once, as a stream, or when it is done."""
         body = asked.read(await _body(request, self.body_timeout))
-        entry = self.queue.create(body, _caller(request))
+        entry = await self.queue.create(body, _caller(request))
         if body.get("stream") and entry.streamable:
             return self._stream(entry, -1)
         if entry.background:
@@ -98,6 +99,24 @@ class Responses:
         chosen, has_more = wanted.cut([item["id"] for item in items])
         return _json(envelope([items[n] for n in chosen], has_more=has_more))
 
+    async def models(self, _: Request) -> Response:
+        """List the models of the engine."""
+        names = await self._models()
+        return _json({"object": "list", "data": [_model(name) for name in names]})
+
+    async def model(self, request: Request) -> Response:
+        """Return one model of the engine."""
+        name = request.path_params["name"]
+        if name not in await self._models():
+            raise RefusalError(refusal.no_model(name))
+        return _json(_model(name))
+
+    async def _models(self) -> list[str]:
+        try:
+            return await self.queue.models()
+        except EngineError as error:
+            raise RefusalError(refusal.no_models(str(error))) from None
+
     def _entry(self, request: Request) -> Entry:
         return self.queue.find(request.path_params["id"], _caller(request).tenant)
 
@@ -142,7 +161,8 @@ def build(queue: JobQueue, *, body_timeout: float = BODY_TIMEOUT) -> Starlette:
         Route(one, api.delete, methods=["DELETE"]),
         Route(f"{one}/cancel", api.cancel, methods=["POST"]),
         Route(f"{one}/input_items", api.input_items, methods=["GET"]),
-        Route("/v1/models", _models, methods=["GET"]),
+        Route("/v1/models", api.models, methods=["GET"]),
+        Route("/v1/models/{name:path}", api.model, methods=["GET"]),
         Route("/healthz", _health, methods=["GET"]),
         *own_page.routes(queue),
     ]
@@ -157,9 +177,8 @@ def build(queue: JobQueue, *, body_timeout: float = BODY_TIMEOUT) -> Starlette:
     return app
 
 
-async def _models(_: Request) -> Response:
-    model = {"id": "demo", "object": "model", "created": 0, "owned_by": "bgresp"}
-    return _json({"object": "list", "data": [model]})
+def _model(name: str) -> Json:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "bgresp"}
 
 
 async def _health(_: Request) -> Response:

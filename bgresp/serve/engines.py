@@ -1,26 +1,42 @@
-"""What runs a job: an engine turns a request into pieces of text and an outcome.
-
-Imports `request` to read the prompt.
-"""
+"""What runs a job: an engine turns a request into events, and says how it ended."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
-from bgresp.serve.request import prompt
+from bgresp.serve.output import OutputWriter
+from bgresp.serve.request import items_text
+from bgresp.serve.wire import Json, usage
 
-PACE = 0.06  # seconds a word: about three seconds an answer
-_QUOTED = 8
+PACE: Final = 0.06  # seconds a word: about three seconds an answer
+_QUOTED: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an engine is asked for.
+
+    `items` is the whole input: what came before in the conversation, then the request's
+    own, from `new` on.
+    """
+
+    id: str
+    request: Mapping[str, Any]
+    items: Sequence[Json]
+    new: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an engine ended: what it used, and why it stopped short if it did."""
+    """How an engine ended: what it used, and why it stopped short if it did.
 
-    input_tokens: int
-    output_tokens: int
+    `fields` are others of the response that the engine knows better.
+    """
+
+    usage: Json | None = None
     incomplete_reason: str | None = None
+    fields: Json = field(default_factory=dict)
 
 
 class EngineError(Exception):
@@ -32,11 +48,21 @@ class EngineError(Exception):
         self.code = code
 
 
+Told = Sequence[Json] | Outcome
+
+
 class Engine(Protocol):
     """Anything that can answer a request."""
 
-    def run(self, request: Mapping[str, Any]) -> AsyncIterator[str | Outcome]:
-        """Yield pieces of text, and an `Outcome` as the last thing."""
+    def run(self, work: Work) -> AsyncIterator[Told]:
+        """Yield events of output items, some at a time, and an `Outcome` at the end.
+
+        Whoever stops early closes the iterator. Raises EngineError.
+        """
+        ...
+
+    async def models(self) -> list[str]:
+        """Return the names of the models; EngineError where they cannot be had."""
         ...
 
 
@@ -46,16 +72,22 @@ class Demo:
 
     pace: float = PACE
 
-    async def run(self, request: Mapping[str, Any]) -> AsyncIterator[str | Outcome]:
+    async def run(self, work: Work) -> AsyncIterator[Told]:
         """Stream the demo's answer; a token is a word."""
-        asked = prompt(request).split()
+        asked = items_text(work.items).split()
         words = answer(asked)
-        limit = request.get("max_output_tokens") or len(words)
+        limit = work.request.get("max_output_tokens") or len(words)
+        writer = OutputWriter(work.id)
         for number, word in enumerate(words[:limit]):
             await asyncio.sleep(self.pace)
-            yield word if number == 0 else f" {word}"
+            yield writer.text(word if number == 0 else f" {word}")
         cut = "max_output_tokens" if limit < len(words) else None
-        yield Outcome(len(asked), min(limit, len(words)), cut)
+        yield writer.finish("incomplete" if cut else "completed")
+        yield Outcome(usage(len(asked), min(limit, len(words))), cut)
+
+    async def models(self) -> list[str]:
+        """Return the one name; any other is taken, too."""
+        return ["demo"]
 
 
 def answer(asked: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -65,9 +66,19 @@ class Connection(H11Protocol):
             self.transport.close()
 
 
-def quiet_server(
-    app: Any, *, headers_timeout: float = HEADERS_TIMEOUT
-) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """uvicorn that is asked to stop and told to: in between, jobs come to their end."""
+
+    stop_asked = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Take a signal; the second one does not wait."""
+        if self.stop_asked:
+            self.should_exit = True
+        self.stop_asked = True
+
+
+def quiet_server(app: Any, *, headers_timeout: float = HEADERS_TIMEOUT) -> Server:
     """Return uvicorn without its logs, its lifespan and its choices."""
     protocol: Any = partial(Connection, headers_timeout=headers_timeout)
     config = uvicorn.Config(
@@ -83,4 +94,4 @@ def quiet_server(
         timeout_graceful_shutdown=1,
         server_header=False,
     )
-    return uvicorn.Server(config)
+    return Server(config)

@@ -1,20 +1,22 @@
 """One open job: its Response object, its events, and the ways it can end.
 
-Each change is on disk before anyone sees it. Imports `wire`, `log`, `store`.
+Each change is on disk before anyone sees it.
 """
 
 import asyncio
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from bgresp.serve import wire
-from bgresp.serve.engines import Outcome
-from bgresp.serve.log import Event, EventLog
+from bgresp.serve.engines import EngineError, Outcome
+from bgresp.serve.log import EventLog
+from bgresp.serve.output import Output
 from bgresp.serve.store import Entry, Store
 from bgresp.serve.wire import Json
 
 Clock = Callable[[], float]
+MOST: Final = 64 * 1024 * 1024  # characters of an answer: more has run away
 
 
 class Job:
@@ -25,83 +27,82 @@ class Job:
     ) -> None:
         """Take up a job that is in the store."""
         self.id = entry.id
+        self.entry = entry
         self.response = response
         self.log: EventLog | None = None
         self.started: float | None = None
         self.ended = asyncio.Event()
         self.saved = False
-        self._entry = entry
         self._store = store
         self._clock = clock
-        self._pieces: list[str] = []
+        self._output = Output()
 
     def open(self) -> None:
-        """Emit the first events of a new job."""
-        if self._entry.streamable:
+        """Emit the first events of a new job. Raises OSError."""
+        if self.entry.streamable:
             self.log = EventLog(self._store.events_path(self.id))
-            self.log.append(*wire.opening(self.response))
+            self._emit(wire.opening(self.response))
 
     def reopen(self) -> None:
-        """Take up the events that an earlier process left."""
-        if self._entry.streamable:
-            events = self._store.events(self.id)
-            self.log = EventLog(self._store.events_path(self.id), events)
-            self._pieces = [_delta(event) for event in events if _is_delta(event)]
+        """Take up the events that an earlier process left. Raises OSError."""
+        if self.entry.streamable:
+            self.log = EventLog(self._store.events_path(self.id))
+            self._output = Output(self.log.payloads())
+            if not len(self.log):
+                self._emit(wire.opening(self.response))
 
     def growing(self) -> tuple[str, int]:
         """Return the text so far, and in how many pieces it came."""
-        return "".join(self._pieces), len(self._pieces)
+        return self._output.text(), self._output.deltas
 
-    def request(self) -> Json:
-        """Read the body that created the job."""
-        return self._store.request(self.id)
+    def requeue(self) -> None:
+        """Let a job wait again that ran when a process died. Raises OSError."""
+        self.response = {**self.response, "status": "queued"}
+        self._store.put(self.entry, self.response)
+        self._emit([wire.lifecycle("queued", self.response)])
 
     def start(self) -> None:
-        """Go from queued to in progress."""
+        """Go from queued to in progress. Raises OSError."""
         self.started = self._clock()
         self.response = {**self.response, "status": "in_progress"}
-        self._store.put(self._entry, self.response)
-        self._emit(wire.lifecycle("in_progress", self.response))
+        self._store.put(self.entry, self.response)
+        self._emit([wire.lifecycle("in_progress", self.response)])
 
-    def add(self, piece: str) -> None:
-        """Take a piece of text from the engine."""
+    def add(self, events: Sequence[Json]) -> None:
+        """Take events of output items from the engine.
+
+        Raises OSError, and EngineError where the answer has no end.
+        """
         if self.ended.is_set():
             return
-        if not self._pieces:
-            self._emit(*wire.message_begun(self.id))
-        self._pieces.append(piece)
-        self._emit(wire.delta(self.id, piece))
+        self._emit(events)
+        if self._output.size > MOST:
+            raise EngineError("answer_too_large", f"The answer is above {MOST} bytes.")
 
     def finish(self, outcome: Outcome) -> None:
         """End as completed, or incomplete when the engine stopped short."""
-        if self.ended.is_set():
-            return
         reason = outcome.incomplete_reason
-        status = "incomplete" if reason else "completed"
-        if not self._pieces:
-            self.add("")
-        item = wire.message(self.id, status, "".join(self._pieces))
-        self._emit(*wire.message_done(self.id, item))
         self._end(
-            status,
-            output=[item],
-            usage=wire.usage(outcome.input_tokens, outcome.output_tokens),
+            "incomplete" if reason else "completed",
+            **outcome.fields,
+            output=self._output.items(),
+            usage=outcome.usage,
             incomplete_details={"reason": reason} if reason else None,
         )
 
     def fail(self, code: str, message: str) -> None:
-        """End as failed; what text there is stays."""
+        """End as failed; what output there is stays."""
         error = {"code": code, "message": message}
-        self._end("failed", output=self._partial(), error=error)
+        self._end("failed", output=self._output.items(), error=error)
 
     def cancel(self) -> None:
-        """End as cancelled; what text there is stays."""
-        self._end("cancelled", output=self._partial())
+        """End as cancelled; what output there is stays."""
+        self._end("cancelled", output=self._output.items())
 
-    def _partial(self) -> list[Json]:
-        if not self._pieces:
-            return []
-        return [wire.message(self.id, "incomplete", "".join(self._pieces))]
+    def save(self) -> None:
+        """Write the record of a job that has ended. Raises OSError."""
+        self._store.put(self.entry, self.response)
+        self.saved = True
 
     def _end(self, status: str, **fields: object) -> None:
         if self.ended.is_set():
@@ -110,25 +111,22 @@ class Job:
         completed_at = int(now) if status == "completed" else None
         changed = {"status": status, "completed_at": completed_at, **fields}
         self.response = {**self.response, **changed}
+        self.entry = replace(self.entry, ended=now)
         self.ended.set()
+        # A full disk withholds no answer from those who wait: it is in memory, and
+        # saved as soon as there is room (see `JobQueue.sweep`).
         try:
-            self._store.put(replace(self._entry, ended=now), self.response)
-            self.saved = True
+            self.save()
         finally:
-            # OpenAI names no event for cancelled; this one is what MKA1 sends.
-            self._emit(wire.lifecycle(status, self.response))
             if self.log is not None:
-                self.log.close()
+                # OpenAI names no event for cancelled; this one is what MKA1 sends.
+                try:
+                    self.log.append_last(wire.lifecycle(status, self.response))
+                finally:
+                    self.log.close()
 
-    def _emit(self, *payloads: Json) -> None:
-        if self.log is not None:
+    def _emit(self, payloads: Sequence[Json]) -> None:
+        if self.log is not None and payloads:
             self.log.append(*payloads)
-
-
-def _is_delta(event: Event) -> bool:
-    return event.type == "response.output_text.delta"
-
-
-def _delta(event: Event) -> str:
-    piece: str = json.loads(event.data)["delta"]
-    return piece
+        for payload in payloads:
+            self._output.apply(payload)

@@ -90,6 +90,34 @@ def queue_full(limit: int) -> Refusal:
     )
 
 
+def key_reused() -> Refusal:
+    """Refuse an idempotency key that stands for another request already."""
+    message = "This Idempotency-Key was used with another request body."
+    return Refusal(422, message, code="idempotency_key_reused")
+
+
+def storage_full() -> Refusal:
+    """Refuse a job because it could not be kept; nothing was accepted."""
+    return Refusal(
+        507,
+        "There is no room to store another response.",
+        code="insufficient_storage",
+        type="server_error",
+        headers={"retry-after": "30"},
+    )
+
+
+def no_model(name: str) -> Refusal:
+    """Refuse the name of a model that the engine does not list."""
+    message = f"The model '{name}' does not exist."
+    return Refusal(404, message, "model", "model_not_found")
+
+
+def no_models(reason: str) -> Refusal:
+    """Say that the engine's models cannot be listed."""
+    return Refusal(502, reason, code="upstream_error", type="server_error")
+
+
 def stopping() -> Refusal:
     """Refuse a job because the endpoint is about to leave; nothing was accepted."""
     return Refusal(

@@ -5,7 +5,7 @@ Pure; imports `wire` and `refusal`.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from bgresp.serve.refusal import Refusal, RefusalError, invalid, wrong_type
@@ -20,6 +20,10 @@ _TYPES: Mapping[str, tuple[type, str]] = {
     "max_output_tokens": (int, "an integer"),
     "metadata": (dict, "an object"),
     "tools": (list, "an array"),
+    "include": (list, "an array"),
+    "instructions": (str, "a string"),
+    "reasoning": (dict, "an object"),
+    "text": (dict, "an object"),
 }
 _PAIRS, _KEY, _VALUE = 16, 64, 512  # OpenAI's limits of metadata
 
@@ -49,13 +53,17 @@ def items(response_id: str, request: Mapping[str, Any]) -> list[Json]:
 
 def prompt(request: Mapping[str, Any]) -> str:
     """Return the text of the input, its parts joined by newlines."""
-    parts = [
+    return items_text(items("", request))
+
+
+def items_text(found: Iterable[Json]) -> str:
+    """Return the text of some items, their parts joined by newlines."""
+    return "\n".join(
         part["text"]
-        for item in items("", request)
+        for item in found
         for part in _parts(item)
         if isinstance(part.get("text"), str)
-    ]
-    return "\n".join(parts)
+    )
 
 
 def _faults(request: Json) -> Iterator[Refusal]:
@@ -85,8 +93,9 @@ def _limits(request: Json) -> Iterator[Refusal]:
             f"keys up to {_KEY} and values up to {_VALUE} characters."
         )
         yield invalid(message, "metadata", "invalid_value")
-    if request.get("background") and request.get("store") is False:
-        yield invalid("Background responses need store=true.", "store")
+    include = request.get("include") or []
+    if not all(isinstance(name, str) for name in include):
+        yield wrong_type("include", "an array of strings", include)
 
 
 def _is_input(value: object) -> bool:

@@ -24,16 +24,16 @@ from bgresp.serve import endpoint
 from bgresp.serve.daemon import IDLE, check_extra, open_page
 from bgresp.serve.endpoint import Endpoint
 from bgresp.serve.engines import PACE, Demo
-from bgresp.serve.jobs import MAX_RUN, RETENTION, JobQueue, Limits
+from bgresp.serve.jobs import DISK, MAX_RUN, RETENTION, JobQueue, Limits
 from bgresp.serve.store import Store
 from bgresp.serve.worker import Workers
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from bgresp.serve.gate import Gate
+    from bgresp.serve.http import Server
 
 QUEUE_LIMIT = 10_000
+GRACE = 10.0  # seconds that running jobs have to end when the server stops
 _TICK = 0.1
 _SWEEP = 1.0
 _PATIENCE = 1.0  # a server that has just stopped may hold its lock a moment longer
@@ -49,6 +49,10 @@ class ServeOptions:
     idle: float | None = None
     detached: bool = False
     workers: int = 2
+    queue: int = QUEUE_LIMIT
+    disk: int = DISK
+    rerun: bool = False
+    grace: float = GRACE
     pace: float = PACE
     max_run: float = MAX_RUN
     retention: float = RETENTION
@@ -170,9 +174,18 @@ def _is_loopback(host: str) -> bool:
 
 
 def _queue(options: ServeOptions, folder: Path) -> JobQueue:
-    workers = Workers(Demo(options.pace), count=options.workers, limit=QUEUE_LIMIT)
-    limits = Limits(retention=options.retention, max_run=options.max_run)
-    return JobQueue(Store(folder / "jobs"), workers, clock=time.time, limits=limits)
+    return JobQueue(
+        Store(folder / "jobs"),
+        Workers(count=options.workers, limit=options.queue),
+        engine=Demo(options.pace),
+        clock=time.time,
+        limits=Limits(
+            retention=options.retention,
+            max_run=options.max_run,
+            disk=options.disk,
+            rerun=options.rerun,
+        ),
+    )
 
 
 def _greet(options: ServeOptions, where: Endpoint) -> None:
@@ -202,23 +215,20 @@ async def _serve(
     server = quiet_server(gate)
     with _stopped_by_signals(server):
         _greet(options, where)
-        tending = asyncio.ensure_future(tend(server, queue, gate=gate, idle=idle))
+        care = Care(idle=idle, grace=options.grace)
+        tending = asyncio.ensure_future(tend(server, queue, gate=gate, care=care))
         await server.serve(sockets=listeners)
         await tending
 
 
 @contextmanager
-def _stopped_by_signals(server: "uvicorn.Server") -> Iterator[None]:
+def _stopped_by_signals(server: "Server") -> Iterator[None]:
     """Let SIGINT and SIGTERM end the server instead of the process.
 
-    uvicorn raises the signal that it caught once more for whoever listened before
-    it: for us that is no reason to die before the files are in order.
+    uvicorn listens to them only while it serves: we do before and after.
     """
-
-    def leave(*_: object) -> None:
-        server.should_exit = True
-
     numbers = (signal.SIGINT, signal.SIGTERM)
+    leave = server.handle_exit
     before = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
@@ -227,20 +237,35 @@ def _stopped_by_signals(server: "uvicorn.Server") -> Iterator[None]:
             signal.signal(number, handler)
 
 
-async def tend(
-    server: "uvicorn.Server", queue: JobQueue, *, gate: "Gate", idle: float | None
-) -> None:
-    """Sweep, watch for idleness, and end the open jobs when the server stops."""
+@dataclass(frozen=True, slots=True)
+class Care:
+    """When a server stops by itself, and how long running jobs may then take."""
+
+    idle: float | None = None
+    grace: float = 0.0
+
+
+async def tend(server: "Server", queue: JobQueue, *, gate: "Gate", care: Care) -> None:
+    """Run the jobs, sweep, watch for idleness; end in order when asked to stop.
+
+    A second request to stop does not wait for running jobs.
+    """
     now = asyncio.get_running_loop().time
     due = now()
-    while not server.should_exit:
+    queue.start()
+    while not (server.stop_asked or server.should_exit):
         if now() >= due:
             due = now() + _SWEEP
             _sweep(queue)
-        if idle is not None and queue.idle and gate.quiet_for() >= idle:
-            server.should_exit = True
+        if care.idle is not None and queue.idle and gate.quiet_for() >= care.idle:
+            break
+        await asyncio.sleep(_TICK)
+    queue.stop_accepting()
+    end = now() + care.grace
+    while queue.running and now() < end and not server.should_exit:  # noqa: ASYNC110
         await asyncio.sleep(_TICK)
     await queue.close()
+    server.should_exit = True
 
 
 def _sweep(queue: JobQueue) -> None:

@@ -12,7 +12,9 @@ Json = dict[str, Any]
 
 ID = re.compile(r"resp_[0-9a-f]{32}")
 OPEN = frozenset({"queued", "in_progress"})
-STATUSES = OPEN | {"completed", "failed", "incomplete", "cancelled"}
+ENDED = frozenset({"completed", "failed", "incomplete", "cancelled"})
+STATUSES = OPEN | ENDED
+LAST_EVENTS = frozenset(f"response.{status}" for status in ENDED)
 
 _ECHOED: Json = {
     "instructions": None,
@@ -75,27 +77,6 @@ def damaged(response_id: str, created_at: float, *, background: bool) -> Json:
     return {**empty, "status": "failed", "error": error}
 
 
-def message(response_id: str, status: str, text: str | None) -> Json:
-    """Return the one output item of a response; `None` is a message just begun."""
-    return {
-        "id": message_id(response_id),
-        "type": "message",
-        "status": status,
-        "role": "assistant",
-        "content": [] if text is None else [text_part(text)],
-    }
-
-
-def message_id(response_id: str) -> str:
-    """Name the output message after its response."""
-    return f"msg_{response_id.removeprefix('resp_')}"
-
-
-def text_part(text: str) -> Json:
-    """Return a content part of output text."""
-    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
-
-
 def usage(input_tokens: int, output_tokens: int) -> Json:
     """Return the usage of a response that ended by itself."""
     return {
@@ -117,38 +98,3 @@ def opening(snapshot: Json) -> list[Json]:
     if not snapshot["background"]:
         return [lifecycle("created", snapshot)]
     return [lifecycle("created", snapshot), lifecycle("queued", snapshot)]
-
-
-def message_begun(response_id: str) -> list[Json]:
-    """Return the events before the first delta."""
-    item = message(response_id, "in_progress", None)
-    added = {"type": "response.output_item.added", "output_index": 0, "item": item}
-    part = {"part": text_part("")}
-    return [added, _inside("response.content_part.added", response_id) | part]
-
-
-def delta(response_id: str, piece: str) -> Json:
-    """Return the event of one more piece of text."""
-    tail = {"delta": piece, "logprobs": []}
-    return _inside("response.output_text.delta", response_id) | tail
-
-
-def message_done(response_id: str, item: Json) -> list[Json]:
-    """Return the events after the last delta."""
-    part = item["content"][0]
-    text = {"text": part["text"], "logprobs": []}
-    done = {"type": "response.output_item.done", "output_index": 0, "item": item}
-    return [
-        _inside("response.output_text.done", response_id) | text,
-        _inside("response.content_part.done", response_id) | {"part": part},
-        done,
-    ]
-
-
-def _inside(kind: str, response_id: str) -> Json:
-    return {
-        "type": kind,
-        "item_id": message_id(response_id),
-        "output_index": 0,
-        "content_index": 0,
-    }

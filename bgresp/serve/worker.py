@@ -1,26 +1,24 @@
-"""Who runs the jobs: so many at a time, the rest wait in order, and no more may wait.
-
-Imports `job` and `engines`.
-"""
+"""How many jobs run at once: the rest wait in order, and no more may wait."""
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 
-from bgresp.serve.engines import Engine, EngineError, Outcome
 from bgresp.serve.job import Job
 from bgresp.serve.refusal import RefusalError, queue_full
 
+Run = Callable[[Job], Coroutine[None, None, None]]
+
 
 class Workers:
-    """A bounded queue of jobs in front of an engine."""
+    """A bounded queue of jobs, so many of which run."""
 
-    def __init__(self, engine: Engine, *, count: int, limit: int) -> None:
+    def __init__(self, *, count: int, limit: int) -> None:
         """Run at most `count` jobs at once and let at most `limit` wait."""
-        self._engine = engine
         self._count = count
         self._limit = limit
+        self._run: Run | None = None
         self._waiting: dict[str, Job] = {}
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
 
@@ -33,10 +31,19 @@ class Workers:
         """Iterate over a copy of the running jobs."""
         return iter([job for job, _ in self._running.values()])
 
-    def make_room(self) -> None:
-        """Refuse if one more job could not wait."""
-        if len(self._waiting) >= self._limit:
+    def make_room(self, coming: int = 0) -> None:
+        """Refuse if one more job could not wait, besides those that come."""
+        if len(self._waiting) + coming >= self._limit:
             raise RefusalError(queue_full(self._limit))
+
+    def start(self, run: Run) -> None:
+        """Begin to run what waits and what comes."""
+        self._run = run
+        self._pump()
+
+    def pause(self) -> None:
+        """Begin no other job."""
+        self._run = None
 
     def put(self, job: Job) -> None:
         """Let a job wait for its turn."""
@@ -50,12 +57,12 @@ class Workers:
             self._running[job.id][1].cancel()
 
     async def drain(self) -> None:
-        """Wait until every task that was dropped is gone."""
+        """Wait until every task that runs is gone."""
         tasks = [task for _, task in self._running.values()]
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _pump(self) -> None:
-        while self._waiting and len(self._running) < self._count:
+        while self._run and self._waiting and len(self._running) < self._count:
             job = self._waiting.pop(next(iter(self._waiting)))
             task = asyncio.get_running_loop().create_task(self._run(job))
             self._running[job.id] = (job, task)
@@ -67,17 +74,3 @@ class Workers:
             # The disk, most likely: the job has ended in memory at least.
             sys.stderr.write(f"{job_id}: {error!r}\n")
         self._pump()
-
-    async def _run(self, job: Job) -> None:
-        try:
-            job.start()
-            async for piece in self._engine.run(job.request()):
-                if isinstance(piece, Outcome):
-                    job.finish(piece)
-                else:
-                    job.add(piece)
-            job.fail("server_error", "The engine ended without an outcome.")
-        except EngineError as error:
-            job.fail(error.code, str(error))
-        except Exception as error:  # noqa: BLE001 # whatever it was, the job has ended
-            job.fail("server_error", f"The engine failed: {error!r}")

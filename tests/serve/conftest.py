@@ -14,14 +14,13 @@ from typing import Any
 
 import openai
 import pytest
-import uvicorn
 
 from bgresp.serve import daemon
 from bgresp.serve.app import BODY_TIMEOUT, build
 from bgresp.serve.gate import Gate
-from bgresp.serve.http import HEADERS_TIMEOUT, quiet_server
+from bgresp.serve.http import HEADERS_TIMEOUT, Server, quiet_server
 from bgresp.serve.jobs import JobQueue, Limits
-from bgresp.serve.server import tend
+from bgresp.serve.server import Care, tend
 from bgresp.serve.store import Store
 from bgresp.serve.worker import Workers
 from tests.serve.endpoints import (
@@ -48,8 +47,13 @@ def serving(
 ) -> Iterator[Served]:
     """Serve a folder of jobs in a thread of this process."""
     engine = Scripted()
-    workers = Workers(engine, count=count, limit=limit)
-    queue = JobQueue(Store(folder), workers, clock=time.time, limits=Limits())
+    queue = JobQueue(
+        Store(folder),
+        Workers(count=count, limit=limit),
+        engine=engine,
+        clock=time.time,
+        limits=Limits(),
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     gate = Gate(build(queue, body_timeout=body_timeout), key=key, clock=time.monotonic)
@@ -91,11 +95,11 @@ def sdk(served: Served) -> openai.OpenAI:
 
 
 def _in_thread(
-    queue: JobQueue, listener: socket.socket, *, gate: Gate, server: uvicorn.Server
+    queue: JobQueue, listener: socket.socket, *, gate: Gate, server: Server
 ) -> Callable[[], None]:
 
     async def main() -> None:
-        tending = asyncio.ensure_future(tend(server, queue, gate=gate, idle=None))
+        tending = asyncio.ensure_future(tend(server, queue, gate=gate, care=Care()))
         await server.serve(sockets=[listener])
         await tending
 

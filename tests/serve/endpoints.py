@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,9 @@ import httpx
 import openai
 from openai.types.responses import Response
 
-from bgresp.serve.engines import Demo, EngineError, Outcome
+from bgresp.serve.engines import Demo, EngineError, Outcome, Told, Work
+from bgresp.serve.output import OutputWriter
+from bgresp.serve.wire import usage
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
@@ -26,24 +28,30 @@ class Scripted:
 
     released: threading.Event = field(default_factory=threading.Event)
 
-    async def run(self, request: Mapping[str, Any]) -> AsyncIterator[str | Outcome]:
-        what = request["input"]
+    async def run(self, work: Work) -> AsyncIterator[Told]:
+        what = work.request["input"]
+        writer = OutputWriter(work.id)
         if what == "hold":
-            yield "first "
+            yield writer.text("first ")
             while not self.released.is_set():  # noqa: ASYNC110 # set by another thread
                 await asyncio.sleep(0.005)
-            yield "second"
-            yield Outcome(1, 2)
+            yield writer.text("second")
+            yield writer.finish()
+            yield Outcome(usage(1, 2))
         elif what == "fail":
-            yield "half "
+            yield writer.text("half ")
             raise EngineError("server_error", "as asked")
         elif what == "burst":
             raise RuntimeError(what)
         elif what == "silent":
-            yield Outcome(1, 0)
+            yield writer.finish(empty=True)
+            yield Outcome(usage(1, 0))
         else:
-            async for piece in Demo(pace=0).run(request):
+            async for piece in Demo(pace=0).run(work):
                 yield piece
+
+    async def models(self) -> list[str]:
+        return ["demo"]
 
 
 @dataclass

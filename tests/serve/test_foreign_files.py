@@ -31,7 +31,7 @@ def statuses(queue: JobQueue) -> list[str]:
 
 async def done(folder: Path, clock: Clock) -> Entry:
     queue = queue_at(folder, clock)
-    entry = queue.create(JOB, Caller())
+    entry = await queue.create(JOB, Caller())
     await queue.settled(entry)
     await queue.close()
     return entry

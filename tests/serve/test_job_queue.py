@@ -2,14 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgresp.serve.engines import Demo, Outcome
+from bgresp.serve.engines import Demo, Told, Work
 from bgresp.serve.jobs import Caller, JobQueue, Limits
+from bgresp.serve.output import OutputWriter
 from bgresp.serve.refusal import RefusalError
 from bgresp.serve.store import Entry, Store
 from bgresp.serve.worker import Workers
@@ -28,26 +30,33 @@ class Clock:
 
 
 def crash(queue: JobQueue) -> None:
-    """Let nothing of the queue reach the disk any more."""
-    queue._workers._count = 0
-    for job in queue._jobs.values():
-        if job.log is not None:
-            job.log._file.close()
+    """Let the queue do nothing more; its tasks end with the event loop."""
+    queue._workers.pause()
 
 
 class Endless:
     """An engine that says one word and never another."""
 
-    async def run(self, request: Mapping[str, Any]) -> AsyncIterator[str | Outcome]:
-        yield "word"
+    async def run(self, work: Work) -> AsyncIterator[Told]:
+        yield OutputWriter(work.id).text("word")
         await asyncio.Event().wait()
 
+    async def models(self) -> list[str]:
+        return []
 
-def queue_at(folder: Path, clock: Clock, engine: Any = None) -> JobQueue:
-    workers = Workers(engine or Demo(pace=0), count=1, limit=10)
-    limits = Limits(retention=100, max_run=50)
-    queue = JobQueue(Store(folder), workers, clock=clock, limits=limits)
+
+def queue_at(
+    folder: Path, clock: Clock, engine: Any = None, *, rerun: bool = False
+) -> JobQueue:
+    queue = JobQueue(
+        Store(folder),
+        Workers(count=1, limit=10),
+        engine=engine or Demo(pace=0),
+        clock=clock,
+        limits=Limits(retention=100, max_run=50, rerun=rerun),
+    )
     queue.open()
+    queue.start()
     return queue
 
 
@@ -75,7 +84,7 @@ def test_a_result_goes_when_its_retention_ends(tmp_path: Path) -> None:
 
     async def scene() -> None:
         queue = queue_at(tmp_path, clock)
-        entry = queue.create(JOB, Caller(idempotency_key="k"))
+        entry = await queue.create(JOB, Caller(idempotency_key="k"))
         await queue.settled(entry)
         clock.now += 100
         queue.sweep()
@@ -86,7 +95,8 @@ def test_a_result_goes_when_its_retention_ends(tmp_path: Path) -> None:
         assert [] == queue.entries("")
         queue.sweep()
         assert set() == names(tmp_path)
-        assert entry.id != queue.create(JOB, Caller(idempotency_key="k")).id
+        again = await queue.create(JOB, Caller(idempotency_key="k"))
+        assert entry.id != again.id
         await queue.close()
 
     asyncio.run(scene())
@@ -98,7 +108,10 @@ def test_a_job_may_not_run_for_ever(tmp_path: Path) -> None:
 
     async def scene() -> None:
         queue = queue_at(tmp_path, clock, Endless())
-        first, second = queue.create(JOB, Caller()), queue.create(JOB, Caller())
+        first, second = (
+            await queue.create(JOB, Caller()),
+            await queue.create(JOB, Caller()),
+        )
         await running(queue, first)
         clock.now += 50
         queue.sweep()
@@ -118,45 +131,219 @@ def test_a_job_may_not_run_for_ever(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-@pytest.mark.parametrize(
-    "torn", [b"", b'{"type": "response.out', b"[]\n", b'{"a":1}\n']
-)
-def test_what_a_crash_left_open_has_failed(tmp_path: Path, torn: bytes) -> None:
-    """After a crash, finished jobs answer; queued and running ones are failed."""
-    clock = Clock()
+async def crashed(folder: Path, clock: Clock) -> list[Entry]:
+    """Leave a job that is done, one that runs and one that waits."""
+    queue = queue_at(folder, clock)
+    done = await queue.create(JOB, Caller())
+    await queue.settled(done)
+    queue = queue_at(folder, clock, Endless())
+    clock.now += 1
+    begun = await queue.create(JOB, Caller())
+    clock.now += 1
+    waiting = await queue.create(JOB, Caller())
+    await running(queue, begun)
+    crash(queue)
+    return [done, begun, waiting]
 
-    async def before() -> list[Entry]:
-        queue = queue_at(tmp_path, clock)
-        done = queue.create(JOB, Caller())
-        await queue.settled(done)
-        queue = queue_at(tmp_path, clock, Endless())
-        clock.now += 1
-        begun = queue.create(JOB, Caller())
-        clock.now += 1
-        waiting = queue.create(JOB, Caller())
-        await running(queue, begun)
-        crash(queue)
-        return [done, begun, waiting]
+
+START = ["created", "queued"]
+WORD = ["output_item.added", "content_part.added", "output_text.delta"]
+
+
+@pytest.mark.parametrize(
+    "torn", [b"", b'{"type": "response.out', b"[]\n", b'{"a":1}\n', b"\xff\n"]
+)
+def test_a_crash_fails_what_ran_and_keeps_what_waited(
+    tmp_path: Path, torn: bytes
+) -> None:
+    """After a crash finished jobs answer, running ones are failed, queued ones run."""
+    clock = Clock()
 
     async def after(done: Entry, begun: Entry, waiting: Entry) -> None:
         with (tmp_path / f"{begun.id}.events.jsonl").open("ab") as file:
             file.write(torn)
         (tmp_path / f"{waiting.id}.json.tmp").write_text("torn")
         (tmp_path / f"resp_{'0' * 32}.json").write_text("no record")
+        (tmp_path / f"resp_{'1' * 32}.request.json").write_text("accepted by half")
         queue = queue_at(tmp_path, clock)
+        await queue.settled(waiting)
         statuses = [queue.response(e)["status"] for e in queue.entries("")]
-        assert ["completed", "failed", "failed"] == statuses
-        assert "completed" == (await kinds(queue, done))[-1]
-        start = ["created", "queued"]
-        word = ["output_item.added", "content_part.added", "output_text.delta"]
-        assert [*start, "failed"] == await kinds(queue, waiting)
-        assert [*start, "in_progress", *word, "failed"] == await kinds(queue, begun)
+        assert ["completed", "failed", "completed"] == statuses
+        told = await kinds(queue, done)
+        assert "completed" == told[-1]
+        assert told == await kinds(queue, waiting)
+        assert [*START, "in_progress", *WORD, "failed"] == await kinds(queue, begun)
         assert "server_restarted" == queue.response(begun)["error"]["code"]
         assert "word" == queue.response(begun)["output"][0]["content"][0]["text"]
-        assert queue.idle
+        assert not (tmp_path / f"resp_{'1' * 32}.request.json").exists()
+        await queue.close()
 
-    entries = asyncio.run(before())
+    entries = asyncio.run(crashed(tmp_path, clock))
     asyncio.run(after(*entries))
+
+
+def test_with_rerun_what_ran_runs_again(tmp_path: Path) -> None:
+    """With --rerun a job that a crash cut begins anew; its readers are told so."""
+    clock = Clock()
+
+    async def after(done: Entry, begun: Entry, waiting: Entry) -> None:
+        queue = queue_at(tmp_path, clock, rerun=True)
+        await queue.settled(begun)
+        await queue.settled(waiting)
+        whole = queue.response(waiting)["output"][0]["content"]
+        again = queue.response(begun)
+        assert ("completed", whole) == (again["status"], again["output"][0]["content"])
+        told = await kinds(queue, begun)
+        anew = [*START, "in_progress", *WORD, "queued", "in_progress"]
+        assert anew == told[: len(anew)]
+        assert (await kinds(queue, waiting))[2:] == told[len(anew) - 1 :]
+        await queue.close()
+
+    entries = asyncio.run(crashed(tmp_path, clock))
+    asyncio.run(after(*entries))
+
+
+def test_a_log_without_its_end_gets_it_from_the_record(tmp_path: Path) -> None:
+    """Whatever a crash took from the events of a finished job, its stream ends."""
+    clock = Clock()
+
+    async def scene() -> None:
+        queue = queue_at(tmp_path, clock)
+        entry = await queue.create(JOB, Caller())
+        await queue.settled(entry)
+        whole = await kinds(queue, entry)
+        await queue.close()
+        log = tmp_path / f"{entry.id}.events.jsonl"
+        lines = log.read_bytes().splitlines(keepends=True)
+        for kept in (0, 1, 5, len(lines) - 1):
+            log.write_bytes(b"".join(lines[:kept]) + lines[kept][:-3])
+            queue = queue_at(tmp_path, clock)
+            assert [*whole[:kept], "completed"] == await kinds(queue, entry)
+            await queue.close()
+
+    asyncio.run(scene())
+
+
+def test_what_waits_when_it_stops_runs_when_it_starts(tmp_path: Path) -> None:
+    """An orderly stop keeps queued background jobs; their streams end without a lie."""
+    clock = Clock()
+
+    async def before() -> Entry:
+        queue = queue_at(tmp_path, clock, Endless())
+        await running(queue, await queue.create(JOB, Caller()))
+        waiting = await queue.create(JOB, Caller())
+        reader = asyncio.ensure_future(kinds(queue, waiting))
+        await asyncio.sleep(0)
+        await queue.close()
+        assert START == await reader
+        return waiting
+
+    async def after(waiting: Entry) -> None:
+        queue = queue_at(tmp_path, clock)
+        await queue.settled(waiting)
+        assert "completed" == queue.response(waiting)["status"]
+        await queue.close()
+
+    asyncio.run(after(asyncio.run(before())))
+
+
+def test_a_conversation_goes_on(tmp_path: Path) -> None:
+    """A previous response's input and output come before the new input, all the way."""
+    asked: list[Work] = []
+
+    class Noting:
+        async def run(self, work: Work) -> AsyncIterator[Told]:
+            asked.append(work)
+            async for piece in Demo(pace=0).run(work):
+                yield piece
+
+        async def models(self) -> list[str]:
+            return []
+
+    async def scene() -> None:
+        queue = queue_at(tmp_path, Clock(), Noting())
+        first = await queue.create(JOB, Caller())
+        second = await queue.create(
+            {**JOB, "input": "y", "previous_response_id": first.id}, Caller()
+        )
+        third = await queue.create(
+            {**JOB, "input": "z", "previous_response_id": second.id}, Caller()
+        )
+        await queue.settled(third)
+        roles = [item["role"] for item in asked[2].items]
+        assert ["user", "assistant", "user", "assistant", "user"] == roles
+        texts = [item["content"][0]["text"] for item in asked[2].items]
+        assert ["x", "y", "z"] == texts[::2]
+        answered = queue.response(first)["output"][0]["content"][0]["text"]
+        assert (answered, 4) == (texts[1], asked[2].new)
+        queue.delete(first)
+        with pytest.raises(RefusalError) as caught:
+            await queue.create({**JOB, "previous_response_id": third.id}, Caller())
+        assert "previous_response_not_found" == caught.value.refusal.code
+        with pytest.raises(RefusalError):
+            await queue.create(
+                {**JOB, "previous_response_id": third.id}, Caller(tenant="bob")
+            )
+        await queue.close()
+
+    asyncio.run(scene())
+
+
+def test_an_unstored_background_response_stays_ten_minutes(tmp_path: Path) -> None:
+    """With store=false it can be polled for 600 s after its end, and is never listed."""
+    clock = Clock()
+
+    async def scene() -> None:
+        queue = queue_at(tmp_path, clock)
+        entry = await queue.create({**JOB, "store": False}, Caller())
+        await queue.settled(entry)
+        assert [] == queue.entries("")
+        clock.now += 600
+        queue.sweep()
+        assert "completed" == queue.response(queue.find(entry.id, ""))["status"]
+        clock.now += 1
+        queue.sweep()
+        with pytest.raises(RefusalError):
+            queue.find(entry.id, "")
+        assert set() == names(tmp_path)
+        await queue.close()
+
+    asyncio.run(scene())
+
+
+def test_the_same_key_at_the_same_time_makes_one_job(tmp_path: Path) -> None:
+    """Creates under one key that overlap get one job; another body is refused."""
+
+    async def scene() -> None:
+        queue = queue_at(tmp_path, Clock())
+        caller = Caller(idempotency_key="k")
+        entries = await asyncio.gather(*(queue.create(JOB, caller) for _ in range(5)))
+        assert 1 == len({entry.id for entry in entries})
+        with pytest.raises(RefusalError) as caught:
+            await queue.create({**JOB, "input": "another"}, caller)
+        assert 422 == caught.value.refusal.status
+        await queue.close()
+
+    asyncio.run(scene())
+
+
+def test_beyond_its_room_new_jobs_are_refused(tmp_path: Path) -> None:
+    """At the limit of the disk a create is 507, leaves nothing, and the others answer."""
+
+    async def scene() -> None:
+        queue = queue_at(tmp_path, Clock())
+        entry = await queue.create(JOB, Caller())
+        await queue.settled(entry)
+        before = names(tmp_path)
+        queue._limits = replace(queue._limits, disk=1)
+        with pytest.raises(RefusalError) as caught:
+            await queue.create(JOB, Caller())
+        assert 507 == caught.value.refusal.status
+        assert before == names(tmp_path)
+        assert "completed" == queue.response(entry)["status"]
+        await queue.close()
+
+    asyncio.run(scene())
 
 
 def test_an_orderly_stop_ends_open_streams(tmp_path: Path) -> None:
@@ -164,14 +351,14 @@ def test_an_orderly_stop_ends_open_streams(tmp_path: Path) -> None:
 
     async def scene() -> None:
         queue = queue_at(tmp_path, Clock(), Endless())
-        entry = queue.create(JOB, Caller())
+        entry = await queue.create(JOB, Caller())
         await running(queue, entry)
         reader = asyncio.ensure_future(kinds(queue, entry))
         await queue.close()
         assert "failed" == (await reader)[-1]
         assert "server_restarted" == queue.response(entry)["error"]["code"]
         with pytest.raises(RefusalError) as caught:
-            queue.create(JOB, Caller())
+            await queue.create(JOB, Caller())
         assert 503 == caught.value.refusal.status
         assert "true" == caught.value.refusal.headers["x-should-retry"]
 
@@ -183,12 +370,15 @@ def test_a_cancelled_job_never_changes_again(tmp_path: Path) -> None:
 
     async def scene() -> None:
         queue = queue_at(tmp_path, Clock(), Endless())
-        first, second = queue.create(JOB, Caller()), queue.create(JOB, Caller())
+        first, second = (
+            await queue.create(JOB, Caller()),
+            await queue.create(JOB, Caller()),
+        )
         await running(queue, first)
         queue.cancel(second)
         queue.cancel(first)
         assert ["created", "queued", "cancelled"] == await kinds(queue, second)
-        third = queue.create(JOB, Caller())
+        third = await queue.create(JOB, Caller())
         await running(queue, third)
         for entry in (first, second):
             assert "cancelled" == queue.response(entry)["status"]
@@ -205,7 +395,7 @@ def test_files_are_private(tmp_path: Path) -> None:
 
     async def scene() -> None:
         queue = queue_at(tmp_path / "jobs", Clock())
-        await queue.settled(queue.create(JOB, Caller()))
+        await queue.settled(await queue.create(JOB, Caller()))
         await queue.close()
 
     asyncio.run(scene())

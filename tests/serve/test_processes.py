@@ -21,6 +21,7 @@ from tests.serve.endpoints import (
     create,
     poll,
     stream,
+    wait_until,
 )
 
 
@@ -94,7 +95,7 @@ def test_a_detached_endpoint_needs_its_key(state: Path, connect: Connect) -> Non
 def test_a_killed_server_remembers(
     state: Path, launch: Launch, connect: Connect
 ) -> None:
-    """After SIGKILL and a restart finished jobs answer and running ones are failed."""
+    """After SIGKILL finished jobs answer, running ones are failed, queued ones run."""
     first = launch("--pace", "0")
     done = poll(connect(state), create(connect(state), "x").id)
     first.kill()
@@ -110,27 +111,69 @@ def test_a_killed_server_remembers(
     launch("--pace", "0")
     sdk = connect(state)
     assert done == sdk.responses.retrieve(done.id)
-    for job_id in jobs:
+    assert "completed" == poll(sdk, jobs[2]).status
+    for job_id in jobs[:2]:
         failed = sdk.responses.retrieve(job_id)
         assert failed.error is not None
         assert ("failed", "server_restarted") == (failed.status, failed.error.code)
 
 
+@pytest.mark.parametrize("again", [None, signal.SIGTERM])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_with_streams_open(
-    state: Path, launch: Launch, connect: Connect, number: signal.Signals
+    state: Path,
+    launch: Launch,
+    connect: Connect,
+    number: signal.Signals,
+    again: signal.Signals | None,
 ) -> None:
-    """A signal ends open streams with a failed response and the process with 0."""
-    process = launch("--pace", "60")
+    """A signal ends open streams with a failed response and the process with 0.
+
+    That is without grace; with it a second signal does the same.
+    """
+    process = launch("--pace", "60", "--grace", "0" if again is None else "60")
     found = daemon.find(state)
     assert found is not None
-    with stream(connect(state), "x") as opened:
-        assert "response.created" == next(opened).type
+    sdk = connect(state)
+    with stream(sdk, "x") as opened:
+        first = next(opened)
+        assert "response.created" == first.type
+        poll(sdk, first.response.id, "in_progress")
         process.send_signal(number)
+        if again is not None:
+            wait_until(lambda: refuses(sdk))
+            process.send_signal(again)
         assert "response.failed" == list(opened)[-1].type
     assert f"listening on {found.base_url} (Ctrl-C stops)\n" == ended(process)
     assert 0 == process.returncode
     assert not (state / "serve" / "endpoint.json").exists()
+
+
+def refuses(sdk: openai.OpenAI) -> bool:
+    """Say whether new jobs are refused because it stops."""
+    try:
+        create(sdk, "x")
+    except openai.InternalServerError as error:
+        return error.status_code == 503
+    return False
+
+
+def test_a_stop_lets_running_jobs_end(
+    state: Path, launch: Launch, connect: Connect
+) -> None:
+    """Within the grace a running job completes while new ones are refused."""
+    process = launch("--pace", "0.02", "--workers", "1")
+    sdk = connect(state)
+    with stream(sdk, "x") as opened:
+        first = next(opened)
+        poll(sdk, first.response.id, "in_progress")
+        waiting = create(sdk, "y")
+        process.send_signal(signal.SIGTERM)
+        assert "response.completed" == list(opened)[-1].type
+    ended(process)
+    assert 0 == process.returncode
+    launch("--pace", "0")
+    assert "completed" == poll(connect(state), waiting.id).status
 
 
 def test_it_leaves_when_idle(state: Path, launch: Launch, connect: Connect) -> None:

@@ -37,7 +37,8 @@ INPUT = '"input": "x"'
             "integer_below_min_value",
         ),
         (f'{{{INPUT}, "metadata": {{"a": 1}}}}', "metadata", "invalid_value"),
-        (f'{{{INPUT}, "background": true, "store": false}}', "store", None),
+        (f'{{{INPUT}, "include": "x"}}', "include", "invalid_type"),
+        (f'{{{INPUT}, "include": [1]}}', "include", "invalid_type"),
     ],
 )
 def test_a_bad_body_is_refused(
