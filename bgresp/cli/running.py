@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from bgresp.cli.context import Context
+from bgresp.ledger import locks
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -27,6 +28,7 @@ def run(context: Context, work: Coroutine[Any, Any, int]) -> int:
     """Run to the end and return the exit code.
 
     Raises DetachedError when a signal came first; stderr says then how to go on.
+    Raises LedgerError where the state folder's file system answers for no lock.
     """
 
     async def whole() -> int:
@@ -36,6 +38,12 @@ def run(context: Context, work: Coroutine[Any, Any, int]) -> int:
             if context.notifier is not None:
                 await context.notifier.drain()
 
+    # Here Ctrl-C is heard; in the loop it would wait as long as the lock does.
+    try:
+        locks.prove(context.state / "README")
+    except BaseException:
+        work.close()
+        raise
     try:
         return _run(whole())
     except DetachedError:

@@ -3,8 +3,11 @@
 Kernel locks only, no pid files: a crash leaves none behind.
 """
 
+import fcntl
 import hashlib
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +20,80 @@ if TYPE_CHECKING:
 
 WAIT: Final = 10.0
 POLL: Final = 0.004
+ANSWER: Final = 5.0  # seconds for a file system to say anything of a lock
+# By their devices: file systems that answered this process, and those that did not.
+_ANSWERED: Final[dict[int, bool]] = {}
+
+
+def prove(path: Path) -> None:
+    """Ask a file's system for a lock on it, so that a wait for ever is met here.
+
+    Where it has none to give, that is told by who needs it. Raises LedgerError.
+    """
+
+    def ask() -> None:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            pass  # an answer all the same
+        finally:
+            os.close(fd)
+
+    if path.exists():
+        _answered(path, ask, ANSWER)
+
+
+def _acquire(lock: "BaseFileLock", path: Path, wait: float) -> None:
+    """Take a lock; raises what filelock does, and LedgerError where nothing answers."""
+    given_up = threading.Event()
+
+    def take() -> None:
+        lock.acquire()
+        if given_up.is_set():
+            lock.release()
+
+    try:
+        _answered(path, take, wait + ANSWER)
+    except BaseException:  # Ctrl-C, too
+        given_up.set()
+        raise
+
+
+def _answered(path: Path, ask: Callable[[], None], patience: float) -> None:
+    """Ask for a lock, and for the first one of a file system in a thread.
+
+    On NFS whose lock service is gone flock never returns, not even with LOCK_NB, and
+    no handler of a signal runs meanwhile; a thread that waits there ends with us.
+    """
+    device = path.parent.stat().st_dev
+    if _ANSWERED.get(device):
+        ask()
+        return
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            ask()
+        except BaseException as error:  # noqa: BLE001  raised again below
+            raised.append(error)
+        _ANSWERED[device] = True
+
+    if device not in _ANSWERED:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        thread.join(patience)
+    if not _ANSWERED.setdefault(device, False):
+        raise LedgerError(
+            f"the file system does not answer for a lock on {path}: "
+            "is it NFS without its lock service?",
+            hint="export BGRESP_STATE_DIR=FOLDER, one on a local disk",
+        )
+    if raised:
+        raise raised[0]
 
 
 def _lock(path: Path, wait: float) -> "BaseFileLock":
@@ -28,6 +105,7 @@ def _lock(path: Path, wait: float) -> "BaseFileLock":
         mode=PRIVATE_FILE,
         poll_interval=POLL,
         fallback_to_soft=False,
+        thread_local=False,  # one thread may take it for another
     )
 
 
@@ -43,7 +121,7 @@ def held(path: Path, *, wait: float = WAIT) -> Iterator[None]:
     lock = _lock(path, wait)
     with blamed(path, "lock"):
         try:
-            lock.acquire()
+            _acquire(lock, path, wait)
         except Timeout:
             raise LedgerError(
                 f"the ledger is busy: {path} was held for {wait:.0f} s",
@@ -79,7 +157,7 @@ def inflight(path: Path, *, wait: float) -> Iterator[None]:
     lock = _lock(path, wait)
     with blamed(path, "lock"):
         try:
-            lock.acquire()
+            _acquire(lock, path, wait)
         except Timeout:
             raise NotFinishedError(
                 "another bgresp is submitting under the same key",
@@ -101,7 +179,7 @@ def is_held(path: Path) -> bool:
         return False
     lock = _lock(path, 0)
     try:
-        lock.acquire()
+        _acquire(lock, path, 0)
     except Timeout:
         return True
     except OSError:

@@ -1,5 +1,6 @@
 """Signals detach, only `cancel` cancels; and --resume joins to the whole text."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from tests.cli.books import ident, last, records, seed
 from tests.cli.processes import Start, eventually
 from tests.cli.terminal import Terminals
-from tests.command import Run
+from tests.command import ROOT, Run
 from tests.fakeanswers import End, Forever, Snapshot, Stream, as_json
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX, response_of
@@ -135,3 +136,34 @@ def test_ctrl_c_before_anything_was_sent(
     ran = submit.finish(signal.SIGINT)
     assert (130, b"", b"") == (ran.code, ran.out_bytes, ran.err_bytes)
     assert ((), False) == (server.requests, state.exists())
+
+
+# A lock on NFS without its lock service: it says so to us, and never returns.
+_DEAF = """
+import fcntl, os
+def flock(fd, operation):
+    os.write(2, b"LOCKING")
+    while True:
+        os.read(os.pipe()[0], 1)
+fcntl.flock = flock
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_lock_that_never_comes_can_be_interrupted(
+    start: Start,
+    server: FakeServer,
+    state: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    """A command that waits for a lock for ever cannot be ended by Ctrl-C."""
+    seed(state, {"status": "in_progress"})
+    (state / "README").touch()
+    (tmp_path / "sitecustomize.py").write_text(_DEAF)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    stuck = start("submit", "-t", "x", env={"PYTHONPATH": path})
+    stuck.until(b"LOCKING", "err")
+    ran = stuck.finish(number)
+    assert ran.code in {128 + number, -number}
+    assert (b"", 0) == (ran.out_bytes, len(server.requests))

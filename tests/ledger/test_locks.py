@@ -1,7 +1,11 @@
 """Locks die with their process, and nobody waits for ever."""
 
+import fcntl
 import multiprocessing
-from dataclasses import replace
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from bgresp.core.errors import LedgerError, NotFinishedError
 from bgresp.core.model import Job, Status
 from bgresp.ledger import locks
 from bgresp.ledger.ledger import Ledger
+from tests.cli.processes import eventually
 
 FORK = multiprocessing.get_context("fork")
 
@@ -90,3 +95,79 @@ def test_a_submission_that_ended_meanwhile_is_not_dead(tmp_path: Path) -> None:
     assert reader.is_dead(seen)
     writer.forget(seen)
     assert not reader.is_dead(seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A file system that answers for no lock until it is told to."""
+
+    writer: int
+    real: Callable[[int, int], None]
+
+    def end(self) -> None:
+        """Let it answer, those that wait and those that come."""
+        os.write(self.writer, b"x" * 100)
+
+    def is_free(self, path: Path) -> bool:
+        """Say whether nobody has the lock."""
+        with path.open("rb") as file:
+            try:
+                self.real(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
+    """Have locks that wait as on NFS without its lock service.
+
+    A read of an empty pipe is as deaf to signals as flock is there.
+    """
+    reader, writer = os.pipe()
+    real = fcntl.flock
+
+    def waits(fd: int, operation: int) -> None:
+        os.read(reader, 1)
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", waits)
+    monkeypatch.setattr(locks, "ANSWER", 0.05)
+    monkeypatch.setattr(locks, "_ANSWERED", {})
+    made = Silence(writer, real)
+    threads = set(threading.enumerate())
+    yield made
+    made.end()
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(60)
+    for fd in (reader, writer):
+        os.close(fd)
+
+
+def test_a_lock_that_never_comes_is_named(tmp_path: Path, silence: Silence) -> None:
+    """On NFS without its lock service a command hangs for ever, or waits each time."""
+    path = tmp_path / "ledger.lock"
+    with (
+        pytest.raises(LedgerError, match=r"does not answer.*ledger\.lock") as caught,
+        locks.held(path, wait=0.0),
+    ):
+        pytest.fail("held")
+    assert "BGRESP_STATE_DIR" in caught.value.hint
+    waiting = threading.active_count()
+    for again in (locks.prove, locks.is_held):
+        with pytest.raises(LedgerError, match="does not answer"):
+            again(path)
+    assert waiting == threading.active_count()
+    silence.end()
+    eventually(lambda: silence.is_free(path), "the lock that came too late, given back")
+
+
+def test_a_lock_that_answers_needs_no_thread(tmp_path: Path) -> None:
+    """Each of a million appends starts a thread."""
+    path = tmp_path / "ledger.lock"
+    locks.prove(path)  # there is none yet
+    with locks.held(path):
+        before = threading.active_count()
+    with locks.held(path):
+        assert before == threading.active_count()
+        locks.prove(path)

@@ -1,14 +1,16 @@
 """T20 and cases 37, 51, 53: a system that lies about its clock, locks and disk."""
 
 import json
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from bgresp.ledger.ledger import Ledger
-from tests.command import Run, command, environment, has_bug
+from tests.command import ROOT, Run, command, environment, has_bug
 from tests.fakeserver import FakeServer
 from tests.proof import tracing
 from tests.proof.conftest import Figure
@@ -52,6 +54,26 @@ def test_51_a_file_system_without_locks(
     sent, told, _ = refused(server, state, chosen, f"flock:error={error}")
     assert 0 == sent
     assert str(state) in told
+
+
+def test_locks_that_do_not_answer(
+    run: Run, server: FakeServer, state: Path, tmp_path: Path, figure: Figure
+) -> None:
+    """A command hangs where flock never returns, sends, or does not say why."""
+    Ledger(state).prepare()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import fcntl, os\nfcntl.flock = lambda *_: os.read(os.pipe()[0], 1)\n"
+    )
+    env = {"BGRESP_BASE_URL": server.base_url, "BGRESP_API_KEY": "k"}
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(ROOT)])
+    began = time.monotonic()
+    ran = run("submit", "-t", "x", env=env)
+    passed = time.monotonic() - began
+    figure(f"flock that never returns: refused and named after {passed:.1f} s")
+    assert (1, "", 0) == (ran.code, ran.out, len(server.requests))
+    assert "does not answer for a lock" in ran.err
+    listed = run("list", env=env)
+    assert not has_bug(listed.err)
 
 
 def at(offset: str, env: dict[str, str], *args: str) -> tuple[int, str, str]:
