@@ -1,4 +1,4 @@
-"""An endpoint made of values, and an audience that writes down what it is told.
+"""An endpoint made of values, and an observer that writes down what it is told.
 
 They stand where bgresp's Api and its renderers stand; the engine between is the real
 one. Times are the running loop's.
@@ -16,9 +16,9 @@ from bgresp.api.client import Api, Sent
 from bgresp.core.dialect import Dialect, Endpoint
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
+from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
-from bgresp.engine.audience import View
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
@@ -169,25 +169,25 @@ async def _in_time(answer: Answer) -> Signal:
 
 
 @dataclass(slots=True)
-class Heard:
-    """An audience that remembers."""
+class Heard(Observer):
+    """An observer that remembers."""
 
     shown: dict[str, str] = field(default_factory=dict)
     statuses: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     raws: list[str] = field(default_factory=list)
     ends: dict[str, list[str]] = field(default_factory=dict)
-    views: list[View] = field(default_factory=list)
+    views: list[JobProgress] = field(default_factory=list)
     breaks_after: int | None = None
 
-    def changed(self, job: Job, view: View) -> None:
+    def changed(self, job: Job, progress: JobProgress) -> None:
         """Remember a status."""
         self.statuses.setdefault(job.key, []).append(job.status.value)
-        self.views.append(view)
+        self.views.append(progress)
 
-    def moved(self, job: Job, view: View) -> None:
+    def moved(self, job: Job, progress: JobProgress) -> None:
         """Remember a sign of life."""
-        self.views.append(view)
+        self.views.append(progress)
 
     def text(self, job: Job, fresh: str) -> None:
         """Remember text, or break as a closed pipe does."""
@@ -204,9 +204,6 @@ class Heard:
     def note(self, job: Job, message: str) -> None:
         """Remember what was said."""
         self.notes.append(message)
-
-    def end_line(self, job: Job) -> None:
-        """Take the end of the text."""
 
     def ended(self, job: Job, text: str) -> None:
         """Remember the last word."""

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from bgresp.batch.plan import Tally
 from bgresp.batch.results import Folder, Results
@@ -17,12 +17,19 @@ from bgresp.cli.context import Context
 from bgresp.cli.showing import moving
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job, Status
-from bgresp.engine.audience import Audience, View
+from bgresp.core.observer import JobProgress, Observer
 from bgresp.engine.outcome import NOT_SENT
 from bgresp.engine.submit import GRACE
 from bgresp.render import columns
 from bgresp.render.lines import Quiet
 from bgresp.render.streams import as_json
+
+
+class LiveLines(Observer, Protocol):
+    """What is drawn below the ids."""
+
+    def line(self, text: str) -> None:
+        """Write a line to stdout, above what is drawn."""
 
 
 @dataclass(slots=True)
@@ -34,12 +41,12 @@ class BatchDesk:
     folder: Folder | None = None
     rows: Rows | None = None
     is_leaving: bool = False
-    live: Any = None
-    _told: Audience | None = None
+    live: LiveLines | None = None
+    _told: Observer | None = None
     _printed: int = 0
     _group: str | None = None
 
-    def audience(self, counts: Mapping[Standing, int], options: Options) -> Audience:
+    def audience(self, counts: Mapping[Standing, int], options: Options) -> Observer:
         """Choose what a person sees, by the terminal; return who is told of the jobs.
 
         `counts` are empty where the rows come one by one.
@@ -98,7 +105,7 @@ class BatchDesk:
         errors.show(self.context.streams, error)
         sent = job.error is None or job.error.code != NOT_SENT
         if job.key and self._told is not None and not job.status.is_open:
-            self._told.changed(job, View("poll"))
+            self._told.changed(job, JobProgress("poll"))
         told = job.status in {Status.REJECTED, Status.UNKNOWN} and sent
         if self.results is not None and told:
             self.results.add(job, None)

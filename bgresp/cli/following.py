@@ -8,14 +8,14 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bgresp.api.client import Api
 from bgresp.cli import endings, errors, outputs, trackers
 from bgresp.cli.context import Context
-from bgresp.cli.showing import Manner, audience, how_to_go_on, moving
+from bgresp.cli.showing import Manner, how_to_go_on, moving, observer
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
 from bgresp.core.model import Job, Status
+from bgresp.core.observer import Observer
 from bgresp.core.signals import FaultKind, Signal
 from bgresp.engine.ending import conclude
 from bgresp.engine.fleet import Fleet
@@ -57,7 +57,7 @@ class Following:
     context: Context
     plan: Plan
     single: bool
-    audience: Any = None
+    observer: Observer = field(init=False)
     trackers: list[Tracker] = field(default_factory=list)
     _final: dict[str, Job] = field(default_factory=dict)
     _unasked: dict[str, ExitCode] = field(default_factory=dict)
@@ -72,7 +72,9 @@ class Following:
         `opened` is the stream that creating a single job opened.
         """
         self.context.detached = how_to_go_on(jobs)
-        self.audience = audience(self.context, self._manner(), jobs)
+        alone = self.single and bool(jobs)
+        self.observer = observer(self.context, self._manner(), alone=alone)
+        self.observer.start(jobs)
         self._final = {job.key: job for job in jobs}
         ended_early = False
         try:
@@ -82,13 +84,13 @@ class Following:
                 if not any(self._ends_it(j) for j in jobs if self._is_at_rest(j)):
                     async with (
                         asyncio.timeout(self.plan.timeout),
-                        moving(self.audience),
+                        moving(self.observer),
                     ):
                         await fleet.run(self.trackers)
         except TimeoutError:
             ended_early = True
         finally:
-            self._stop_showing()
+            self.observer.stop()
         self._final |= {tracker.job.key: tracker.job for tracker in self.trackers}
         final = list(self._final.values())
         if ended_early:
@@ -138,13 +140,13 @@ class Following:
     def _conclude(self, job: Job) -> None:
         self.context.ended(job)
         if not (self.single or self.context.common.jsonl):
-            self.audience.ended(job, "")  # nobody is shown ten thousand texts
+            self.observer.ended(job, "")  # nobody is shown ten thousand texts
             return
         text = self._text(job)
         if text is not None:
-            conclude(job, text, self._pen(job), self.audience)
+            conclude(job, text, self._pen(job), self.observer)
             return
-        self.audience.note(job, endings.standing(job))
+        self.observer.note(job, endings.standing(job))
 
     def _tools(self, api: Api) -> Tools:
         dialect = api.endpoint.dialect
@@ -154,7 +156,7 @@ class Following:
         policy = trackers.policy(dialect, mode, self.plan.interval)
         books, gate = self.context.books, Gate(dialect.limits.rate)
         streams = Permits() if self.single else Permits(dialect.limits.streams)
-        how = (api, books, self.audience, gate, policy)
+        how = (api, books, self.observer, gate, policy)
         return Tools(*how, streams=streams, is_alone=self.single)
 
     def _pen(self, job: Job) -> Pen:
@@ -165,7 +167,7 @@ class Following:
         books = self.context.books
         shown = books.shown(job.key) if self.plan.resume else Shown()
         if shown.text and not shown.ended:
-            self.audience.note(job, f"goes on after {len(shown.text)} characters")
+            self.observer.note(job, f"goes on after {len(shown.text)} characters")
         return Pen(books.progress(job.key), shown)
 
     def _manner(self) -> Manner:
@@ -177,11 +179,6 @@ class Following:
             where=f"in {plan.output}" if plan.output is not None else "",
             asides=plan.asides,
         )
-
-    def _stop_showing(self) -> None:
-        stop = getattr(self.audience, "stop", None)
-        if stop is not None:
-            stop()
 
     def _connections(self) -> int:
         limits = [t.tools.api.endpoint.dialect.limits for t in self.trackers]

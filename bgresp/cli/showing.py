@@ -11,11 +11,11 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from bgresp.cli.context import Context
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
+from bgresp.core.observer import Observer
 from bgresp.core.output import KINDS
 from bgresp.render.lines import Events, JsonLines, Quiet
 
@@ -45,8 +45,8 @@ def asides(text: str | None) -> frozenset[str]:
     return names
 
 
-def audience(context: Context, manner: Manner, jobs: list[Job]) -> Any:
-    """Return who is told; a live view is on the screen already."""
+def observer(context: Context, manner: Manner, *, alone: bool) -> Observer:
+    """Return who is told of the jobs; `alone`: of one job, which there is."""
     streams, common = context.streams, context.common
     if manner.silent or common.quiet or common.json:
         return Quiet(streams)
@@ -58,21 +58,14 @@ def audience(context: Context, manner: Manner, jobs: list[Job]) -> Any:
     if not streams.animated:
         from bgresp.render.plain import Plain
 
-        plain = Plain(streams, to_stdout, manner.asides)
-        plain.start(jobs)
-        return plain
-    if manner.single and jobs:
+        return Plain(streams, to_stdout, manner.asides)
+    if alone:
         from bgresp.render.live import LiveOne
 
-        one = LiveOne(streams, to_stdout, manner.where, manner.asides)
-        if jobs[0].status.is_open:
-            one.start(jobs[0])
-        return one
+        return LiveOne(streams, to_stdout, manner.where, manner.asides)
     from bgresp.render.board import LiveMany
 
-    many = LiveMany(streams)
-    many.start(jobs)
-    return many
+    return LiveMany(streams)
 
 
 def how_to_go_on(jobs: list[Job]) -> str:
@@ -86,16 +79,17 @@ def how_to_go_on(jobs: list[Job]) -> str:
 
 
 @asynccontextmanager
-async def moving(told: Any) -> AsyncIterator[None]:
-    """Let an audience that has a period tick while something is done.
+async def moving(told: Observer | None) -> AsyncIterator[None]:
+    """Let an observer that has a period tick while something is done.
 
     Ctrl-Z takes a live view away before the process stops, and going on draws it again.
     """
-    if not hasattr(told, "tick"):
+    if told is None or told.period is None:
         yield
         return
-    loop, task = asyncio.get_running_loop(), asyncio.create_task(_tick(told))
-    minds = signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL and _is_drawn(told)
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(_tick(told, told.period))
+    minds = signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL and told.is_drawn
     if minds:
         loop.add_signal_handler(signal.SIGTSTP, _pause, told)
     try:
@@ -107,17 +101,13 @@ async def moving(told: Any) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _is_drawn(told: Any) -> bool:
-    return hasattr(told, "rest")
-
-
-def _pause(told: Any) -> None:
-    told.rest()
+def _pause(told: Observer) -> None:
+    told.pause()
     os.kill(os.getpid(), signal.SIGSTOP)
     told.tick()
 
 
-async def _tick(told: Any) -> None:
+async def _tick(told: Observer, period: float) -> None:
     while True:
-        await asyncio.sleep(told.period)
+        await asyncio.sleep(period)
         told.tick()

@@ -9,7 +9,7 @@ from bgresp.config.settings import Settings
 from bgresp.core.dialect import Dialect
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
-from bgresp.engine.audience import Audience, View
+from bgresp.core.observer import JobProgress, Observer
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
@@ -49,23 +49,23 @@ def opened(job: Job) -> Job:
 class Trackers:
     """Makes trackers; endpoints that it opens are closed with `stack`.
 
-    `audience` is told of each job as it is before it is followed, too.
+    `observer` is told of each job as it is before it is followed, too.
     """
 
     context: Context
     stack: AsyncExitStack
-    audience: Audience
+    observer: Observer
     _tools: dict[str, Tools] = field(default_factory=dict)
 
     def know(self, settings: Settings, api: Api, gate: Gate) -> None:
         """Use an endpoint that is open already, through the gate of its creates."""
         how = policy(api.endpoint.dialect, "poll")
-        tools = Tools(api, self.context.books, self.audience, gate, how)
+        tools = Tools(api, self.context.books, self.observer, gate, how)
         self._tools[settings.identity] = tools
 
     async def track(self, job: Job) -> Tracker | None:
         """Return who follows a job; None where it is over, and its answer saved."""
-        self.audience.changed(job, View("poll"))
+        self.observer.changed(job, JobProgress("poll"))
         if is_at_rest(job, self.context.books):
             return None
         settings = self.context.settings_of(job)

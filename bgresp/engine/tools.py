@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from bgresp.api.client import Api
 from bgresp.core.machine import Policy
+from bgresp.core.observer import Observer
 from bgresp.core.outage import Outage
-from bgresp.engine.audience import Audience
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate, Permits
 
@@ -18,7 +18,7 @@ class Tools:
 
     api: Api
     books: Books
-    audience: Audience
+    observer: Observer
     gate: Gate
     policy: Policy
     jitter: Callable[[], float] = random.random

@@ -9,6 +9,7 @@ from typing import Final
 from bgresp.core import machine
 from bgresp.core.machine import Follow, State
 from bgresp.core.model import Job, Status
+from bgresp.core.observer import JobProgress
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
     Action,
@@ -22,7 +23,6 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.engine.audience import View
 from bgresp.engine.ending import conclude
 from bgresp.engine.patience import next_signal
 from bgresp.engine.pen import Pen
@@ -152,17 +152,17 @@ class Tracker:
     def _take_event(self, before: Follow, event: Event) -> None:
         if self.follow.seen == before.seen:
             return
-        self.tools.audience.event(self.job, event.raw)
+        self.tools.observer.event(self.job, event.raw)
         if self.follow.gaps > before.gaps:
             self.pen.missed()
         fresh = self.pen.take(event, self.follow.cursor)
         if fresh:
-            self.tools.audience.text(self.job, fresh)
+            self.tools.observer.text(self.job, fresh)
             self.pen.wrote(fresh)
         if event.reading is not None and not event.reading.status.is_terminal:
             self._heard(event)
         else:
-            self.tools.audience.moved(self.job, self.view)
+            self.tools.observer.moved(self.job, self.view)
 
     def _heard(self, news: Event | Snapshot) -> None:
         """Record a change of status; a mere repetition is not worth a line."""
@@ -173,12 +173,12 @@ class Tracker:
         same = reading.status is job.status or not reading.known
         waited = job.status is Status.IN_PROGRESS and reading.status is Status.QUEUED
         if (same and word == job.raw_status) or (waited and isinstance(news, Event)):
-            self.tools.audience.moved(job, self.view)  # an event may be a replay
+            self.tools.observer.moved(job, self.view)  # an event may be a replay
             return
         if not reading.known:
             self._note(f"the endpoint says {word!r}, which is taken for running")
         self.job = self.tools.books.heard(job, news, self.tools.api.endpoint.dialect)
-        self.tools.audience.changed(self.job, self.view)
+        self.tools.observer.changed(self.job, self.view)
 
     def _take_fault(self, before: Follow, fault: Fault, answer: Action | None) -> None:
         self.fault = fault
@@ -197,7 +197,7 @@ class Tracker:
                 self._note(said)
         if isinstance(answer, Wait):
             self._retry_at = now + answer.seconds
-            self.tools.audience.moved(self.job, self.view)
+            self.tools.observer.moved(self.job, self.view)
 
     def _finish(self, done: Done) -> None:
         self.done = True
@@ -207,7 +207,7 @@ class Tracker:
             self.fault = done.fault
             if done.status is Status.LOST:
                 self.job = self.tools.books.lost(self.job, done.fault)
-                self.tools.audience.changed(self.job, self.view)
+                self.tools.observer.changed(self.job, self.view)
 
     def _conclude(self, final: Event | Snapshot) -> None:
         dialect = self.tools.api.endpoint.dialect
@@ -220,7 +220,7 @@ class Tracker:
         if isinstance(final, Snapshot) and final.unread is not None:
             how = f"bgresp get {self.job.ref} --part raw"
             self._note(f"the answer is {final.unread}: kept as it came, {how}")
-        conclude(self.job, text, self.pen, self.tools.audience)
+        conclude(self.job, text, self.pen, self.tools.observer)
 
     def detach(self) -> None:
         """Keep what is known before leaving; the job goes on."""
@@ -229,9 +229,9 @@ class Tracker:
             self.job = self.tools.books.at_cursor(self.job, self.follow.cursor)
 
     @property
-    def view(self) -> View:
+    def view(self) -> JobProgress:
         """Return how following stands, for people."""
-        return View(
+        return JobProgress(
             mode="stream" if self.follow.state is State.STREAMING else "poll",
             characters=self.pen.characters,
             deltas=self.pen.deltas,
@@ -241,7 +241,7 @@ class Tracker:
         )
 
     def _note(self, message: str) -> None:
-        self.tools.audience.note(self.job, message)
+        self.tools.observer.note(self.job, message)
 
     def _age(self) -> float:
         """Return the job's age: by the wall clock once, then by the loop's."""

@@ -11,11 +11,11 @@ from typing import ClassVar, Final
 from rich.cells import cell_len
 
 from bgresp.core.model import Job
+from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.selection import took
 from bgresp.core.stats import BAD, JobCounts
 from bgresp.core.times import brief
 from bgresp.render.behind import behind
-from bgresp.render.lines import View
 from bgresp.render.notes import Notes
 from bgresp.render.paint import (
     BOLD,
@@ -42,7 +42,7 @@ LONGEST_BAR: Final = 40
 
 
 @dataclass(slots=True)
-class LiveMany:
+class LiveMany(Observer):
     """The board; what became of the jobs stays on the screen when it ends.
 
     `planned`: so many jobs there will be; of those that ended some thousand are kept.
@@ -52,7 +52,8 @@ class LiveMany:
     planned: int = 0
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
-    period: ClassVar[float] = 1 / 4
+    period: ClassVar[float | None] = 1 / 4
+    is_drawn: ClassVar[bool] = True
     _screen: Screen = field(init=False)
     _brush: Brush = field(init=False)
     _counted: JobCounts | None = None
@@ -81,7 +82,7 @@ class LiveMany:
             for line in self._left(counted):
                 self._screen.show(line)
 
-    def rest(self) -> None:
+    def pause(self) -> None:
         """Leave the terminal to others until the next tick."""
         self._screen.close()
 
@@ -94,7 +95,7 @@ class LiveMany:
         part = self._counted.ended / max(1, self._total(self._counted))
         self._screen.taskbar.show(moment, part, failing=bool(self._counted.bad))
 
-    def changed(self, job: Job, view: View) -> None:
+    def changed(self, job: Job, progress: JobProgress) -> None:
         """Show a job's new status; it may be one that was not there before."""
         if self._counted is not None:
             wide = cell_len(self._brush.label(job))
@@ -106,18 +107,6 @@ class LiveMany:
     def line(self, text: str) -> None:
         """Write a line to stdout, above the board."""
         self._screen.queue(text)
-
-    def moved(self, job: Job, view: View) -> None:
-        """Take a sign of life."""
-
-    def text(self, job: Job, fresh: str) -> None:
-        """Take text: the board shows none."""
-
-    def end_line(self, job: Job) -> None:
-        """Take the end of the text."""
-
-    def event(self, job: Job, raw: str) -> None:
-        """Take an event."""
 
     def note(self, job: Job, message: str) -> None:
         """Say something about a job above the board; to many alike it is said once."""

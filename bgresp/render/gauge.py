@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.core.model import Job, Status
+from bgresp.core.observer import JobProgress
 from bgresp.core.selection import queue_time, run_time, took
 from bgresp.core.times import brief
-from bgresp.render.lines import View, reason
+from bgresp.render.lines import reason
 from bgresp.render.paint import (
     BOLD,
     DIM,
@@ -33,9 +34,9 @@ class Rate:
 
     _seen: deque[tuple[float, int, int]] = field(default_factory=deque)
 
-    def take(self, moment: float, view: View) -> None:
+    def take(self, moment: float, progress: JobProgress) -> None:
         """Note how far the text has come."""
-        self._seen.append((moment, view.characters, view.deltas))
+        self._seen.append((moment, progress.characters, progress.deltas))
         while len(self._seen) > 1 and moment - self._seen[0][0] > WINDOW:
             self._seen.popleft()
 
@@ -59,17 +60,22 @@ class Gauge:
     doing: str = ""
 
     def line(
-        self, job: Job, view: View | None, at: tuple[float, float], width: int
+        self,
+        job: Job,
+        progress: JobProgress | None,
+        *,
+        moment: float,
+        now: float,
+        width: int,
     ) -> str:
-        """Return the line, painted, with the fields that find room; `at`: moment, now.
+        """Return the line, painted, with the fields that find room.
 
         How a job stands comes first, then its text, then how that is known.
         """
-        moment, now = at
         fields = [self._status(job, moment, now)]
-        if view is not None:
-            self.rate.take(moment, view)
-            fields += [*self._text(view), *self._wire(view, moment)]
+        if progress is not None:
+            self.rate.take(moment, progress)
+            fields += [*self._text(progress), *self._wire(progress, moment)]
         queued = queue_time(job)
         fields.append([(f"queued {brief(queued)}", DIM)] if queued else [])
         fields.append([(self.brush.safe(self.brush.label(job)), DIM)])
@@ -86,13 +92,13 @@ class Gauge:
             pieces += [(" ", ""), (brief(now - start), BOLD)]
         return pieces
 
-    def _text(self, view: View) -> list[list[Piece]]:
+    def _text(self, progress: JobProgress) -> list[list[Piece]]:
         fields: list[list[Piece]] = []
         if self.doing:
             fields.append([(self.brush.safe(self.doing), "")])
-        if not view.characters:
+        if not progress.characters:
             return fields
-        told = f"{number(view.characters)} chars"
+        told = f"{number(progress.characters)} chars"
         rates = self.rate.per_second
         if rates is None:
             return [*fields, [(told, "")]]
@@ -103,19 +109,19 @@ class Gauge:
             [(f"~{number(tokens)} tok/s", "")],
         ]
 
-    def _wire(self, view: View, moment: float) -> list[list[Piece]]:
-        fields: list[list[Piece]] = [[(view.mode, DIM)]]
-        if view.retry_at is not None:
-            left = max(0.0, view.retry_at - moment)
+    def _wire(self, progress: JobProgress, moment: float) -> list[list[Piece]]:
+        fields: list[list[Piece]] = [[(progress.mode, DIM)]]
+        if progress.retry_at is not None:
+            left = max(0.0, progress.retry_at - moment)
             fields = [[(f"trying again in {brief(left)}", WARNING)], *fields]
-        if view.last_event_at is not None:
-            silence = max(0.0, moment - view.last_event_at)
-            told = "event" if view.mode == "stream" else "asked"
+        if progress.last_event_at is not None:
+            silence = max(0.0, moment - progress.last_event_at)
+            told = "event" if progress.mode == "stream" else "asked"
             style = WARNING if silence >= SILENT and told == "event" else DIM
             fields.append([(f"{told} {brief(silence)} ago", style)])
-        if view.reconnects:
-            times = "reconnect" if view.reconnects == 1 else "reconnects"
-            fields.append([(f"{view.reconnects} {times}", WARNING)])
+        if progress.reconnects:
+            times = "reconnect" if progress.reconnects == 1 else "reconnects"
+            fields.append([(f"{progress.reconnects} {times}", WARNING)])
         return fields
 
 

@@ -1,45 +1,15 @@
-"""Audiences that draw nothing: none at all, JSON Lines, raw events.
-
-They fulfil the engine's Audience without knowing it.
-"""
+"""Observers that draw nothing: none at all, JSON Lines, raw events."""
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from bgresp.core.model import Job, Status
+from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.text import one_line
 from bgresp.core.times import brief, rfc3339
 from bgresp.render.columns import record
 from bgresp.render.streams import Streams, as_json
-
-
-class View(Protocol):
-    """What the engine says of how following stands."""
-
-    @property
-    def mode(self) -> str:
-        """Return `stream` or `poll`."""
-
-    @property
-    def characters(self) -> int:
-        """Return how many characters events told."""
-
-    @property
-    def deltas(self) -> int:
-        """Return how many events told text: about one a token."""
-
-    @property
-    def reconnects(self) -> int:
-        """Return how often the stream was taken up again."""
-
-    @property
-    def last_event_at(self) -> float | None:
-        """Return when the endpoint was heard last, by the monotonic clock."""
-
-    @property
-    def retry_at(self) -> float | None:
-        """Return when is asked again, while the endpoint does not answer."""
 
 
 def reason(job: Job) -> str:
@@ -68,60 +38,32 @@ def stamp(now: float) -> str:
 
 
 @dataclass(slots=True)
-class Quiet:
+class Quiet(Observer):
     """Tells nothing but notes; the base of `wait`."""
 
     streams: Streams
-
-    def changed(self, job: Job, view: View) -> None:
-        """Take news of a job's status."""
-
-    def moved(self, job: Job, view: View) -> None:
-        """Take a sign of life."""
-
-    def text(self, job: Job, fresh: str) -> None:
-        """Take text."""
-
-    def end_line(self, job: Job) -> None:
-        """Take the end of the text."""
-
-    def event(self, job: Job, raw: str) -> None:
-        """Take an event."""
 
     def note(self, job: Job, message: str) -> None:
         """Say something about a job."""
         self.streams.note(f"{job.ref}: {message}")
 
-    def ended(self, job: Job, text: str) -> None:
-        """Take the last word."""
-
 
 @dataclass(slots=True)
-class JsonLines:
+class JsonLines(Observer):
     """`watch --jsonl`: state, delta and final lines on stdout."""
 
     streams: Streams
     fields: tuple[str, ...] = ()
     _state: tuple[str, str] = field(default=("", ""))
 
-    def changed(self, job: Job, view: View) -> None:
+    def changed(self, job: Job, progress: JobProgress) -> None:
         """Write a job's new status."""
-        del view
         self._write({"type": "state", "id": job.id, "status": job.status.value})
-
-    def moved(self, job: Job, view: View) -> None:
-        """Take a sign of life: nothing to write."""
 
     def text(self, job: Job, fresh: str) -> None:
         """Write text as a delta."""
         if fresh:
             self._write({"type": "delta", "id": job.id, "delta": fresh})
-
-    def end_line(self, job: Job) -> None:
-        """Take the end of the text."""
-
-    def event(self, job: Job, raw: str) -> None:
-        """Take an event: its text comes separately."""
 
     def note(self, job: Job, message: str) -> None:
         """Say something about a job, on stderr."""
@@ -136,22 +78,10 @@ class JsonLines:
 
 
 @dataclass(slots=True)
-class Events:
+class Events(Observer):
     """`watch --events`: the endpoint's events, untouched, one a line."""
 
     streams: Streams
-
-    def changed(self, job: Job, view: View) -> None:
-        """Take news: the event says it."""
-
-    def moved(self, job: Job, view: View) -> None:
-        """Take a sign of life."""
-
-    def text(self, job: Job, fresh: str) -> None:
-        """Take text: the event says it."""
-
-    def end_line(self, job: Job) -> None:
-        """Take the end of the text."""
 
     def event(self, job: Job, raw: str) -> None:
         """Write the event's data; line ends in it can only be white space of JSON."""

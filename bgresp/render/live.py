@@ -4,23 +4,23 @@ Nothing here runs by itself: who follows the job calls `tick` a few times a seco
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from rich.cells import cell_len
 
 from bgresp.core.model import Job, Status
+from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.output import aside
 from bgresp.render.gauge import Gauge, outcome
-from bgresp.render.lines import View
 from bgresp.render.paint import DIM, Brush
 from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
 
 
 @dataclass(slots=True)
-class LiveOne:
+class LiveOne(Observer):
     """One job; `where` says at the end how to get at the answer.
 
     `shows` names the asides that are told: reasoning, tools. Without `to_stdout` the
@@ -33,20 +33,21 @@ class LiveOne:
     shows: frozenset[str] = frozenset()
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
-    period: ClassVar[float] = 1 / 8
+    period: ClassVar[float | None] = 1 / 8
+    is_drawn: ClassVar[bool] = True
     _screen: Screen = field(init=False)
     _gauge: Gauge = field(init=False)
     _job: Job | None = None
-    _view: View | None = None
+    _progress: JobProgress | None = None
 
     def __post_init__(self) -> None:
         """Prepare a screen that shows nothing yet."""
         self._screen = Screen(self.streams)
         self._gauge = Gauge(Brush.of(self.streams))
 
-    def start(self, job: Job) -> None:
-        """Show the status line."""
-        self._job = job
+    def start(self, jobs: Iterable[Job] = ()) -> None:
+        """Show the status line of a job, if it is open."""
+        self._job = next((job for job in jobs if job.status.is_open), None)
         self.tick()
 
     def stop(self) -> None:
@@ -54,7 +55,7 @@ class LiveOne:
         self._job = None
         self._screen.end()
 
-    def rest(self) -> None:
+    def pause(self) -> None:
         """Leave the terminal to others until the next tick."""
         self._screen.close()
 
@@ -64,19 +65,21 @@ class LiveOne:
             return
         moment = self.clock()
         width = self.streams.size()[0] - 1
-        at = moment, self.now()
-        self._screen.pin([self._gauge.line(self._job, self._view, at, width)])
+        line = self._gauge.line(
+            self._job, self._progress, moment=moment, now=self.now(), width=width
+        )
+        self._screen.pin([line])
         self._screen.taskbar.show(moment, None)
 
-    def changed(self, job: Job, view: View) -> None:
+    def changed(self, job: Job, progress: JobProgress) -> None:
         """Show a job's new status."""
-        self.moved(job, view)
+        self.moved(job, progress)
         self.tick()
 
-    def moved(self, job: Job, view: View) -> None:
+    def moved(self, job: Job, progress: JobProgress) -> None:
         """Take a sign of life: the next tick shows it."""
         if self._job is not None:
-            self._job, self._view = job, view
+            self._job, self._progress = job, progress
 
     def text(self, job: Job, fresh: str) -> None:
         """Write text above the status line."""

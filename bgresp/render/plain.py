@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from bgresp.core.model import Job
+from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.output import aside
 from bgresp.core.stats import JobCounts
 from bgresp.core.times import brief
-from bgresp.render.lines import View, stamp, summary
+from bgresp.render.lines import stamp, summary
 from bgresp.render.streams import Streams
 
 HEARTBEAT: Final = 60.0
 
 
 @dataclass(slots=True)
-class Plain:
+class Plain(Observer):
     """A line a change, dated; after a minute without one a sign of life.
 
     `shows` names the asides that are told: reasoning, tools.
@@ -27,19 +28,16 @@ class Plain:
     shows: frozenset[str] = frozenset()
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
-    period: ClassVar[float] = 1.0
+    period: ClassVar[float | None] = 1.0
     _counted: JobCounts | None = None
-    _at: tuple[Job, View] | None = None
+    _at: tuple[Job, JobProgress] | None = None
     _told_at: float = 0.0
     _mid_line: bool = False
 
-    def start(self, jobs: Iterable[Job]) -> None:
+    def start(self, jobs: Iterable[Job] = ()) -> None:
         """Take the jobs that are followed."""
         self._told_at = self.clock()
         self._counted = JobCounts(jobs, now=self._told_at)
-
-    def stop(self) -> None:
-        """Take the end: nothing is left to put away."""
 
     def tick(self) -> None:
         """Say that the jobs still run, when nothing was said for long."""
@@ -52,15 +50,15 @@ class Plain:
         else:
             self._say(standing(self._counted, self.clock()))
 
-    def changed(self, job: Job, view: View) -> None:
+    def changed(self, job: Job, progress: JobProgress) -> None:
         """Say a job's new status."""
-        self._take(job, view)
-        how = f" [{view.mode}]" if job.status.is_open else ""
+        self._take(job, progress)
+        how = f" [{progress.mode}]" if job.status.is_open else ""
         self._line(job, f"{summary(job)}{how}")
 
-    def moved(self, job: Job, view: View) -> None:
+    def moved(self, job: Job, progress: JobProgress) -> None:
         """Take a sign of life."""
-        self._take(job, view)
+        self._take(job, progress)
 
     def text(self, job: Job, fresh: str) -> None:
         """Write text."""
@@ -90,8 +88,8 @@ class Plain:
             self._counted.take(job)
         self._line(job, summary(job))
 
-    def _take(self, job: Job, view: View) -> None:
-        self._at = job, view
+    def _take(self, job: Job, progress: JobProgress) -> None:
+        self._at = job, progress
         if self._counted is not None:
             self._counted.take(job)
 
@@ -116,10 +114,10 @@ def standing(counted: JobCounts, moment: float) -> str:
     return f"{counted.ended} of {counted.total} ended: {counts}{rest}"
 
 
-def _standing(job: Job, view: View, moment: float) -> str:
-    parts = [f"{job.status.value} [{view.mode}]"]
-    if view.characters:
-        parts.append(f"{view.characters} characters")
-    if view.last_event_at is not None:
-        parts.append(f"last heard {brief(moment - view.last_event_at)} ago")
+def _standing(job: Job, progress: JobProgress, moment: float) -> str:
+    parts = [f"{job.status.value} [{progress.mode}]"]
+    if progress.characters:
+        parts.append(f"{progress.characters} characters")
+    if progress.last_event_at is not None:
+        parts.append(f"last heard {brief(moment - progress.last_event_at)} ago")
     return ", ".join(parts)

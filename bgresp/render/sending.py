@@ -4,11 +4,12 @@ Who sends calls `tick` a few times a second.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from bgresp.core.model import Status
+from bgresp.core.model import Job, Status
+from bgresp.core.observer import Observer
 from bgresp.core.times import brief
 from bgresp.render.paint import BOLD, DIM, FAULT, Brush, fitting, number
 from bgresp.render.screen import Screen
@@ -32,14 +33,15 @@ class Tally(Protocol):
 
 
 @dataclass(slots=True)
-class LiveSent:
+class LiveSent(Observer):
     """The line; `tally` is asked at each tick, `total` is 0 where nobody knows it."""
 
     streams: Streams
     tally: Callable[[], Tally]
     total: int = 0
     clock: Callable[[], float] = time.monotonic
-    period: ClassVar[float] = 1 / 8
+    period: ClassVar[float | None] = 1 / 8
+    is_drawn: ClassVar[bool] = True
     _screen: Screen = field(init=False)
     _brush: Brush = field(init=False)
     _began: float | None = None
@@ -49,7 +51,7 @@ class LiveSent:
         self._screen = Screen(self.streams)
         self._brush = Brush.of(self.streams)
 
-    def start(self) -> None:
+    def start(self, jobs: Iterable[Job] = ()) -> None:
         """Show the line."""
         self._began = self.clock()
         self.tick()
@@ -59,7 +61,7 @@ class LiveSent:
         self._began = None
         self._screen.end()
 
-    def rest(self) -> None:
+    def pause(self) -> None:
         """Leave the terminal to others until the next tick."""
         self._screen.close()
 

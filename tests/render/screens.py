@@ -9,7 +9,7 @@ import pyte
 from wcwidth import wcwidth
 
 from bgresp.core.model import Job, Status, Usage
-from bgresp.engine.audience import View
+from bgresp.core.observer import JobProgress
 from bgresp.render.streams import Streams
 
 NOW: Final = 1_790_000_000.0
@@ -134,8 +134,8 @@ def made(number: int = 1, status: Status = Status.IN_PROGRESS, **fields: Any) ->
     return Job(**{**values, **fields})
 
 
-def view(characters: int = 0, **fields: Any) -> View:
+def view(characters: int = 0, **fields: Any) -> JobProgress:
     """Return how following stands; a delta is four characters."""
     values: dict[str, Any] = {"mode": "stream", "characters": characters}
     values |= {"deltas": characters // 4, "last_event_at": 99.7}
-    return View(**{**values, **fields})
+    return JobProgress(**{**values, **fields})

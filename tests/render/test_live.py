@@ -55,7 +55,7 @@ def test_the_views_of_one_job(golden: Golden, unicode: bool) -> None:
 
 
 def _queued(one: LiveOne, hand: Hand) -> None:
-    one.start(made(status=Status.QUEUED))
+    one.start([made(status=Status.QUEUED)])
 
 
 def _thinking(one: LiveOne, hand: Hand) -> None:
@@ -157,7 +157,7 @@ def test_the_text_is_never_torn(text: str, columns: int) -> None:
         rng = random.Random(seed)
         shown = Shown(columns, 200)
         one, hand = watching(shown)
-        one.start(made())
+        one.start([made()])
         rest = text
         while rest:
             size = rng.choice([1, 2, 3, columns - 1, columns, columns + 1])
@@ -199,7 +199,7 @@ def test_the_line_stays_below_any_script(
     shown = Shown(columns, 30)
     shown.screen.joins = joins
     one, hand = watching(shown)
-    one.start(made())
+    one.start([made()])
     frames = []
     for count, piece in enumerate(re.findall(r" ?[^ ]{1,7}", text)):
         one.text(made(), piece)
@@ -222,7 +222,7 @@ def test_the_text_scrolls_and_the_line_stays() -> None:
     """On a low terminal the text moves up, and the last line is the status."""
     shown = Shown(40, 6)
     one, _ = watching(shown)
-    one.start(made())
+    one.start([made()])
     for number in range(30):
         one.text(made(), f"line {number}\nand ")
     assert [*(f"and line {n}" for n in range(26, 30)), "and"] == shown.lines[:5]
@@ -236,7 +236,7 @@ def test_a_resize_leaves_one_line() -> None:
     """
     shown = Shown(80, 24)
     one, hand = watching(shown)
-    one.start(made())
+    one.start([made()])
     for columns in (40, 120, 20, 80, 30):
         one.text(made(), "Some words of the text. ")
         shown.resize(columns, 24)
@@ -254,7 +254,7 @@ def test_an_unsure_width_hides_the_line() -> None:
     """Where terminals may differ at the edge, the line waits rather than overwrite."""
     shown = Shown(40, 24)
     one, _ = watching(shown)
-    one.start(made())
+    one.start([made()])
     one.text(made(), "x" * 35 + "👩\u200d🚀")
     assert not any("in_progress" in line for line in shown.lines)
     one.text(made(), " and so on\n")
@@ -265,7 +265,7 @@ def test_stdout_elsewhere_is_untouched() -> None:
     """A pipe gets the exact text; the terminal shows the line alone."""
     shown = Shown(200, 24, together=False)
     one, _ = watching(shown)
-    one.start(made())
+    one.start([made()])
     one.text(made(), "\x1b[31mred\r\n")
     assert (b"\x1b[31mred\r\n", 1) == (bytes(shown.out), len(shown.lines))
     one.ended(made(status=Status.COMPLETED), "")
@@ -276,7 +276,7 @@ def test_what_others_say_stays_above() -> None:
     """A line said meanwhile by anybody does not tear the text nor the status line."""
     shown = Shown(80, 24)
     one, _ = watching(shown)
-    one.start(made())
+    one.start([made()])
     one.text(made(), "half a line")
     one.streams.say("bgresp: started the local endpoint\x1b[2J")
     one.text(made(), " goes on")
@@ -290,7 +290,7 @@ def test_a_key_pressed_on_the_way_does_not_stay() -> None:
     """What the terminal echoes, ^C or a key, is drawn over and gone at the end."""
     shown = Shown(80, 24)
     one, hand = watching(shown)
-    one.start(made())
+    one.start([made()])
     shown._draw(b"^C")
     hand.moment += 1
     one.tick()
@@ -302,7 +302,7 @@ def test_the_taskbar_is_cleared() -> None:
     """Progress is shown, renewed after seconds, and cleared even on a failing end."""
     shown = Shown()
     one, hand = watching(shown, taskbar=True)
-    one.start(made())
+    one.start([made()])
     for _ in range(12):
         hand.moment += 1.0
         one.tick()
@@ -313,7 +313,7 @@ def test_the_taskbar_is_cleared() -> None:
     assert 1 == shown.raw.count(b"\x1b]9;4;0;0\x1b\\")
     silent = Shown()
     two, _ = watching(silent)
-    two.start(made())
+    two.start([made()])
     two.stop()
     assert b"\x1b]9" not in silent.raw
 
@@ -322,7 +322,7 @@ def test_what_did_not_change_is_not_written() -> None:
     """A tick that shows the same writes nothing."""
     shown = Shown()
     one, _ = watching(shown)
-    one.start(made())
+    one.start([made()])
     before = bytes(shown.raw)
     one.tick()
     assert before == bytes(shown.raw)
@@ -332,7 +332,7 @@ def test_the_next_try_is_told() -> None:
     """While the endpoint is away the line counts down to the next try."""
     shown = Shown()
     one, hand = watching(shown)
-    one.start(made())
+    one.start([made()])
     one.moved(made(), view(retry_at=hand.moment + 12.0))
     hand.moment += 4.0
     one.tick()
@@ -344,5 +344,5 @@ def test_a_job_that_is_cancelled_says_so() -> None:
     shown = Shown()
     one, _ = watching(shown)
     asked: Job = made(cancel_requested_at=NOW)
-    one.start(asked)
+    one.start([asked])
     assert "cancelling" in shown.lines[0]

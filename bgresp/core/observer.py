@@ -1,0 +1,83 @@
+"""Who is told while jobs are followed: what the engine says, and what may be shown.
+
+The engine calls an Observer and the renderers are Observers; neither knows the other.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from bgresp.core.model import Job
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """How following a job stands, for people: times in seconds of a monotonic clock.
+
+    `mode` is `stream` or `poll`; `deltas` counts the events that told text, about one a
+    token. `retry_at` is set while the endpoint does not answer.
+    """
+
+    mode: str
+    characters: int = 0
+    deltas: int = 0
+    reconnects: int = 0
+    last_event_at: float | None = None
+    retry_at: float | None = None
+
+
+class Observer(Protocol):
+    """Told of everything, in order; may raise OSError when stdout is gone.
+
+    Each method does nothing unless an observer says otherwise. Whoever follows the jobs
+    calls `start` first and `stop` last, and `tick` every `period` seconds in between.
+    """
+
+    __slots__ = ()
+
+    period: ClassVar[float | None] = None  # None: nothing changes by itself
+    is_drawn: ClassVar[bool] = False  # what moves goes away before the process stops
+
+    def start(self, jobs: Iterable[Job] = ()) -> None:
+        """Take the jobs that are followed; more may come."""
+        return
+
+    def stop(self) -> None:
+        """Take the end: what moves is taken away."""
+        return
+
+    def tick(self) -> None:
+        """Show how time has passed."""
+        return
+
+    def pause(self) -> None:
+        """Leave the terminal to others until the next tick."""
+        return
+
+    def changed(self, job: Job, progress: JobProgress) -> None:
+        """Take news of a job's status."""
+        return
+
+    def moved(self, job: Job, progress: JobProgress) -> None:
+        """Take a sign of life that changed no status."""
+        return
+
+    def text(self, job: Job, fresh: str) -> None:
+        """Write text that continues what was shown."""
+        return
+
+    def end_line(self, job: Job) -> None:
+        """End the line of the text: it is whole, and does not end one itself."""
+        return
+
+    def event(self, job: Job, raw: str) -> None:
+        """Take one event of the endpoint, its JSON as it came."""
+        return
+
+    def note(self, job: Job, message: str) -> None:
+        """Say something about a job that is no news of its status."""
+        return
+
+    def ended(self, job: Job, text: str) -> None:
+        """Take the last word: the job's record and its whole text."""
+        return
