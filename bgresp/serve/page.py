@@ -5,7 +5,10 @@ request that names a tenant (`X-On-Behalf-Of`) sees that tenant's jobs; the page
 none and shows all.
 """
 
+import asyncio
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +51,7 @@ _MOST: Final = 1000
 _LINE: Final = 160
 _FOLDER: Final = Path(__file__).parent / "static"
 _TEXTS: Final = "content[type=output_text].text"
+_SILENT: Final = frozenset({"message", "reasoning"})
 
 
 def routes(queue: JobQueue) -> list[Route]:
@@ -62,9 +66,13 @@ def routes(queue: JobQueue) -> list[Route]:
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """What the page asks for; a job that has ended is read from disk only once."""
+    """What the page asks for.
+
+    Records are read in a thread, each once: the page asks often, and others stream.
+    """
 
     queue: JobQueue
+    _prompts: dict[str, str] = field(default_factory=dict)
     _ended: dict[str, Json] = field(default_factory=dict)
 
     async def listing(self, request: Request) -> Response:
@@ -73,17 +81,15 @@ class Jobs:
         Each of the three holds `limit` jobs at most; `counts` are those of all.
         """
         limit = _number(request, "limit", _LIMIT, most=_MOST)
-        entries = self.queue.entries(request.headers.get("x-on-behalf-of"))
-        running, waiting, ended = self._sorted(entries)
-        shown = (*running[:limit], *waiting[:limit], *ended[:limit])
-        jobs = [row for entry in shown if (row := self._row(entry)) is not None]
-        for gone in self._ended.keys() - {entry.id for entry in shown}:
-            del self._ended[gone]
-        counts = {
-            "running": len(running),
-            "waiting": len(waiting),
-            "ended": len(ended),
-        }
+        tenant = request.headers.get("x-on-behalf-of")
+        missing = self._missing(self._sorted(tenant), limit)
+        if missing:
+            await asyncio.to_thread(self._read, missing)
+        kinds = self._sorted(tenant)  # anew: jobs went on while we read
+        shown = [entry for entries in kinds.values() for entry in entries[:limit]]
+        self._forget_but({entry.id for entry in shown})
+        counts = {kind: len(entries) for kind, entries in kinds.items()}
+        jobs = [self._row(entry) for entry in shown if entry.id in self._prompts]
         return _json({"now": self.queue.now(), "counts": counts, "jobs": jobs})
 
     async def answer(self, request: Request) -> Response:
@@ -95,65 +101,102 @@ class Jobs:
         entry = self.queue.find(request.path_params["id"], tenant)
         start = _number(request, "from", 0)
         growing = self.queue.growing(entry)
-        text = growing[0] if growing else answer_text(self.queue.response(entry))
+        if growing is None:
+            text = answer_text(await asyncio.to_thread(self.queue.response, entry))
+        else:
+            text, _ = growing
         start = start if start <= len(text) else 0
         end = min(start + CHUNK, len(text))
         more = end < len(text)
         piece = {"from": start, "next": end, "more": more, "text": text[start:end]}
         return _json(piece)
 
-    def _sorted(self, entries: list[Entry]) -> tuple[list[Entry], ...]:
-        running, waiting, ended = [], [], []
-        for entry in entries:
+    def _sorted(self, tenant: str | None) -> dict[str, list[Entry]]:
+        kinds: dict[str, list[Entry]] = {"running": [], "waiting": [], "ended": []}
+        for entry in self.queue.entries(tenant):
             if entry.ended is not None:
-                ended.append(entry)
+                kinds["ended"].append(entry)
             elif self.queue.response(entry)["status"] == "queued":
-                waiting.append(entry)
+                kinds["waiting"].append(entry)
             else:
-                running.append(entry)
-        ended.sort(key=lambda entry: entry.ended or 0.0, reverse=True)
-        return running, waiting, ended
+                kinds["running"].append(entry)
+        kinds["ended"].sort(key=lambda entry: entry.ended or 0.0, reverse=True)
+        return kinds
 
-    def _row(self, entry: Entry) -> Json | None:
-        if entry.id in self._ended:
-            return self._ended[entry.id]
-        try:
-            asked = prompt(self.queue.request(entry))
+    def _missing(self, kinds: Mapping[str, list[Entry]], limit: int) -> list[Entry]:
+        shown = [entry for entries in kinds.values() for entry in entries[:limit]]
+        return [entry for entry in shown if entry.id not in self._prompts]
+
+    def _read(self, entries: list[Entry]) -> None:
+        """Read from disk what the rows of some jobs need."""
+        for entry in entries:
+            with suppress(OSError, RefusalError):  # it was swept away meanwhile
+                asked = one_line(
+                    prompt(self.queue.request(entry))[: 4 * _LINE], limit=_LINE
+                )
+                if entry.ended is not None:
+                    self._ended[entry.id] = _row(
+                        entry, self.queue.response(entry), asked
+                    )
+                self._prompts[entry.id] = asked
+
+    def _forget_but(self, shown: set[str]) -> None:
+        for known in (self._prompts, self._ended):
+            for gone in known.keys() - shown:
+                del known[gone]
+
+    def _row(self, entry: Entry) -> Json:
+        if entry.id not in self._ended:
+            growing = self.queue.growing(entry)
             response = self.queue.response(entry)
-        except (OSError, ValueError, KeyError, RefusalError):
-            return None  # swept away, or torn: no reason to show none of the others
-        row = {
-            "id": entry.id,
-            "tenant": entry.tenant,
-            "status": response["status"],
-            "model": str(response["model"]),
-            "background": entry.background,
-            "created": entry.created,
-            "ended": entry.ended,
-            "prompt": one_line(asked[: 4 * _LINE], limit=_LINE),
-            "error": _error(response),
-            **self._so_far(entry, response),
-        }
-        if entry.ended is not None:
+            row = _row(entry, response, self._prompts[entry.id], growing)
+            if entry.ended is None:
+                return row
             self._ended[entry.id] = row
-        return row
+        return self._ended[entry.id]
 
-    def _so_far(self, entry: Entry, response: Json) -> Json:
-        growing = self.queue.growing(entry)
-        if growing is not None:
-            text, pieces = growing
-            tail = one_line(text[-_LINE:], limit=_LINE)
-            return {"tail": tail, "tokens": pieces or None, "exact": False}
-        text = answer_text(response)[: 4 * _LINE]
+
+def _row(
+    entry: Entry, response: Json, asked: str, growing: tuple[str, int] | None = None
+) -> Json:
+    if growing is None:
+        tail = answer_text(response)[: 4 * _LINE]
         tokens = paths.first(response, ["usage.output_tokens"])
-        return {"tail": one_line(text, limit=_LINE), "tokens": tokens, "exact": True}
+    else:
+        tail, tokens = growing[0][-_LINE:], growing[1] or None
+    return {
+        "id": entry.id,
+        "tenant": entry.tenant,
+        "status": response["status"],
+        "model": str(response["model"]),
+        "background": entry.background,
+        "created": entry.created,
+        "ended": entry.ended,
+        "prompt": asked,
+        "error": _error(response),
+        "tail": one_line(tail, limit=_LINE),
+        "tokens": tokens,
+        "exact": growing is None,
+    }
 
 
 def answer_text(response: Mapping[str, Any]) -> str:
-    """Return the text of an answer: its messages, joined by a blank line."""
-    messages = paths.walk(response, "output[type=message]")
+    """Return the text of an answer: its messages, joined by a blank line.
+
+    Where there is none, the items that it has instead, such as calls, as JSON.
+    """
+    items = [item for item in paths.walk(response, "output[*]") if _is_item(item)]
+    messages = [item for item in items if item["type"] == "message"]
     texts = ["".join(map(str, paths.walk(item, _TEXTS))) for item in messages]
-    return "\n\n".join(text for text in texts if text)
+    others = [item for item in items if item["type"] not in _SILENT]
+    told = [text for text in texts if text] or [
+        json.dumps(item, indent=2, ensure_ascii=False) for item in others
+    ]
+    return "\n\n".join(told)
+
+
+def _is_item(value: object) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("type"), str)
 
 
 def _error(response: Json) -> str | None:

@@ -1,5 +1,6 @@
 """The page of the endpoint, as far as no browser is needed: its files and its data."""
 
+import json
 import re
 import stat
 import subprocess
@@ -173,6 +174,21 @@ def test_messages_are_joined_by_a_blank_line() -> None:
     output = [item("reasoning", "hm"), item("message", "a", "b"), item("message", "c")]
     assert "ab\n\nc" == answer_text({"output": [*output, item("message")]})
     assert "" == answer_text({})
+    call = {"type": "function_call", "name": "é", "arguments": "{}"}
+    lone = answer_text({"output": [item("reasoning", "hm"), None, {}, call]})
+    assert call == json.loads(lone)
+    assert "é" in lone
+    assert "c" == answer_text({"output": [call, item("message", "c")]})
+
+
+def test_a_damaged_record_hides_no_other(served: Served, tmp_path: Path) -> None:
+    """A record that cannot be read costs its own row, and no other."""
+    sdk = served.sdk()
+    torn, whole = (poll(sdk, create(sdk, word).id).id for word in ("a", "b"))
+    for path in (tmp_path / "jobs").glob(f"{torn}*"):
+        path.write_text("{")
+    told = wait_until(lambda: (found := jobs(served))["jobs"] and found)
+    assert whole in [job["id"] for job in told["jobs"]]
 
 
 def recorder(place: Path, name: str = "browser") -> tuple[Path, str]:
@@ -239,6 +255,7 @@ def test_open_starts_an_endpoint_where_none_runs(
             assert f"{daemon.page_url(running)}\n" == seen.read_text()
         finally:
             process.terminate()
+            process.communicate()
     assert 0 == process.returncode
 
 
