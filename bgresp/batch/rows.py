@@ -12,7 +12,7 @@ from typing import Final
 
 from bgresp.batch.crew import Crew
 from bgresp.batch.plan import Desk, Plan, Tally
-from bgresp.batch.standing import Standing, changed, retried
+from bgresp.batch.standing import Standing, changed, look_up, retried
 from bgresp.core.errors import BgrespError, ExitCode, LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind
@@ -103,8 +103,7 @@ class Rows:
     async def _begin(self, draft: Draft) -> None:
         """Give a row its place in the order, and start what it needs."""
         ledger, job = self.keyed.submitter.books.ledger, draft.job
-        earlier = ledger.by_row(str(job.group), str(job.row))
-        standing = self.plan.rules.standing(earlier, job)
+        standing, earlier = look_up(ledger, self.plan.rules, job)
         if standing is Standing.CHANGED:
             raise changed(job)
         while len(self._order) >= WINDOW:

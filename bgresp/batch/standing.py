@@ -1,10 +1,11 @@
-"""How a row stands: what its earlier job, if any, means for sending it; pure."""
+"""How a row stands: what its earlier job, if any, means for sending it."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status
+from bgresp.ledger.ledger import Ledger
 
 
 class Standing(Enum):
@@ -39,6 +40,22 @@ class Rules:
         if self.retry_failed and earlier.status.did_not_complete:
             return Standing.SEND
         return Standing.KEEP
+
+
+def look_up(ledger: Ledger, rules: Rules, draft: Job) -> tuple[Standing, Job | None]:
+    """Return how a row stands, and the job that says so; it is found by group and row.
+
+    Raises LedgerError where one that was sent before may be hidden.
+    """
+    group, row = str(draft.group), str(draft.row)
+    earlier = ledger.by_row(group, row)
+    standing = rules.standing(earlier, draft)
+    if standing is Standing.SEND:
+        newest = next(ledger.of_row(group, row), None)
+        if newest is not None and newest.status.is_unsettled:
+            return Standing.UNSURE, newest
+        ledger.check_whole()
+    return standing, earlier
 
 
 def changed(job: Job) -> UsageError:

@@ -10,7 +10,7 @@ from bgresp.batch.manifest import Source, from_disk, from_thread
 from bgresp.batch.plan import Plan
 from bgresp.batch.results import Results
 from bgresp.batch.rows import Rows
-from bgresp.batch.standing import Rules, Standing, changed
+from bgresp.batch.standing import Rules, Standing, changed, look_up
 from bgresp.cli import manifests, shaping
 from bgresp.cli.batch import Options
 from bgresp.cli.batchdesk import BatchDesk
@@ -147,12 +147,11 @@ class Batching:
 
     def _looked_over(self) -> Iterator[Draft]:
         """Check rows, and yield those that would be sent."""
-        ledger, group = self.context.books.ledger, str(self.maker.job.group)
+        ledger = self.context.books.ledger
         for line, row in self.source.rows():
             with self.source.naming(line):
                 draft = self.maker.draft(row)
-                earlier = ledger.by_row(group, row.id)
-                standing = self.rules.standing(earlier, draft.job)
+                standing, _ = look_up(ledger, self.rules, draft.job)
                 if standing is Standing.CHANGED:
                     raise changed(draft.job)
             self.counts[standing] = self.counts.get(standing, 0) + 1

@@ -209,9 +209,8 @@ class Context:
         if not self._reported_dead:
             self._reported_dead = True
             reporting.report_dead(ledger, self.say)
-        if ledger.bad and not self._reported:
-            self._reported = True
-            reporting.report_bad(ledger, self.say)
+        if not self._reported:
+            self._reported = reporting.report_bad(ledger, self.say)
 
     def look(self, times: Times | None = None) -> Look:
         """Return how rows are written now."""

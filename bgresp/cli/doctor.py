@@ -20,7 +20,8 @@ class Options:
     """What `doctor` takes."""
 
     fix: Annotated[
-        bool, opt("--fix", help="Tighten modes, bring rescued records home.")
+        bool,
+        opt("--fix", help="Tighten modes, bring records home, set bad lines aside."),
     ] = False
     probe: Annotated[
         bool, opt("--probe", help="Make small jobs to see what the endpoint can.")

@@ -1,19 +1,24 @@
 """What is wrong with a ledger, in a line; nobody is asked."""
 
 from collections.abc import Callable
+from typing import Final
 
 from bgresp.ledger.ledger import Ledger
 
 Say = Callable[[str], None]
+NAMED: Final = 3
 
 
-def report_bad(ledger: Ledger, say: Say) -> None:
-    """Name the lines that cannot be read."""
-    bad = ledger.bad
-    places = ", ".join(place for place, _ in bad[:5])
-    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+def report_bad(ledger: Ledger, say: Say) -> bool:
+    """Name the first lines that cannot be read; say whether there are any."""
+    count, bad = ledger.first_bad(NAMED)
+    if not bad:
+        return False
+    places = ", ".join(place for place, _ in bad)
+    more = f" and {count - NAMED} more" if count > NAMED else ""
     kept = "kept as it is, the other lines are fine"
     say(f"{places}{more}: cannot be read ({bad[0][1]}); {kept}")
+    return True
 
 
 def report_dead(ledger: Ledger, say: Say) -> None:

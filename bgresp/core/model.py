@@ -61,6 +61,11 @@ class Status(StrEnum):
         return self in _HAS_ANSWER
 
     @property
+    def is_accepted(self) -> bool:
+        """Say whether the endpoint surely took the request."""
+        return self.rank >= _RANK[Status.QUEUED]
+
+    @property
     def rank(self) -> int:
         """Order what may replace what: a lower rank never replaces a higher one."""
         return _RANK[self]

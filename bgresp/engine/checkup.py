@@ -6,6 +6,7 @@ Nothing is changed without `fix`.
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,17 +14,21 @@ from typing import Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
+from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.engine import rescued
 from bgresp.engine.books import Books
 from bgresp.engine.mounts import mount_of
-from bgresp.ledger import files, journal, locks, segments
-from bgresp.ledger.line import BadLineError, decode
+from bgresp.ledger import aside, damage, files, journal, locks, segments
+from bgresp.ledger.damage import BadLine
+from bgresp.ledger.line import BadLineError
+from bgresp.ledger.scan import decoded
 
 OK: Final = "ok"
 WARN: Final = "warn"
 BAD: Final = "bad"
 NAMED: Final = 5
+SHOWN: Final = 20
 SKEW: Final = 60.0
 
 
@@ -104,23 +109,36 @@ class Checkup:
 
     def _readable(self, state: Path) -> Iterator[Check]:
         """Read every line there is: an index may hide what is wrong."""
-        bad: list[str] = []
+        bad: list[BadLine] = []
         lines, newer = 0, False
         for segment in segments.listed(state):
-            for number, line in enumerate(journal.read(segment.path), 1):
+            for line in journal.read(segment.path):
                 lines += 1
-                try:
-                    newer |= bool(line.raw) and decode(line.raw).newer
-                except BadLineError as error:
-                    bad.append(f"{segment.path}:{number} ({error})")
+                with suppress(BadLineError):
+                    newer |= bool(line.raw) and decoded(line).newer
+            bad += aside.bad_lines(segment)
         if newer:
             yield Check("ledger", BAD, "written by a newer bgresp: read-only here")
-        if bad:
+        if bad and self.fix and not newer:
+            yield from self._set_aside()
+        elif bad:
+            named = zip(damage.places(bad[:NAMED]), bad, strict=False)
+            names = ", ".join(f"{place} ({line.why})" for place, line in named)
             more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-            said = f"cannot be read, and is kept: {', '.join(bad[:NAMED])}{more}"
+            said = f"cannot be read, and is kept: {names}{more} (bgresp doctor --fix)"
             yield Check("ledger", WARN, said)
         elif not newer:
             yield Check("ledger", OK, f"{lines} lines")
+
+    def _set_aside(self) -> Iterator[Check]:
+        """Show the lines that cannot be read, and move them out of the ledger's way."""
+        moved = self.books.ledger.set_aside()
+        for line in moved[:SHOWN]:
+            begins = one_line(line.begins.decode("utf-8", "replace"), limit=160)
+            yield Check("ledger", WARN, f"{line.place} ({line.why}): {begins}")
+        count = "1 line" if len(moved) == 1 else f"{len(moved)} lines"
+        place = self.books.ledger.state / "ledger.bad.jsonl"
+        yield Check("ledger", WARN, f"{count} moved to {place}: look for jobs there")
 
     def _writable(self, state: Path) -> Iterator[Check]:
         probe = state / ".doctor"

@@ -13,6 +13,8 @@ from bgresp.engine.draft import Draft
 from bgresp.engine.outcome import Submitted
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
+from bgresp.ledger.damage import is_in_doubt
+from bgresp.ledger.lookup import holding
 
 WAIT: Final = 120.0
 PACE: Final = 0.02
@@ -49,9 +51,14 @@ class Keyed:
             if earlier is not None and earlier.status.is_unsettled:
                 earlier = await self._settled(earlier, draft.job)
             if earlier is None or earlier.status is Status.REJECTED:
+                self.submitter.books.ledger.check_whole()
                 return await self.submitter.submit(draft)
             if not earlier.status.is_unsettled and self.again(earlier, draft.job):
-                return await self.submitter.submit(draft)
+                unsure = self._unsure(draft.job)
+                if unsure is None:
+                    self.submitter.books.ledger.check_whole()
+                    return await self.submitter.submit(draft)
+                earlier = unsure
         if earlier.status.is_unsettled:
             said = "an earlier submit of it has no known outcome"
             return Submitted(earlier, fault=Fault(FaultKind.AMBIGUOUS, said))
@@ -70,20 +77,23 @@ class Keyed:
         return next(iter(await settle([earlier])), earlier)
 
     def _earlier(self, draft: Job) -> Job | None:
-        ledger = self.submitter.books.ledger
+        ledger, found = self.submitter.books.ledger, list[Job | None]()
         if draft.submit_key is not None:
-            found = ledger.by_submit_key(draft.submit_key)
-            if found is not None:
-                return found
+            found.append(ledger.by_submit_key(draft.submit_key))
         if draft.row is not None:
-            found = ledger.by_row(str(draft.group), draft.row)
-            if found is not None:
-                return found
-        if not self.unique:
+            found.append(ledger.by_row(str(draft.group), draft.row))
+        if self.unique:
+            for jobs in (ledger.open_jobs(), ledger.unsettled()):
+                found.append(next((job for job in jobs if _is_same(job, draft)), None))
+        return holding(job for job in found if job is not None)
+
+    def _unsure(self, draft: Job) -> Job | None:
+        """Return what a row that may be sent again was sent as already, it may be."""
+        if draft.row is None:
             return None
-        same = (job for job in ledger.open_jobs() if _what(job) == _what(draft))
-        unsure = (job for job in ledger.unsettled() if _what(job) == _what(draft))
-        return next(same, None) or next(unsure, None)
+        rows = self.submitter.books.ledger.of_row(str(draft.group), draft.row)
+        newest = next(rows, None)
+        return newest if newest is not None and newest.status.is_unsettled else None
 
     @asynccontextmanager
     async def _claimed(self, names: list[str]) -> AsyncIterator[None]:
@@ -102,6 +112,13 @@ class Keyed:
                             raise
                     await asyncio.sleep(PACE)
             yield
+
+
+def _is_same(job: Job, draft: Job) -> bool:
+    """Say whether a job is of the same request, or may be: nobody can read of which."""
+    return _what(job) == _what(draft) or (
+        is_in_doubt(job) and job.request_sha256 is None
+    )
 
 
 def _what(job: Job) -> str:

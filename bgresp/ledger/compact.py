@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 from bgresp.core.model import FORGOTTEN
 from bgresp.ledger import files, journal, runs
-from bgresp.ledger.line import BadLineError, decode
+from bgresp.ledger.line import BadLineError
+from bgresp.ledger.scan import decoded
 from bgresp.ledger.segments import Segment
 from bgresp.ledger.view import View
 
@@ -25,18 +26,19 @@ def compact(view: View) -> int:
     last: dict[int, array[int]] = {s.number: array("Q") for s in view.segments}
     for _, number, offset in view.places():
         last[number].append(offset)
+    doubted = view.in_doubt()  # their older lines say what is left
     saved = 0
     (view.index / "open").unlink(missing_ok=True)
     for segment in view.segments:
         offsets = array("Q", sorted(last[segment.number]))
-        saved += _rewrite(view, segment, offsets)
+        saved += _rewrite(view, segment, (offsets, doubted))
     return saved
 
 
-def _rewrite(view: View, segment: Segment, offsets: "array[int]") -> int:
+def _rewrite(view: View, segment: Segment, holds: "_Holds") -> int:
     if not segment.path.exists():
         return 0
-    kept = b"".join(raw + b"\n" for raw in _kept(segment, offsets))
+    kept = b"".join(raw + b"\n" for raw in _kept(segment, holds))
     if len(kept) == segment.size:
         return 0
     runs.drop(view.index, segment.number)
@@ -44,17 +46,20 @@ def _rewrite(view: View, segment: Segment, offsets: "array[int]") -> int:
     return segment.size - len(kept)
 
 
-def _kept(segment: Segment, offsets: "array[int]") -> Iterator[bytes]:
+def _kept(segment: Segment, holds: "_Holds") -> Iterator[bytes]:
+    offsets, doubted = holds
     for line in journal.read(segment.path):
         if not line.raw:
             continue
         try:
-            job = decode(line.raw).job
+            job = decoded(line).job
         except BadLineError:
-            yield line.raw
+            yield line.raw if line.is_whole else segment.read(line.offset, line.size)
             continue
-        if job is None or (
-            _is_last(offsets, line.offset) and not _is_dropped(job.extra, job.id)
+        if (
+            job is None
+            or job.key in doubted
+            or (_is_last(offsets, line.offset) and not _is_dropped(job.extra, job.id))
         ):
             yield line.raw
 
@@ -66,3 +71,7 @@ def _is_last(offsets: "array[int]", offset: int) -> bool:
 
 def _is_dropped(extra: object, id_: str | None) -> bool:
     return isinstance(extra, dict) and FORGOTTEN in extra and id_ is None
+
+
+# Where the lines that hold begin, and of which keys every line is kept.
+_Holds = tuple["array[int]", frozenset[str]]

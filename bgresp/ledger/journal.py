@@ -4,7 +4,7 @@ Readers take no lock.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,19 +14,31 @@ from bgresp.ledger import files
 from bgresp.ledger.files import HINT, blamed
 
 CHUNK: Final = 1 << 20
+# Bytes of a line that is read: of a longer one only the beginning is kept in memory.
+MOST: Final = 16 << 20
+KEPT: Final = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class RawLine:
-    """A complete line without its newline, and the byte offset where it starts."""
+    """A complete line without its newline, where it starts, and its length in bytes.
+
+    Of a line that is longer than is read `raw` holds the beginning.
+    """
 
     offset: int
     raw: bytes
+    size: int
 
     @property
     def end(self) -> int:
         """Return the offset of the next line."""
-        return self.offset + len(self.raw) + 1
+        return self.offset + self.size + 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether `raw` is all of it."""
+        return len(self.raw) == self.size
 
 
 def append(path: Path, line: bytes) -> None:
@@ -66,23 +78,47 @@ def read(path: Path, start: int = 0) -> Iterator[RawLine]:
         os.close(fd)
 
 
-def line_number(path: Path, offset: int) -> int:
-    """Return the number of the line that starts at an offset, counted from 1."""
-    return 1 + sum(1 for line in read(path) if line.offset < offset)
+def line_numbers(fd: int, path: Path, offsets: Sequence[int]) -> list[int]:
+    """Return the numbers of the lines that start at offsets, which ascend; from 1.
+
+    The file is read once, as far as the last of them.
+    """
+    found: list[int] = []
+    at, count = 0, 1
+    for offset in offsets:
+        while at < offset:
+            with blamed(path, "read"):
+                chunk = os.pread(fd, min(CHUNK, offset - at), at)
+            if not chunk:
+                break
+            at, count = at + len(chunk), count + chunk.count(b"\n")
+        found.append(count)
+    return found
 
 
 def lines(fd: int, path: Path, start: int) -> Iterator[RawLine]:
-    """Yield complete lines of an open file from an offset."""
-    offset, rest = start, b""
+    """Yield complete lines of an open file from an offset; each byte is read once."""
+    offset, size, begun = start, 0, bytearray()
     while True:
         with blamed(path, "read"):
-            chunk = os.pread(fd, CHUNK, offset + len(rest))
+            chunk = os.pread(fd, CHUNK, offset + size)
         if not chunk:
             return
-        *whole, rest = (rest + chunk).split(b"\n")
-        for raw in whole:
-            yield RawLine(offset, raw)
-            offset += len(raw) + 1
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            size += len(end)
+            fits = size <= MOST
+            yield RawLine(offset, bytes(begun) + end if fits else _cut(begun), size)
+            offset, size, begun = offset + size + 1, 0, bytearray()
+        size += len(rest)
+        if size <= MOST:
+            begun += rest
+        else:
+            del begun[KEPT:]
+
+
+def _cut(begun: bytearray) -> bytes:
+    return bytes(begun[:KEPT])
 
 
 def _is_regular(fd: int) -> bool:

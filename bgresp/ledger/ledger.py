@@ -15,7 +15,19 @@ from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.selection import Selector
 from bgresp.core.update import merge
-from bgresp.ledger import compact, folders, journal, keys, locks, lookup, runs, segments
+from bgresp.ledger import (
+    aside,
+    compact,
+    damage,
+    folders,
+    journal,
+    keys,
+    locks,
+    lookup,
+    runs,
+    segments,
+)
+from bgresp.ledger.aside import Aside
 from bgresp.ledger.checkpoint import tombstone
 from bgresp.ledger.line import encode
 from bgresp.ledger.view import View
@@ -69,30 +81,51 @@ class Ledger:
         return job if job is not None and not job.is_forgotten else None
 
     def by_id(self, id_: str) -> Job | None:
-        """Return the newest job with the endpoint's id."""
-        return self._latest(runs.id_term(id_), id=id_)
+        """Return the job with the endpoint's id: of several the one that holds."""
+        found = lookup.bearers(self._look(), runs.id_term(id_), id=id_)
+        return lookup.holding(job for job in found if not job.is_forgotten)
 
     def by_name(self, name: str) -> Job | None:
         """Return the newest bearer of a name."""
-        return self._latest(runs.term("n", name), name=name)
+        found = lookup.bearers(self._look(), runs.term("n", name), name=name)
+        return next((job for job in found if not job.is_forgotten), None)
 
     def by_prefix(self, prefix: str, *, limit: int) -> list[Job]:
         """Return jobs whose id begins so, with or without `resp_`; at most `limit`."""
         return lookup.by_prefix(self._look(), prefix, limit=limit)
 
     def by_submit_key(self, submit_key: str) -> Job | None:
-        """Return the newest submission under a `--key`, forgotten ones included."""
+        """Return the submission under a `--key` that holds, forgotten ones included.
+
+        Before one more is sent `check_whole` says whether another may be hidden.
+        """
         term = runs.term("s", submit_key)
-        return self._look().latest_matching(
-            term, lambda job: job.submit_key == submit_key
-        )
+        found = lookup.bearers(self._look(), term, submit_key=submit_key)
+        return lookup.holding(found)
 
     def by_row(self, group: str, row: str) -> Job | None:
-        """Return the newest submission of a batch's row, forgotten ones included."""
+        """Return the submission of a batch's row that holds; see `by_submit_key`."""
+        return lookup.holding(self.of_row(group, row))
+
+    def of_row(self, group: str, row: str) -> Iterator[Job]:
+        """Yield every submission of a batch's row, newest first, as `by_row` looks."""
         term = runs.row_term(group, row)
-        return self._look().latest_matching(
-            term, lambda job: (job.group, job.row) == (group, row)
-        )
+        return lookup.bearers(self._look(), term, group=group, row=row)
+
+    def check_whole(self) -> None:
+        """Refuse to believe that something was never submitted, where it may be hidden.
+
+        Every POST that depends on an absence comes after this. Raises LedgerError.
+        """
+        doubts = self._look().doubts
+        if doubts:
+            [place] = damage.places(doubts[:1])
+            more = f" (and {len(doubts) - 1} more lines)" if doubts[1:] else ""
+            raise LedgerError(
+                f"{place}{more} cannot be read, and may be an earlier submit of it: "
+                "nothing was sent",
+                hint="bgresp doctor --fix shows it and sets it aside",
+            )
 
     def is_dead(self, job: Job) -> bool:
         """Say whether a submission died: its record stands, its lock is free.
@@ -115,7 +148,17 @@ class Ledger:
     @property
     def bad(self) -> list[tuple[str, str]]:
         """Return the lines that cannot be read, as `file:line`, and why."""
-        return self._view.bad
+        found = self._view.bad
+        return list(
+            zip(damage.places(found), (line.why for line in found), strict=True)
+        )
+
+    def first_bad(self, most: int) -> tuple[int, list[tuple[str, str]]]:
+        """Return how many lines cannot be read, and the first of them as `bad` does."""
+        found = self._view.bad
+        few = found[:most]
+        whys = (line.why for line in few)
+        return len(found), list(zip(damage.places(few), whys, strict=True))
 
     @contextmanager
     def claim(self, name: str) -> Iterator[None]:
@@ -198,6 +241,18 @@ class Ledger:
             self.words.rebuild(self._look())
         return saved
 
+    def set_aside(self) -> list[Aside]:
+        """Move what cannot be read to `ledger.bad.jsonl`; return what was moved.
+
+        Raises LedgerError.
+        """
+        with self._writing():
+            moved = aside.set_aside(self._view, self.state / "ledger.bad.jsonl")
+            if moved:
+                self._view.close()
+                self.words.rebuild(self._look())
+        return moved
+
     def tend(self) -> None:
         """Index a tail that has grown, seal a file that is large; never in a hurry."""
         if self._look().tail_bytes < self.run_bytes:
@@ -236,7 +291,7 @@ class Ledger:
 
     def _append(self, job: Job, old: Job | None = None) -> None:
         with self.words.following(self._view, old, job):
-            journal.append(self.path, encode(job))
+            journal.append(self.path, encode(damage.undoubted(job)))
             self._view.refresh()
 
     def _next_key(self) -> str:
@@ -249,9 +304,6 @@ class Ledger:
             said = f"the next key, {key}, is taken by a record ahead of time"
             raise LedgerError(said, hint="bgresp doctor")
         return key
-
-    def _latest(self, term: bytes, **wanted: str) -> Job | None:
-        return lookup.latest(self._look(), term, wanted)
 
     def _look(self) -> View:
         self._view.refresh()

@@ -12,6 +12,12 @@ from bgresp.core.model import LEDGER_VERSION, Job, Status, may_be_key
 _SEALED: Final = re.compile(rb',"c":"([0-9a-f]{8})"\}$')
 _STATUSES: Final = frozenset(map(str, Status))
 _TAIL: Final = len(b',"c":"00000000"}')
+_START: Final = b'{"v":'
+_OURS: Final = re.compile(rb'\{"v":1,"key":"([A-Za-z0-9_-]{1,64})"')
+_CHECKSUM: Final = b',"c":"'
+_LIKE_CHECKSUM: Final = re.compile(rb'[0-9a-f]{8}"?\}?')
+# A number or a word that may go on behind the cut.
+_BEGUN: Final = re.compile(rb"(?<=[:,\[])[-+.0-9a-zE]+$")
 
 
 class BadLineError(ValueError):
@@ -69,7 +75,67 @@ def decode(raw: bytes) -> Line:
         raise BadLineError("not JSON") from None
     if not isinstance(table, dict):
         raise BadLineError("not an object")
+    if "c" in table and not sealed:
+        raise BadLineError("the checksum does not match")
     return _job(table)
+
+
+def key_of(raw: bytes) -> str | None:
+    """Return the key of the job in a line; None where it holds none that can be read.
+
+    A line whose checksum holds is not parsed for it.
+    """
+    ours, sealed = _OURS.match(raw), _SEALED.search(raw)
+    if ours and sealed and zlib.crc32(raw[:-_TAIL] + b"}") == int(sealed[1], 16):
+        return ours[1].decode("ascii")
+    try:
+        line = decode(raw)
+    except BadLineError:
+        return None
+    return line.key if line.job is not None else None
+
+
+def is_cut_short(raw: bytes) -> bool:
+    """Say whether a line that cannot be read is no more than the beginning of one.
+
+    Then its write was torn, and never synced: nothing was sent on its word. What a
+    power cut left unwritten of it reads as NULs.
+    """
+    begun = raw.rstrip(b"\0")
+    if not begun.startswith(_START):
+        return _START.startswith(begun)
+    body, found, checksum = begun.rpartition(_CHECKSUM)
+    if found and _is_closed(body, checksum):
+        return False
+    begun = _BEGUN.sub(b"", begun)
+    try:
+        json.loads(begun.decode("ascii"))
+    except json.JSONDecodeError as error:
+        if error.msg.startswith("Unterminated string"):
+            return True
+        left = len(begun) - error.pos
+        return left == 0 or ("escape" in error.msg and left <= len("\\u0000"))
+    except (ValueError, RecursionError):
+        return False
+    return False
+
+
+def _is_closed(body: bytes, checksum: bytes) -> bool:
+    """Say whether a line was written to its end, with a byte of that end changed.
+
+    Where only its last byte is missing it was cut there, or that byte is a newline now:
+    both cost nothing while the checksum holds.
+    """
+    if len(checksum) == len('00000000"'):
+        fits = _LIKE_CHECKSUM.fullmatch(checksum) is not None
+        return fits and checksum[:8] != b"%08x" % zlib.crc32(body + b"}")
+    whole = b'00000000"}'
+    return len(checksum) == len(whole) and any(
+        _LIKE_CHECKSUM.fullmatch(
+            checksum[:at] + whole[at : at + 1] + checksum[at + 1 :]
+        )
+        for at in range(len(whole))
+    )
 
 
 def _job(table: dict[str, Any]) -> Line:

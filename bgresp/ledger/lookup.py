@@ -1,12 +1,15 @@
 """Looking jobs up in a view by what a user says of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, islice
+from typing import Any
 
-from bgresp.core.model import Job
+from bgresp.core.model import Job, Status
 from bgresp.core.selection import Selector
 from bgresp.ledger import runs
 from bgresp.ledger.checkpoint import WANTED
+from bgresp.ledger.damage import is_in_doubt
 from bgresp.ledger.view import View
 
 
@@ -36,12 +39,35 @@ def by_prefix(view: View, prefix: str, *, limit: int) -> list[Job]:
     return sorted(found.values(), key=lambda job: job.key, reverse=True)[:limit]
 
 
-def latest(view: View, term: bytes, wanted: Mapping[str, str]) -> Job | None:
-    """Return the newest job under a term whose fields are these."""
+def bearers(view: View, term: bytes, **wanted: str) -> Iterator[Job]:
+    """Yield the jobs under a term whose fields are these, newest first.
 
-    def fits(job: Job) -> bool:
-        return not job.is_forgotten and all(
-            getattr(job, k) == v for k, v in wanted.items()
-        )
+    Tombstones too; and a job in doubt of which nothing is known but the term.
+    """
+    for job in view.bearing(term):
+        found = {name: getattr(job, name) for name in wanted}
+        if found == wanted:
+            yield job
+        elif is_in_doubt(job) and not any(found.values()):
+            yield _named(job, wanted)
 
-    return view.latest_matching(term, fits)
+
+def holding(jobs: Iterable[Job]) -> Job | None:
+    """Return which of several submissions under one key, row or id holds.
+
+    `jobs` are newest first. One that was accepted, whatever came after it; else one
+    whose outcome is not known; else one that was rejected.
+    """
+    best: Job | None = None
+    for job in jobs:
+        if job.status.is_accepted:
+            return job
+        if best is None or (
+            best.status is Status.REJECTED and job.status is not Status.REJECTED
+        ):
+            best = job
+    return best
+
+
+def _named(job: Job, names: Mapping[str, Any]) -> Job:
+    return replace(job, **names)

@@ -2,11 +2,24 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from bgresp.core.model import FORGOTTEN, Status
 from bgresp.ledger import keys
-from bgresp.ledger.journal import RawLine
+from bgresp.ledger.journal import MOST, RawLine
 from bgresp.ledger.line import BadLineError, Line, decode
+
+TOO_LONG: Final = f"longer than {MOST >> 20} MiB"
+
+
+def decoded(raw: RawLine) -> Line:
+    """Read a line of the journal.
+
+    Raises BadLineError with the reason.
+    """
+    if not raw.is_whole:
+        raise BadLineError(TOO_LONG)
+    return decode(raw.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +63,7 @@ class Scan:
 
     def _one(self, raw: RawLine) -> None:
         try:
-            line = decode(raw.raw)
+            line = decoded(raw)
         except BadLineError as error:
             self.bad.append((raw.offset, str(error)))
             return

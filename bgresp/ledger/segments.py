@@ -7,7 +7,7 @@ another file in a segment's place.
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -90,10 +90,20 @@ class Segment:
     def line_at(self, offset: int) -> bytes:
         """Return the line that starts at an offset, without its newline.
 
-        Raises LedgerError.
+        Of one that is longer than is read nothing is returned. Raises LedgerError.
         """
         with self._opened() as fd:
             return _line(fd, offset)
+
+    def numbers(self, offsets: Sequence[int]) -> list[int]:
+        """Return the numbers of the lines at offsets, which ascend, counted from 1."""
+        with self._opened() as fd:
+            return journal.line_numbers(fd, self.path, offsets)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return so many bytes from an offset; fewer at the end of the file."""
+        with self._opened() as fd:
+            return os.pread(fd, size, offset)
 
     def fingerprint(self, upto: int) -> str:
         """Return what tells this file up to an offset from another: its ends.
@@ -175,12 +185,11 @@ def _size(path: Path) -> int:
 
 
 def _line(fd: int, offset: int) -> bytes:
-    found = b""
-    while True:
-        block = os.pread(fd, _BLOCK, offset + len(found))
+    found = bytearray()
+    while len(found) <= journal.MOST:
+        block = os.pread(fd, max(_BLOCK, len(found)), offset + len(found))
         end = block.find(b"\n")
-        if end >= 0:
-            return found + block[:end]
-        if not block:
-            return found
-        found += block
+        found += block if end < 0 else block[:end]
+        if end >= 0 or not block:
+            return bytes(found)
+    return b""

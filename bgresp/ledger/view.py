@@ -8,18 +8,19 @@ from the journal.
 import heapq
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from bgresp.core.model import Job
-from bgresp.ledger import journal, keys, runs, segments
+from bgresp.ledger import damage, keys, runs, segments
 from bgresp.ledger.checkpoint import WANTED, Checkpoint, matters
+from bgresp.ledger.damage import BadLine, Salvage
 from bgresp.ledger.files import blamed
 from bgresp.ledger.line import BadLineError, decode
-from bgresp.ledger.run import Run
+from bgresp.ledger.run import Hit, Run
 from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
 from bgresp.ledger.tail import Words
@@ -42,6 +43,8 @@ class View:
     _open: Checkpoint = field(init=False)
     _tail_start: int = 0
     _written_at: float = 0.0  # the active file's own time, before we write
+    _salvage: Salvage = field(default_factory=lambda: Salvage({}, []))
+    _torn: set[tuple[int, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Look nowhere yet."""
@@ -76,11 +79,33 @@ class View:
         return self.tail.newer or any(run.newer for run in self._runs)
 
     @property
-    def bad(self) -> list[tuple[str, str]]:
-        """Return the lines that cannot be read, as `file:line`, and why."""
-        found = [(r.segment.path, at, why) for r in self._runs for at, why in r.bad]
-        found += [(self.active.path, at, why) for at, why in self.tail.bad]
-        return [(f"{p}:{journal.line_number(p, at)}", why) for p, at, why in found]
+    def bad(self) -> list[BadLine]:
+        """Return the lines that cannot be read, as far as that is known."""
+        return [*self._always_bad(), *self._salvage.bad]
+
+    @property
+    def doubts(self) -> list[BadLine]:
+        """Return the lines that may have been intents, of which nothing else is known.
+
+        One that went bad after it was indexed is none: its job is known to the index.
+        """
+        found = []
+        for line in self._always_bad():
+            place = (line.segment.number, line.offset)
+            if place in self._torn:
+                continue
+            if line.is_cut_short:
+                self._torn.add(place)
+            else:
+                found.append(line)
+        return found + damage.unfinished(self.active, self.tail.stop)
+
+    def _always_bad(self) -> Iterator[BadLine]:
+        for run in self._runs:
+            for at, why in run.bad:
+                yield BadLine(run.segment, at, why)
+        for at, why in self.tail.bad:
+            yield BadLine(self.active, at, why)
 
     @property
     def index(self) -> Path:
@@ -107,26 +132,39 @@ class View:
     def open_jobs(self) -> list[Job]:
         """Return open and unsettled jobs, newest first."""
         by_number = {segment.number: segment for segment in self.segments}
-        tail = self.tail.entries.values()
-        found = [entry.line.job for entry in tail if entry.text("status") in WANTED]
+        tail = self.tail.entries.items()
+        found = [self.by_key(k) for k, e in tail if e.text("status") in WANTED]
         for key, (number, offset) in self._open.places.items():
             if key not in self.tail.entries and number in by_number:
-                job = _decoded(by_number[number].line_at(offset))
                 # A compaction may have moved it since the checkpoint was written.
-                found.append(job if job and job.key == key else self.by_key(key))
+                job = _decoded(key, by_number[number].line_at(offset))
+                found.append(job or self.by_key(key))
         wanted = [job for job in found if job is not None and matters(job)]
         return sorted(wanted, key=lambda job: job.key, reverse=True)
 
     def by_key(self, key: str) -> Job | None:
         """Return what holds for a key, a forgotten job's tombstone included."""
         if key in self.tail.entries:
-            return self.tail.entries[key].line.job
+            return self.tail.entries[key].line.job or self._in_doubt(key)
         wanted = runs.term("k", key) + b" "
         for run in reversed(self._runs):
             for hit in run.starting(wanted):
                 if hit.key == key:
-                    return _decoded(run.segment.line_at(hit.offset))
+                    job = _decoded(key, run.segment.line_at(hit.offset))
+                    return job or self._in_doubt(key)
         return None
+
+    def in_doubt(self) -> frozenset[str]:
+        """Return the keys whose line is not where the index has it: read anew."""
+        self._salvage = damage.salvage(self.segments, self._runs, self.tail)
+        return frozenset(self._salvage.jobs)
+
+    def _in_doubt(self, key: str) -> Job:
+        """Return what is known of a job whose line cannot be read, or is another's."""
+        if key not in self._salvage.jobs:
+            self._salvage = damage.salvage(self.segments, self._runs, self.tail)
+            self._salvage.jobs.setdefault(key, damage.in_doubt(key, None))
+        return self._salvage.jobs[key]
 
     def matching(self, term: bytes, fits: Callable[[Job], bool]) -> Iterator[Job]:
         """Yield the jobs under a term that fit, lazily, in no order; tombstones too."""
@@ -144,23 +182,17 @@ class View:
                 if job is not None and fits(job):
                     yield job
 
-    def latest_matching(self, term: bytes, fits: Callable[[Job], bool]) -> Job | None:
-        """Return the newest job under a whole term, reading one entry a run."""
-        best = ""
-        for key in sorted(self._words.under(self.tail, term), reverse=True):
+    def bearing(self, term: bytes) -> Iterator[Job]:
+        """Yield the jobs under a whole term, newest first, lazily; tombstones too.
+
+        Those that once bore it, too: the caller compares.
+        """
+        tail = sorted(self._words.under(self.tail, term), reverse=True)
+        ends = [_keys(run.ending(term + b" ")) for run in self._runs]
+        for key, _ in groupby(heapq.merge(tail, *ends, reverse=True)):
             job = self.by_key(key)
-            if job is not None and fits(job):
-                best = key
-                break
-        for run in reversed(self._runs):
-            for hit in run.ending(term + b" "):
-                if hit.key <= best:
-                    break
-                job = self.by_key(hit.key)
-                if job is not None and fits(job):
-                    best = hit.key
-                    break
-        return self.by_key(best) if best else None
+            if job is not None:
+                yield job
 
     def places(self) -> Iterator[tuple[str, int, int]]:
         """Yield (key, segment number, offset) of what holds for each key."""
@@ -180,8 +212,9 @@ class View:
 
     def _at(self, key: str, age: int, offset: int) -> Job | None:
         if age == len(self._runs):
-            return self.tail.entries[key].line.job
-        return _decoded(self._runs[age].segment.line_at(offset))
+            return self.tail.entries[key].line.job or self._in_doubt(key)
+        job = _decoded(key, self._runs[age].segment.line_at(offset))
+        return job or self._in_doubt(key)
 
     # ---- keeping up --------------------------------------------------------
 
@@ -237,6 +270,7 @@ class View:
             run.close()
         self._runs, self.segments, self.is_sure = [], [], False
         self.tail, self._words = Scan(), Words()
+        self._salvage, self._torn = Salvage({}, []), set()
 
     def _load(self, found: list[Segment]) -> None:
         self.close()
@@ -254,11 +288,17 @@ class View:
             self._open.save(self.active, start)
 
 
-def _decoded(raw: bytes) -> Job | None:
+def _decoded(key: str, raw: bytes) -> Job | None:
+    """Return the job of a line; None where it cannot be read, or is another's."""
     try:
-        return decode(raw).job
+        job = decode(raw).job
     except BadLineError:
         return None
+    return job if job is not None and job.key == key else None
+
+
+def _keys(hits: Iterable[Hit]) -> Iterator[str]:
+    return (hit.key for hit in hits)
 
 
 def _tagged(run: Run, age: int) -> Generator[tuple[str, int, int]]:

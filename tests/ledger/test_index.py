@@ -18,10 +18,17 @@ from bgresp.ledger.line import decode
 
 NAMES = ("nightly", "weekly", "a b", "ü%20", "-" * 80)
 GROUPS = ("night", "day")
+OUTCOMES = (Status.UNKNOWN, Status.REJECTED, Status.IN_PROGRESS)
 
 
 def folded(state: Path) -> dict[str, Job]:
     """Fold the files from end to end: the reference."""
+    every = everything(state).items()
+    return {key: job for key, job in every if "forgotten" not in job.extra}
+
+
+def everything(state: Path) -> dict[str, Job]:
+    """Fold the files from end to end, what was forgotten included."""
     jobs: dict[str, Job] = {}
     paths = [*sorted((state / "sealed").glob("*.jsonl")), state / "ledger.jsonl"]
     for path in paths:
@@ -30,7 +37,7 @@ def folded(state: Path) -> dict[str, Job]:
             if job is not None:
                 old = jobs.get(job.key)
                 jobs[job.key] = merge(old, job) if old else job
-    return {k: j for k, j in jobs.items() if "forgotten" not in j.extra}
+    return jobs
 
 
 def filled(state: Path, seed: int, steps: int, **sizes: Any) -> Ledger:
@@ -60,8 +67,11 @@ def filled(state: Path, seed: int, steps: int, **sizes: Any) -> Ledger:
         else:
             from dataclasses import replace
 
-            status = rng.choice([Status.QUEUED, Status.IN_PROGRESS, Status.COMPLETED])
-            id_ = known.id or f"resp_{rng.randrange(16**12):012x}{rng.choice('/é x')}"
+            status = rng.choice([*OUTCOMES, Status.QUEUED, Status.COMPLETED])
+            id_ = known.id
+            if status not in {Status.UNKNOWN, Status.REJECTED}:
+                made = f"resp_{rng.randrange(16**12):012x}{rng.choice('/é x')}"
+                id_ = known.id or made
             ledger.record(replace(known, id=id_, status=status))
     return ledgers[0]
 
@@ -88,8 +98,23 @@ def agrees(ledger: Ledger, state: Path) -> None:
     for group in GROUPS:
         wanted = [j for j in newest if j.group == group]
         assert wanted == list(ledger.select(Selector(group=group)))
-        first = next((j for j in wanted if j.row == "1"), None)
-        assert first == ledger.by_row(group, "1")
+        rows = [
+            j for j in everything(state).values() if (j.group, j.row) == (group, "1")
+        ]
+        assert holding(rows) == ledger.by_row(group, "1")
+    for submit_key in ("k1", "k2"):
+        some = [j for j in everything(state).values() if j.submit_key == submit_key]
+        assert holding(some) == ledger.by_submit_key(submit_key)
+
+
+def holding(jobs: list[Job]) -> Job | None:
+    """Return which of several submissions holds: accepted, unknown, rejected; newest."""
+
+    def worth(job: Job) -> tuple[int, str]:
+        open_ = job.status in {Status.SUBMITTING, Status.UNKNOWN}
+        return (2 if job.id is not None else int(open_), job.key)
+
+    return max(jobs, key=worth, default=None)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.model import Job, Status
-from bgresp.ledger.line import BadLineError, decode, encode
+from bgresp.ledger.line import BadLineError, decode, encode, is_cut_short, key_of
 
 TEXT = st.text(max_size=20)
 JOBS = st.builds(
@@ -86,3 +86,42 @@ def test_lines_by_hand_need_no_checksum() -> None:
     """A line that a person wrote is refused."""
     job = decode(b'{"key": "K", "status": "completed", "id": "resp_1"}').job
     assert job == Job(key="K", status=Status.COMPLETED, id="resp_1")
+
+
+@given(JOBS)
+def test_the_beginning_of_a_line_is_cut_short(job: Job) -> None:
+    """A torn write is taken for a line that was damaged, NULs behind it or not."""
+    whole = encode(job)[:-1]
+    every = 1 if len(whole) < 200 else 7
+    for cut in (*range(1, len(whole), every), *range(len(whole) - 20, len(whole))):
+        assert is_cut_short(whole[:cut])
+    assert is_cut_short(whole[: len(whole) // 2] + bytes(999))
+    assert is_cut_short(bytes(4096))
+
+
+@given(JOBS, st.data())
+def test_a_damaged_line_is_not_cut_short(job: Job, data: st.DataObject) -> None:
+    """A line that was written whole, and can be read no more, passes for a torn one."""
+    line = bytearray(encode(job)[:-1])
+    last = len(line) - 1
+    at = data.draw(st.integers(0, last))
+    line[at] = data.draw(st.integers(0, 255).filter(lambda byte: byte != line[at]))
+    assert at == last or not is_cut_short(bytes(line))
+
+
+@given(JOBS)
+def test_a_whole_line_that_goes_on_is_not_cut_short(job: Job) -> None:
+    """Two records whose newline was lost between them pass for a torn one."""
+    line = encode(job)[:-1]
+    for between in (b"", b"\0", b"x", b" "):
+        assert not is_cut_short(line + between + line)
+    assert not is_cut_short(line + b"x")
+
+
+@given(JOBS)
+def test_a_key_is_read_as_the_whole_line_is(job: Job) -> None:
+    """The short way to a line's key finds another than the long one."""
+    line = encode(job)[:-1]
+    assert job.key == key_of(line) == decode(line).key
+    assert key_of(line[:-1]) is None
+    assert "K" == key_of(b'{"key": "K", "status": "queued"}')

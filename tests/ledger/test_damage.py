@@ -1,0 +1,306 @@
+"""A line that cannot be read is a doubt about a job, never its absence."""
+
+import os
+import random
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bgresp.core.errors import LedgerError
+from bgresp.core.model import Job, Status
+from bgresp.ledger.ledger import Ledger
+
+ENDS = (Status.QUEUED, Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.UNKNOWN)
+ACCEPTED = frozenset({Status.QUEUED, Status.COMPLETED, Status.FAILED})
+
+
+def submitted(ledger: Ledger, number: int, end: Status) -> Job:
+    """Submit a job under a key and as a row, to its end."""
+    draft = Job(
+        key="",
+        submit_key=f"k{number}",
+        group="night",
+        row=f"r{number}",
+        request_sha256=f"{number:064}",
+        submitted_at=1.0,
+    )
+    with ledger.submitting(draft) as job:
+        pass
+    id_ = f"resp_{number:032}" if end in ACCEPTED else None
+    return ledger.record(replace(job, id=id_, status=end))
+
+
+JOBS: dict[bool, dict[str, Job]] = {}
+
+
+@pytest.fixture(name="made", scope="module", autouse=True)
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make two folders: one is indexed and in part sealed, one has a tail alone."""
+    folder = tmp_path_factory.mktemp("made")
+    small = Ledger(folder / "True", run_bytes=1, seal_bytes=6000)
+    for indexed, ledger in ((True, small), (False, Ledger(folder / "False"))):
+        jobs = [submitted(ledger, number, ENDS[number % 5]) for number in range(15)]
+        JOBS[indexed] = {str(job.submit_key): job for job in jobs}
+    return folder
+
+
+def filled(made: Path, state: Path, *, indexed: bool) -> dict[str, Job]:
+    """Fill a folder; return its jobs by their submit key."""
+    shutil.copytree(made / str(indexed), state, dirs_exist_ok=True)
+    return JOBS[indexed]
+
+
+def files(state: Path) -> list[Path]:
+    paths = [*sorted((state / "sealed").glob("*")), state / "ledger.jsonl"]
+    return [path for path in paths if path.exists()]
+
+
+def changed(path: Path, at: int, byte: int) -> None:
+    """Change a byte in place."""
+    raw = bytearray(path.read_bytes())
+    raw[at] = byte
+    path.write_bytes(raw)
+
+
+def is_believed_absent(ledger: Ledger, found: Job | None) -> bool:
+    """Say whether one more would be sent."""
+    if found is not None and found.status is not Status.REJECTED:
+        return False
+    try:
+        ledger.check_whole()
+    except LedgerError:
+        return False
+    return True
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.booleans(), st.integers(0, 10**9))
+def test_a_changed_byte_hides_no_submit(made: Path, indexed: bool, seed: int) -> None:
+    """A byte that changed in any line lets a key, or a row, be sent once more."""
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = filled(made, Path(folder), indexed=indexed)
+        for _ in range(rng.choice([1, 1, 5])):
+            path = rng.choice(files(Path(folder)))
+            changed(path, rng.randrange(path.stat().st_size), rng.choice(b'x"}{0\n '))
+        ledger = Ledger(Path(folder), run_bytes=1 if indexed else 256 * 1024)
+        for submit_key, job in jobs.items():
+            if job.status is Status.REJECTED:
+                continue
+            for found in (
+                ledger.by_submit_key(submit_key),
+                ledger.by_row("night", str(job.row)),
+            ):
+                assert not is_believed_absent(ledger, found), (submit_key, found)
+                if found is not None:
+                    assert found.status in {job.status, *Status} - {Status.REJECTED}
+        assert len(jobs) - 5 <= len(list(ledger.newest()))
+
+
+@pytest.mark.parametrize("derived", ["kept", "gone"])
+def test_lines_that_were_edited_in_place(
+    made: Path, tmp_path: Path, derived: str
+) -> None:
+    """Rows whose lines a `sed` of equal length changed are sent again, in silence."""
+    jobs = filled(made, tmp_path, indexed=True)
+    for path in files(tmp_path):
+        raw = re.sub(rb'"row":"r([3-6])"', rb'"row":"R\1"', path.read_bytes())
+        path.write_bytes(raw)
+    if derived == "gone":
+        for path in (tmp_path / "index").iterdir():
+            path.unlink()
+    ledger = Ledger(tmp_path, run_bytes=1)
+    known = []
+    for job in (jobs[f"k{number}"] for number in (4, 5, 6)):
+        found = ledger.by_row("night", str(job.row))
+        assert not is_believed_absent(ledger, found)
+        if found is not None:
+            assert (job.key, Status.UNKNOWN) == (found.key, found.status)
+            assert ("night", job.row) == (found.group, found.row)
+            known.append(job)
+    assert (derived == "kept") == bool(known)
+
+
+def test_older_lines_tell_what_a_job_was(made: Path, tmp_path: Path) -> None:
+    """The intent is forgotten with the line that said what came of it."""
+    jobs = filled(made, tmp_path, indexed=True)
+    for path in files(tmp_path):
+        raw = path.read_bytes().replace(
+            b'"status":"completed"', b'"status":"comp!eted"'
+        )
+        path.write_bytes(raw)
+    ledger = Ledger(tmp_path, run_bytes=1)
+    done = [job for job in jobs.values() if job.status is Status.COMPLETED]
+    assert done
+    for job in done:
+        found = ledger.by_submit_key(str(job.submit_key))
+        assert found is not None
+        assert job.request_sha256 == found.request_sha256
+        assert job.key == found.key
+        assert found == ledger.by_key(job.key)
+        if found.status is Status.SUBMITTING:  # what was derived was made anew
+            assert ledger.is_dead(found)
+        else:
+            assert Status.UNKNOWN is found.status
+            assert "cannot be read" in str(found.last_error)
+    assert {job.key for job in jobs.values()} == {job.key for job in ledger.newest()}
+
+
+def test_a_job_in_doubt_can_be_settled(made: Path, tmp_path: Path) -> None:
+    """What a person says of a job in doubt is not kept, or stays in doubt."""
+    jobs = filled(made, tmp_path, indexed=True)
+    path = next(p for p in files(tmp_path) if b'"k1"' in p.read_bytes())
+    for one in files(tmp_path):
+        one.write_bytes(one.read_bytes().replace(b'"k1"', b'"q1"'))
+    ledger = Ledger(tmp_path, run_bytes=1)
+    found = ledger.by_submit_key("k1")
+    assert found is not None
+    assert jobs["k1"].key == found.key, path
+    ledger.record(replace(found, id="resp_again", status=Status.QUEUED))
+    for look in (ledger, Ledger(tmp_path, run_bytes=1)):
+        settled = look.by_submit_key("k1")
+        assert settled is not None
+        assert ("resp_again", {}) == (settled.id, settled.extra)
+
+
+def test_a_compaction_keeps_what_is_left_of_a_damaged_job(
+    made: Path, tmp_path: Path
+) -> None:
+    """A compaction drops the intent of a job whose later line cannot be read."""
+    jobs = filled(made, tmp_path, indexed=True)
+    for path in files(tmp_path):
+        raw = path.read_bytes().replace(
+            b'"status":"completed"', b'"status":"comp!eted"'
+        )
+        path.write_bytes(raw)
+    Ledger(tmp_path, run_bytes=1).compact()
+    ledger = Ledger(tmp_path, run_bytes=1)
+    for submit_key, job in jobs.items():
+        found = ledger.by_submit_key(submit_key)
+        assert found is not None
+        assert job.key == found.key
+
+
+def test_a_torn_end_is_no_doubt(made: Path, tmp_path: Path) -> None:
+    """A record that was cut short at the end, and never synced, keeps --key away."""
+    filled(made, tmp_path, indexed=False)
+    path = tmp_path / "ledger.jsonl"
+    whole = path.read_bytes()
+    start = whole.rindex(b"\n", 0, -1) + 1
+    for cut in range(start, len(whole)):
+        path.write_bytes(whole[:cut])
+        Ledger(tmp_path).check_whole()
+    for cut in range(start + 1, len(whole), 7):
+        path.write_bytes(whole[:cut])
+        ledger = Ledger(tmp_path)
+        with ledger.submitting(Job(key="", submitted_at=1.0)):
+            ledger.check_whole()
+        Ledger(tmp_path).check_whole()
+
+
+@pytest.mark.parametrize("end", [b"not json\n", b"not json", b'{"v":1}x', b"\n[1]\n"])
+def test_what_is_no_record_may_have_been_one(
+    made: Path, tmp_path: Path, end: bytes
+) -> None:
+    """A look-up that found nothing is believed beside a line that cannot be read."""
+    filled(made, tmp_path, indexed=False)
+    with (tmp_path / "ledger.jsonl").open("ab") as file:
+        file.write(end)
+    ledger = Ledger(tmp_path)
+    assert ledger.by_submit_key("new") is None
+    with pytest.raises(
+        LedgerError, match=r"ledger\.jsonl:3\d cannot be read"
+    ) as raised:
+        ledger.check_whole()
+    assert "doctor --fix" in raised.value.advice
+
+
+def test_the_accepted_record_wins(tmp_path: Path) -> None:
+    """A newer record that was rejected hides the accepted one of its key or row."""
+    ledger = Ledger(tmp_path)
+    draft = Job(key="", submit_key="k", group="g", row="r", submitted_at=1.0)
+    ends = (Status.REJECTED, Status.UNKNOWN, Status.REJECTED, Status.QUEUED)
+    made = []
+    for end in (*ends, Status.UNKNOWN, Status.REJECTED):
+        with ledger.submitting(draft) as job:
+            pass
+        id_ = "resp_1" if end is Status.QUEUED else None
+        made.append(ledger.record(replace(job, status=end, id=id_)))
+        by_key, by_row = ledger.by_submit_key("k"), ledger.by_row("g", "r")
+        assert by_key == by_row
+        holds = {1: 0, 2: 1, 3: 1}.get(len(made), 3)
+        assert made[holds] == by_key
+    assert made[3] == ledger.by_id("resp_1")
+    assert made[::-1] == list(ledger.of_row("g", "r"))
+
+
+class Counted:
+    """How many bytes were read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Begin to count."""
+        self.bytes, read = 0, os.pread
+
+        def counting(fd: int, size: int, offset: int) -> bytes:
+            found = read(fd, size, offset)
+            self.bytes += len(found)
+            return found
+
+        monkeypatch.setattr(os, "pread", counting)
+
+
+@pytest.fixture(name="counted")
+def _counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
+    return iter([Counted(monkeypatch)]).__next__()  # type: ignore[return-value]
+
+
+def test_bad_lines_are_read_once(made: Path, tmp_path: Path, counted: Counted) -> None:
+    """Each line that cannot be read costs another reading of the file."""
+    jobs = filled(made, tmp_path, indexed=False)
+    path = tmp_path / "ledger.jsonl"
+    with path.open("ab") as file:
+        file.writelines(b"bad line %d\n" % number for number in range(8000))
+    size = path.stat().st_size
+    ledger = Ledger(tmp_path, run_bytes=size)
+    assert len(jobs) == len(list(ledger.newest()))
+    count, first = ledger.first_bad(3)
+    assert (8000, [f"{path}:{n}" for n in (31, 32, 33)]) == (
+        count,
+        [p for p, _ in first],
+    )
+    assert counted.bytes < 2 * size
+    assert 8000 == len(ledger.bad)
+    assert f"{path}:8030" == ledger.bad[-1][0]
+    assert counted.bytes < 5 * size
+
+
+def test_a_long_line_is_read_once_and_not_kept(
+    made: Path, tmp_path: Path, counted: Counted
+) -> None:
+    """A line of any length is held in memory, or read again and again."""
+    jobs = filled(made, tmp_path, indexed=False)
+    path = tmp_path / "ledger.jsonl"
+    with path.open("ab") as file:
+        file.write(b"{")
+        file.truncate(path.stat().st_size + (40 << 20))
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n")
+    size = path.stat().st_size
+    ledger = Ledger(tmp_path, run_bytes=size)
+    assert len(jobs) == len(list(ledger.newest()))
+    assert counted.bytes < size + (1 << 20)
+    assert [(f"{path}:31", "longer than 16 MiB")] == ledger.bad
+    with pytest.raises(LedgerError, match=r"ledger\.jsonl:31 cannot be read"):
+        ledger.check_whole()
+    with ledger.submitting(Job(key="", submitted_at=1.0, name="later")) as job:
+        pass
+    assert job == Ledger(tmp_path).by_name("later")
+    ledger.compact()
+    assert 40 << 20 < path.stat().st_size
