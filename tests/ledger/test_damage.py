@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
+from bgresp.ledger import journal
 from bgresp.ledger.ledger import Ledger
 
 ENDS = (Status.QUEUED, Status.COMPLETED, Status.FAILED, Status.REJECTED, Status.UNKNOWN)
@@ -188,6 +190,27 @@ def test_a_compaction_keeps_what_is_left_of_a_damaged_job(
         assert job.key == found.key
 
 
+def test_another_job_in_a_jobs_place_is_no_job(made: Path, tmp_path: Path) -> None:
+    """A look-up returns another job, or none, where another line has taken its place."""
+    jobs = filled(made, tmp_path, indexed=True)
+    path = files(tmp_path)[0]
+    lines = path.read_bytes().split(b"\n")
+    mine, theirs = (
+        [n for n, line in enumerate(lines) if b'"%b"' % word in line]
+        for word in (b"k7", b"k6")
+    )
+    assert [len(lines[n]) for n in mine[:1]] == [len(lines[n]) for n in theirs[:1]]
+    for number in mine[1:]:
+        lines[number] = lines[theirs[0]].ljust(len(lines[number]))
+    lines[mine[0]] = lines[theirs[0]]
+    path.write_bytes(b"\n".join(lines))
+    ledger = Ledger(tmp_path, run_bytes=1)
+    for found in (ledger.by_key(jobs["k7"].key), ledger.by_submit_key("k7")):
+        assert found is not None
+        assert (jobs["k7"].key, Status.UNKNOWN) == (found.key, found.status)
+    assert jobs["k6"] == ledger.by_submit_key("k6")
+
+
 def test_a_torn_end_is_no_doubt(made: Path, tmp_path: Path) -> None:
     """A record that was cut short at the end, and never synced, keeps --key away."""
     filled(made, tmp_path, indexed=False)
@@ -289,13 +312,18 @@ def test_a_long_line_is_read_once_and_not_kept(
     path = tmp_path / "ledger.jsonl"
     with path.open("ab") as file:
         file.write(b"{")
-        file.truncate(path.stat().st_size + (40 << 20))
+        file.truncate(path.stat().st_size + (70 << 20))
         file.seek(0, os.SEEK_END)
         file.write(b"\n")
     size = path.stat().st_size
     ledger = Ledger(tmp_path, run_bytes=size)
     assert len(jobs) == len(list(ledger.newest()))
     assert counted.bytes < size + (1 << 20)
+    tracemalloc.start()
+    [*journal.read(path)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 36 << 20
     assert [(f"{path}:31", "longer than 16 MiB")] == ledger.bad
     with pytest.raises(LedgerError, match=r"ledger\.jsonl:31 cannot be read"):
         ledger.check_whole()
@@ -303,4 +331,4 @@ def test_a_long_line_is_read_once_and_not_kept(
         pass
     assert job == Ledger(tmp_path).by_name("later")
     ledger.compact()
-    assert 40 << 20 < path.stat().st_size
+    assert 70 << 20 < path.stat().st_size

@@ -109,6 +109,21 @@ def test_a_damaged_line_is_not_cut_short(job: Job, data: st.DataObject) -> None:
     assert at == last or not is_cut_short(bytes(line))
 
 
+def test_the_end_of_a_damaged_line_is_not_one_of_a_torn_one() -> None:
+    """A changed byte in the checksum makes a whole line look torn."""
+    line = encode(Job(key="K" * 26, submit_key="k", labels={"c": "x"}))[:-1]
+    for at in range(len(line) - 30, len(line)):
+        for byte in b'x0 \n\0"}{:,':
+            changed = line[:at] + bytes([byte]) + line[at + 1 :]
+            pieces = changed.split(b"\n")
+            if changed == line or (at >= len(line) - 2 and byte in b"\n\0"):
+                continue  # nothing is lost by an end that is not there
+            with suppress(BadLineError):
+                [decode(piece) for piece in pieces]
+                continue
+            assert not all(is_cut_short(piece) for piece in pieces), changed
+
+
 @given(JOBS)
 def test_a_whole_line_that_goes_on_is_not_cut_short(job: Job) -> None:
     """Two records whose newline was lost between them pass for a torn one."""
