@@ -177,7 +177,7 @@ complete -c bgresp -n '__bgresp_at "config add"' -s m -l model -x -a '(__bgresp_
 complete -c bgresp -n '__bgresp_at "config add"' -l api-key-env -x -d 'The variable that has its key.'
 complete -c bgresp -n '__bgresp_at "config add"' -l var -x -d 'A variable of its dialect (repeat).'
 complete -c bgresp -n '__bgresp_at "config add"' -l force -d 'Replace a profile of this name.'
-complete -c bgresp -n '__bgresp_at "doctor"' -l fix -d 'Tighten modes, bring rescued records home.'
+complete -c bgresp -n '__bgresp_at "doctor"' -l fix -d 'Tighten modes, bring records home, set bad lines aside.'
 complete -c bgresp -n '__bgresp_at "doctor"' -l probe -d 'Make small jobs to see what the endpoint can.'
 complete -c bgresp -n '__bgresp_at "doctor"' -l yes -d 'Probe without asking first.'
 complete -c bgresp -n '__bgresp_at "doctor"' -s m -l model -x -a '(__bgresp_model)' -d 'The model to probe with.'

@@ -193,22 +193,22 @@ def test_a_compaction_keeps_what_is_left_of_a_damaged_job(
 def test_another_job_in_a_jobs_place_is_no_job(made: Path, tmp_path: Path) -> None:
     """A look-up returns another job, or none, where another line has taken its place."""
     jobs = filled(made, tmp_path, indexed=True)
+    mine, theirs = jobs["k6"], jobs["k1"]
     path = files(tmp_path)[0]
     lines = path.read_bytes().split(b"\n")
-    mine, theirs = (
-        [n for n, line in enumerate(lines) if b'"%b"' % word in line]
-        for word in (b"k7", b"k6")
+    old, new = (
+        [n for n, line in enumerate(lines) if job.key.encode() in line]
+        for job in (mine, theirs)
     )
-    assert [len(lines[n]) for n in mine[:1]] == [len(lines[n]) for n in theirs[:1]]
-    for number in mine[1:]:
-        lines[number] = lines[theirs[0]].ljust(len(lines[number]))
-    lines[mine[0]] = lines[theirs[0]]
+    for to, source in zip(old, new, strict=True):
+        assert len(lines[to]) == len(lines[source])
+        lines[to] = lines[source]
     path.write_bytes(b"\n".join(lines))
     ledger = Ledger(tmp_path, run_bytes=1)
-    for found in (ledger.by_key(jobs["k7"].key), ledger.by_submit_key("k7")):
+    for found in (ledger.by_key(mine.key), ledger.by_submit_key("k6")):
         assert found is not None
-        assert (jobs["k7"].key, Status.UNKNOWN) == (found.key, found.status)
-    assert jobs["k6"] == ledger.by_submit_key("k6")
+        assert (mine.key, Status.UNKNOWN) == (found.key, found.status)
+    assert theirs == ledger.by_submit_key("k1")
 
 
 def test_a_torn_end_is_no_doubt(made: Path, tmp_path: Path) -> None:
