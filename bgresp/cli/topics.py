@@ -50,6 +50,7 @@ def drawn(text: str, *, width: int, colour: bool) -> list[str]:
     """Return Markdown as the lines of a terminal, none wider than `width` cells."""
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
     page = io.StringIO()
     console = Console(
@@ -59,9 +60,11 @@ def drawn(text: str, *, width: int, colour: bool) -> list[str]:
         color_system="standard" if colour else None,
         no_color=not colour,
         legacy_windows=False,
+        # Rich's own is cyan on black, which is black on a light terminal, too.
+        theme=Theme({"markdown.code": "bold cyan"}),
     )
     prose = "".join(_for_terminal(text, width))
-    console.print(Markdown(prose, code_theme="ansi_dark", hyperlinks=False))
+    console.print(Markdown(prose, code_theme="ansi_light", hyperlinks=False))
     return [line.rstrip() for line in page.getvalue().splitlines()]
 
 
@@ -75,7 +78,8 @@ def _for_terminal(text: str, width: int) -> Iterator[str]:
     """Yield the text with what Rich would draw badly written otherwise."""
     for piece in _FENCED.split(text):
         if piece.startswith("```"):
-            yield piece
+            # No colours: there are none that a light and a dark terminal both show.
+            yield re.sub(r"^```\w+", "```text", piece)
             continue
         # Rich puts a heading in a box, or into the middle.
         bold = re.sub(r"^#+ (.*)$", r"**\1**", piece, flags=re.MULTILINE)
