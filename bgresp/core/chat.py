@@ -326,7 +326,7 @@ def _part_from(found: Any, where: str) -> Json:
         return {"type": "text", "text": str(part.get("text", ""))}
     if kind == "refusal":
         return {"type": "text", "text": str(part.get("refusal", ""))}
-    if kind == "input_image" and part.get("image_url"):
+    if kind == "input_image" and isinstance(part.get("image_url"), str):
         detail = {"detail": part["detail"]} if part.get("detail") else {}
         return {"type": "image_url", "image_url": {"url": part["image_url"], **detail}}
     if kind == "input_audio":
