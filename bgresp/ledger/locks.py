@@ -48,22 +48,14 @@ def prove(path: Path) -> None:
 
 
 def _acquire(lock: "BaseFileLock", path: Path, wait: float) -> None:
-    """Take a lock; raises what filelock does, and LedgerError where nothing answers."""
-    given_up = threading.Event()
+    """Take a lock; raises what filelock does, and LedgerError where nothing answers.
 
-    def take() -> None:
-        lock.acquire()
-        if given_up.is_set():
-            lock.release()
-
-    try:
-        _answered(path, take, wait + ANSWER)
-    except BaseException:  # Ctrl-C, too
-        given_up.set()
-        raise
+    One that comes too late is let go with its object: nobody has that then.
+    """
+    _answered(path, lock.acquire, wait + ANSWER)
 
 
-def _answered(path: Path, ask: Callable[[], None], patience: float) -> None:
+def _answered(path: Path, ask: Callable[[], object], patience: float) -> None:
     """Ask for a lock, and for the first one of a file system in a thread.
 
     On NFS whose lock service is gone flock never returns, not even with LOCK_NB, and

@@ -104,35 +104,44 @@ def test_a_configuration_and_a_key_of_notepad_s(
     assert "secret" not in ran.err
 
 
-# A user of a container, whom /etc/passwd does not know.
-_NOBODY = """
-import pwd
+# A passwd that does not know the user of a container, or that names a home.
+_USERS = """
+import os, pwd, types
 def getpwuid(uid):
-    raise KeyError(uid)
+    if "PASSWD_HOME" not in os.environ:
+        raise KeyError(uid)
+    return types.SimpleNamespace(pw_dir=os.environ["PASSWD_HOME"])
 pwd.getpwuid = getpwuid
 """
+
+
+@pytest.fixture
+def homeless(tmp_path: Path) -> dict[str, str | None]:
+    """Return the variables of a user without a home, and without a folder chosen."""
+    python = tmp_path / "python"
+    python.mkdir()
+    (python / "sitecustomize.py").write_text(_USERS)
+    return {
+        "PYTHONPATH": os.pathsep.join([str(python), str(ROOT)]),
+        "BGRESP_STATE_DIR": None,
+        "BGRESP_CONFIG": None,
+        "OPENAI_API_KEY": "k",
+    }
 
 
 @pytest.mark.parametrize("home", [None, "", "relative/home", "."])
 @pytest.mark.parametrize("xdg", [None, "relative"])
 def test_without_a_home_nothing_is_written_anywhere(
-    run: Run, tmp_path: Path, home: str | None, xdg: str | None
+    run: Run,
+    homeless: dict[str, str | None],
+    tmp_path: Path,
+    home: str | None,
+    xdg: str | None,
 ) -> None:
     """A ledger lies in a folder `~`, in the root, or below the working directory."""
-    python = tmp_path / "python"
-    python.mkdir()
-    (python / "sitecustomize.py").write_text(_NOBODY)
     work = tmp_path / "work"
     work.mkdir()
-    env = {
-        "PYTHONPATH": os.pathsep.join([str(python), str(ROOT)]),
-        "HOME": home,
-        "XDG_STATE_HOME": xdg,
-        "XDG_CONFIG_HOME": xdg,
-        "BGRESP_STATE_DIR": None,
-        "BGRESP_CONFIG": None,
-        "OPENAI_API_KEY": "k",
-    }
+    env = {**homeless, "HOME": home, "XDG_STATE_HOME": xdg, "XDG_CONFIG_HOME": xdg}
     ran = run("submit", "-t", "hi", env=env, cwd=work)
     assert (4, "", 1) == (ran.code, ran.out, ran.err.count("\n")), ran.err
     assert "BGRESP_STATE_DIR" in ran.err
@@ -146,3 +155,29 @@ def test_without_a_home_nothing_is_written_anywhere(
     chosen = {"BGRESP_STATE_DIR": str(tmp_path / "s"), "BGRESP_CONFIG": "c.toml"}
     assert 0 == run("list", env=env | chosen, cwd=work).code
     assert [] == list(work.iterdir())
+
+
+@pytest.mark.parametrize("home", ["", "relative/home"])
+def test_a_home_that_is_no_whole_path_is_that_of_passwd(
+    run: Run,
+    server: FakeServer,
+    homeless: dict[str, str | None],
+    tmp_path: Path,
+    home: str,
+) -> None:
+    """With HOME empty or relative a job cannot be made, or its record lies elsewhere."""
+    own, work = tmp_path / "own", tmp_path / "work"
+    work.mkdir()
+    (own / "conf").mkdir(parents=True)
+    key = own / "key"
+    key.write_text("secret-1")
+    key.chmod(0o600)
+    text = f'[profiles.a]\nbase_url = "{server.base_url}"\napi_key_file = "~/key"\n'
+    (own / "conf" / "c.toml").write_text(text)
+    env = {**homeless, "HOME": home, "PASSWD_HOME": str(own)}
+    env["BGRESP_CONFIG"] = "~/conf/c.toml"
+    ran = run("submit", "-t", "hi", "-m", "m", "-p", "a", env=env, cwd=work)
+    assert 0 == ran.code, ran.err
+    assert "Bearer secret-1" == server.creates[0].headers["authorization"]
+    assert [] == list(work.iterdir())
+    assert 1 == len([*own.rglob("ledger.jsonl")])
