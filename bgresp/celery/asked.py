@@ -17,7 +17,7 @@ from bgresp.config.settings import Flags, Settings, resolve
 from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import Job
-from bgresp.core.request import Request, check_clashes, keyed
+from bgresp.core.request import Request, check_clashes, checked_prompt, keyed
 from bgresp.engine.draft import drafted
 from bgresp.ledger import keys
 
@@ -56,7 +56,8 @@ class Asked:
     def read(cls, text: Any, options: Mapping[str, Any]) -> "Asked":
         """Read a task's arguments.
 
-        Raises UsageError that names the argument.
+        What the command line refuses is refused: a prompt that is no text. Raises
+        UsageError that names the argument.
         """
         given = {"text": text, **options}
         for name in given.keys() - set(cls.__slots__):
@@ -67,9 +68,13 @@ class Asked:
             wanted, kind = _KINDS.get(name, (str, "text"))
             if value is not None and not isinstance(value, wanted):
                 raise UsageError(f"{name!r} must be {kind}")
+            _check_json(name, value)
         known = {name: value for name, value in given.items() if value is not None}
         if not {"text", "body"} & known.keys():
             raise UsageError("nothing to submit: give a text or a body")
+        for name in ("text", "instructions"):
+            if name in known:
+                checked_prompt(known[name], name)
         return cls(**known)
 
     @property
@@ -78,6 +83,19 @@ class Asked:
         values = {name: getattr(self, name) for name in self.__slots__}
         text = json.dumps(values, ensure_ascii=True, sort_keys=True, default=dict)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _check_json(name: str, value: Any) -> None:
+    """Refuse what no message can carry, and text that is not UTF-8.
+
+    Raises UsageError.
+    """
+    try:
+        json.dumps(value, default=dict, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{name!r} has characters that are not UTF-8") from None
+    except (TypeError, ValueError, RecursionError):
+        raise UsageError(f"{name!r} is not JSON") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from bgresp.core import update
-from bgresp.core.errors import ConfigError
+from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import Job, Status
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 INTENT: Final = "bgresp:intent:"
 HOLD: Final = "bgresp:hold:"
+ASKED: Final = "bgresp:asked:"
 _SWAP: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -103,6 +104,29 @@ class Intents:
                 "and must be noeviction"
             )
 
+    def bind(self, task: str, asked: str, kept: float | None) -> None:
+        """Let a task's id stand for one request, by the digest of its arguments.
+
+        It does for `kept` seconds after its last use, or for good. Raises UsageError
+        when it stands for another: that one's answer must not be taken for this one's.
+        """
+        found = self.find(task)
+        name = f"{self.prefix}{ASKED}{task}"
+        left = None if kept is None else int(kept * 1000)
+        held = found.asked if found else self._bound(name, asked, left)
+        if held != asked:
+            raise another_request(task)
+        self.redis.set(name, asked, px=left)
+
+    def _bound(self, name: str, asked: str, left: int | None) -> str:
+        """Return the digest under a name: the first that was put there."""
+        while True:
+            if self.redis.set(name, asked, nx=True, px=left):
+                return asked
+            held: Any = self.redis.get(name)
+            if held is not None:  # else it expired in between
+                return str(held, "ascii", "replace")
+
     def find(self, task: str) -> Intent | None:
         """Return a task's intent; None while there is none."""
         raw: Any = self.redis.get(self._name(task))
@@ -163,3 +187,11 @@ class Intents:
     @cached_property
     def _hold(self) -> Any:
         return self.redis.register_script(_HOLD)
+
+
+def another_request(task: str) -> UsageError:
+    """Return what is said of an id that stands for another request."""
+    return UsageError(
+        f"task {task} was used for another request",
+        hint="take another task_id: one id is one request",
+    )

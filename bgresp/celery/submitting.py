@@ -12,10 +12,10 @@ from typing import Final
 
 from bgresp.api.client import Api, Sent
 from bgresp.celery.asked import Ready, endpoint_of, place_of
-from bgresp.celery.intents import Intent, Intents
+from bgresp.celery.intents import Intent, Intents, another_request
 from bgresp.core import schedule, update
 from bgresp.core.dialect import Endpoint
-from bgresp.core.errors import BgrespError, UnknownOutcomeError, UsageError
+from bgresp.core.errors import BgrespError, UnknownOutcomeError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Signal
 from bgresp.engine import orphans
@@ -68,7 +68,7 @@ class Submitting:
             raise LaterError(schedule.told(held, self.jitter), "it asked to wait")
         found = self.intents.claim(self.wanted)
         if found.asked != self.wanted.asked:
-            raise UsageError(f"task {found.task} was used for another request")
+            raise another_request(found.task)
         if found.owner == self.wanted.owner:
             return self._post(found, endpoint)
         return self._go_on(found, endpoint)

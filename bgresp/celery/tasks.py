@@ -5,10 +5,10 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from celery import Celery, Task
+from celery import Celery, Task, states
 from celery.backends.base import DisabledBackend
 from celery.exceptions import Reject
 from celery.result import AsyncResult
@@ -70,11 +70,13 @@ class Tasks:
 
         One job for one `task_id`, however often it is run; the result's id is the
         task's with `.answer`. `expect` is the answer's expected time, `timeout` our
-        patience, in seconds. Raises UsageError before anything is sent.
+        patience, in seconds. Raises UsageError before anything is sent, also when the
+        id was revoked or stands for another request.
         """
-        Asked.read(text, options)
+        asked = Asked.read(text, options)
         task = task_id or str(uuid.uuid4())
         if task_id is not None:
+            _bind(self.app, task, asked)
             self._forget_failure(task)
         first = self.submit.s(text, **options).set(task_id=task)
         soon = schedule.pace(0.0, bounds=(1.0, 60.0), expect=expect)
@@ -84,18 +86,48 @@ class Tasks:
         return result
 
     def _forget_failure(self, task: str) -> None:
-        """Drop an earlier run's failure, or `get` would return it at once."""
+        """Drop an earlier run's failure, or `get` would return it at once.
+
+        Raises UsageError for a revoked id: workers drop what is sent under it.
+        """
         if isinstance(self.app.backend, DisabledBackend):
             return
-        for id_ in (task, f"{task}.answer"):
-            if self.app.AsyncResult(id_).failed():
+        ids = (task, f"{task}.answer")
+        ended: dict[str, str] = {id_: self.app.AsyncResult(id_).state for id_ in ids}
+        for id_ in ids:
+            if ended[id_] == states.REVOKED:
+                raise UsageError(f"task {id_} was revoked: take another task_id")
+        for id_ in ids:
+            if ended[id_] == states.FAILURE:
                 self.app.backend.forget(id_)
+
+
+class SubmitTask(Task):  # type: ignore[type-arg]  # a generic in its stubs alone
+    """A task whose id stands for one request, which its sender is told."""
+
+    abstract = True
+
+    def apply_async(  # type: ignore[override]  # its stubs list each option
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Send it.
+
+        Raises UsageError before anything is sent.
+        """
+        if task_id is not None and task_id != self.request.id:  # no retry
+            asked = _asked(*(args or ()), **(kwargs or {}))
+            _bind(self.app, task_id, asked)
+        return super().apply_async(args, kwargs, task_id=task_id, **options)
 
 
 def install(app: Celery) -> Tasks:
     """Register both tasks into an app, whose broker must be Redis."""
 
-    @app.task(name="bgresp.submit", expires=EXPIRES, **_TASK)
+    @app.task(name="bgresp.submit", base=SubmitTask, expires=EXPIRES, **_TASK)
     def submit(self: "Task[Any, Any]", text: Any = None, **options: Any) -> Any:
         """Submit one background response; return its record.
 
@@ -111,7 +143,8 @@ def install(app: Celery) -> Tasks:
         within = float(app.conf.get("bgresp_post_timeout", POST_TIMEOUT))
         tries = int(self.request.retries or 0)
         try:
-            with _intents(app) as intents:
+            with _intents(app.connection_for_write()) as intents:
+                intents.bind(task, asked.digest, _kept(app))
                 one = Submitting(intents, wanted, made, within, tries, _jitter())
                 return one.run().to_record()
         except LaterError as later:
@@ -129,7 +162,7 @@ def install(app: Celery) -> Tasks:
         Takes the record that submit returned; expect and timeout in seconds.
         """
         try:
-            with _intents(app) as intents:
+            with _intents(app.connection_for_write()) as intents:
                 told = collect(record, _plan(plan), intents, _jitter())
         except _AWAY:
             raise _again(self, schedule.BACKOFF_CAP) from None
@@ -186,13 +219,39 @@ def _check_expiry(task: "Task[Any, Any]") -> None:
         )
 
 
+def _asked(text: Any = None, **options: Any) -> Asked:
+    return Asked.read(text, options)
+
+
+def _bind(app: Celery, task: str, asked: Asked) -> None:
+    """Let an id stand for what is asked.
+
+    Raises UsageError when it stands for something else.
+    """
+    with _intents(app.connection_or_acquire()) as intents:
+        intents.bind(task, asked.digest, _kept(app))
+
+
+def _kept(app: Celery) -> float | None:
+    """Return how long an id is bound: while anything of it may be left.
+
+    Its message, its intent, its results: in seconds, None where these are for good.
+    """
+    results: Any = app.conf.result_expires
+    if results is None:
+        return None
+    if isinstance(results, timedelta):
+        results = results.total_seconds()
+    return EXPIRES + max(INTENTS_KEPT, float(results))
+
+
 @contextmanager
-def _intents(app: Celery) -> Iterator[Intents]:
+def _intents(borrowed: Any) -> Iterator[Intents]:
     """Lend the intents, over a connection like the broker's own.
 
     Raises ConfigError when the broker is no Redis.
     """
-    with app.connection_for_write() as connection:
+    with borrowed as connection:
         if connection.transport.driver_type != "redis":
             raise ConfigError(
                 "bgresp.celery keeps its intents in the broker, which must be Redis, "

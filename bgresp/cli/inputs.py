@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bgresp.core import encoding
 from bgresp.core.errors import UsageError
-from bgresp.core.request import MAX_PROMPT
+from bgresp.core.request import MAX_PROMPT, checked_prompt
 from bgresp.core.text import parse_json
 from bgresp.render.streams import as_json
 
@@ -25,22 +25,7 @@ _MOST_BYTES: Final = 4 * MAX_PROMPT
 def prompt(name: str) -> str:
     """Read a prompt from a file, or from stdin where the name is `-`."""
     shown = "stdin" if name == STDIN else name
-    return checked(_text(name, shown), shown)
-
-
-def checked(text: str, shown: str) -> str:
-    """Refuse a prompt that is empty, too long, or no text."""
-    if not text.strip():
-        raise UsageError(f"{shown}: the prompt is empty")
-    if len(text) > MAX_PROMPT:
-        raise UsageError(f"{shown}: the prompt is longer than {MAX_PROMPT} characters")
-    if "\x00" in text:
-        raise UsageError(f"{shown}: the prompt has NUL bytes: not a text file")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise UsageError(f"{shown}: the prompt is not UTF-8") from None
-    return text
+    return checked_prompt(_text(name, shown), shown)
 
 
 def text_or_file(value: str, option: str) -> str:

@@ -10,6 +10,7 @@ from bgresp.batch.results import Folder
 from bgresp.cli import inputs
 from bgresp.core.errors import UsageError
 from bgresp.core.manifest import Row, Shard, shard
+from bgresp.core.request import checked_prompt
 
 if TYPE_CHECKING:
     from bgresp.cli.batch import Options
@@ -80,7 +81,7 @@ def prompt(row: Row, options: "Options") -> str | None:
     Raises UsageError that names the field.
     """
     if row.text is not None:
-        return inputs.checked(row.text, "text")
+        return checked_prompt(row.text, "text")
     if row.file is None:
         return None
     folder = "."

@@ -11,6 +11,7 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt, seconds
 from bgresp.cli.shape import Shape
 from bgresp.core.errors import UsageError
+from bgresp.core.request import checked_prompt
 
 if TYPE_CHECKING:
     from bgresp.engine.draft import Draft
@@ -169,10 +170,10 @@ def _check_needs(options: Options) -> None:
 def _prompts(context: Context, shape: Shape, options: Options) -> list[str | None]:
     files = options.files or []
     if options.text is not None:
-        said = inputs.checked(options.text.removeprefix("\ufeff"), "-t")
+        said = checked_prompt(options.text.removeprefix("\ufeff"), "-t")
         if files:  # one, which _check has seen to
             said = f"{said.rstrip()}\n\n{inputs.prompt(files[0])}"
-            return [inputs.checked(said, f"-t and {files[0]}")]
+            return [checked_prompt(said, f"-t and {files[0]}")]
         if not shape.stdin_uses:
             _tell_of_stdin(context)
         return [said]

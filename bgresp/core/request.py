@@ -63,6 +63,24 @@ class Request:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
+def checked_prompt(text: str, shown: str) -> str:
+    """Return a prompt; refuse one that is empty, too long, or no text.
+
+    `shown` says where it is from. Raises UsageError.
+    """
+    if not text.strip():
+        raise UsageError(f"{shown}: the prompt is empty")
+    if len(text) > MAX_PROMPT:
+        raise UsageError(f"{shown}: the prompt is longer than {MAX_PROMPT} characters")
+    if "\x00" in text:
+        raise UsageError(f"{shown}: the prompt has NUL bytes: not a text file")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"{shown}: the prompt is not UTF-8") from None
+    return text
+
+
 def render(request: Request, dialect: Dialect, vars_: Mapping[str, str]) -> Any:
     """Return the body to send, without the local key.
 
