@@ -21,7 +21,7 @@ from bgresp.core.observer import JobProgress, Observer
 from bgresp.engine.outcome import NOT_SENT
 from bgresp.engine.submit import GRACE
 from bgresp.render import columns
-from bgresp.render.lines import Quiet
+from bgresp.render.plain import Quiet
 from bgresp.render.streams import as_json
 
 
@@ -62,7 +62,7 @@ class BatchDesk:
 
             self._told = self.live = LiveMany(streams, planned)
             return self._told
-        from bgresp.render.sending import LiveSent
+        from bgresp.render.board import LiveSent
 
         self.live = LiveSent(streams, self._tally, planned)
         return self._told

@@ -8,8 +8,8 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import Common
 from bgresp.config import files
 from bgresp.core.errors import worst
-from bgresp.render import folded
 from bgresp.render.streams import as_json
+from bgresp.render.table import show_rows
 
 SCHEMA: Final = "bgresp.config/1"
 
@@ -32,7 +32,7 @@ def path(common: Common) -> int:
     if context.is_json:
         context.show_records([places], single=True)
     else:
-        folded.show(context.streams, [list(place) for place in places.items()])
+        show_rows(context.streams, [list(place) for place in places.items()])
     return 0
 
 
@@ -60,9 +60,7 @@ def show(common: Common) -> int:
         record = {"schema": SCHEMA, "config": str(context.config.path), "values": held}
         context.show_records([record], single=True)
     else:
-        folded.show(
-            context.streams, [[v.key, _plain(v.value), v.origin] for v in values]
-        )
+        show_rows(context.streams, [[v.key, _plain(v.value), v.origin] for v in values])
     lost = files.astray(context.environ)
     if lost is not None:
         context.say(lost)

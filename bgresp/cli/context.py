@@ -17,8 +17,8 @@ from bgresp.core.model import Job
 from bgresp.engine.books import Books
 from bgresp.ledger.words import save_profiles
 from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
-from bgresp.render.rows import STEPS, Table
 from bgresp.render.streams import Streams, as_json, closed_at_start, of_process
+from bgresp.render.table import STEPS, Table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

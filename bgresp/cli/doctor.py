@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
 from bgresp.core.errors import ConfigError, ExitCode, UsageError
-from bgresp.render import folded
+from bgresp.render.table import show_rows
 
 if TYPE_CHECKING:
     from bgresp.engine.checkup import Check
@@ -65,7 +65,7 @@ def doctor(options: Options, common: Common) -> int:
         context.show_records([asdict(check) for check in checks], single=False)
     else:
         rows = [(one.level, one.check, one.detail) for one in checks]
-        folded.show(context.streams, rows)
+        show_rows(context.streams, rows)
     bad = [check for check in checks if check.level == BAD]
     if not bad:
         return 0

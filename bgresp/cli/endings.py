@@ -7,7 +7,7 @@ from typing import Final
 from bgresp.cli.context import Context
 from bgresp.core.model import Job, Status
 from bgresp.engine import retry
-from bgresp.render.lines import summary
+from bgresp.render.columns import summary
 
 SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 

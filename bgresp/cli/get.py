@@ -13,8 +13,8 @@ from bgresp.core import paths
 from bgresp.core.errors import RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.text import parse_json, printable
+from bgresp.render.cells import DIM, Painter
 from bgresp.render.columns import record
-from bgresp.render.paint import DIM, Brush
 from bgresp.render.streams import Streams, as_json
 
 PARTS: Final = (
@@ -151,10 +151,10 @@ def _say_whose(streams: Streams, job: Job) -> None:
     """
     if not streams.together:
         return
-    brush = Brush.of(streams)
-    name = f" {brush.safe(job.name)}" if job.name else ""
+    painter = Painter.of_talk(streams)
+    name = f" {painter.safe(job.name)}" if job.name else ""
     head = f"==> {printable(job.ref)}{name} <=="
-    streams.control(brush.painted(head, DIM) + "\n")
+    streams.control(painter.painted(head, DIM) + "\n")
 
 
 def _part(context: Context, job: Job, part: str) -> str | bytes | None:

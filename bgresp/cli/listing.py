@@ -13,7 +13,7 @@ from bgresp.core.errors import UsageError, worst
 from bgresp.core.model import Job
 from bgresp.core.selection import SORTS, first, ordered
 from bgresp.render.columns import DEFAULT, TIMELINE, WIDE, Times
-from bgresp.render.rows import CUTS, STEPS, Table
+from bgresp.render.table import CUTS, STEPS, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _show(
     wanted = context.common.wanted_fields()
     streams, look = context.streams, context.look(times)
     if options.timeline and streams.out_is_terminal:
-        from bgresp.render.timeline import Timeline
+        from bgresp.render.charts import Timeline
 
         Timeline(streams, look).show(jobs)
         return

@@ -10,8 +10,8 @@ from bgresp.config.settings import Settings, resolve
 from bgresp.core.capabilities import Ability, Capabilities, Verdict
 from bgresp.core.errors import ExitCode, UsageError
 from bgresp.core.model import Job
-from bgresp.render import folded
 from bgresp.render.streams import stdin_is_terminal
+from bgresp.render.table import show_rows
 
 NOT_WANTED: Final = "nothing was sent"
 _LEVELS: Final = {Verdict.YES: "ok", Verdict.NO: "warn", Verdict.UNKNOWN: "warn"}
@@ -87,4 +87,4 @@ def _show(context: Context, card: Capabilities) -> None:
         if ability is Ability.RETRIEVE and card.lacks(ability):
             level = "bad"
         rows.append((level, str(ability), str(found.verdict), found.detail))
-    folded.show(context.streams, rows)
+    show_rows(context.streams, rows)

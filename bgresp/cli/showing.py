@@ -17,7 +17,7 @@ from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
 from bgresp.core.observer import Observer
 from bgresp.core.output import KINDS
-from bgresp.render.lines import Events, JsonLines, Quiet
+from bgresp.render.plain import Events, JsonLines, Quiet
 
 
 @dataclass(frozen=True, slots=True)

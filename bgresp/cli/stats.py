@@ -85,9 +85,9 @@ def _show(context: Context, found: Stats, by: str) -> None:
         for group in found.groups:
             context.streams.line(one_line(group.value))
     elif context.streams.out_is_terminal and not wanted:
-        from bgresp.render.bars import Bars
+        from bgresp.render.charts import BarChart
 
-        Bars(context.streams, by).show(found)
+        BarChart(context.streams, by).show(found)
     else:
         for row in rows:
             cells = (row[name] for name in wanted or DEFAULT)

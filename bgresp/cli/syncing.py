@@ -13,7 +13,7 @@ from bgresp.core.errors import BgrespError, ConfigError, RefusedError, worst
 from bgresp.core.model import Job
 from bgresp.engine.sync import Pass
 from bgresp.engine.unsettled import can_settle, candidates
-from bgresp.render.folded import GAP
+from bgresp.render.cells import GAP
 
 
 @dataclass(slots=True)

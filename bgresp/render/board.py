@@ -1,34 +1,35 @@
-"""Many jobs on a terminal: a window of them, counts, and a bar for all.
+"""Many jobs on a terminal: a window of them, counts and a bar for all; or one line.
 
-A frame costs what it shows: a window of rows, however many jobs there are.
+A frame costs what it shows: a window of rows, however many jobs there are. Who follows
+or sends calls `tick` a few times a second.
 """
 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
-from rich.cells import cell_len
-
-from bgresp.core.model import Job
+from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
+from bgresp.core.outage import AGAIN, TRYING
 from bgresp.core.selection import took
 from bgresp.core.stats import BAD, JobCounts
 from bgresp.core.times import brief
-from bgresp.render.behind import behind
-from bgresp.render.notes import Notes
-from bgresp.render.paint import (
+from bgresp.render.cells import (
     BOLD,
+    CYAN,
     DIM,
-    GOOD,
-    RUNNING,
-    STYLES,
-    WARNING,
-    Brush,
+    GREEN,
+    RED,
+    STATUS_STYLES,
+    YELLOW,
+    Painter,
     Piece,
     fitting,
     number,
+    width_of,
 )
+from bgresp.render.columns import reason
 from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
 
@@ -39,6 +40,27 @@ KEPT: Final = 1000
 WIDE: Final = 100  # columns from which an id stands beside a name
 BARS: Final = {True: ("━", "─"), False: ("#", "-")}
 LONGEST_BAR: Final = 40
+TOKENS: Final = 12  # cells of that column
+LEAST: Final = 12  # cells in which a part of a reason is worth it
+GAP: Final = 2
+MOST: Final = 20  # different notes that are shown; more would be a flood
+
+
+@dataclass(slots=True)
+class Notes:
+    """What was said; to many alike it is said once."""
+
+    _said: set[str] = field(default_factory=set)
+
+    def take(self, message: str) -> bool:
+        """Say whether a note is worth a line; the next outage is told again."""
+        if message.startswith(AGAIN):
+            self._said = {each for each in self._said if not each.endswith(TRYING)}
+            return True
+        if message in self._said or len(self._said) >= MOST:
+            return False
+        self._said.add(message)
+        return True
 
 
 @dataclass(slots=True)
@@ -55,7 +77,7 @@ class LiveMany(Observer):
     period: ClassVar[float | None] = 1 / 4
     is_drawn: ClassVar[bool] = True
     _screen: Screen = field(init=False)
-    _brush: Brush = field(init=False)
+    _painter: Painter = field(init=False)
     _counted: JobCounts | None = None
     _names: int = 0
     _kept: dict[str, tuple[Job, int, str, str]] = field(default_factory=dict)
@@ -64,13 +86,13 @@ class LiveMany(Observer):
     def __post_init__(self) -> None:
         """Prepare a screen that shows nothing yet."""
         self._screen = Screen(self.streams)
-        self._brush = Brush.of(self.streams)
+        self._painter = Painter.of_talk(self.streams)
 
     def start(self, jobs: Iterable[Job] = ()) -> None:
         """Show the board."""
         known = sorted(jobs, key=lambda job: job.key)
-        labels = map(self._brush.label, known)
-        self._names = max(map(cell_len, labels), default=0)
+        labels = map(self._painter.label, known)
+        self._names = max(map(width_of, labels), default=0)
         self._counted = JobCounts(known, now=self.clock(), keeps=KEPT)
         self.tick()
 
@@ -98,7 +120,7 @@ class LiveMany(Observer):
     def changed(self, job: Job, progress: JobProgress) -> None:
         """Show a job's new status; it may be one that was not there before."""
         if self._counted is not None:
-            wide = cell_len(self._brush.label(job))
+            wide = width_of(self._painter.label(job))
             if wide > self._names:
                 self._names = wide
                 self._kept.clear()
@@ -128,7 +150,7 @@ class LiveMany(Observer):
         lines = [self._row(job, moment, width) for job in jobs]
         if counted.total > len(jobs):
             more = self._more(counted.total - len(jobs))
-            lines.append(self._brush.line([(more, DIM)], width))
+            lines.append(self._painter.line([(more, DIM)], width))
         counts = self._counts(counted, width, moment)
         return [*lines, counts, self._bar(counted, moment, width)]
 
@@ -144,43 +166,43 @@ class LiveMany(Observer):
             which = ",".join(status for status in BAD if status in counted.counts())
             more = self._more(counted.bad - len(jobs))
             how = f"{more}: bgresp list --status {which}"
-            lines.append(self._brush.line([(how, DIM)], width))
+            lines.append(self._painter.line([(how, DIM)], width))
         return [*lines, self._counts(counted, width, 0.0)]
 
     def _total(self, counted: JobCounts) -> int:
         return max(self.planned, counted.total)
 
     def _more(self, count: int) -> str:
-        return f"{'…' if self._brush.unicode else '...'} {number(count)} more"
+        return f"{'…' if self._painter.unicode else '...'} {number(count)} more"
 
     def _row(self, job: Job, moment: float, width: int) -> str:
         """Return a job's row; what is the same in each frame is kept."""
-        brush = self._brush
-        mark, time_ = brush.mark(job.status, moment), self._time(job).rjust(TIME)
+        painter = self._painter
+        mark, time_ = painter.mark(job.status, moment), self._time(job).rjust(TIME)
         if width < NARROWEST:
-            return brush.line([mark, *self._before(job, width), (time_, "")], width)
+            return painter.line([mark, *self._before(job, width), (time_, "")], width)
         kept = self._kept.get(job.key)
         if kept is None or kept[0] is not job or kept[1] != width:
             before, after = self._before(job, width), self._after(job, width)
-            parts = brush.line(before, width), brush.line(after, width)
+            parts = painter.line(before, width), painter.line(after, width)
             kept = job, width, *parts
             if len(self._kept) >= KEPT:
                 self._kept.clear()
             self._kept[job.key] = kept
-        return brush.line([mark], 1) + kept[2] + time_ + kept[3]
+        return painter.line([mark], 1) + kept[2] + time_ + kept[3]
 
     def _before(self, job: Job, width: int) -> list[Piece]:
-        brush, name = self._brush, self._name_width(width)
+        painter, name = self._painter, self._name_width(width)
         return [
-            (" " + brush.cell(brush.label(job), name), BOLD * job.status.is_open),
-            ("  " + brush.cell(_word(job), STATUS) + "  ", STYLES[job.status]),
+            (" " + painter.cell(painter.label(job), name), BOLD * job.status.is_open),
+            ("  " + painter.cell(_word(job), STATUS) + "  ", STATUS_STYLES[job.status]),
         ]
 
     def _after(self, job: Job, width: int) -> list[Piece]:
         """Return what stands behind the time: why before the id, both before tokens."""
         room = width - self._name_width(width) - FIXED
-        is_named = width >= WIDE and self._brush.label(job) != job.ref
-        return behind(job, self._brush, room, is_named=is_named)
+        is_named = width >= WIDE and self._painter.label(job) != job.ref
+        return behind(job, self._painter, room, is_named=is_named)
 
     def _name_width(self, width: int) -> int:
         return min(self._names, max(8, width - FIXED))
@@ -197,30 +219,142 @@ class LiveMany(Observer):
         words = [f"{number(count)} {status}" for status, count in counts]
         if sum(map(len, words)) + 2 * len(words) > width + 2:
             words = [
-                f"{self._brush.mark(status, moment)[0]} {number(count)}"
+                f"{self._painter.mark(status, moment)[0]} {number(count)}"
                 for status, count in counts
             ]
-        styles = [STYLES[status] for status, _ in counts]
+        styles = [STATUS_STYLES[status] for status, _ in counts]
         if coming := self._total(counted) - counted.total:
             words.append(f"{number(coming)} to come")
             styles.append(DIM)
         fields = [[piece] for piece in zip(words, styles, strict=True)]
-        return self._brush.line(fitting(fields, width), width)
+        return self._painter.line(fitting(fields, width), width)
 
     def _bar(self, counted: JobCounts, moment: float, width: int) -> str:
         total = self._total(counted)
         part = counted.ended / max(1, total)
         left = counted.remaining(moment, coming=total - counted.total)
         size = max(8, min(LONGEST_BAR, width - 34))
-        full, empty = BARS[self._brush.unicode]
+        full, empty = BARS[self._painter.unicode]
         filled = int(size * part)
-        style = WARNING if counted.bad else GOOD if part >= 1.0 else RUNNING
+        style = YELLOW if counted.bad else GREEN if part >= 1.0 else CYAN
         bar = [(full * filled, style), (empty * (size - filled), DIM)]
         done = f"{number(counted.ended)} of {number(total)}"
         fields = [bar, [(f"{part:.0%}", BOLD)], [(done, "")]]
         fields.append([(f"ETA {brief(left)}", "")] if left else [])
-        return self._brush.line(fitting(fields, width), width)
+        return self._painter.line(fitting(fields, width), width)
 
 
 def _word(job: Job) -> str:
     return "cancelling" if job.is_cancelling else job.status.value
+
+
+def behind(job: Job, painter: Painter, room: int, *, is_named: bool) -> list[Piece]:
+    """Return tokens, why it ended so, and the id of a job that has a name too.
+
+    Where there is no room for all, the reason is cut, then the tokens go, then the id.
+    """
+    tokens = job.usage.total_tokens if job.usage else None
+    spent = [(f"{number(tokens)} tokens".rjust(TOKENS), DIM)] if tokens else []
+    ident, why = painter.safe(job.ref), painter.safe(reason(job))
+    named = [(ident, DIM)] if is_named else []
+    if not why:
+        return fitting([[("", "")], spent, named], room)
+    left = room - GAP - (width_of(ident) + GAP) * is_named
+    if left < min(LEAST, width_of(why)):
+        named, left = [], room - GAP
+    if width_of(why) > left:
+        why = painter.cell(why, left) if left >= LEAST else ""
+    if width_of(why) + GAP + TOKENS > left:
+        spent = []
+    told = [(why, STATUS_STYLES[job.status])] if why else []
+    return fitting([[("", "")], spent, told, named], room)
+
+
+class Tally(Protocol):
+    """How many rows got their job, had it, or got none."""
+
+    @property
+    def accepted(self) -> int:
+        """Return how many got their job now."""
+
+    @property
+    def kept(self) -> int:
+        """Return how many had it."""
+
+    @property
+    def failures(self) -> int:
+        """Return how many got none."""
+
+
+@dataclass(slots=True)
+class LiveSent(Observer):
+    """The line; `tally` is asked at each tick, `total` is 0 where nobody knows it."""
+
+    streams: Streams
+    tally: Callable[[], Tally]
+    total: int = 0
+    clock: Callable[[], float] = time.monotonic
+    period: ClassVar[float | None] = 1 / 8
+    is_drawn: ClassVar[bool] = True
+    _screen: Screen = field(init=False)
+    _painter: Painter = field(init=False)
+    _began: float | None = None
+
+    def __post_init__(self) -> None:
+        """Prepare a screen that shows nothing yet."""
+        self._screen = Screen(self.streams)
+        self._painter = Painter.of_talk(self.streams)
+
+    def start(self, jobs: Iterable[Job] = ()) -> None:
+        """Show the line."""
+        self._began = self.clock()
+        self.tick()
+
+    def stop(self) -> None:
+        """Take the line away."""
+        self._began = None
+        self._screen.end()
+
+    def pause(self) -> None:
+        """Leave the terminal to others until the next tick."""
+        self._screen.close()
+
+    def line(self, text: str) -> None:
+        """Write a line to stdout, above this one."""
+        self._screen.queue(text)
+
+    def tick(self) -> None:
+        """Draw the line anew."""
+        if self._began is None:
+            return
+        moment = self.clock()
+        tally = self.tally()
+        done = tally.accepted + tally.kept + tally.failures
+        self._screen.pin([self._drawn(tally, done, moment)])
+        part = done / self.total if self.total else None
+        failing = bool(tally.failures)
+        self._screen.taskbar.show(moment, part, failing=failing)
+
+    def _drawn(self, tally: Tally, done: int, moment: float) -> str:
+        passed = moment - (self._began or moment)
+        rate = tally.accepted / passed if passed >= 1.0 else 0.0
+        left = (self.total - done) / rate if rate and self.total > done else 0.0
+        of = f" of {number(self.total)}" if self.total else ""
+        fields = [
+            [
+                self._painter.mark(Status.IN_PROGRESS, moment),
+                (" sending ", ""),
+                (f"{number(done)}{of}", BOLD),
+            ],
+            [(f"{number(tally.failures)} failed", RED)] if tally.failures else [],
+            [(f"{_speed(rate)}", "")] if rate else [],
+            [(f"ETA {brief(left)}", "")] if left else [],
+            [(f"{number(tally.kept)} had their job", DIM)] if tally.kept else [],
+        ]
+        width = self.streams.size()[0] - 1
+        return self._painter.line(fitting(fields, width), width)
+
+
+def _speed(rate: float) -> str:
+    """Write so many a second, or a minute where that is few."""
+    return f"{rate:,.1f}/s" if rate >= 1.0 else f"{60 * rate:,.1f}/m"

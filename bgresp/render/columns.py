@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from bgresp.core.errors import UsageError
-from bgresp.core.model import RECORD_FIELDS, Job
+from bgresp.core.model import RECORD_FIELDS, Job, Status
 from bgresp.core.selection import queue_time, run_time, took
 from bgresp.core.text import did_you_mean, one_line
 from bgresp.core.times import brief, local, rfc3339
@@ -189,3 +189,23 @@ def record(
         return whole
     derived = {name: COLUMNS[name].plain(job) for name in wanted if name in COLUMNS}
     return {name: whole.get(name, derived.get(name)) for name in wanted}
+
+
+def reason(job: Job) -> str:
+    """Return why a job ended other than completed, in the endpoint's words: a line."""
+    if job.incomplete_reason:
+        return one_line(job.incomplete_reason)
+    if job.error is not None:
+        return one_line(f"{job.error.code}: {job.error.message}")
+    return (job.last_error or "") if job.status is Status.LOST else ""
+
+
+def summary(job: Job) -> str:
+    """Return a job's status in a few words: why, how long, how many tokens."""
+    why = reason(job)
+    parts = [job.status.value, f"({why})"] if why else [job.status.value]
+    if job.submitted_at is not None and job.finished_at is not None:
+        parts.append(f"in {brief(job.finished_at - job.submitted_at)}")
+    if job.usage is not None and job.usage.total_tokens is not None:
+        parts.append(f"{job.usage.total_tokens} tokens")
+    return " ".join(parts)

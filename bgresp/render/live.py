@@ -1,22 +1,166 @@
 """One job on a terminal: its text as it comes, a status line below it.
 
 Nothing here runs by itself: who follows the job calls `tick` a few times a second.
+Times are arguments: `moment` is of a monotonic clock, `now` Unix seconds.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar
-
-from rich.cells import cell_len
+from typing import ClassVar, Final
 
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.output import aside
-from bgresp.render.gauge import Gauge, outcome
-from bgresp.render.paint import DIM, Brush
+from bgresp.core.selection import queue_time, run_time, took
+from bgresp.core.times import brief
+from bgresp.render.cells import (
+    BOLD,
+    DIM,
+    STATUS_STYLES,
+    YELLOW,
+    Painter,
+    Piece,
+    fitting,
+    number,
+    width_of,
+)
+from bgresp.render.columns import reason
 from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
+
+WINDOW: Final = 5.0  # seconds that a rate is taken over
+FAIR: Final = 2.0  # seconds of a run: many endpoints tell whole ones
+SILENT: Final = 30.0  # seconds without an event that are worth a colour
+
+
+@dataclass(slots=True)
+class Rate:
+    """Characters and tokens a second, over the last few seconds."""
+
+    _seen: deque[tuple[float, int, int]] = field(default_factory=deque)
+
+    def take(self, moment: float, progress: JobProgress) -> None:
+        """Note how far the text has come."""
+        self._seen.append((moment, progress.characters, progress.deltas))
+        while len(self._seen) > 1 and moment - self._seen[0][0] > WINDOW:
+            self._seen.popleft()
+
+    @property
+    def per_second(self) -> tuple[float, float] | None:
+        """Return both; None before a second has passed, or while nothing comes."""
+        if not self._seen:
+            return None
+        (then, characters, deltas), (now, more, most) = self._seen[0], self._seen[-1]
+        if now - then < 1.0 or more == characters:
+            return None
+        return (more - characters) / (now - then), (most - deltas) / (now - then)
+
+
+@dataclass(slots=True)
+class StatusLine:
+    """One job's status line; `doing` is what it is at, if it is not telling text."""
+
+    painter: Painter
+    rate: Rate = field(default_factory=Rate)
+    doing: str = ""
+
+    def line(
+        self,
+        job: Job,
+        progress: JobProgress | None,
+        *,
+        moment: float,
+        now: float,
+        width: int,
+    ) -> str:
+        """Return the line, painted, with the fields that find room.
+
+        How a job stands comes first, then its text, then how that is known.
+        """
+        fields = [self._status(job, moment, now)]
+        if progress is not None:
+            self.rate.take(moment, progress)
+            fields += [*self._text(progress), *self._wire(progress, moment)]
+        queued = queue_time(job)
+        fields.append([(f"queued {brief(queued)}", DIM)] if queued else [])
+        fields.append([(self.painter.safe(self.painter.label(job)), DIM)])
+        return self.painter.line(fitting(fields, width), width)
+
+    def _status(self, job: Job, moment: float, now: float) -> list[Piece]:
+        start = job.submitted_at or job.created_at
+        word = job.status.value
+        if job.is_cancelling:
+            word = "cancelling"
+        pieces = [self.painter.mark(job.status, moment)]
+        pieces += [(" ", ""), (word, STATUS_STYLES[job.status])]
+        if start is not None:
+            pieces += [(" ", ""), (brief(now - start), BOLD)]
+        return pieces
+
+    def _text(self, progress: JobProgress) -> list[list[Piece]]:
+        fields: list[list[Piece]] = []
+        if self.doing:
+            fields.append([(self.painter.safe(self.doing), "")])
+        if not progress.characters:
+            return fields
+        told = f"{number(progress.characters)} chars"
+        rates = self.rate.per_second
+        if rates is None:
+            return [*fields, [(told, "")]]
+        characters, tokens = rates
+        return [
+            *fields,
+            [(f"{told} {number(characters)}/s", "")],
+            [(f"~{number(tokens)} tok/s", "")],
+        ]
+
+    def _wire(self, progress: JobProgress, moment: float) -> list[list[Piece]]:
+        fields: list[list[Piece]] = [[(progress.mode, DIM)]]
+        if progress.retry_at is not None:
+            left = max(0.0, progress.retry_at - moment)
+            fields = [[(f"trying again in {brief(left)}", YELLOW)], *fields]
+        if progress.last_event_at is not None:
+            silence = max(0.0, moment - progress.last_event_at)
+            told = "event" if progress.mode == "stream" else "asked"
+            style = YELLOW if silence >= SILENT and told == "event" else DIM
+            fields.append([(f"{told} {brief(silence)} ago", style)])
+        if progress.reconnects:
+            times = "reconnect" if progress.reconnects == 1 else "reconnects"
+            fields.append([(f"{progress.reconnects} {times}", YELLOW)])
+        return fields
+
+
+def outcome(job: Job, painter: Painter) -> list[Piece]:
+    """Return one line of how a job ended: status, why, time, tokens."""
+    pieces = [painter.mark(job.status, 0.0), (" ", ""), _bold(job.status)]
+    why = reason(job)
+    if why:
+        pieces.append((f" ({painter.safe(why)})", ""))
+    seconds = took(job)
+    if seconds is not None:
+        pieces += [(" in ", ""), (brief(seconds), BOLD)]
+    queued = queue_time(job)
+    is_told = queued and (seconds is None or queued <= seconds)
+    facts = [f"queued {brief(queued)}"] if queued and is_told else []
+    facts += _tokens(job, seconds)
+    return [*pieces, *((f"  {fact}", DIM) for fact in facts)]
+
+
+def _bold(status: Status) -> Piece:
+    return status.value, f"{BOLD};{STATUS_STYLES[status]}"
+
+
+def _tokens(job: Job, seconds: float | None) -> list[str]:
+    usage = job.usage
+    if usage is None or usage.total_tokens is None:
+        return []
+    said = f"{number(usage.total_tokens)} tokens"
+    ran = seconds if job.started_at is None else run_time(job)
+    if usage.output_tokens and ran and ran >= FAIR:
+        return [said, f"{number(usage.output_tokens / ran)} tok/s"]
+    return [said]
 
 
 @dataclass(slots=True)
@@ -36,14 +180,14 @@ class LiveOne(Observer):
     period: ClassVar[float | None] = 1 / 8
     is_drawn: ClassVar[bool] = True
     _screen: Screen = field(init=False)
-    _gauge: Gauge = field(init=False)
+    _status_line: StatusLine = field(init=False)
     _job: Job | None = None
     _progress: JobProgress | None = None
 
     def __post_init__(self) -> None:
         """Prepare a screen that shows nothing yet."""
         self._screen = Screen(self.streams)
-        self._gauge = Gauge(Brush.of(self.streams))
+        self._status_line = StatusLine(Painter.of_talk(self.streams))
 
     def start(self, jobs: Iterable[Job] = ()) -> None:
         """Show the status line of a job, if it is open."""
@@ -65,7 +209,7 @@ class LiveOne(Observer):
             return
         moment = self.clock()
         width = self.streams.size()[0] - 1
-        line = self._gauge.line(
+        line = self._status_line.line(
             self._job, self._progress, moment=moment, now=self.now(), width=width
         )
         self._screen.pin([line])
@@ -83,7 +227,7 @@ class LiveOne(Observer):
 
     def text(self, job: Job, fresh: str) -> None:
         """Write text above the status line."""
-        self._gauge.doing = ""
+        self._status_line.doing = ""
         if self.to_stdout and fresh:
             self._screen.text(fresh)
 
@@ -98,13 +242,13 @@ class LiveOne(Observer):
         if found is None:
             return
         if not found.text:
-            self._gauge.doing = found.name
+            self._status_line.doing = found.name
         elif found.kind in self.shows:
-            brush = self._gauge.brush
-            edge = "│ " if brush.unicode else "| "
+            painter = self._status_line.painter
+            edge = "│ " if painter.unicode else "| "
             for line in filter(str.strip, found.text.splitlines()):
-                said = edge + brush.safe(line)
-                self._screen.show(brush.line([(said, DIM)], 1000))
+                said = edge + painter.safe(line)
+                self._screen.show(painter.line([(said, DIM)], 1000))
 
     def note(self, job: Job, message: str) -> None:
         """Say something about a job."""
@@ -114,13 +258,13 @@ class LiveOne(Observer):
         """End the text, and say how it ended."""
         self.stop()
         again = f"bgresp {'retry' if job.status is Status.FAILED else 'get'} {job.ref}"
-        brush = self._gauge.brush
-        said = outcome(job, brush)
-        where = brush.safe(self.where or again)
+        painter = self._status_line.painter
+        said = outcome(job, painter)
+        where = painter.safe(self.where or again)
         beside = [*said, (f"  {where}", "")]
         width = self.streams.size()[0]
-        if sum(cell_len(text) for text, _ in beside) <= width:
-            self._screen.show(brush.line(beside, width))
+        if sum(width_of(text) for text, _ in beside) <= width:
+            self._screen.show(painter.line(beside, width))
         else:
-            self._screen.show(brush.line(said, 10_000))
+            self._screen.show(painter.line(said, 10_000))
             self._screen.show(where)

@@ -1,19 +1,84 @@
-"""Following without a terminal: text to stdout, a line a change to stderr."""
+"""Following without drawing: lines of text, JSON Lines, raw events, or notes alone."""
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Final
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
 
 from bgresp.core.model import Job
 from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.output import aside
 from bgresp.core.stats import JobCounts
-from bgresp.core.times import brief
-from bgresp.render.lines import stamp, summary
-from bgresp.render.streams import Streams
+from bgresp.core.times import brief, rfc3339
+from bgresp.render.columns import record, summary
+from bgresp.render.streams import Streams, as_json
 
 HEARTBEAT: Final = 60.0
+
+
+def stamp(now: float) -> str:
+    """Return a time for a log line: RFC 3339 in UTC, to the second."""
+    return f"{(rfc3339(now) or '')[:19]}Z"
+
+
+@dataclass(slots=True)
+class Quiet(Observer):
+    """Tells nothing but notes; the base of `wait`."""
+
+    streams: Streams
+
+    def note(self, job: Job, message: str) -> None:
+        """Say something about a job."""
+        self.streams.note(f"{job.ref}: {message}")
+
+
+@dataclass(slots=True)
+class JsonLines(Observer):
+    """`watch --jsonl`: state, delta and final lines on stdout."""
+
+    streams: Streams
+    fields: tuple[str, ...] = ()
+    _state: tuple[str, str] = field(default=("", ""))
+
+    def changed(self, job: Job, progress: JobProgress) -> None:
+        """Write a job's new status."""
+        self._write({"type": "state", "id": job.id, "status": job.status.value})
+
+    def text(self, job: Job, fresh: str) -> None:
+        """Write text as a delta."""
+        if fresh:
+            self._write({"type": "delta", "id": job.id, "delta": fresh})
+
+    def note(self, job: Job, message: str) -> None:
+        """Say something about a job, on stderr."""
+        self.streams.note(f"{job.ref}: {message}")
+
+    def ended(self, job: Job, text: str) -> None:
+        """Write the final record with its text."""
+        self._write({"type": "final", **record(job, self.fields, text=text)})
+
+    def _write(self, value: dict[str, Any]) -> None:
+        self.streams.raw(as_json(value).encode("ascii") + b"\n")
+
+
+@dataclass(slots=True)
+class Events(Observer):
+    """`watch --events`: the endpoint's events, untouched, one a line."""
+
+    streams: Streams
+
+    def event(self, job: Job, raw: str) -> None:
+        """Write the event's data; line ends in it can only be white space of JSON."""
+        line = raw.replace("\r", " ").replace("\n", " ")
+        self.streams.raw(line.encode("utf-8", "backslashreplace") + b"\n")
+
+    def note(self, job: Job, message: str) -> None:
+        """Say something about a job."""
+        self.streams.note(f"{job.ref}: {message}")
+
+    def ended(self, job: Job, text: str) -> None:
+        """Say how it ended."""
+        self.streams.say(f"{stamp(time.time())} {job.ref} {summary(job)}")
 
 
 @dataclass(slots=True)

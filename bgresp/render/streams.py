@@ -1,4 +1,4 @@
-"""The process's three streams: what is a terminal, and how bytes get out.
+"""The process's three streams: what is a terminal, what it can, and how bytes get out.
 
 stdout carries answers: exact bytes to a pipe, made safe for a terminal. stderr carries
 talk and is always made safe.
@@ -8,18 +8,126 @@ import io
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
 from bgresp.core.errors import OutputError
 from bgresp.core.text import printable
-from bgresp.render.ability import ability
-from bgresp.render.keyboard import Keyboard
 
 CLOSED: Final = "stdout is closed"
 NOTE: Final = "bgresp.note/1"
 PIECE: Final = 1 << 20  # code points made into bytes at once
 _ASCII: Final = str.maketrans("░█▶…▉▊▋▌▐▍▎▏▕", ".#>~#####    ")
+_NO: Final = frozenset({"", "0", "false", "no"})
+_PLAIN: Final = frozenset({"", "dumb", "unknown"})
+_VTE: Final = 8000  # the first version of VTE that shows progress is 0.80
+TERMINAL = 2  # stderr, where everything is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """Whether the cursor can be moved, more than ASCII drawn, a progress be shown."""
+
+    moves: bool
+    unicode: bool
+    taskbar: bool
+
+
+def ability(environ: Mapping[str, str], *, windows: bool) -> Ability:
+    """Read the environment of a terminal.
+
+    A console of old Windows, which sets none of its successors' variables, gets plain
+    lines; so does a terminal that says to be dumb, or nothing, and a CI's log.
+    """
+    term = environ.get("TERM", "")
+    modern = any(environ.get(name) for name in ("WT_SESSION", "TERM_PROGRAM"))
+    modern |= environ.get("ConEmuANSI") == "ON"
+    able = modern if windows and not term else term not in _PLAIN
+    moves = able and environ.get("CI", "").lower() in _NO
+    return Ability(
+        moves=moves,
+        unicode=able and term != "linux" and _is_utf8(environ, windows=windows),
+        taskbar=moves and not environ.get("BGRESP_NO_OSC") and _has_taskbar(environ),
+    )
+
+
+def _is_utf8(environ: Mapping[str, str], *, windows: bool) -> bool:
+    """Say whether the locale is, or nothing is said of it, as in most containers.
+
+    Python sets LC_CTYPE itself where LANG is C (PEP 538): that is not the user's word.
+    """
+    if windows:
+        return True
+    lang, ctype = environ.get("LANG", ""), environ.get("LC_CTYPE", "")
+    coerced = ctype == "C.UTF-8" and lang in {"C", "POSIX"}
+    said = environ.get("LC_ALL") or (not coerced and ctype) or lang
+    return not said or "utf" in said.lower()
+
+
+def _has_taskbar(environ: Mapping[str, str]) -> bool:
+    """Say whether OSC 9;4 is understood: by the lists of Cargo and of systemd."""
+    if environ.get("TMUX") or environ.get("TERM", "").startswith(("screen", "tmux")):
+        return False
+    vte = environ.get("VTE_VERSION", "")
+    return (
+        bool(environ.get("WT_SESSION"))
+        or environ.get("ConEmuANSI") == "ON"
+        or environ.get("TERM_PROGRAM") in {"ghostty", "WezTerm"}
+        or "P" in environ.get("TERM_FEATURES", "")  # iTerm2's word for progress
+        or (vte.isdecimal() and int(vte) >= _VTE)
+    )
+
+
+@dataclass(slots=True)
+class Keyboard:
+    """Whether a terminal shows what is typed: not while something is drawn on it.
+
+    Else `^C` stands in the frame, and Enter at the bottom scrolls it away from its
+    place. What is typed meanwhile goes to the shell, which shows it then. The keyboard
+    is `ours` while nobody else reads it.
+
+    Only the one flag is changed, back too: others may have changed the rest since.
+    """
+
+    ours: bool
+    _silent: bool = False
+
+    def hush(self) -> None:
+        """Show no typing; from the background nothing is changed, it would stop us."""
+        if self.ours and not self._silent and _in_front():
+            self._silent = _set_echo(on=False)
+
+    def speak(self) -> None:
+        """Show typing again, where it was shown before."""
+        if self._silent:
+            self._silent = False
+            _set_echo(on=True)
+
+
+def _in_front() -> bool:
+    if sys.platform == "win32":
+        return False
+    try:
+        return os.tcgetpgrp(TERMINAL) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _set_echo(*, on: bool) -> bool:
+    """Set the flag and say if that changed it; a terminal that is gone is no fault."""
+    if sys.platform == "win32":
+        return False
+    import termios
+
+    with suppress(termios.error):
+        modes = termios.tcgetattr(TERMINAL)
+        flags = modes[3] | termios.ECHO if on else modes[3] & ~termios.ECHO
+        if flags != modes[3]:
+            modes[3] = flags
+            termios.tcsetattr(TERMINAL, termios.TCSADRAIN, modes)
+            return True
+    return False
 
 
 @dataclass(slots=True)

@@ -15,8 +15,8 @@ from bgresp.engine.books import Books
 from bgresp.engine.sync import Pass
 from bgresp.ledger.ledger import Ledger
 from bgresp.render.columns import Look, Times
-from bgresp.render.rows import Table
 from bgresp.render.streams import Streams
+from bgresp.render.table import Table
 from tests.endpoint import dialect, endpoint, using
 from tests.fakeanswers import Forever, as_json, refusal
 from tests.fakeserver import FakeServer

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.model import Job, Status
+from bgresp.render.charts import Timeline
 from bgresp.render.columns import Look, Times
-from bgresp.render.timeline import Timeline
 from tests.render.jobs import screen
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from bgresp.core.model import Job, ResponseError, Status, Usage
 from bgresp.core.outage import AGAIN, TRYING
 from bgresp.core.stats import BAD, JobCounts
-from bgresp.render.board import LiveMany
-from bgresp.render.notes import Notes
+from bgresp.render.board import LiveMany, Notes
 from tests.golden import Golden
 from tests.render.screens import NOW, Hand, Shown, made, view
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from rich.cells import get_character_cell_size
 from wcwidth import wcwidth
 
-from bgresp.render.ability import ability
-from bgresp.render.place import Place
+from bgresp.render.screen import TextEnd
+from bgresp.render.streams import ability
 from tests.render.screens import Shown
 
 SURE = st.text(
@@ -34,7 +34,7 @@ SURE = st.text(
 )
 def test_the_column(text: str, column: int) -> None:
     """On 10 columns the text ends in that column."""
-    place = Place()
+    place = TextEnd()
     place.advance(text, 10)
     assert column == place.column
 
@@ -42,7 +42,7 @@ def test_the_column(text: str, column: int) -> None:
 @given(st.lists(SURE, max_size=5), st.integers(4, 40).map(lambda half: 2 * half))
 def test_it_is_where_a_terminal_is(pieces: list[str], columns: int) -> None:
     """As long as it is sure, the column is the one of a terminal's cursor."""
-    shown, place = Shown(columns, 100), Place()
+    shown, place = Shown(columns, 100), TextEnd()
     streams = shown.streams()
     for piece in pieces:
         streams.answer(piece)
@@ -66,10 +66,10 @@ def test_it_is_where_a_terminal_is(pieces: list[str], columns: int) -> None:
 )
 def test_what_is_not_sure(text: str) -> None:
     """Where terminals differ in width the edge is not trusted, until the next line."""
-    place = Place()
+    place = TextEnd()
     place.advance("a" * 8 + text, 10)
     assert place.is_tight(10)
-    roomy = Place()
+    roomy = TextEnd()
     roomy.advance("a" * 8 + text, 80)
     assert not roomy.is_tight(80)
     place.advance("\n", 10)
@@ -89,7 +89,7 @@ def test_what_is_sure_is_so_for_two_libraries() -> None:
 
 
 def _slack(text: str) -> int:
-    place = Place()
+    place = TextEnd()
     place.advance(text, 80)
     return place.slack
 
@@ -105,12 +105,12 @@ WIDE = st.lists(
 @given(WIDE, st.integers(20, 200))
 def test_newlines_of_ours_stand_behind_a_space(words: list[str], columns: int) -> None:
     """Whatever comes, no word is parted, and a line is begun before its edge is lost."""
-    place, said = Place(), ""
+    place, said = TextEnd(), ""
     for word in words:
         said += place.flowed(word, columns)
     assert "".join(words) == said.replace(" \n", " ")
     for line in said.split("\n")[:-1]:
-        ended = Place()
+        ended = TextEnd()
         ended.advance(line, columns * 100)
         assert ended.column + ended.slack >= 0.8 * columns
 

@@ -12,12 +12,11 @@ from bgresp.core.model import RECORD_FIELDS, Job
 from bgresp.core.stats import WAYS, grouping, stats_of
 from bgresp.core.text import one_line
 from bgresp.core.times import rfc3339
-from bgresp.render.bars import Bars
+from bgresp.render.cells import cut
+from bgresp.render.charts import BarChart, Timeline
 from bgresp.render.columns import COLUMNS, FIELDS, TIMELINE, WIDE, Look, Times, record
-from bgresp.render.folded import flowed
-from bgresp.render.rows import CUTS, Table, cut
 from bgresp.render.streams import Streams
-from bgresp.render.timeline import Timeline
+from bgresp.render.table import CUTS, Table, flowed
 from tests.anyjob import JOBS as ANY_JOB
 from tests.golden import Golden
 from tests.render.jobs import JOBS, NOW, screen
@@ -38,7 +37,7 @@ SHOWN: dict[str, Show] = {
     ).show(JOBS),
     "timeline": lambda streams, look: Timeline(streams, look).show(list(JOBS)),
     **{
-        f"stats-{by}": lambda streams, _, by=by: Bars(streams, by).show(  # type: ignore[misc]
+        f"stats-{by}": lambda streams, _, by=by: BarChart(streams, by).show(  # type: ignore[misc]
             stats_of(JOBS, grouping(by, day), by)
         )
         for by in WAYS

@@ -1,18 +1,31 @@
-"""Jobs as rows: tab-separated in a pipe, a table that fits on a terminal."""
+"""Rows, with tabs in a pipe; on a terminal a table that never goes past its edge.
 
-from collections.abc import Callable, Iterable, Sequence
+What does not fit is cut, left out or folded into lines of its own; an id never is cut.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bgresp.core.model import Job, Status
-from bgresp.core.text import printable
+from bgresp.core.model import Job
+from bgresp.core.text import one_line, printable
+from bgresp.render.cells import (
+    BOLD,
+    GAP,
+    GREEN,
+    LONGEST_NAME,
+    RED,
+    STATUS_STYLES,
+    YELLOW,
+    Painter,
+    cut,
+    widest,
+    width_of,
+)
 from bgresp.render.columns import DEFAULT, NONE, Look, column, heading
-from bgresp.render.folded import GAP, flowed
 from bgresp.render.streams import Streams
 
-Paint = Callable[[str, str], str]
 KEPT: Final = ("id", "status")
-LONGEST_NAME: Final = 24
 SHORTEST_NAME: Final = 8
 # What is done in turn where a terminal is narrow: a column is cut to so many cells; to
 # none, it goes.
@@ -25,18 +38,8 @@ STEPS: Final[Steps] = (
 CUTS: Final[Steps] = tuple(
     (name, LONGEST_NAME) for name in ("name", "labels", "reason")
 )
-COLOURS: Final = {
-    Status.COMPLETED: "32",
-    Status.IN_PROGRESS: "36",
-    Status.QUEUED: "36",
-    Status.FAILED: "31",
-    Status.LOST: "31",
-    Status.REJECTED: "31",
-    Status.UNKNOWN: "35",
-    Status.SUBMITTING: "35",
-    Status.INCOMPLETE: "33",
-    Status.CANCELLED: "33",
-}
+NARROW: Final = 24  # cells below which a last column starts a line of its own
+LEVELS: Final = {"ok": GREEN, "warn": YELLOW, "bad": RED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +79,23 @@ class Table:
             folded = self._stacked if self.steps is STEPS else self._folded
             folded(jobs, grid)
             return
-        self._line(grid.padded(grid.headings, ["1"] * len(grid.headings), self._paint))
+        painter = Painter.of_answers(self.streams)
+        self._line(grid.line(grid.headings, [BOLD] * len(grid.headings), painter))
         for job, row in zip(jobs, grid.rows, strict=True):
-            paints = [COLOURS[job.status] if n == "status" else "" for n in grid.names]
-            self._line(grid.padded(row, paints, self._paint))
+            style = STATUS_STYLES[job.status]
+            styles = [style if name == "status" else "" for name in grid.names]
+            self._line(grid.line(row, styles, painter))
 
     def _stacked(self, jobs: list[Job], grid: "Grid") -> None:
         """Write the id on a line of its own, and what else fits below it."""
-        from rich.cells import cell_len
-
         for job, row in zip(jobs, grid.rows, strict=True):
             cells = dict(zip(grid.names, row, strict=True))
-            self._line(self._paint(cells.pop("id", job.ref), "1"))
+            self._line(self._paint(cells.pop("id", job.ref), BOLD))
             first = cells.pop("status", job.status.value)
-            below, used = GAP + self._paint(first, COLOURS[job.status]), cell_len(first)
+            below = GAP + self._paint(first, STATUS_STYLES[job.status])
+            used = width_of(first)
             for cell in (cut(c, LONGEST_NAME) for c in cells.values() if c != NONE):
-                wider = used + len(GAP) + cell_len(cell)
+                wider = used + len(GAP) + width_of(cell)
                 if wider + len(GAP) <= self.streams.width:
                     below, used = below + GAP + cell, wider
             self._line(below)
@@ -101,27 +105,24 @@ class Table:
 
         The others stand below it, each behind its heading.
         """
-        from rich.cells import cell_len
-
         width = self.streams.width - len(GAP)
         for job, row in zip(jobs, grid.rows, strict=True):
             (_, title), *cells = zip(grid.headings, row, strict=True)
             *above, title = flowed([title], self.streams.width) or [title]
             for line in above:
-                self._line(self._paint(line, "1"))
+                self._line(self._paint(line, BOLD))
             beside = ""
             status = ("STATUS", column("status").cell(job, self.look))
-            if status in cells and cell_len(title + GAP + status[1]) <= width:
+            if status in cells and width_of(title + GAP + status[1]) <= width:
                 cells.remove(status)
-                beside = GAP + self._paint(status[1], COLOURS[job.status])
-            self._line(self._paint(title, "1") + beside)
+                beside = GAP + self._paint(status[1], STATUS_STYLES[job.status])
+            self._line(self._paint(title, BOLD) + beside)
             known = [f"{head.lower()} {cell}" for head, cell in cells if cell != NONE]
             for below in flowed(known, width):
                 self._line(GAP + below)
 
-    def _paint(self, text: str, colour: str) -> str:
-        painted = self.streams.colour and colour and text
-        return f"\x1b[{colour}m{text}\x1b[0m" if painted else text
+    def _paint(self, text: str, style: str) -> str:
+        return Painter.of_answers(self.streams).painted(text, style)
 
     def _line(self, text: str) -> None:
         self.streams.draw(text)
@@ -138,10 +139,8 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Measure the columns in terminal cells."""
-        from rich.cells import cell_len
-
         cells = zip(self.headings, *self.rows, strict=True)
-        self.widths = [max(map(cell_len, column)) for column in cells]
+        self.widths = [widest(column) for column in cells]
 
     def fit(self, width: int, steps: Steps) -> bool:
         """Drop what is empty, then take steps, as many as it needs; say if it fits.
@@ -176,13 +175,11 @@ class Grid:
         self.rows = [[cut(row[at], room[at]) for at in kept] for row in self.rows]
         self.widths = list(widths.values())
 
-    def padded(self, row: list[str], colours: list[str], paint: Paint) -> str:
+    def line(self, row: list[str], styles: list[str], painter: Painter) -> str:
         """Return a row as one line."""
-        from rich.cells import cell_len
-
         return GAP.join(
-            paint(cell, colour) + " " * (width - cell_len(cell))
-            for cell, colour, width in zip(row, colours, self.widths, strict=True)
+            painter.painted(cell, style) + " " * (width - width_of(cell))
+            for cell, style, width in zip(row, styles, self.widths, strict=True)
         )
 
 
@@ -200,10 +197,60 @@ def _narrowed(
     return found if over <= 0 else None
 
 
-def cut(text: str, width: int) -> str:
-    """Return a text in at most so many terminal cells, with a mark where it was cut."""
-    from rich.cells import cell_len, set_cell_size
+def show_rows(streams: Streams, rows: Sequence[Sequence[str]]) -> None:
+    """Write rows of as many cells each; a first cell that is a level has its colour."""
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    if not streams.out_is_terminal:
+        for row in cells:
+            streams.line("\t".join(row))
+        return
+    for line in _aligned(cells, streams):
+        streams.draw(line)
 
-    if cell_len(text) <= width:
-        return text
-    return set_cell_size(text, width - 1).rstrip() + "…"
+
+def _aligned(rows: list[list[str]], streams: Streams) -> Iterator[str]:
+    widths = [widest(column) for column in zip(*rows, strict=True)][:-1]
+    painter = Painter.of_answers(streams)
+    before = sum(widths) + len(GAP) * len(widths)
+    if before > streams.width:
+        for row in rows:
+            first, *rest = flowed(row, streams.width - len(GAP))
+            yield from (first, *(GAP + line for line in rest))
+        return
+    beside = before + NARROW <= streams.width or all(
+        before + width_of(row[-1]) <= streams.width for row in rows
+    )
+    indent = " " * before if beside else GAP
+    for row in rows:
+        head = ""
+        for cell, width in zip(row, widths, strict=False):
+            style = "" if head else LEVELS.get(cell, "")
+            blank = " " * (width - width_of(cell))
+            head += painter.painted(cell, style) + blank + GAP
+        lines = flowed([row[-1]], streams.width - len(indent))
+        if not beside:
+            yield head
+        else:
+            yield head + (lines[0] if lines else "")
+        yield from (indent + line for line in lines[beside:])
+
+
+def flowed(fields: Iterable[str], width: int) -> list[str]:
+    """Return fields one after the other on lines of at most so many cells.
+
+    One that has no room on any line starts one, and is parted between its words. What
+    is longer than a line, a path or an id, is left to the terminal, to be copied whole.
+    """
+    lines: list[str] = []
+    for text in fields:
+        words = text.split()
+        is_one = width_of(text) <= width or any(width_of(w) > width for w in words)
+        gap = GAP
+        for word in [text] if is_one else words:
+            joins = lines and (is_one or gap != GAP)
+            if joins and width_of(lines[-1] + gap + word) <= width:
+                lines[-1] += gap + word
+            else:
+                lines.append(word)
+            gap = " "
+    return lines
