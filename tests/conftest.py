@@ -28,6 +28,7 @@ for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 # What a developer's shell or a CI runner may have set and bgresp, httpx or Rich read.
 _FOREIGN = re.compile(
     r"(BGRESP|OPENAI)_.*|.*_API_KEY|.*_PROXY|SSL_CERT_.*|NO_COLOR|FORCE_COLOR|CI"
+    r"|(REQUESTS|CURL)_CA_BUNDLE"
     r"|TERM|TERM_PROGRAM|COLORTERM|COLUMNS|LINES|TTY_.*|EDITOR|VISUAL|PAGER"
     r"|PYTHON(DONTWRITEBYTECODE|IOENCODING|UNBUFFERED|WARNINGS)",
     re.IGNORECASE,

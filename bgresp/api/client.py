@@ -3,6 +3,7 @@
 Answers with signals; what goes wrong on the way is a Fault value, never an exception.
 """
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from bgresp.api import replies, transport
+from bgresp.api.route import Route, route
 from bgresp.core.dialect import Endpoint, fill, target
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import ResponseError
@@ -21,27 +23,52 @@ _JSON: Final = {"Accept": "application/json"}
 Told = TypeVar("Told", Event, Snapshot | Fault)
 
 
+# What httpcore 1.0 calls its steps before a request is written.
+_CONNECTING: Final = frozenset(
+    {"connect_tcp", "connect_unix_socket", "setup_socks5_connection", "start_tls"}
+    | {"retry"}
+)
+
+
 @dataclass(slots=True)
 class Sent:
-    """Whether the first byte of a request may have left this machine.
+    """Whether the first byte of a request may have left this machine: in doubt it has.
 
-    `leaving` is called before the first one of all does, and may raise.
+    It has not while httpcore is known to make a connection, or to ask a proxy for a
+    tunnel. A step that is not known here counts as one of the request itself, so that
+    another httpcore makes outcomes unknown, and never makes a job paid for twice.
+    `leaving` is called before the first byte of all does leave, and may raise.
     """
 
     started: bool = False
     leaving: Callable[[], None] | None = None
+    _is_tunnelling: bool = False
+    _is_told: bool = False
+
+    def begin(self) -> None:
+        """Take that the request goes to httpx, which may do anything with it."""
+        self.started, self._is_tunnelling = True, False
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Take one of httpcore's trace events."""
-        del info
-        if name.endswith("send_request_headers.started"):
+        path, _, stage = name.rpartition(".")
+        step = path.rpartition(".")[2]
+        if step in _CONNECTING:
+            self.started, self._is_tunnelling = stage == "complete", False
+        elif getattr(info.get("request"), "method", b"") == b"CONNECT":
+            self.started, self._is_tunnelling = False, True
+        elif self._is_tunnelling and "request" not in info:
+            stands = (step, stage) == ("receive_response_headers", "complete")
+            self.started, self._is_tunnelling = stands, not stands
+        else:
             self.leave()
 
     def leave(self) -> None:
         """Take that the first byte is about to leave."""
-        if self.leaving is not None and not self.started:
+        self.started, self._is_tunnelling = True, False
+        if self.leaving is not None and not self._is_told:
             self.leaving()
-        self.started = True
+        self._is_told = True
 
 
 @dataclass(slots=True)
@@ -49,7 +76,13 @@ class Api:
     """One endpoint; its connections are opened when first needed, closed by aclose."""
 
     endpoint: Endpoint
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
+
+    @property
+    def way(self) -> Route:
+        """Return how requests reach the endpoint."""
+        return route(self.endpoint.base_url, self.environ)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -72,7 +105,7 @@ class Api:
             async with self._send("list", values, {}, _JSON) as response:
                 reply = await transport.whole(response)
         except transport.FAILURES as error:
-            return transport.broken(error)
+            return transport.broken(error, self.way)
         return replies.listed(reply)
 
     async def cancel(self, id_: str, sent: Sent | None = None) -> Snapshot | Fault:
@@ -107,7 +140,7 @@ class Api:
                 async for signal in self._signals(response):
                     yield signal
         except transport.FAILURES as error:
-            yield transport.broken(error)
+            yield transport.broken(error, self.way)
 
     async def create(
         self, body: bytes, *, key: str, stream: bool, sent: Sent
@@ -133,10 +166,14 @@ class Api:
                     made = replies.created(self.endpoint.dialect, reply)
                     yield _hiding(response, made)
         except transport.FAILURES as error:
-            if transport.is_unformed(error):
-                sent.started = False  # it was announced, but nothing was written
-            tell = transport.unsure if sent.started else transport.unsent
-            yield replace(tell(error), request_id=request_id)
+            if transport.never_left(error):
+                sent.started = False  # it may have been announced, but was not written
+            fault = (
+                transport.unsure(error)
+                if sent.started
+                else transport.unsent(error, self.way)
+            )
+            yield replace(fault, request_id=request_id)
 
     async def _ask(
         self, op: str, id_: str, sent: Sent | None = None
@@ -147,7 +184,7 @@ class Api:
                 answer = replies.retrieved(self.endpoint.dialect, reply)
                 return _hiding(got, answer)
         except transport.FAILURES as error:
-            return transport.broken(error)
+            return transport.broken(error, self.way)
 
     async def _signals(self, response: httpx.Response) -> AsyncIterator[Signal]:
         dialect = self.endpoint.dialect
@@ -175,7 +212,7 @@ class Api:
             dialect = self.endpoint.dialect.name
             raise RefusedError(f"a {dialect} endpoint cannot {op} a response")
         if self._client is None:
-            self._client = transport.client(self.endpoint, keep_alive=True)
+            self._client = transport.client(self.endpoint, self.way, keep_alive=True)
         path, fixed = target(known, {**values, **self._vars()})
         params = {**self._query(), **fixed, **query}
         trace = {} if sent is None else {"trace": sent.trace}
@@ -199,9 +236,11 @@ class Api:
         """
         op = self.endpoint.dialect.ops["create"]
         path, fixed = target(op, self._vars())
-        async with (
-            transport.client(self.endpoint, keep_alive=False) as client,
-            client.stream(
+        async with transport.client(
+            self.endpoint, self.way, keep_alive=False
+        ) as client:
+            sent.begin()
+            async with client.stream(
                 op.method,
                 self._url(path),
                 params={**self._query(), **fixed} or None,
@@ -211,9 +250,8 @@ class Api:
                     "trace": sent.trace,
                     transport.SECRETS: self.endpoint.secrets,
                 },
-            ) as response,
-        ):
-            yield response
+            ) as response:
+                yield response
 
     def _vars(self) -> dict[str, str]:
         return {f"var.{name}": value for name, value in self.endpoint.vars.items()}

@@ -11,8 +11,9 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
 from bgresp import __version__
-from bgresp.api import bounded
+from bgresp.api import bounded, route
 from bgresp.api.replies import Reply
+from bgresp.api.route import Route
 from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import ConfigError
 from bgresp.core.signals import Fault, FaultKind
@@ -36,7 +37,9 @@ FAILURES: Final = (
     *(httpx.TransportError, httpx.InvalidURL, httpx.StreamError),
     ValueError,
 )
-_NOT_SENT: Final = (
+# Raised before the first byte of a request: by name resolution, a refused connection,
+# TLS, the pool, or a proxy that makes no tunnel.
+_NEVER_LEFT: Final = (
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError),
 )
 # Told while a request is put together: a header that HTTP cannot carry, no URL.
@@ -46,7 +49,7 @@ _NOT_FORMED: Final = (
 )
 
 
-def client(endpoint: Endpoint, *, keep_alive: bool) -> httpx.AsyncClient:
+def client(endpoint: Endpoint, way: Route, *, keep_alive: bool) -> httpx.AsyncClient:
     """Open a client: no redirects, no compression, no proxy to this machine itself.
 
     Raises ConfigError when proxies or certificates are set up wrong.
@@ -59,19 +62,25 @@ def client(endpoint: Endpoint, *, keep_alive: bool) -> httpx.AsyncClient:
     timeout = httpx.Timeout(
         connect=CONNECT_TIMEOUT, read=read, write=WRITE_TIMEOUT, pool=None
     )
+    plain = endpoint.base_url.startswith("http:") and way.proxy is None
+    verify = False if plain else route.context(way)
     try:
         return httpx.AsyncClient(
-            verify=not endpoint.base_url.startswith("http:"),
-            trust_env=not endpoint.is_loopback,
+            verify=verify,
+            trust_env=False,
+            proxy=way.proxy,
             follow_redirects=False,
             timeout=timeout,
             limits=limits,
             headers={"Accept-Encoding": "identity", "User-Agent": AGENT},
         )
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        # The error's own text may quote a proxy's password.
+        said = str(error) if isinstance(error, ImportError) else "not a proxy's URL"
         raise ConfigError(
-            f"cannot set up the connection: {one_line(str(error), limit=200)}",
-            hint="check HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE",
+            f"cannot set up the connection: {way.proxy_source}: "
+            f"{one_line(said, limit=200)}",
+            hint=f"check {way.proxy_source}",
         ) from None
 
 
@@ -120,7 +129,7 @@ async def events(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
             yield sse
 
 
-def broken(error: Exception) -> Fault:
+def broken(error: Exception, way: Route) -> Fault:
     """Say what a failed exchange means where asking again is free."""
     if isinstance(error, httpx.ReadTimeout):
         return Fault(FaultKind.IDLE, "nothing came for too long")
@@ -130,15 +139,16 @@ def broken(error: Exception) -> Fault:
         return Fault(FaultKind.REFUSED, reason(error))
     if isinstance(error, bounded.TooLargeError):
         return Fault(FaultKind.UNREADABLE, str(error))
-    if isinstance(error, _NOT_SENT):
-        return Fault(FaultKind.UNREACHABLE, reason(error))
+    if isinstance(error, _NEVER_LEFT):
+        return _unconnected(error, way)
     return Fault(FaultKind.CLOSED, reason(error))
 
 
-def unsent(error: Exception) -> Fault:
+def unsent(error: Exception, way: Route) -> Fault:
     """Say that a create failed before its first byte: it may be sent again."""
-    kind = FaultKind.REFUSED if is_unformed(error) else FaultKind.UNREACHABLE
-    return Fault(kind, reason(error))
+    if is_unformed(error):
+        return Fault(FaultKind.REFUSED, reason(error))
+    return _unconnected(error, way)
 
 
 def unsure(error: Exception) -> Fault:
@@ -146,6 +156,31 @@ def unsure(error: Exception) -> Fault:
     if isinstance(error, httpx.ReadTimeout):
         return Fault(FaultKind.AMBIGUOUS, "no reply came")
     return Fault(FaultKind.AMBIGUOUS, reason(error))
+
+
+def never_left(error: Exception) -> bool:
+    """Say whether a failure shows by its kind that no byte of the request left.
+
+    These are raised while a connection is made, a proxy is asked for one, or none is
+    free (httpx 0.28, httpcore 1.0); everything else leaves a doubt.
+    """
+    return is_unformed(error) or isinstance(error, _NEVER_LEFT)
+
+
+def _unconnected(error: Exception, way: Route) -> Fault:
+    """Say why there was no connection, by which proxy, and what is to be set right."""
+    said = reason(error)
+    if isinstance(error, httpx.ReadTimeout):
+        said = "nothing came for too long"
+    setup = None
+    if isinstance(_root(error), ssl.SSLCertVerificationError):
+        setup = f"check {way.ca_source or 'SSL_CERT_FILE'}: whose certificates hold"
+    if way.proxy is not None:
+        refused = "refused: " if isinstance(error, httpx.ProxyError) else ""
+        said = f"{refused}{said}; by the proxy {way.proxy_name} of {way.proxy_source}"
+        if isinstance(error, httpx.ProxyError) and str(error).startswith("407"):
+            setup = f"set the proxy's user and password in {way.proxy_source}"
+    return Fault(FaultKind.UNREACHABLE, said, setup=setup)
 
 
 def is_unformed(error: Exception) -> bool:
@@ -160,17 +195,22 @@ def reason(error: BaseException) -> str:
     if isinstance(error, httpx.LocalProtocolError | UnicodeEncodeError):
         # The error's own text may quote a header.
         return "the request cannot be formed: a header holds what HTTP cannot carry"
-    cause: BaseException = error
-    while cause.__cause__ is not None or cause.__context__ is not None:
-        cause = cause.__cause__ or cause.__context__ or cause
-        if isinstance(cause, ssl.SSLError):
-            break
-    text = ""
+    cause, text = _root(error), ""
     if isinstance(cause, ConnectionError) and cause.errno:
         text = os.strerror(cause.errno)  # asyncio's own has address and port in it
     elif isinstance(cause, OSError):
         text = cause.strerror or ""
     return one_line(text or str(error) or str(cause) or type(error).__name__, limit=200)
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the innermost cause of a failure, but no further than TLS's own."""
+    cause = error
+    while cause.__cause__ is not None or cause.__context__ is not None:
+        cause = cause.__cause__ or cause.__context__ or cause
+        if isinstance(cause, ssl.SSLError):
+            break
+    return cause
 
 
 def unquoted(response: httpx.Response, said: str) -> str:

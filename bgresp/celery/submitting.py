@@ -191,5 +191,5 @@ async def _looked(found: Intent, endpoint: Endpoint) -> Job:
 def _may_be_sent_again(fault: Fault) -> bool:
     """Say whether it provably was not processed, and may be another time."""
     if fault.kind is FaultKind.UNREACHABLE:
-        return "certificate" not in fault.message.lower()
+        return fault.setup is None
     return fault.kind is FaultKind.RATE_LIMITED

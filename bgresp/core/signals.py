@@ -81,7 +81,11 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A failure as a value: for the machine, never raised."""
+    """A failure as a value: for the machine, never raised.
+
+    `setup`: what to look at where it is this machine's configuration that is wrong, and
+    trying again would not help.
+    """
 
     kind: FaultKind
     message: str
@@ -89,6 +93,7 @@ class Fault:
     retry_after: float | None = None
     request_id: str | None = None
     error: ResponseError | None = None
+    setup: str | None = None
 
 
 Signal = Event | Snapshot | Fault

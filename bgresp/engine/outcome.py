@@ -72,6 +72,8 @@ def error_of(submitted: Submitted) -> BgrespError:
         return UnknownOutcomeError(message, hint=hint, request_id=rid)
     if job.error is not None and job.error.code == NOT_SENT:
         message = f"not sent: {_why_not_sent(submitted, fault)}"
+        if fault.setup is not None:
+            return ConfigError(message, hint=fault.setup, request_id=rid)
         return UnreachableError(message, request_id=rid, retryable=True)
     http = fault.http_status or 0
     message = f"{job.key}: refused: {fault.message}{_code(fault)}"

@@ -158,7 +158,7 @@ class Submitter:
     def _again(self, fault: Fault, attempt: int, waited: float) -> float | None:
         """Return the seconds to wait before posting again; None: never again."""
         if fault.kind is FaultKind.UNREACHABLE:
-            if attempt + 1 >= ATTEMPTS or "certificate" in fault.message.lower():
+            if attempt + 1 >= ATTEMPTS or fault.setup is not None:
                 return None
             return schedule.backoff(attempt, self.jitter())
         if fault.kind is not FaultKind.RATE_LIMITED:

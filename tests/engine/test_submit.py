@@ -155,7 +155,7 @@ def test_an_answer_at_once_is_saved(state: Path) -> None:
         (CLOSED, Status.UNKNOWN, None, 1),
         (REFUSED, Status.REJECTED, "not_sent", 4),
         (
-            Fault(FaultKind.UNREACHABLE, "CERTIFICATE_VERIFY_FAILED"),
+            Fault(FaultKind.UNREACHABLE, "not to be trusted", setup="check it"),
             Status.REJECTED,
             "not_sent",
             1,
