@@ -87,8 +87,13 @@ class Dropping:
         self._codes.append(errors.tell_of(self.context.streams, jobs, error))
 
     def _forget(self, jobs: list[Job]) -> None:
-        """Drop the files first: while a line is left, the same again finishes it."""
+        """Drop the files first: while a line is left, the same again finishes it.
+
+        And once more behind the line: a process that follows the job may have saved its
+        answer in between.
+        """
         for job in jobs:
             self.context.books.answers.forget(job.key)
             self.context.books.ledger.forget(job)
+            self.context.books.answers.forget(job.key)
             self.dropped.append(job)

@@ -67,6 +67,8 @@ class Notifier:
         record = json.dumps(job.to_record(), ensure_ascii=True).encode("ascii") + b"\n"
         async with self._room:
             try:
+                if self.books.ledger.is_forgotten(job.key):
+                    return
                 if not self.books.answers.notices(job.key):
                     return
             except LedgerError as error:

@@ -51,6 +51,7 @@ def prune(which: Refs, options: Options, common: Common) -> int:
     jobs = [job for job in old if options.force or refusal(context, job) is None]
     dropping = Dropping(context, options.remote)
     code = dropping.drop(jobs)
+    context.books.ledger.sweep()
     context.books.ledger.compact()
     if len(old) > len(jobs):
         context.say(f"{len(old) - len(jobs)} are open or unsettled: kept")

@@ -52,9 +52,15 @@ class Books:
         if news.reading is None:
             return job
         told = update.told(job, news.reading, now=self.now(), limits=dialect.limits)
-        if told.status.is_terminal and told.status.rank >= job.status.rank:
-            self._save(told.key, news, (dialect, text))
-        return self.ledger.record(told)
+        if not told.status.is_terminal or told.status.rank < job.status.rank:
+            return self.ledger.record(told)
+        if self.ledger.is_forgotten(job.key):
+            return told
+        self._save(told.key, news, (dialect, text))
+        recorded = self.ledger.record(told)
+        if self.ledger.is_forgotten(job.key):  # while the answer was saved
+            self.answers.forget(job.key)
+        return recorded
 
     def keep_accepted(self, job: Job) -> tuple[Job, str | None]:
         """Record an accepted job, whatever the disk does: its id must not be lost.
@@ -107,7 +113,9 @@ class Books:
     def progress(self, key: str) -> Progress:
         """Return the notes of a new watcher of a job."""
         self.ledger.prepare()
-        return Progress(self._progress_path(key))
+        return Progress(
+            self._progress_path(key), lambda: not self.ledger.is_forgotten(key)
+        )
 
     def shown(self, key: str) -> Shown:
         """Return how far the furthest watcher came."""

@@ -69,6 +69,8 @@ class Checkup:
         yield from self._guarded("unsettled", self._unsettled)
         yield from self._rescues()
         yield from self._guarded("clock", self._clock)
+        if self.fix:
+            yield from self._guarded("files", self._swept)
         yield from self._guarded("keys", self._keys)
 
     def _guarded(self, name: str, look: Look) -> Iterator[Check]:
@@ -137,7 +139,7 @@ class Checkup:
             begins = one_line(line.begins.decode("utf-8", "replace"), limit=160)
             yield Check("ledger", WARN, f"{line.place} ({line.why}): {begins}")
         count = "1 line" if len(moved) == 1 else f"{len(moved)} lines"
-        place = self.books.ledger.state / "ledger.bad.jsonl"
+        place = self.books.ledger.bad_path
         yield Check("ledger", WARN, f"{count} moved to {place}: look for jobs there")
 
     def _writable(self, state: Path) -> Iterator[Check]:
@@ -200,6 +202,10 @@ class Checkup:
         more = " and more" if len(found) > NAMED else ""
         said = f"more than a day ahead of the clock: {', '.join(found[:NAMED])}{more}"
         yield Check("keys", WARN, f"{said} (bgresp forget {found[0]})")
+
+    def _swept(self, _: Path) -> Iterator[Check]:
+        if count := self.books.ledger.sweep():
+            yield Check("files", OK, f"{count} removed that belonged to no record")
 
     def _clock(self, _: Path) -> Iterator[Check]:
         newest = islice(self.books.ledger.newest(), 100)

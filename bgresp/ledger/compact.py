@@ -8,13 +8,32 @@ are.
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
-from bgresp.core.model import FORGOTTEN
-from bgresp.ledger import files, journal, runs
+from bgresp.core.model import Job
+from bgresp.ledger import files, journal, keys, runs
+from bgresp.ledger.journal import RawLine
 from bgresp.ledger.line import BadLineError
 from bgresp.ledger.scan import decoded
 from bgresp.ledger.segments import Segment
 from bgresp.ledger.view import View
+
+REMEMBERED: Final = 30 * 86_400.0  # seconds that a forgotten job is known as one
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What stays of a file: lines at ascending offsets, and every line of some keys.
+
+    The older lines of the doubted say what is left of a job. The tombstone of a key
+    from `floor` on stays: a process may follow the job still, and news of it is not to
+    bring it back.
+    """
+
+    offsets: "array[int]"
+    doubted: frozenset[str]
+    floor: str
 
 
 def compact(view: View) -> int:
@@ -26,19 +45,20 @@ def compact(view: View) -> int:
     last: dict[int, array[int]] = {s.number: array("Q") for s in view.segments}
     for _, number, offset in view.places():
         last[number].append(offset)
-    doubted = view.in_doubt()  # their older lines say what is left
+    doubted = view.in_doubt()
+    floor = keys.make(max(view.now() - REMEMBERED, 0.0), 0, after=None)
     saved = 0
     (view.index / "open").unlink(missing_ok=True)
     for segment in view.segments:
         offsets = array("Q", sorted(last[segment.number]))
-        saved += _rewrite(view, segment, (offsets, doubted))
+        saved += _rewrite(view, segment, Kept(offsets, doubted, floor))
     return saved
 
 
-def _rewrite(view: View, segment: Segment, holds: "_Holds") -> int:
+def _rewrite(view: View, segment: Segment, what: Kept) -> int:
     if not segment.path.exists():
         return 0
-    kept = b"".join(raw + b"\n" for raw in _kept(segment, holds))
+    kept = b"".join(raw + b"\n" for raw in _kept(segment, what))
     if len(kept) == segment.size:
         return 0
     runs.drop(view.index, segment.number)
@@ -46,8 +66,7 @@ def _rewrite(view: View, segment: Segment, holds: "_Holds") -> int:
     return segment.size - len(kept)
 
 
-def _kept(segment: Segment, holds: "_Holds") -> Iterator[bytes]:
-    offsets, doubted = holds
+def _kept(segment: Segment, kept: Kept) -> Iterator[bytes]:
     for line in journal.read(segment.path):
         if not line.raw:
             continue
@@ -56,22 +75,12 @@ def _kept(segment: Segment, holds: "_Holds") -> Iterator[bytes]:
         except BadLineError:
             yield line.raw if line.is_whole else segment.read(line.offset, line.size)
             continue
-        if (
-            job is None
-            or job.key in doubted
-            or (_is_last(offsets, line.offset) and not _is_dropped(job.extra, job.id))
-        ):
+        if job is None or job.key in kept.doubted or _holds(line, job, kept):
             yield line.raw
 
 
-def _is_last(offsets: "array[int]", offset: int) -> bool:
-    at = bisect_left(offsets, offset)
-    return at < len(offsets) and offsets[at] == offset
-
-
-def _is_dropped(extra: object, id_: str | None) -> bool:
-    return isinstance(extra, dict) and FORGOTTEN in extra and id_ is None
-
-
-# Where the lines that hold begin, and of which keys every line is kept.
-_Holds = tuple["array[int]", frozenset[str]]
+def _holds(line: RawLine, job: Job, kept: Kept) -> bool:
+    at = bisect_left(kept.offsets, line.offset)
+    if at == len(kept.offsets) or kept.offsets[at] != line.offset:
+        return False
+    return not job.is_forgotten or job.id is not None or job.key >= kept.floor

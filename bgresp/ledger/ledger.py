@@ -19,6 +19,7 @@ from bgresp.ledger import (
     aside,
     compact,
     damage,
+    files,
     folders,
     journal,
     keys,
@@ -26,6 +27,7 @@ from bgresp.ledger import (
     lookup,
     runs,
     segments,
+    strays,
 )
 from bgresp.ledger.aside import Aside
 from bgresp.ledger.checkpoint import tombstone
@@ -59,6 +61,11 @@ class Ledger:
         """Return the journal's path."""
         return self.state / "ledger.jsonl"
 
+    @property
+    def bad_path(self) -> Path:
+        """Return where lines lie that were set aside."""
+        return self.state / "ledger.bad.jsonl"
+
     def newest(self) -> Iterator[Job]:
         """Yield jobs, newest first, reading only as far as is asked."""
         return self._look().newest()
@@ -79,6 +86,11 @@ class Ledger:
         """Return the job with our key."""
         job = self._look().by_key(key)
         return job if job is not None and not job.is_forgotten else None
+
+    def is_forgotten(self, key: str) -> bool:
+        """Say whether a job was dropped: then nothing is to be kept of it any more."""
+        job = self._look().by_key(key)
+        return job is not None and job.is_forgotten
 
     def by_id(self, id_: str) -> Job | None:
         """Return the job with the endpoint's id: of several the one that holds."""
@@ -221,6 +233,29 @@ class Ledger:
         self.tend()
         return merged
 
+    def sweep(self) -> int:
+        """Remove the files that belong to no record; return how many.
+
+        Those of a job that is newer than the ledger stay, and those of a line that was
+        set aside. Raises LedgerError.
+        """
+        known = {job.key for job in self.newest()}
+        if self._view.bad or not any(strays.found(self.state, known)):
+            return 0
+        aside_ = files.read(self.bad_path) or b""
+        count = 0
+        with self._writing():
+            for stray in strays.found(self.state, known):
+                job = self._view.by_key(stray.key)
+                is_ahead = strays.is_ahead(stray, self._view.last)
+                if (job is None and is_ahead) or stray.key.encode() in aside_:
+                    continue
+                if job is None or job.is_forgotten:
+                    with files.blamed(stray.path, "remove"):
+                        stray.path.unlink(missing_ok=True)
+                    count += 1
+        return count
+
     def forget(self, job: Job) -> None:
         """Drop a job from view for good; its submit key keeps its id.
 
@@ -247,7 +282,7 @@ class Ledger:
         Raises LedgerError.
         """
         with self._writing():
-            moved = aside.set_aside(self._view, self.state / "ledger.bad.jsonl")
+            moved = aside.set_aside(self._view, self.bad_path)
             if moved:
                 self._view.close()
                 self.words.rebuild(self._look())

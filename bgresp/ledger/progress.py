@@ -7,7 +7,7 @@ counts.
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,13 @@ class Shown:
 
 @dataclass(slots=True)
 class Progress:
-    """One watcher's notes of one job."""
+    """One watcher's notes of one job.
+
+    `is_kept` says before the first one whether the job is in the ledger at all.
+    """
 
     path: Path
+    is_kept: Callable[[], bool] = lambda: True
     writer: str = field(default_factory=lambda: secrets.token_hex(4))
     _written: bool = False
 
@@ -54,6 +58,8 @@ class Progress:
         self._append({"w": self.writer, "ended": length}, sync=True)
 
     def _append(self, line: Mapping[str, Any], *, sync: bool) -> None:
+        if not (self.path.exists() if self._written else self.is_kept()):
+            return  # the job was forgotten meanwhile
         data = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
         fd = files.open_append(self.path)
         try:

@@ -1,0 +1,52 @@
+"""Files of a state folder that belong to no record of the ledger.
+
+Some were saved for a job that was forgotten meanwhile: they may go. Others are of jobs
+that were submitted after everything the ledger knows: then a backup of it was put back,
+and what it lacks was paid for.
+"""
+
+import re
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bgresp.ledger import files, keys
+
+# A folder, how its names end behind a job's key, and whether the record comes first: a
+# request is saved before the intent, so that a kill leaves it ahead of the ledger.
+_FOLDERS: Final = (
+    ("responses", re.compile(r"([A-Za-z0-9_-]{1,64})\.(json|txt)", re.ASCII), True),
+    ("progress", re.compile(r"([A-Za-z0-9_-]{1,64})\.jsonl", re.ASCII), True),
+    ("notices", re.compile(r"([A-Za-z0-9_-]{1,64})", re.ASCII), True),
+    ("requests", re.compile(r"([A-Za-z0-9_-]{1,64})\.json", re.ASCII), False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A file and the key of the job it is of; `follows`: a record came before it."""
+
+    path: Path
+    key: str
+    follows: bool
+
+
+def found(state: Path, known: Container[str]) -> Iterator[Stray]:
+    """Yield the files of jobs whose keys are not known; foreign names are left alone.
+
+    Raises LedgerError.
+    """
+    for name, form, follows in _FOLDERS:
+        folder = state / name
+        with files.blamed(folder, "read"):
+            paths = list(folder.iterdir()) if folder.is_dir() else []
+        for path in paths:
+            match = form.fullmatch(path.name)
+            if match is not None and match[1] not in known:
+                yield Stray(path, match[1], follows)
+
+
+def is_ahead(stray: Stray, last: str | None) -> bool:
+    """Say whether a file tells of a job that is newer than the whole ledger."""
+    return stray.follows and keys.is_key(stray.key) and stray.key > (last or "")
