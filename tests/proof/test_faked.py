@@ -94,15 +94,19 @@ def at(offset: str, env: dict[str, str], *args: str) -> tuple[int, str, str]:
 def test_a_clock_that_jumps(
     run: Run, server: FakeServer, state: Path, chosen: dict[str, str], figure: Figure
 ) -> None:
-    """Ten days back or twenty years ahead: an order lost, a job expired, an age < 0."""
+    """Ten days back or twenty years ahead: an order lost, a job expired, an age < 0.
+
+    What was made twenty years ahead stays in front of what is made now.
+    """
     ids = [run("submit", "-t", "now", env=chosen).out.strip()]
     for offset in ("-10d", "+20y", "+0d"):
         code, out, told = at(offset, chosen, "submit", "-t", offset)
         assert 0 == code, told
         ids.append(out.strip())
+    first, earlier, ahead, now = ids
     for offset in ("-10d", "+0d", "+20y"):
         code, out, told = at(offset, chosen, "list", "-q")
-        assert (0, ids[::-1]) == (code, out.split()), told
+        assert (0, [ahead, now, earlier, first]) == (code, out.split()), told
         code, out, told = at(offset, chosen, "sync", "--json")
         assert (0, False) == (code, "lost" in out), told
     code, out, told = at("+20y", chosen, "list", "--json")
