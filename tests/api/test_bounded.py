@@ -170,6 +170,18 @@ def test_an_event_of_five_mebibytes_passes() -> None:
     assert [len(data)] * 4 == [len(each) for _, each in found]
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n"])
+def test_the_limit_is_one_event_s_over_any_border(end: bytes) -> None:
+    """A blank line that two chunks share ends no event, or a border ends one."""
+    half = bounded.PARSED // 2
+    whole = b"data: " + b"x" * half
+    for cut in range(1, len(end)):
+        pieces = [whole + end[:cut], end[cut:], whole + end[:cut], end[cut:]]
+        assert [half] * 2 == [len(each) for _, each in _read(pieces)]
+    with pytest.raises(TooLargeError, match="16 MiB"):
+        _read([whole, end[:1], b"data: ", b"x" * half, end])
+
+
 @pytest.mark.parametrize(
     ("first", "again"),
     [(b"data: ", b"x" * 65536), (b"", b"data: a\n" * 8192), (b"", b": no\n" * 8192)],

@@ -101,3 +101,13 @@ def test_a_refusal_names_its_parameter(
     assert isinstance(found, Fault)
     assert found.message.startswith(said)
     assert "\x1b" not in found.message
+
+
+def test_a_secret_that_holds_another_is_hidden_whole(server: FakeServer) -> None:
+    """The shorter of two secrets is taken out first, and leaves the longer's rest."""
+    longer = f"{KEY}-of-the-gate"
+    server.script("get", refusal(400, f"Wrong: {longer} and {KEY}."))
+    place = endpoint(server.base_url, headers={"X-Gate": longer})
+    found = using(place, lambda api: api.retrieve("resp_1"))
+    assert isinstance(found, Fault)
+    assert "Wrong: [secret] and [secret]." == found.message

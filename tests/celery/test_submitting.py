@@ -13,8 +13,8 @@ import pytest
 from bgresp.api.client import Api, Sent
 from bgresp.celery.asked import Asked, endpoint_of, ready
 from bgresp.celery.intents import Intent
-from bgresp.celery.submitting import LaterError, Submitting
-from bgresp.core.errors import UnknownOutcomeError
+from bgresp.celery.submitting import PATIENCE, LaterError, Submitting
+from bgresp.core.errors import UnknownOutcomeError, UnreachableError
 from bgresp.core.model import Status
 from tests import fakeanswers as fa
 from tests.celery.conftest import intents_at
@@ -143,3 +143,25 @@ async def _posted(dead: Submitting) -> None:
     create = api.create(dead.ready.body, key=job.key, stream=False, sent=Sent())
     async for _ in create:
         pass
+
+
+def test_an_endpoint_that_stays_away(
+    url: str, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submit is tried for ever, or given up before its day is over."""
+    monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
+    server.refuse()
+    intents = intents_at(url)
+    with pytest.raises(LaterError) as later:
+        execution(url, "first", 3.0).run()
+    assert 0 < later.value.seconds <= 60.0
+    for ago, error in ((PATIENCE - 60.0, LaterError), (PATIENCE, UnreachableError)):
+        found = intents.find("t")
+        assert found is not None
+        since = replace(found, since=intents.now() - ago)
+        intents.redis.set("bgresp:intent:t", since.encoded())
+        with pytest.raises(error):
+            execution(url, f"after {ago}", 3.0).run()
+    last = intents.find("t")
+    assert last is not None
+    assert (Status.REJECTED, True) == (last.job.status, last.may_be_claimed)

@@ -153,6 +153,46 @@ def test_progress_renews_the_budget_of_cuts() -> None:
     assert 1 == follow.cuts
 
 
+def test_five_cuts_without_progress_are_the_budget() -> None:
+    """A stream that tells nothing new is opened a sixth time, or not a fifth."""
+    follow = STREAMING
+    for _ in range(Policy().cuts):
+        follow, _ = step_of(follow, fault("closed"))
+        follow, action = step_of(follow, OPEN)
+        assert isinstance(action, Wait)
+        assert Stream(3) == action.then
+    follow, _ = step_of(follow, fault("closed"))
+    follow, action = step_of(follow, OPEN)
+    assert isinstance(action, Wait)
+    assert (State.POLLING, Poll()) == (follow.state, action.then)
+    assert 5 == Policy().cuts
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "rate_limited"])
+def test_five_faults_of_a_stream_are_the_budget(kind: str) -> None:
+    """An endpoint that answers no stream is asked for a sixth, or not for a fifth."""
+    follow = STREAMING
+    for _ in range(Policy().faults):
+        follow, action = step_of(follow, fault(kind))
+        assert isinstance(action, Wait)
+        assert Stream(3) == action.then
+    follow, action = step_of(follow, fault(kind))
+    assert (State.POLLING, Poll()) == (follow.state, action)
+    assert 5 == Policy().faults
+
+
+@pytest.mark.parametrize("sequence", [4, 9])
+def test_an_error_event_leaves_the_cursor(sequence: int) -> None:
+    """An error's number, which the endpoint uses again, hides the event that has it."""
+    follow, action = step_of(STREAMING, replace(ERROR, sequence=sequence))
+    assert (3, Poll()) == (follow.cursor, action)
+    follow, action = step_of(follow, OPEN)
+    assert isinstance(action, Wait)
+    assert Stream(3) == action.then
+    delta = replace(DELTA, sequence=sequence)
+    assert sequence == step_of(follow, delta)[0].cursor
+
+
 def test_an_unknown_word_leaves_the_last_open_status() -> None:
     """A word that nobody knows is kept as it is, and the job stays what it was."""
     paused = Reading(Status.IN_PROGRESS, "paused", known=False)

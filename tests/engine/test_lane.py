@@ -149,3 +149,23 @@ def test_too_long_a_wait_is_said_and_nothing_is_written(tmp_path: Path) -> None:
 
     assert "2h00m" in run_virtual(main()).message
     assert not (tmp_path / "ledger.jsonl").exists()
+
+
+def test_what_is_told_between_the_turn_and_the_request_is_heard(tmp_path: Path) -> None:
+    """A POST leaves though another draft was told to wait just before it."""
+    endpoint, gate = Telling(), Gate(0.0)
+
+    async def main() -> None:
+        books = books_at(tmp_path)
+
+        def now() -> float:  # asked when the turn has come, before the intent
+            if not endpoint.left:
+                gate.hold(30.0)
+            return books.now()
+
+        told = replace(books, now=now)
+        sender = Submitter(endpoint.api, told, lambda _: None, lambda: 0.5, Lane(gate))
+        await sender.submit(Draft(Job("", submitted_at=EPOCH), {}, keep=False))
+
+    run_virtual(main())
+    assert [30.0] == endpoint.left

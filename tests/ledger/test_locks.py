@@ -74,6 +74,18 @@ def test_an_inflight_lock_tells_who_lives(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_an_unreadable_lock_is_nobody_s(tmp_path: Path) -> None:
+    """A submission that died seems alive for ever where its lock cannot be opened."""
+    path = locks.inflight_path(tmp_path, key="K")
+    path.mkdir()
+    assert not locks.is_held(path)
+    ledger = Ledger(tmp_path / "state")
+    with ledger.submitting(Job(key="")) as job:
+        pass
+    locks.inflight_path(ledger.state / "inflight", key=job.key).mkdir()
+    assert ledger.is_dead(job)
+
+
 def test_a_lock_is_never_named_by_a_users_text(tmp_path: Path) -> None:
     """A submit key becomes part of a file's name."""
     path = locks.inflight_path(tmp_path, key="K", submit_key="../../etc/x\udc80")

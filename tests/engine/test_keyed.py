@@ -1,0 +1,92 @@
+"""A second POST never leaves while it is not known what became of the first."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.signals import FaultKind
+from bgresp.engine.books import Books
+from bgresp.engine.draft import Draft
+from bgresp.engine.keyed import Keyed
+from bgresp.engine.outcome import Submitted
+from bgresp.engine.settle import Settling
+from bgresp.engine.submit import Submitter
+from tests.scripted import EPOCH, Scripted, books_at, snapshot
+from tests.virtualclock import run_virtual
+
+ROW = {"group": "g", "row": "1", "request_sha256": "d" * 64}
+UNSETTLED = [Status.SUBMITTING, Status.UNKNOWN]
+
+
+def earlier(books: Books, status: Status, **fields: Any) -> Job:
+    """Write what an earlier process left."""
+    draft = Job("", submitted_at=EPOCH, dialect="openai", **fields)
+    with books.ledger.submitting(draft) as job:
+        pass
+    if status is Status.SUBMITTING:
+        return job
+    error = ResponseError("bad", "No.") if status is Status.REJECTED else None
+    id_ = "resp_0" if status.is_accepted else None
+    return books.ledger.record(replace(job, status=status, id=id_, error=error))
+
+
+def submit(books: Books, scripted: Scripted, **fields: Any) -> Submitted:
+    """Submit once more, where an earlier accepted job leaves room for it."""
+    sender = Submitter(scripted.api, books, lambda _: None, jitter=lambda: 0.5)
+    settling = Settling(None, books, lambda _: None)
+    unique = bool(fields.pop("unique", False))
+    keyed = Keyed(sender, settling, unique=unique, again=lambda _, __: True)
+    draft = Draft(Job("", submitted_at=EPOCH, dialect="openai", **fields), {})
+    return run_virtual(keyed.submit(draft))
+
+
+@pytest.mark.parametrize("fields", [{"submit_key": "k"}, ROW])
+@pytest.mark.parametrize("status", UNSETTLED)
+def test_an_unsettled_submit_is_not_repeated(
+    state: Path, status: Status, fields: dict[str, Any]
+) -> None:
+    """What may have been accepted is posted again."""
+    books, scripted = books_at(state), Scripted(creates=[[snapshot("queued")]])
+    first = earlier(books, status, **fields)
+    again = submit(books, scripted, **fields)
+    assert again.fault is not None
+    assert (first.key, FaultKind.AMBIGUOUS) == (again.job.key, again.fault.kind)
+    assert [] == scripted.asked
+
+
+@pytest.mark.parametrize("status", UNSETTLED)
+def test_the_newest_of_a_row_counts_too(state: Path, status: Status) -> None:
+    """A row whose retry has no known outcome is sent a third time."""
+    books, scripted = books_at(state), Scripted(creates=[[snapshot("queued")]])
+    earlier(books, Status.FAILED, **ROW)
+    newest = earlier(books, status, **ROW)
+    again = submit(books, scripted, **ROW)
+    assert again.fault is not None
+    assert newest.key == again.job.key
+    assert [] == scripted.asked
+
+
+@pytest.mark.parametrize("status", [Status.REJECTED, Status.FAILED])
+@pytest.mark.parametrize("fields", [{"submit_key": "k"}, ROW])
+def test_what_surely_failed_is_sent_again(
+    state: Path, status: Status, fields: dict[str, Any]
+) -> None:
+    """A submit that was refused, or may be repeated, is never sent again."""
+    books, scripted = books_at(state), Scripted(creates=[[snapshot("queued")]])
+    earlier(books, status, **fields)
+    again = submit(books, scripted, **fields)
+    assert (True, Status.QUEUED) == (again.posted, again.job.status)
+    assert 1 == scripted.count("create")
+
+
+@pytest.mark.parametrize("status", UNSETTLED)
+def test_unique_counts_what_may_be_open(state: Path, status: Status) -> None:
+    """--unique sends a request once more that may be open already."""
+    books, scripted = books_at(state), Scripted(creates=[[snapshot("queued")]])
+    first = earlier(books, status, request_sha256="d" * 64)
+    again = submit(books, scripted, request_sha256="d" * 64, unique=True)
+    assert first.key == again.job.key
+    assert [] == scripted.asked

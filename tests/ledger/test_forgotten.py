@@ -1,0 +1,67 @@
+"""A job that was forgotten stays so, whatever is heard of it and however it is read."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgresp.core.model import Job, Status
+from bgresp.ledger.ledger import Ledger
+
+SMALL: dict[str, Any] = {"run_bytes": 1, "seal_bytes": 1}
+
+
+def ledgers(state: Path) -> Iterator[Ledger]:
+    """Open it as the next processes do: from its index, from its lines, compacted."""
+    yield Ledger(state)
+    for path in (state / "index").glob("*"):
+        if path.is_file():
+            path.unlink()
+    yield Ledger(state)
+    Ledger(state).compact()
+    yield Ledger(state)
+
+
+def submitted(ledger: Ledger, **fields: str) -> Job:
+    with ledger.submitting(Job(key="", **fields)) as draft:  # type: ignore[arg-type]
+        pass
+    return ledger.record(replace(draft, id="resp_1", status=Status.IN_PROGRESS))
+
+
+@pytest.mark.parametrize("sizes", [{}, SMALL], ids=["tail", "sealed"])
+def test_news_does_not_revive_a_forgotten_job(
+    state: Path, sizes: dict[str, Any]
+) -> None:
+    """A watcher that still runs brings a job back that a person dropped."""
+    ledger = Ledger(state, **sizes)
+    job = submitted(ledger, name="n")
+    ledger.forget(job)
+    size = ledger.path.stat().st_size
+    for late in (ledger, Ledger(state, **sizes)):
+        late.record(replace(job, status=Status.COMPLETED))
+    assert size == ledger.path.stat().st_size
+    for one in ledgers(state):
+        assert [] == [*one.newest(), *one.open_jobs()]
+        assert (None, None, None) == (
+            *(one.by_key(job.key), one.by_id("resp_1"), one.by_name("n")),
+        )
+
+
+@pytest.mark.parametrize("sizes", [{}, SMALL], ids=["tail", "sealed"])
+@pytest.mark.parametrize("stale", [Status.SUBMITTING, Status.IN_PROGRESS, Status.LOST])
+def test_a_tombstone_holds_whatever_its_rank(
+    state: Path, sizes: dict[str, Any], stale: Status
+) -> None:
+    """What is dropped by an old record of it is back with its answer's."""
+    ledger = Ledger(state, **sizes)
+    job = submitted(ledger, submit_key="k")
+    ledger.record(replace(job, status=Status.COMPLETED))
+    Ledger(state, **sizes).forget(replace(job, status=stale))
+    for one in ledgers(state):
+        assert [] == list(one.newest())
+        assert one.by_key(job.key) is None
+        kept = one.by_submit_key("k")
+        assert kept is not None
+        assert ("resp_1", True) == (kept.id, kept.is_forgotten)
