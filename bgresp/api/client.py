@@ -28,6 +28,7 @@ _CONNECTING: Final = frozenset(
     {"connect_tcp", "connect_unix_socket", "setup_socks5_connection", "start_tls"}
     | {"retry"}
 )
+_FORMING: Final = "send_request_headers"  # they are put together, and then written
 
 
 @dataclass(slots=True)
@@ -37,23 +38,32 @@ class Sent:
     It has not while httpcore is known to make a connection, or to ask a proxy for a
     tunnel. A step that is not known here counts as one of the request itself, so that
     another httpcore makes outcomes unknown, and never makes a job paid for twice.
+    Once the request's own steps began, nothing takes that back; `written` is whether
+    they went beyond putting its headers together.
     `leaving` is called before the first byte of all does leave, and may raise.
     """
 
     started: bool = False
+    written: bool = False
     leaving: Callable[[], None] | None = None
+    _is_its_own: bool = False
     _is_tunnelling: bool = False
     _is_told: bool = False
 
     def begin(self) -> None:
         """Take that the request goes to httpx, which may do anything with it."""
         self.started, self._is_tunnelling = True, False
+        self._is_its_own = self.written = False
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Take one of httpcore's trace events."""
         path, _, stage = name.rpartition(".")
         step = path.rpartition(".")[2]
-        if step in _CONNECTING:
+        if step == "response_closed":
+            return  # a connection is given up, whatever it was for
+        if self._is_its_own:
+            self.written |= step != _FORMING
+        elif step in _CONNECTING:
             self.started, self._is_tunnelling = stage == "complete", False
         elif getattr(info.get("request"), "method", b"") == b"CONNECT":
             self.started, self._is_tunnelling = False, True
@@ -62,6 +72,7 @@ class Sent:
             self.started, self._is_tunnelling = stands, not stands
         else:
             self.leave()
+            self._is_its_own, self.written = True, step != _FORMING
 
     def leave(self) -> None:
         """Take that the first byte is about to leave."""
@@ -166,7 +177,7 @@ class Api:
                     made = replies.created(self.endpoint.dialect, reply)
                     yield _hiding(response, made)
         except transport.FAILURES as error:
-            if transport.never_left(error):
+            if transport.never_left(error) and not sent.written:
                 sent.started = False  # it may have been announced, but was not written
             fault = (
                 transport.unsure(error)

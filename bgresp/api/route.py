@@ -5,8 +5,9 @@ Docker and OrbStack write there (a network such as `10.0.0.0/8`, `::1`), and kno
 neither REQUESTS_CA_BUNDLE nor CURL_CA_BUNDLE.
 """
 
+import re
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -25,6 +26,8 @@ from bgresp.core.text import one_line
 CA_VARIABLES: Final = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
 )
+_SEPARATORS: Final = re.compile(r"[,\s]+")
+_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:]*):(\d{1,5})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,12 @@ def _context(path: str | None) -> ssl.SSLContext:
 def _proxy(base_url: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
     parts = urlsplit(base_url)
     host, proxies = parts.hostname or "", getproxies()
+    port = parts.port or (80 if parts.scheme == "http" else 443)
     kind = next((k for k in (parts.scheme, "all") if proxies.get(k)), None)
-    if kind is None or is_loopback(base_url) or _is_excepted(host, proxies):
+    if kind is None or is_loopback(base_url):
+        return None, None
+    # The system may except hosts, too.
+    if proxy_bypass(host) or is_excepted(host, port, proxies.get("no", "")):
         return None, None
     name = f"{kind.upper()}_PROXY"
     source = next((n for n in (name.lower(), name) if environ.get(n)), "the system")
@@ -103,23 +110,30 @@ def _proxy(base_url: str, environ: Mapping[str, str]) -> tuple[str | None, str |
     return proxy if "://" in proxy else f"http://{proxy}", source
 
 
-def _is_excepted(host: str, proxies: Mapping[str, str]) -> bool:
-    """Say whether NO_PROXY, or the system, excepts a host."""
-    if proxy_bypass(host):
-        return True
-    entries = (entry.strip() for entry in proxies.get("no", "").split(","))
-    return _is_within(host, [entry.strip("[]") for entry in entries if entry])
+def is_excepted(host: str, port: int, no_proxy: str) -> bool:
+    """Say whether NO_PROXY names a host and port; an entry that is no name is nothing.
+
+    Entries as curl, Go and Docker write them: `*`, a domain (with all below it, a dot
+    or `*.` before it or not), an address, a network, each with a port or not.
+    """
+    host = host.lower().rstrip(".")
+    for entry in _SEPARATORS.split(no_proxy.lower()):
+        with_port = _PORT.fullmatch(entry)
+        name = entry if with_port is None else with_port[1]
+        if with_port is not None and int(with_port[2]) != port:
+            continue
+        if name == "*" or _has(name.strip("[]"), host):
+            return True
+    return False
 
 
-def _is_within(host: str, networks: Iterable[str]) -> bool:
+def _has(name: str, host: str) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
+        domain = name.removeprefix("*").strip(".")
+        return bool(domain) and (host == domain or host.endswith(f".{domain}"))
+    try:
+        return address in ip_network(name, strict=False)
+    except ValueError:
         return False
-    for network in networks:
-        try:
-            if address in ip_network(network, strict=False):
-                return True
-        except ValueError:
-            continue
-    return False

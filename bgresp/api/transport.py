@@ -65,10 +65,13 @@ def client(endpoint: Endpoint, way: Route, *, keep_alive: bool) -> httpx.AsyncCl
     plain = endpoint.base_url.startswith("http:") and way.proxy is None
     verify = False if plain else route.context(way)
     try:
+        proxy = None if way.proxy is None else httpx.Proxy(way.proxy)
+        if proxy is not None and proxy.url.scheme == "https":
+            proxy.ssl_context = route.context(way)
         return httpx.AsyncClient(
             verify=verify,
             trust_env=False,
-            proxy=way.proxy,
+            proxy=proxy,
             follow_redirects=False,
             timeout=timeout,
             limits=limits,

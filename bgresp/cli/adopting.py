@@ -67,8 +67,9 @@ async def _asked(context: Context, api: "Api", draft: Job) -> Job:
             hint=f"{_meant(context, str(draft.id))}bgresp list",
             request_id=answer.request_id,
         )
-    if answer.http_status in {401, 403}:
-        raise ConfigError(said, request_id=answer.request_id)
+    if answer.is_for_user:
+        hint = answer.setup or ""
+        raise ConfigError(said, hint=hint, request_id=answer.request_id)
     if answer.kind in {FaultKind.REFUSED, FaultKind.UNREADABLE}:
         raise RefusedError(said, request_id=answer.request_id)
     raise UnreachableError(said, request_id=answer.request_id, retryable=True)

@@ -12,6 +12,7 @@ from bgresp.core.errors import ConfigError, ExitCode, UsageError
 from bgresp.render.table import show_rows
 
 if TYPE_CHECKING:
+    from bgresp.config.settings import Settings
     from bgresp.engine.checkup import Check
 
 
@@ -94,15 +95,34 @@ def _configuration(context: Context) -> "Iterator[Check]":
     yield Check("config", WARN if lost else OK, lost or f"{config.path}{there}")
     level = BAD
     try:
-        resolve(context.flags, context.environ, config, keyed=False)
+        meant = resolve(context.flags, context.environ, config, keyed=False)
         level = WARN  # what is left is a key, or a choice, that is yet to be made
         settings = context.settings()
     except ConfigError as error:
         hint = f" ({error.hint})" if error.hint else ""
         yield Check("endpoint", level, f"{error.message}{hint}")
+        if level == WARN:
+            yield _network(meant)
         return
     source = settings.key_source
     yield Check("endpoint", OK, f"{settings.base_url}, the key from {source}")
+    yield _network(settings)
+
+
+def _network(settings: "Settings") -> "Check":
+    """Set up the connection that would be used; nobody is called."""
+    from bgresp.api.client import Api
+    from bgresp.api.transport import client
+    from bgresp.core.dialect import Endpoint
+    from bgresp.engine.checkup import BAD, OK, Check
+
+    endpoint = Endpoint(settings.profile, settings.base_url, settings.dialect)
+    way = Api(endpoint).way
+    try:
+        client(endpoint, way, keep_alive=False)
+    except ConfigError as error:
+        return Check("network", BAD, f"{error.message} ({error.hint})")
+    return Check("network", OK, way.told)
 
 
 def _mountinfo() -> str:

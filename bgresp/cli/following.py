@@ -236,7 +236,7 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     if owes and fault.kind is FaultKind.GONE:
         return [outputs.say_gone(context, job)]
     context.say(f"{job.ref}: {fault.message}")
-    if fault.kind is FaultKind.REFUSED and fault.http_status in {401, 403}:
+    if fault.kind is FaultKind.REFUSED and fault.is_for_user:
         return [ExitCode.CONFIG]
     over = fault.kind is FaultKind.IDLE
     return [ExitCode.NOT_FINISHED if over else ExitCode.REFUSED]

@@ -95,6 +95,11 @@ class Fault:
     error: ResponseError | None = None
     setup: str | None = None
 
+    @property
+    def is_for_user(self) -> bool:
+        """Say whether a person must set a key, a proxy or a certificate right."""
+        return self.setup is not None or self.http_status in {401, 403, 407}
+
 
 Signal = Event | Snapshot | Fault
 

@@ -166,7 +166,7 @@ class Asking:
 def exit_code(fault: Fault) -> ExitCode:
     """Return the exit code of a question that was not answered."""
     http = fault.http_status or 0
-    if fault.setup is not None or http in {401, 403} or 300 <= http < 400:
+    if fault.is_for_user or 300 <= http < 400:
         return ExitCode.CONFIG
     if fault.kind in {FaultKind.REFUSED, FaultKind.UNREADABLE}:
         return ExitCode.REFUSED

@@ -98,7 +98,7 @@ async def _within(
 def _hopeless(job: Job, reply: Snapshot | Fault) -> Verdict | None:
     if not isinstance(reply, Fault):
         return None
-    if reply.http_status in {401, 403}:
+    if reply.is_for_user:
         return Verdict(job, ExitCode.CONFIG, f"was not cancelled: {reply.message}")
     if reply.kind is FaultKind.UNREACHABLE and reply.http_status is None:
         return Verdict(job, ExitCode.UNREACHABLE, f"was not cancelled: {reply.message}")

@@ -19,6 +19,7 @@ from bgresp.core.text import one_line
 # A refusal of these may be of one request; any other is of the endpoint.
 OF_ONE: Final = frozenset({400, 413, 415, 422})
 SETTINGS: Final = "bgresp config show"
+PROXY: Final = "set the proxy's user and password in its variable: bgresp doctor"
 _EVERY_REFUSAL: Final = frozenset({"", "refused", "invalid_request_error"})
 
 
@@ -78,8 +79,9 @@ def error_of(submitted: Submitted) -> BgrespError:
     http = fault.http_status or 0
     message = f"{job.key}: refused: {fault.message}{_code(fault)}"
     settings = f"bgresp config show -p {job.profile}" if job.profile else SETTINGS
-    if http in {401, 403}:
-        return ConfigError(message, hint=f"{_whose_key(job)}{settings}", request_id=rid)
+    if fault.is_for_user:
+        hint = PROXY if http == 407 else f"{_whose_key(job)}{settings}"
+        return ConfigError(message, hint=hint, request_id=rid)
     if 300 <= http < 400:
         return ConfigError(message, hint=settings, request_id=rid)
     return RefusedError(message, hint=f"where it went: {settings}", request_id=rid)

@@ -26,6 +26,7 @@ from bgresp.engine.outcome import Submitted, failed
 ATTEMPTS: Final = 4
 RATE_BUDGET: Final = 120.0
 GRACE: Final = 10.0
+SLOW: Final = 30.0  # an attempt that fails after that long is the last one
 
 
 @dataclass(slots=True)
@@ -134,6 +135,7 @@ class Submitter:
                 with self.idle():
                     await self.lane.turn()
             sent.started = False
+            began = asyncio.get_running_loop().time()
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
             signals = told_twice(create)
             first = await first_told(signals, self.api.endpoint.dialect.streaming)
@@ -142,8 +144,9 @@ class Submitter:
             if not isinstance(first, Fault):
                 return first, signals
             await signals.aclose()
+            took = asyncio.get_running_loop().time() - began
             wait = self._again(first, attempt, waited)
-            if wait is None:
+            if wait is None or (first.kind is FaultKind.UNREACHABLE and took > SLOW):
                 return first, None
             self.say(f"{first.message}; trying again in {wait:.1f} s")
             sent.started = False

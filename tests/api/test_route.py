@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bgresp.api.route import Route, context, route
+from bgresp.api.route import Route, context, is_excepted, route
 from bgresp.core.errors import ConfigError
 
 PROXY = "http://proxy.test:3128"
@@ -34,6 +36,11 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("fd00::/8", "https://[fd12::1]:8443/v1", True),
         ("[fd12::1]", "https://[fd12::1]:8443/v1", True),
         ("192.168.0.0/33,%%,[,/", "https://192.168.0.1/v1", False),
+        ("x, example.com:443", "https://llm.example.com:8443/v1", False),
+        ("x llm.example.com:8443", "https://LLM.Example.com.:8443/v1", True),
+        ("[fd12::1]:8443", "https://[fd12::1]:8443/v1", True),
+        ("*.example.com,*.local", FAR, True),
+        ("[::1,:::,://,/,.,*.,[]:80", FAR, False),
         ("", "http://localhost:8000/v1", True),
         ("", "http://127.0.0.1:8000/v1", True),
         ("", "http://[::1]:8000/v1", True),
@@ -46,6 +53,14 @@ def test_what_goes_by_no_proxy(
     proxied.setenv("NO_PROXY", excepted)
     found = route(base_url, {"ALL_PROXY": PROXY})
     assert (None if is_direct else PROXY) == found.proxy
+
+
+@given(st.text(alphabet="a1.:/[]*%,@ -é\x00", max_size=40))
+def test_no_entry_breaks_anything(no_proxy: str) -> None:
+    """Whatever NO_PROXY holds, a host is excepted or not, and `*` excepts all."""
+    for host in ("a.test", "fd08::9", "10.0.0.1", ""):
+        assert is_excepted(host, 443, no_proxy) in {True, False}
+        assert is_excepted(host, 443, f"{no_proxy},*")
 
 
 def test_the_proxy_of_a_scheme_comes_first(proxied: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import httpcore
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bgresp.api.client import Api
+from bgresp.api.client import Api, Sent
 from bgresp.core.errors import BgrespError, ConfigError, UnreachableError
 from bgresp.core.model import Job, Status
 from bgresp.engine.draft import Draft
@@ -151,3 +153,81 @@ def test_a_step_of_another_name_costs_no_second_post(
         server.script("create", fa.Performed(fa.RESET))
         submitted = submit(server.base_url, state, {})
     assert (Status.UNKNOWN, 1) == (submitted.job.status, len(server.creates))
+
+
+STEPS = [
+    *("connection.connect_tcp", "connection.start_tls", "proxy.start_tls"),
+    *("http11.send_request_headers", "http11.receive_response_headers"),
+    *("http11.response_closed", "new.thing", "retry"),
+]
+EVENT = st.tuples(
+    st.sampled_from(STEPS),
+    st.sampled_from(["started", "complete", "failed", "new"]),
+    st.sampled_from(["CONNECT", "POST", None]),
+)
+
+
+async def told(sent: Sent, events: list[tuple[str, str, str | None]]) -> None:
+    for step, stage, method in events:
+        info = {} if method is None else {"request": httpcore.Request(method, "x:")}
+        await sent.trace(f"{step}.{stage}", info)
+
+
+@given(st.lists(EVENT), st.lists(EVENT))
+def test_what_left_stays_left(
+    before: list[tuple[str, str, str | None]], after: list[tuple[str, str, str | None]]
+) -> None:
+    """Once a request's own headers were begun, no event whatever takes that back."""
+    sent = Sent()
+    sent.begin()
+    assert sent.started
+    asyncio.run(told(sent, before))
+    asyncio.run(told(sent, [("http11.send_request_headers", "started", "POST")]))
+    asyncio.run(told(sent, after))
+    assert sent.started
+
+
+@pytest.mark.parametrize(
+    ("events", "started", "written"),
+    [
+        ([("connection.connect_tcp", "started", None)], False, False),
+        ([("connection.connect_tcp", "failed", None)], False, False),
+        ([("connection.connect_tcp", "complete", None)], True, False),
+        ([("http11.send_request_headers", "started", "CONNECT")], False, False),
+        ([("http11.send_request_headers", "started", "POST")], True, False),
+        ([("http11.send_request_headers", "started", None)], True, False),
+        ([("new.thing", "started", None)], True, True),
+        (
+            [
+                ("http11.send_request_headers", "started", "CONNECT"),
+                ("http11.receive_response_headers", "failed", None),
+                ("http11.response_closed", "started", None),
+            ],
+            *(False, False),
+        ),
+        (
+            [
+                ("http11.send_request_headers", "started", "CONNECT"),
+                ("http11.receive_response_headers", "complete", None),
+                ("http11.response_closed", "started", None),
+            ],
+            *(True, False),
+        ),
+        (
+            [
+                ("http11.send_request_headers", "started", "POST"),
+                ("http11.send_request_headers", "complete", None),
+                ("http11.send_request_body", "started", "POST"),
+            ],
+            *(True, True),
+        ),
+    ],
+)
+def test_each_step_says_what_may_have_left(
+    events: list[tuple[str, str, str | None]], started: bool, written: bool
+) -> None:
+    """What is not known to come before a request may be the request."""
+    sent = Sent()
+    sent.begin()
+    asyncio.run(told(sent, events))
+    assert (started, written) == (sent.started, sent.written)

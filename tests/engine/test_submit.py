@@ -484,6 +484,7 @@ def test_a_creating_stream_is_held(signals: list[Answer], seconds: float) -> Non
     [
         (AMBIGUOUS, UnknownOutcomeError, ["may have been accepted", "HTTP 502"]),
         (REFUSED, UnreachableError, ["not sent: Connection refused"]),
+        (refusal(407, FaultKind.REFUSED, "who?"), ConfigError, ["who?"]),
         (BAD, RefusedError, ["refused: No."]),
         (refusal(401, FaultKind.REFUSED, "bad key"), ConfigError, ["bad key"]),
         (refusal(403, FaultKind.REFUSED, "no"), ConfigError, ["no"]),
