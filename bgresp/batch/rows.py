@@ -102,8 +102,8 @@ class Rows:
 
     async def _begin(self, draft: Draft) -> None:
         """Give a row its place in the order, and start what it needs."""
-        ledger, job = self.keyed.submitter.books.ledger, draft.job
-        standing, earlier = look_up(ledger, self.plan.rules, job)
+        books, job = self.keyed.submitter.books, draft.job
+        standing, earlier = look_up(books, self.plan.rules, job)
         if standing is Standing.CHANGED:
             raise changed(job)
         while len(self._order) >= WINDOW:

@@ -5,7 +5,8 @@ from enum import Enum, auto
 
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status
-from bgresp.ledger.ledger import Ledger
+from bgresp.engine.books import Books
+from bgresp.engine.rescued import check_whole
 
 
 class Standing(Enum):
@@ -42,19 +43,19 @@ class Rules:
         return Standing.KEEP
 
 
-def look_up(ledger: Ledger, rules: Rules, draft: Job) -> tuple[Standing, Job | None]:
+def look_up(books: Books, rules: Rules, draft: Job) -> tuple[Standing, Job | None]:
     """Return how a row stands, and the job that says so; it is found by group and row.
 
     Raises LedgerError where one that was sent before may be hidden.
     """
     group, row = str(draft.group), str(draft.row)
-    earlier = ledger.by_row(group, row)
+    earlier = books.ledger.by_row(group, row)
     standing = rules.standing(earlier, draft)
     if standing is Standing.SEND:
-        newest = next(ledger.of_row(group, row), None)
+        newest = next(books.ledger.of_row(group, row), None)
         if newest is not None and newest.status.is_unsettled:
             return Standing.UNSURE, newest
-        ledger.check_whole()
+        check_whole(books)
     return standing, earlier
 
 

@@ -147,11 +147,11 @@ class Batching:
 
     def _looked_over(self) -> Iterator[Draft]:
         """Check rows, and yield those that would be sent."""
-        ledger = self.context.books.ledger
+        books = self.context.books
         for line, row in self.source.rows():
             with self.source.naming(line):
                 draft = self.maker.draft(row)
-                standing, _ = look_up(ledger, self.rules, draft.job)
+                standing, _ = look_up(books, self.rules, draft.job)
                 if standing is Standing.CHANGED:
                     raise changed(draft.job)
             self.counts[standing] = self.counts.get(standing, 0) + 1

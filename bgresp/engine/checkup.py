@@ -68,6 +68,7 @@ class Checkup:
         yield from self._guarded("lock", self._lock)
         yield from self._guarded("unsettled", self._unsettled)
         yield from self._rescues()
+        yield from self._guarded("age", self._age)
         yield from self._guarded("clock", self._clock)
         if self.fix:
             yield from self._guarded("files", self._swept)
@@ -202,6 +203,21 @@ class Checkup:
         more = " and more" if len(found) > NAMED else ""
         said = f"more than a day ahead of the clock: {', '.join(found[:NAMED])}{more}"
         yield Check("keys", WARN, f"{said} (bgresp forget {found[0]})")
+
+    def _age(self, _: Path) -> Iterator[Check]:
+        """Look for what a ledger that was put back from a backup does not know."""
+        ledger = self.books.ledger
+        newer, marked = ledger.newer_files(), ledger.older_path.exists()
+        if not newer and not marked:
+            yield Check("age", OK, "the ledger is as new as its folder")
+        elif not self.fix:
+            said = "the ledger is older than its folder, as if a backup was put back"
+            names = f": {_names(newer)}" if newer else ""
+            yield Check("age", WARN, f"{said}{names} (bgresp doctor --fix)")
+        else:
+            moved = ledger.accept_older()
+            names = f"; moved away: {_names(moved)}" if moved else ""
+            yield Check("age", WARN, f"the ledger is taken as it is{names}")
 
     def _swept(self, _: Path) -> Iterator[Check]:
         if count := self.books.ledger.sweep():

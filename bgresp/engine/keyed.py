@@ -11,6 +11,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind
 from bgresp.engine.draft import Draft
 from bgresp.engine.outcome import Submitted
+from bgresp.engine.rescued import check_whole
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
 from bgresp.ledger.damage import is_in_doubt
@@ -51,12 +52,12 @@ class Keyed:
             if earlier is not None and earlier.status.is_unsettled:
                 earlier = await self._settled(earlier, draft.job)
             if earlier is None or earlier.status is Status.REJECTED:
-                self.submitter.books.ledger.check_whole()
+                check_whole(self.submitter.books)
                 return await self.submitter.submit(draft)
             if not earlier.status.is_unsettled and self.again(earlier, draft.job):
                 unsure = self._unsure(draft.job)
                 if unsure is None:
-                    self.submitter.books.ledger.check_whole()
+                    check_whole(self.submitter.books)
                     return await self.submitter.submit(draft)
                 earlier = unsure
         if earlier.status.is_unsettled:

@@ -50,6 +50,22 @@ def bring_home(books: Books, path: Path) -> Job:
     return recorded
 
 
+def check_whole(books: Books, environ: Mapping[str, str] = os.environ) -> None:
+    """Check that the ledger hides no submit; rescued records are brought home first.
+
+    Raises LedgerError.
+    """
+    try:
+        books.ledger.check_whole()
+    except LedgerError:
+        paths = list(waiting(books, environ))
+        if not paths:
+            raise
+        for path in paths:
+            bring_home(books, path)
+        books.ledger.check_whole()
+
+
 def _line(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_read(path))

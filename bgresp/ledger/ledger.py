@@ -50,6 +50,8 @@ class Ledger:
     words: Words = field(init=False)
     _view: View = field(init=False)
     _is_prepared: bool = field(default=False, init=False)
+    _is_dated: bool = field(default=False, init=False)
+    _is_newest: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Look nowhere yet."""
@@ -86,6 +88,43 @@ class Ledger:
         """Return the job with our key."""
         job = self._look().by_key(key)
         return job if job is not None and not job.is_forgotten else None
+
+    @property
+    def older_path(self) -> Path:
+        """Return the mark of a ledger that was seen to be older than its folder."""
+        return self.state / "ledger.older"
+
+    def newer_files(self) -> list[Path]:
+        """Return files of jobs that are newer than the ledger, and unknown to it.
+
+        Raises LedgerError.
+        """
+        found = list(strays.found(self.state, frozenset[str]()))
+        view = self._look()  # only now: what was listed had its record before
+        marked = {*(files.read(self.older_path) or b"").splitlines()}
+        return [
+            stray.path
+            for stray in found
+            if (strays.is_ahead(stray, view.last) or stray.name in marked)
+            and view.by_key(stray.key) is None
+        ]
+
+    def accept_older(self) -> list[Path]:
+        """Take the ledger as it is; move what is newer to `strays/`, and return it.
+
+        Raises LedgerError.
+        """
+        folder, moved = self.state / "strays", []
+        with self._writing():
+            for path in self.newer_files():
+                files.make_private(folder)
+                target = folder / f"{path.parent.name}-{path.name}"
+                with files.blamed(path, "move"):
+                    path.rename(target)
+                moved.append(target)
+            with files.blamed(self.older_path, "remove"):
+                self.older_path.unlink(missing_ok=True)
+        return moved
 
     def is_forgotten(self, key: str) -> bool:
         """Say whether a job was dropped: then nothing is to be kept of it any more."""
@@ -129,6 +168,13 @@ class Ledger:
 
         Every POST that depends on an absence comes after this. Raises LedgerError.
         """
+        self._note_age()
+        if self.older_path.exists():
+            raise LedgerError(
+                f"{self.path} is older than its folder, as if a backup was put back: "
+                "it may lack an earlier submit of it; nothing was sent",
+                hint="bgresp doctor --fix shows what is newer, and accepts the ledger",
+            )
         doubts = self._look().doubts
         if doubts:
             [place] = damage.places(doubts[:1])
@@ -240,7 +286,9 @@ class Ledger:
         set aside. Raises LedgerError.
         """
         known = {job.key for job in self.newest()}
-        if self._view.bad or not any(strays.found(self.state, known)):
+        if self._view.bad or self.older_path.exists():
+            return 0
+        if not any(strays.found(self.state, known)):
             return 0
         aside_ = files.read(self.bad_path) or b""
         count = 0
@@ -324,10 +372,34 @@ class Ledger:
         folder = self.state / "inflight"
         return locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
 
+    def _note_age(self) -> None:
+        """Mark the ledger where its folder knows newer jobs: it was put back.
+
+        Once a process, and before a new key hides it.
+        """
+        if self._is_dated:
+            return
+        self._is_dated = True
+        view = self._look()
+        self._is_newest = strays.is_whole(view.index, view.segments)
+        if self._is_newest or self.older_path.exists():
+            return
+        newer = self.newer_files()
+        if newer:
+            names = (b"%b\n" % strays.name_of(path) for path in newer)
+            files.replace(self.older_path, b"".join(names))
+        else:
+            self._is_newest = True
+            strays.note_whole(view.index, view.active)
+
     def _append(self, job: Job, old: Job | None = None) -> None:
+        if old is None:
+            self._note_age()
         with self.words.following(self._view, old, job):
             journal.append(self.path, encode(damage.undoubted(job)))
             self._view.refresh()
+        if old is None and self._is_newest:
+            strays.note_whole(self._view.index, self._view.active)
 
     def _next_key(self) -> str:
         """Return a key that nothing has: greater than every one that time gave.

@@ -5,13 +5,20 @@ that were submitted after everything the ledger knows: then a backup of it was p
 and what it lacks was paid for.
 """
 
+import json
+import os
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bgresp.core.errors import LedgerError
 from bgresp.ledger import files, keys
+from bgresp.ledger.segments import Segment
+
+WHOLE: Final = "whole"
 
 # A folder, how its names end behind a job's key, and whether the record comes first: a
 # request is saved before the intent, so that a kill leaves it ahead of the ledger.
@@ -31,6 +38,11 @@ class Stray:
     key: str
     follows: bool
 
+    @property
+    def name(self) -> bytes:
+        """Return its name with that of its folder."""
+        return name_of(self.path)
+
 
 def found(state: Path, known: Container[str]) -> Iterator[Stray]:
     """Yield the files of jobs whose keys are not known; foreign names are left alone.
@@ -45,6 +57,42 @@ def found(state: Path, known: Container[str]) -> Iterator[Stray]:
             match = form.fullmatch(path.name)
             if match is not None and match[1] not in known:
                 yield Stray(path, match[1], follows)
+
+
+def name_of(path: Path) -> bytes:
+    """Return the name of a file with that of its folder."""
+    return os.fsencode(Path(path.parent.name, path.name))
+
+
+def is_whole(index: Path, segments: Sequence[Segment]) -> bool:
+    """Say whether the journal is what `note_whole` saw, grown or sealed since."""
+    try:
+        noted = json.loads((index / WHOLE).read_bytes())
+        segment = next(s for s in segments if s.number == noted["number"])
+        same = segment.pin is not None and [*segment.pin.identity] == noted["file"]
+        grown = same and segment.size >= noted["size"]
+        return grown and segment.fingerprint(noted["size"]) == noted["print"]
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
+        return False
+
+
+def note_whole(index: Path, active: Segment) -> None:
+    """Note a journal beside which nothing is newer; failing to is no failure.
+
+    Folders of a million files are not to be listed for each submit.
+    """
+    if active.pin is None or not active.size:
+        return
+    noted = {
+        "number": active.number,
+        "file": active.pin.identity,
+        "size": active.size,
+        "print": active.fingerprint(active.size),
+    }
+    with suppress(OSError, LedgerError):
+        files.make_private(index)
+        data = json.dumps(noted).encode("ascii")
+        files.replace(index / WHOLE, data, durable=False)
 
 
 def is_ahead(stray: Stray, last: str | None) -> bool:

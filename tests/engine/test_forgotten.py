@@ -79,9 +79,13 @@ def test_what_may_be_of_a_damaged_job_is_not_swept(state: Path) -> None:
     """The answer of a job whose line cannot be read goes with it."""
     books, job = followed(state)
     books.heard(job, DONE, dialect())
-    path = state / "ledger.jsonl"
-    path.write_bytes(path.read_bytes().replace(b'"status":', b'"statu_":'))
     followed(state)
+    path = state / "ledger.jsonl"
+    sound, damaged = (
+        job.key.encode() + b'","status":',
+        job.key.encode() + b'","statu_":',
+    )
+    path.write_bytes(path.read_bytes().replace(sound, damaged))
     books.answers.save_response(f"00{job.key[2:]}", b"{}")
     for sweeps in (0, 1):
         assert sweeps == Books.at(state).ledger.sweep()

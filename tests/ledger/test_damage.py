@@ -332,3 +332,38 @@ def test_a_long_line_is_read_once_and_not_kept(
     assert job == Ledger(tmp_path).by_name("later")
     ledger.compact()
     assert 70 << 20 < path.stat().st_size
+
+
+def test_a_folder_is_listed_only_where_the_ledger_is_another(tmp_path: Path) -> None:
+    """Each submit lists every answer that is there, or none ever does."""
+    ledger = Ledger(tmp_path)
+    submitted(ledger, 1, Status.COMPLETED)
+    stray = tmp_path / "responses" / "7ZZZZZZZZZZZZZZZZZZZZZZZZZ.json"
+    stray.write_bytes(b"{}")
+    Ledger(tmp_path).check_whole()  # nothing was listed: it only grew
+    submitted(ledger, 2, Status.COMPLETED)
+    Ledger(tmp_path).check_whole()
+    ledger.forget(next(ledger.newest()))
+    ledger.compact()
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="older than its folder"):
+            Ledger(tmp_path).check_whole()
+    assert [stray] == ledger.newer_files()
+    assert ["responses-" + stray.name] == [p.name for p in ledger.accept_older()]
+    Ledger(tmp_path).check_whole()
+
+
+@pytest.mark.parametrize("keeps", [0, 1, 2])
+def test_a_ledger_that_shrank_is_looked_at(tmp_path: Path, keeps: int) -> None:
+    """A backup that was copied over the ledger passes for the ledger that was there."""
+    path, sizes = tmp_path / "ledger.jsonl", [0]
+    for number in range(3):
+        job = submitted(Ledger(tmp_path), number, Status.COMPLETED)
+        (tmp_path / "responses" / f"{job.key}.json").write_bytes(b"{}")
+        sizes.append(path.stat().st_size)
+    Ledger(tmp_path).check_whole()
+    path.write_bytes(path.read_bytes()[: sizes[keeps]])
+    with Ledger(tmp_path).submitting(Job(key="", submitted_at=1.0)):
+        pass  # what it lacks is older now than its last key
+    with pytest.raises(LedgerError, match="older than its folder"):
+        Ledger(tmp_path).check_whole()
