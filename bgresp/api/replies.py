@@ -1,11 +1,12 @@
 """HTTP replies read as signals; pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bgresp.api import bounded
-from bgresp.core import schedule
+from bgresp.core import paths, schedule
 from bgresp.core.dialect import HTTP_STATUS, Dialect
 from bgresp.core.model import ResponseError, Status
 from bgresp.core.reading import read_event, read_id, read_refusal, read_response
@@ -16,6 +17,11 @@ from bgresp.core.text import one_line
 TRANSIENT: Final = frozenset({408, 409, 425, 500, 502, 503, 504})
 NOT_PROCESSED: Final = frozenset({425, 429})
 UNSURE: Final = frozenset({303, 408})
+# With these an endpoint may say that it knows our Idempotency-Key from an earlier POST:
+# that of a gateway which repeats requests. It may have made the job.
+OF_A_KEY: Final = frozenset({409, 422})
+_KEY: Final = re.compile(r"idempoten", re.IGNORECASE)
+_KINDS: Final = ("error.type", "type", "title")
 CANNOT_STREAM: Final = frozenset({400, 404, 405, 406, 409, 410, 415, 422, 501})
 FINAL_429: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
@@ -63,7 +69,8 @@ def created(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
         if error.code in FINAL_429:
             return _fault(FaultKind.REFUSED, reply, error.message)
         return _fault(FaultKind.RATE_LIMITED, reply, error.message)
-    if reply.status in UNSURE or reply.status >= 500:
+    unsure = reply.status in UNSURE or reply.status >= 500
+    if unsure or _is_of_our_key(reply, error):
         return _fault(FaultKind.AMBIGUOUS, reply, _with_status(reply, error.message))
     return _fault(FaultKind.REFUSED, reply, _refusal(reply, error))
 
@@ -173,6 +180,18 @@ def _with_status(reply: Reply, message: str) -> str:
     if not message or message.startswith(status):
         return message or status
     return f"{status}: {message}"
+
+
+def _is_of_our_key(reply: Reply, error: ResponseError) -> bool:
+    """Say whether a refusal is of the Idempotency-Key; what it quotes says nothing."""
+    if reply.status not in OF_A_KEY:
+        return False
+    payload = reply.payload
+    said = [error.code, error.message]
+    said += [str(paths.first(payload, [path]) or "") for path in _KINDS]
+    if payload is None:
+        said.append(reply.body[:4096].decode("utf-8", "replace"))
+    return any(map(_KEY.search, said))
 
 
 def _may_retry_503(reply: Reply) -> bool:

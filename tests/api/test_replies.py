@@ -106,6 +106,38 @@ def test_a_create_is_only_repeated_where_nothing_was_processed(
     assert not unsure or found.message.startswith(f"HTTP {status}")
 
 
+@pytest.mark.parametrize("status", [409, 422])
+@pytest.mark.parametrize(
+    ("body", "is_of_key"),
+    [
+        ({"error": {"message": "No.", "code": "idempotency_key_in_use"}}, True),
+        ({"error": {"message": "No.", "code": "x", "type": "idempotency_error"}}, True),
+        ({"error": {"message": "The Idempotency-Key was used already"}}, True),
+        ({"error": {"message": "No.", "param": "Idempotency-Key"}}, True),
+        ({"title": "Idempotency-Key is already used", "detail": "See."}, True),
+        ({"detail": "a request with this idempotent key is at work"}, True),
+        ({"message": "duplicate Idempotency key"}, True),
+        (b"Idempotency-Key conflict", True),
+        (b"<html>Idempotency-Key conflict</html>", True),
+        ({"error": {"message": "No such model", "code": "model"}}, False),
+        # What a validator quotes is ours, and says nothing of a key.
+        (
+            {"detail": [{"msg": "too long", "input": "what is an idempotent map?"}]},
+            False,
+        ),
+        (b"conflict", False),
+        (b"", False),
+    ],
+)
+def test_a_refusal_of_our_own_key_leaves_a_doubt(
+    status: int, body: Any, is_of_key: bool
+) -> None:
+    """409 and 422 about our Idempotency-Key may mean that the job runs already."""
+    kind = FaultKind.AMBIGUOUS if is_of_key else FaultKind.REFUSED
+    found = fault(replies.created(OPENAI, reply(status, body)))
+    assert (kind, status) == (found.kind, found.http_status)
+
+
 @pytest.mark.parametrize(
     ("headers", "kind"),
     [

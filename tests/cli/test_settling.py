@@ -10,8 +10,10 @@ import pytest
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
 from bgresp.cli.settling import Settled, settled
+from tests import fakeanswers as fa
 from tests.cli.books import seed
 from tests.cli.killed import configure, died
+from tests.command import Run
 from tests.fakeserver import FakeServer
 
 
@@ -74,3 +76,19 @@ def test_an_endpoint_that_is_down_has_a_code(
     server.refuse()
     done = settle(context, here=False)
     assert ([6], {lost: "unknown"}) == (done.codes, statuses(state))
+
+
+def test_a_conflict_about_our_own_key_is_adopted(bgresp: Run, tmp_path: Path) -> None:
+    """A gateway posted twice and tells of the second: exit 7, then the list tells."""
+    configure(tmp_path)
+    conflict = fa.refusal(409, "in use", code="idempotency_key_in_use")
+    with FakeServer(listing=True) as ours:
+        ours.script("create", fa.Performed(conflict))
+        words = ("submit", "-t", "x", "--key", "k", "-p", "listed")
+        env = {"BGRESP_BASE_URL": ours.base_url}
+        ran = bgresp(*words, env=env)
+        assert (7, "") == (ran.code, ran.out)
+        assert "HTTP 409: in use" in ran.err
+        ran = bgresp(*words, env=env)
+        (job,) = ours.jobs
+        assert (0, f"{job}\n", 1) == (ran.code, ran.out, len(ours.creates)), ran.err

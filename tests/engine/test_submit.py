@@ -413,6 +413,11 @@ def test_without_a_ledger_nothing_is_sent(server: FakeServer, tmp_path: Path) ->
         (fa.Snapshot(change=fa.halved), Status.UNKNOWN, 1),
         (fa.refusal(503), Status.UNKNOWN, 1),
         (fa.refusal(400), Status.REJECTED, 1),
+        (fa.refusal(409), Status.REJECTED, 1),
+        (
+            fa.Performed(fa.refusal(409, code="idempotency_key_in_use")),
+            *(Status.UNKNOWN, 1),
+        ),
         (fa.redirect(307, "http://127.0.0.1:1/"), Status.REJECTED, 1),
         (fa.refusal(429, retry_after="1"), Status.QUEUED, 2),
         (fa.refusal(503, x_should_retry="true"), Status.QUEUED, 2),
