@@ -346,3 +346,12 @@ def test_a_job_that_is_cancelled_says_so() -> None:
     asked: Job = made(cancel_requested_at=NOW)
     one.start([asked])
     assert "cancelling" in shown.lines[0]
+
+
+def test_a_job_that_ended_has_no_status_line() -> None:
+    """A job that is over when following begins draws nothing that would have to go."""
+    shown = Shown()
+    one, _ = watching(shown)
+    one.start([made(status=Status.COMPLETED)])
+    one.tick()
+    assert not shown.raw
