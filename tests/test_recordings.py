@@ -18,9 +18,9 @@ from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Signal, Snapshot
 from bgresp.engine.books import Books
-from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
+from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tools import Tools
 from bgresp.engine.tracker import Tracker
 from tests.endpoint import endpoint, listed, listening
@@ -71,7 +71,7 @@ def followed(tape: Tape, spoken: Dialect, state: Path) -> tuple[Job, str, str]:
             policy = Policy(poll=(0.01, 0.01))
             tools = Tools(api, books, heard, Gate(0), policy, lambda: 0)
             tracker = Tracker(job, tools, Pen())
-            await Fleet(1).run([tracker])
+            await Scheduler(1).run([tracker])
             await api.aclose()
             return tracker.job
 

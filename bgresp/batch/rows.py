@@ -18,9 +18,9 @@ from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind
 from bgresp.engine.created import hold
 from bgresp.engine.draft import Draft
-from bgresp.engine.fleet import Fleet
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import OF_ONE, Submitted, error_of
+from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
 
 WINDOW: Final = 4096  # rows that may wait for an earlier one's id to be told
@@ -45,14 +45,14 @@ class Rows:
     _unsure: int = 0
     _doubts: int = 0
     _posts: asyncio.Semaphore = field(init=False)
-    _fleet: Fleet = field(init=False)
+    _scheduler: Scheduler = field(init=False)
 
     def __post_init__(self) -> None:
         """Take the plan's widths."""
         self.crew = Crew(self.plan.in_flight)
         self.keyed.submitter.idle = self.crew.idle
         self._posts = asyncio.Semaphore(self.plan.posts)
-        self._fleet = Fleet(self.plan.posts, self._followed)
+        self._scheduler = Scheduler(self.plan.posts, self._followed)
 
     async def run(self, drafts: AsyncGenerator[Draft, None]) -> None:
         """Send the drafts, which name their group and row.
@@ -64,7 +64,7 @@ class Rows:
         self.crew.start(self._begin_all(drafts))
         try:
             await self.crew.rest(but=following)
-            self._fleet.close()
+            self._scheduler.close()
             await self.crew.rest()
         except asyncio.CancelledError:
             if posting := self.keyed.submitter.posting:
@@ -121,7 +121,7 @@ class Rows:
                 tracker = await self._to_follow(earlier, before=True)
             if tracker is not None:
                 await self.crew.enter()
-                self._fleet.join(tracker)
+                self._scheduler.join(tracker)
         elif earlier.status is Status.SUBMITTING:  # by a process that may be at work
             await self._start(draft, place)
         else:
@@ -161,7 +161,7 @@ class Rows:
         if tracker is None:
             self.crew.leave()
         else:
-            self._fleet.join(tracker)
+            self._scheduler.join(tracker)
 
     async def _posted(self, draft: Draft) -> Job | None:
         """Post a row; return its job where there is one."""
@@ -190,7 +190,7 @@ class Rows:
     async def _follow(self) -> None:
         """Follow the rows that have their jobs, until the crew stops."""
         with self.crew.idle():
-            await self._fleet.follow()
+            await self._scheduler.follow()
 
     def _followed(self, tracker: Tracker) -> bool:
         """Take what following a row came to; the others are followed on."""

@@ -18,7 +18,7 @@ from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import BgrespError, UnknownOutcomeError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Signal
-from bgresp.engine import orphans
+from bgresp.engine import list_poll
 from bgresp.engine.created import first_told
 from bgresp.engine.outcome import Submitted, error_of, failed
 
@@ -175,7 +175,7 @@ async def _looked(found: Intent, endpoint: Endpoint) -> Job:
         return dead
     try:
         async with asyncio.timeout(LOOKED_WITHIN):
-            tagged = await orphans.find(api, {job.key: job})
+            tagged = await list_poll.find_by_metadata(api, {job.key: job})
             id_ = tagged.ids.get(job.key)
             news = None if id_ is None else await api.retrieve(id_)
     except TimeoutError:

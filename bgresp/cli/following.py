@@ -18,9 +18,9 @@ from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
 from bgresp.core.signals import FaultKind, Signal
 from bgresp.engine.ending import conclude
-from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate, Permits
 from bgresp.engine.pen import Pen
+from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tools import Tools
 from bgresp.engine.tracker import Tracker
 from bgresp.ledger.progress import Shown
@@ -80,13 +80,13 @@ class Following:
         try:
             async with AsyncExitStack() as stack:
                 await self._prepare(jobs, opened, stack)
-                fleet = Fleet(self._connections(), self._has_ended)
+                scheduler = Scheduler(self._connections(), self._has_ended)
                 if not any(self._ends_it(j) for j in jobs if self._is_at_rest(j)):
                     async with (
                         asyncio.timeout(self.plan.timeout),
                         moving(self.observer),
                     ):
-                        await fleet.run(self.trackers)
+                        await scheduler.run(self.trackers)
         except TimeoutError:
             ended_early = True
         finally:

@@ -11,7 +11,7 @@ from bgresp.core.model import Job
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
-from bgresp.engine.roll import Roll
+from bgresp.engine.list_poll import ListPoller
 
 YOUNG: Final = 60.0
 LOOKS: Final = 3
@@ -73,8 +73,8 @@ class Asking:
 
     async def _listed(self, jobs: list[Job]) -> list[Job]:
         """Believe the endpoint's list of many jobs that are open; return the others."""
-        roll = Roll(self.api, self._gate)
-        if not roll.suits(len(jobs)):
+        poller = ListPoller(self.api, self._gate)
+        if not poller.suits(len(jobs)):
             return jobs
         left = {str(job.id): job for job in jobs}
 
@@ -82,7 +82,7 @@ class Asking:
             job = left.pop(id_)
             self.tell(News(job, self._heard(job, snapshot)))
 
-        await roll.call(dict(left), is_open)
+        await poller.call(dict(left), is_open)
         return list(left.values())
 
     async def _round(self, jobs: list[Job], *, last: bool) -> list[Job]:

@@ -15,7 +15,7 @@ from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Request
 from bgresp.core.signals import Cursor, Fault, FaultKind, Snapshot
-from bgresp.engine import orphans
+from bgresp.engine import list_poll
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
 from bgresp.engine.draft import drafted
@@ -179,7 +179,7 @@ class Probe:
             self.findings.absent(Ability.LIST)
             return
         wanted = self.jobs[0]
-        found = await orphans.find(self.api, {wanted.key: wanted})
+        found = await list_poll.find_by_metadata(self.api, {wanted.key: wanted})
         if found.fault is not None:
             self.findings.refused(Ability.LIST, found.fault)
         elif found.ids:

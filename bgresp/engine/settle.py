@@ -21,7 +21,7 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
-from bgresp.engine import orphans
+from bgresp.engine import list_poll
 from bgresp.engine.books import Books
 from bgresp.engine.created import hold
 from bgresp.engine.unsettled import holding, is_absent
@@ -75,7 +75,7 @@ class Settling:
             return list(found.values())
         left = {key: job for key, job in found.items() if job.status.is_unsettled}
         if left and self.api.can("list"):
-            tagged = await orphans.find(self.api, left)
+            tagged = await list_poll.find_by_metadata(self.api, left)
             if tagged.fault is not None:
                 self._failed(tagged.fault)
             for key, id_ in tagged.ids.items():

@@ -12,8 +12,8 @@ from bgresp.core.dialect import Op
 from bgresp.core.model import Job, Status
 from bgresp.engine.asking import Asking, News
 from bgresp.engine.books import Books
-from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import BURST, Permits
+from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
@@ -36,7 +36,7 @@ def follow(
         shared = tools(place.api, books, heard, mode=mode)
         shared = replace(shared, streams=Permits(streams), is_alone=False)
         trackers.extend(tracker(one, shared) for one in jobs)
-        await Fleet(16).run(trackers)
+        await Scheduler(16).run(trackers)
 
     run_virtual(main())
     assert {Status.COMPLETED} == {each.job.status for each in trackers}
@@ -104,7 +104,7 @@ def test_jobs_that_join_one_by_one_share_a_list() -> None:
 
     async def main() -> None:
         shared = replace(tools(place.api, books, Heard(), mode="poll"), is_alone=False)
-        fleet = Fleet(16, heard)
+        fleet = Scheduler(16, heard)
         following = asyncio.create_task(fleet.follow())
         for one in jobs:
             fleet.join(tracker(one, shared))

@@ -14,8 +14,8 @@ from bgresp.api.client import Api, Sent
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
-from bgresp.engine.fleet import Fleet
 from bgresp.engine.pen import Pen
+from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tools import Tools
 from bgresp.engine.tracker import Tracker
 from tests import fakeanswers as fa
@@ -61,7 +61,7 @@ def follow(
     async def main() -> tuple[Tracker, float]:
         shared = tools(scripted.api, books_at(state), told, **policy)
         only = tracker(one or job(), shared, pen)
-        await Fleet(16).run([only])
+        await Scheduler(16).run([only])
         return only, asyncio.get_running_loop().time()
 
     only, took = run_virtual(main())
@@ -76,7 +76,7 @@ def follow_for(
     async def main() -> bool:
         try:
             async with asyncio.timeout(seconds):
-                await Fleet(16).run([tracker(one or job(), shared, pen)])
+                await Scheduler(16).run([tracker(one or job(), shared, pen)])
         except TimeoutError:
             return False
         return True
@@ -192,7 +192,7 @@ def over_sockets(server: FakeServer, state: Path, count: int) -> tuple[Heard, Bo
             created = api.create(b"{}", key=one.key, stream=False, sent=Sent())
             assert isinstance((await listed(created))[0], Snapshot)
         shared = tools(api, books, heard)
-        await Fleet(16).run([tracker(one, shared) for one in jobs])
+        await Scheduler(16).run([tracker(one, shared) for one in jobs])
         await api.aclose()
 
     run_virtual(main(), patience=5)
@@ -276,7 +276,7 @@ def test_a_gap_is_filled_by_the_final_answer(state: Path) -> None:
 
     async def main() -> None:
         shared = tools(scripted.api, books_at(state), heard)
-        task = asyncio.create_task(Fleet(16).run([tracker(job(), shared)]))
+        task = asyncio.create_task(Scheduler(16).run([tracker(job(), shared)]))
         await asyncio.sleep(1)
         seen.append(shown(heard))
         await task
@@ -439,7 +439,7 @@ def test_many_jobs_share_an_outage(state: Path) -> None:
 
     async def main() -> None:
         shared = tools(scripted.api, books_at(state), heard, mode="poll")
-        await Fleet(16).run([tracker(one, shared) for one in many])
+        await Scheduler(16).run([tracker(one, shared) for one in many])
 
     run_virtual(main())
     assert 20 == len(heard.ends)
@@ -550,9 +550,9 @@ def test_a_wait_that_is_asked_for_holds_everybody(state: Path) -> None:
 
             async def later() -> None:
                 await asyncio.sleep(0.1)
-                await Fleet(16).run([tracker(one, others) for one in jobs])
+                await Scheduler(16).run([tracker(one, others) for one in jobs])
 
-            await asyncio.gather(Fleet(16).run([tracker(job(), shared)]), later())
+            await asyncio.gather(Scheduler(16).run([tracker(job(), shared)]), later())
 
         run_virtual(main())
         times = scripted.times()
@@ -568,7 +568,7 @@ def test_an_opened_stream_is_used(state: Path) -> None:
     async def main() -> None:
         only = tracker(job(), tools(scripted.api, books, heard))
         only.opened = creating.stream("x", None)
-        await Fleet(16).run([only])
+        await Scheduler(16).run([only])
 
     run_virtual(main())
     assert (fw.FOX, []) == (shown(heard), scripted.afters)

@@ -51,7 +51,7 @@ SENTINEL = "sk-sentinel-0123456789"
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class Scheduler:
     """A broker, an endpoint, and what workers of both need."""
 
     tasks: "Tasks"
@@ -76,7 +76,7 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(server: FakeServer, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(server: FakeServer, tmp_path: Path) -> Iterator[Scheduler]:
     """Run a broker; nothing a worker did or logged may hold the key."""
     with redis_server(tmp_path) as url:
         env = {
@@ -85,12 +85,12 @@ def fleet(server: FakeServer, tmp_path: Path) -> Iterator[Fleet]:
             "BGRESP_API_KEY": SENTINEL,
             "BGRESP_CONFIG": empty_config(tmp_path / "config.toml"),
         }
-        yield Fleet(fleet_of(url), server, env, tmp_path)
+        yield Scheduler(fleet_of(url), server, env, tmp_path)
         for path in (path for path in tmp_path.rglob("*") if path.is_file()):
             assert SENTINEL.encode() not in path.read_bytes(), path
 
 
-def test_every_end(fleet: Fleet) -> None:
+def test_every_end(fleet: Scheduler) -> None:
     """A task ends otherwise than its job, or posts more than it may."""
     run, server = fleet.tasks.run, fleet.server
     script: dict[str, tuple[fa.Answer, ...]] = {
@@ -134,7 +134,7 @@ def test_every_end(fleet: Fleet) -> None:
     assert second - first >= 1.0
 
 
-def _by_name(fleet: Fleet) -> Any:
+def _by_name(fleet: Scheduler) -> Any:
     """Send a submit as a program does that knows no more than its name."""
     from celery import Celery
 
@@ -143,7 +143,7 @@ def _by_name(fleet: Fleet) -> Any:
     return app.send_task("bgresp.submit", args=("no expiry",))
 
 
-def test_an_endpoint_that_comes_back(fleet: Fleet) -> None:
+def test_an_endpoint_that_comes_back(fleet: Scheduler) -> None:
     """A task gives up, or posts twice, while the endpoint is away."""
     fleet.server.refuse()
     with fleet.worker() as worker:
@@ -154,7 +154,7 @@ def test_an_endpoint_that_comes_back(fleet: Fleet) -> None:
     assert {"patient": 1} == fleet.posts
 
 
-def test_killed_before_the_reply_and_after_the_id(fleet: Fleet) -> None:
+def test_killed_before_the_reply_and_after_the_id(fleet: Scheduler) -> None:
     """A redelivery posts again, leaves a lost reply open, or an accepted job alone."""
     fleet.server.script("create", fa.Snapshot(), fa.HANG)
     with fleet.worker("-c", "1"):
@@ -170,7 +170,7 @@ def test_killed_before_the_reply_and_after_the_id(fleet: Fleet) -> None:
     assert {"accepted": 1, "interrupted": 1} == fleet.posts
 
 
-def test_kills_at_random(fleet: Fleet, figure: Figure, full: bool) -> None:
+def test_kills_at_random(fleet: Scheduler, figure: Figure, full: bool) -> None:
     """Somewhere a kill -9 doubles a job, or leaves one without an end."""
     rng, kills, many = random.Random(11), 60 if full else 4, 240 if full else 16
     names = [f"job {n}" for n in range(many)]
@@ -203,7 +203,7 @@ def test_kills_at_random(fleet: Fleet, figure: Figure, full: bool) -> None:
     assert len(answered) > many // 3
 
 
-def _until_posted(fleet: Fleet, count: int) -> None:
+def _until_posted(fleet: Scheduler, count: int) -> None:
     """Wait for so many POSTs, or a while: a worker may have nothing left to do."""
     deadline = time.monotonic() + 3.0
     while len(fleet.server.creates) < count and time.monotonic() < deadline:
@@ -224,7 +224,7 @@ def _unheard(results: dict[str, Any]) -> list[str]:
     return sorted(left)
 
 
-def test_the_topics_example(fleet: Fleet) -> None:
+def test_the_topics_example(fleet: Scheduler) -> None:
     """The Celery example of `bgresp help celery` does not run as it stands."""
     blocks = fenced(page("celery"))
     own, caller = (text for language, text in blocks if language == "python")
@@ -246,7 +246,7 @@ def test_the_topics_example(fleet: Fleet) -> None:
     assert 1 == len(fleet.server.creates)
 
 
-def test_the_own_app(fleet: Fleet) -> None:
+def test_the_own_app(fleet: Scheduler) -> None:
     """`celery -A bgresp.celery worker` does not take what its `run` sends."""
     ask = "from bgresp.celery import run; print(run('hi').get(timeout=50)['text'])"
     env = environment({**fleet.env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"})

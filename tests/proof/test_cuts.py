@@ -14,9 +14,9 @@ from bgresp.api.client import Api, Sent
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.engine.books import Books
-from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
+from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tools import Tools
 from bgresp.engine.tracker import Tracker
 from tests import fakewire as fw
@@ -89,7 +89,7 @@ async def watched(server: FakeServer, state: Path, jobs: Sequence[Job]) -> Heard
         await made(api, len(jobs))
         tools = Tools(api, books, heard, Gate(0), Policy(poll=(0.01, 0.01)), lambda: 0)
         pens = [books.progress(job.key) for job in jobs]
-        await Fleet(8).run(
+        await Scheduler(8).run(
             Tracker(job, tools, Pen(notes))
             for job, notes in zip(jobs, pens, strict=True)
         )

@@ -18,9 +18,9 @@ from bgresp.core.model import Job, Status
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
 from bgresp.engine.draft import Draft
-from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
+from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import Submitter
 from bgresp.engine.tools import Tools
 from bgresp.engine.tracker import Tracker
@@ -118,7 +118,7 @@ class Bench:
         policy = Policy(mode=mode, poll=(0.01, 0.01))
         tools = Tools(self.api, self.books, self.heard, Gate(0), policy, lambda: 0)
         tracker = Tracker(job, tools, Pen(self.books.progress(job.key)))
-        await Fleet(1).run([tracker])
+        await Scheduler(1).run([tracker])
         saved = self.books.text(job.key, self.api.endpoint.dialect)
         if (Status.COMPLETED, FOX) != (tracker.job.status, saved):
             return f"{tracker.job.status} {saved!r} {self.heard.notes}"

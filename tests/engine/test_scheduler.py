@@ -9,8 +9,8 @@ import pytest
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind
 from bgresp.engine.books import Books
-from bgresp.engine.fleet import Fleet
 from bgresp.engine.gate import BURST
+from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
@@ -45,7 +45,7 @@ def follow_all(
     state: Path,
     many: list[Job],
     *,
-    fleet: Fleet | None = None,
+    fleet: Scheduler | None = None,
     heard: Heard | None = None,
     mode: str = "poll",
 ) -> tuple[list[Tracker], float]:
@@ -55,7 +55,7 @@ def follow_all(
     async def main() -> float:
         shared = tools(scripted.api, books_at(state), heard or Heard(), mode=mode)
         trackers.extend(tracker(one, shared) for one in many)
-        await (fleet or Fleet(16)).run(trackers)
+        await (fleet or Scheduler(16)).run(trackers)
         return asyncio.get_running_loop().time()
 
     return trackers, run_virtual(main())
@@ -88,7 +88,7 @@ def test_thousands_of_jobs(count: int) -> None:
     async def main() -> None:
         shared = tools(scripted.api, books, heard, mode="poll")
         trackers.extend(tracker(one, shared) for one in jobs(count))
-        await Fleet(16).run(trackers)
+        await Scheduler(16).run(trackers)
 
     run_virtual(main())
     assert {Status.COMPLETED} == {each.job.status for each in trackers}
@@ -105,7 +105,7 @@ def test_thousands_of_jobs(count: int) -> None:
 def test_only_so_many_connections(state: Path) -> None:
     """Never more jobs do I/O at once than there are connections; all get their turn."""
     scripted = Scripted(get=lambda _: Late(1.0, ANSWER), endpoint=UNGATED)
-    _, took = follow_all(scripted, state, jobs(20), fleet=Fleet(4))
+    _, took = follow_all(scripted, state, jobs(20), fleet=Scheduler(4))
     assert (5.0, 4 + 1) == (took, scripted.tasks)
 
 
@@ -116,7 +116,7 @@ def test_a_waiting_job_has_no_task(state: Path) -> None:
 
     async def main() -> None:
         shared = tools(scripted.api, books_at(state), Heard(), mode="poll")
-        fleet = Fleet(16)
+        fleet = Scheduler(16)
         running = asyncio.create_task(fleet.run([tracker(j, shared) for j in jobs(50)]))
         while not running.done():
             await asyncio.sleep(0.1)
@@ -144,7 +144,7 @@ def test_one_slow_job_holds_up_nobody(state: Path) -> None:
         def ended(self, job: Job, text: str) -> None:
             ended.append((job.key, asyncio.get_running_loop().time()))
 
-    follow_all(scripted, state, jobs(40), fleet=Fleet(2), heard=Timed())
+    follow_all(scripted, state, jobs(40), fleet=Scheduler(2), heard=Timed())
     assert (job(1).key, 600.0) == ended[-1]
     assert max(at for _, at in ended[:-1]) <= 10.0
 
@@ -166,7 +166,7 @@ def test_stopping_early_leaves_the_rest_open(state: Path) -> None:
     """When the caller says stop the rest is detached, and asked no more."""
     failed = snapshot("failed")
     scripted = Scripted(get=lambda id_: failed if id_ == job(2).id else RUNNING)
-    fleet = Fleet(16, stop=lambda each: each.job.status is Status.FAILED)
+    fleet = Scheduler(16, stop=lambda each: each.job.status is Status.FAILED)
     trackers, took = follow_all(scripted, state, jobs(5), fleet=fleet)
     assert [False, True, False, False, False] == [each.done for each in trackers]
     statuses = {each.job.status for each in trackers}
@@ -183,7 +183,7 @@ def test_leaving_detaches_everybody(state: Path) -> None:
         shared = tools(scripted.api, books, Heard())
         try:
             async with asyncio.timeout(10):
-                await Fleet(16).run([tracker(one, shared) for one in many])
+                await Scheduler(16).run([tracker(one, shared) for one in many])
         except TimeoutError:
             assert 1 == len(asyncio.all_tasks())
 
@@ -239,7 +239,7 @@ def test_a_wait_for_one_endpoint_is_none_for_another(state: Path) -> None:
         going = tools(free.api, books, heard, mode="poll")
         slow = [tracker(one, waiting) for one in jobs(40)]
         fast = [tracker(job(n), going) for n in range(100, 103)]
-        fleet = Fleet(16, stop=lambda _: all(each.done for each in fast))
+        fleet = Scheduler(16, stop=lambda _: all(each.done for each in fast))
         await fleet.run([*slow, *fast])
         return loop.time()
 

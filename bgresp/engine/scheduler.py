@@ -6,19 +6,18 @@ while others are followed.
 
 import asyncio
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from bgresp.core.signals import Done, Wait
-from bgresp.engine.roll import ENOUGH, Roll
-from bgresp.engine.room import Room
+from bgresp.core.signals import Done, Poll, Snapshot, Wait
+from bgresp.engine.list_poll import ENOUGH, ListPoller
 from bgresp.engine.tracker import Tracker
 
 
 @dataclass(slots=True)
-class Fleet:
+class Scheduler:
     """Trackers that share connections.
 
     `stop` hears of each that is done, and ends the rest early when it says so.
@@ -30,7 +29,7 @@ class Fleet:
     _order: "count[int]" = field(default_factory=count)
     _members: dict[int, Tracker] = field(default_factory=dict)
     _sizes: Counter[int] = field(default_factory=Counter)
-    _rooms: dict[int, Room] = field(default_factory=dict)
+    _due: "dict[int, DueJobs]" = field(default_factory=dict)
     _tasks: dict[asyncio.Task[None], Sequence[Tracker]] = field(default_factory=dict)
     _bell: "asyncio.Future[None] | None" = None
     _is_open: bool = True
@@ -40,7 +39,7 @@ class Fleet:
         self._members[id(tracker)] = tracker
         tracker.begin()
         self._push(tracker)
-        self._find_room(tracker)
+        self._gather(tracker)
         self._ring()
 
     def close(self) -> None:
@@ -74,14 +73,14 @@ class Fleet:
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
 
-    def _find_room(self, tracker: Tracker) -> None:
-        """Make a room for an endpoint with many jobs and a list."""
+    def _gather(self, tracker: Tracker) -> None:
+        """Make a place for the due jobs of an endpoint with many jobs and a list."""
         tools = tracker.tools
         self._sizes[id(tools)] += 1
-        if self._sizes[id(tools)] == ENOUGH and id(tools) not in self._rooms:
-            roll = Roll(tools.api, tools.gate)
-            if roll.useful:
-                self._rooms[id(tools)] = Room(roll)
+        if self._sizes[id(tools)] == ENOUGH and id(tools) not in self._due:
+            poller = ListPoller(tools.api, tools.gate)
+            if poller.useful:
+                self._due[id(tools)] = DueJobs(poller)
 
     def _push(self, tracker: Tracker) -> None:
         now = asyncio.get_running_loop().time()
@@ -92,18 +91,18 @@ class Fleet:
     def _start_due(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._heap and self._heap[0][0] <= now:
-            room = self._rooms.get(id(self._heap[0][2].tools))
-            if room is None and self._is_full:
+            together = self._due.get(id(self._heap[0][2].tools))
+            if together is None and self._is_full:
                 break
             tracker = heapq.heappop(self._heap)[2]
             tracker.resume()
-            if room is None:
+            if together is None:
                 self._start(tracker.turn(), [tracker])
             else:
-                room.waiting.append(tracker)
-        for room in self._rooms.values():
-            while not self._is_full and (group := room.take(now)):
-                self._start(room.ask(group), group)
+                together.waiting.append(tracker)
+        for together in self._due.values():
+            while not self._is_full and (group := together.take(now)):
+                self._start(together.ask(group), group)
 
     def _start(self, work: Coroutine[None, None, None], for_: list[Tracker]) -> None:
         self._tasks[asyncio.create_task(work)] = for_
@@ -137,7 +136,7 @@ class Fleet:
         if self._is_full:
             return None
         due = [self._heap[0][0]] if self._heap else []
-        due += [room.free_at() for room in self._rooms.values() if room.waiting]
+        due += [jobs.free_at() for jobs in self._due.values() if jobs.waiting]
         return max(0.0, min(due) - asyncio.get_running_loop().time()) if due else None
 
     async def _abandon(self) -> None:
@@ -151,3 +150,67 @@ class Fleet:
         for tracker in self._members.values():
             if not tracker.done:
                 tracker.detach()
+
+
+@dataclass(slots=True)
+class DueJobs:
+    """Due jobs of one endpoint that wait to be asked about, together or one by one.
+
+    Nobody here has a slot of the rate gate yet: a list spares most of them.
+    """
+
+    poller: ListPoller
+    waiting: deque[Tracker] = field(default_factory=deque)
+    _unlisted: set[int] = field(default_factory=set)
+    _is_calling: bool = False
+
+    def free_at(self) -> float:
+        """Return the moment at which the next may be asked about."""
+        return self.poller.gate.free_at()
+
+    def take(self, now: float) -> list[Tracker]:
+        """Take those to ask about now: one, or all whom the list may know."""
+        if not self.waiting or self.free_at() > now:
+            return []
+        if not self._is_calling:
+            taken = self._take_listable()
+            if taken:
+                return taken
+        tracker = self.waiting.popleft()
+        tracker.reserve()
+        return [tracker]
+
+    def _take_listable(self) -> list[Tracker]:
+        """Take those whom the list may know, if they are worth a list."""
+        if not self.poller.suits(len(self.waiting) - len(self._unlisted)):
+            return []
+        listable = [t for t in self.waiting if self._may_be_listed(t)]
+        if not self.poller.suits(len(listable)):
+            return []
+        taken = set(map(id, listable))
+        self.waiting = deque(t for t in self.waiting if id(t) not in taken)
+        self._is_calling = True
+        return listable
+
+    async def ask(self, trackers: list[Tracker]) -> None:
+        """Ask about one job, or about all of them by the list."""
+        if len(trackers) == 1:
+            self._unlisted.discard(id(trackers[0]))
+            await trackers[0].turn()
+            return
+        by_id = {str(tracker.job.id): tracker for tracker in trackers}
+        self._unlisted |= set(map(id, trackers))
+
+        def is_open(id_: str, snapshot: Snapshot) -> None:
+            self._unlisted.discard(id(by_id[id_]))
+            by_id[id_].hear(snapshot)
+
+        try:
+            await self.poller.call({id_: t.job for id_, t in by_id.items()}, is_open)
+        finally:
+            self._is_calling = False
+
+    def _may_be_listed(self, tracker: Tracker) -> bool:
+        """Say whether a poll is due that the list was not asked instead of before."""
+        due = isinstance(tracker.action, Poll) or not tracker.tools.streams.free
+        return due and id(tracker) not in self._unlisted
