@@ -112,7 +112,7 @@ def test_the_list_says_what_a_command_says_of_itself(verb: Verb) -> None:
 
 @pytest.mark.parametrize(
     ("words", "imported"),
-    [("--help", []), ("list --json", ["bgresp.cli.listing"])],
+    [("--help", []), ("list --json", ["bgresp.cli.commands.list"])],
 )
 def test_a_command_imports_itself_alone(
     words: str, imported: list[str], state: Path

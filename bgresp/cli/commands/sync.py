@@ -1,19 +1,64 @@
-"""The pass of `bgresp sync` over every endpoint at once, and what it prints."""
+"""`bgresp sync`: one pass for cron, over every endpoint at once."""
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
-from bgresp.cli.endpoints import by_endpoint
-from bgresp.cli.options import Refs
-from bgresp.config.settings import Settings
-from bgresp.core.errors import BgrespError, ConfigError, RefusedError, worst
+from bgresp.cli.options import Common, Notify, Refs, opt
+from bgresp.cli.running import run
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    NotFinishedError,
+    RefusedError,
+    worst,
+)
 from bgresp.core.model import Job
-from bgresp.engine.sync import Pass
 from bgresp.engine.unsettled import can_settle, candidates
+from bgresp.ledger import locks
 from bgresp.render.cells import GAP
+
+if TYPE_CHECKING:
+    from bgresp.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `sync` takes."""
+
+    exit_status: Annotated[
+        bool, opt("--exit-status", help="Exit as the jobs ended, 8 while one is open.")
+    ] = False
+    notify: Notify = None
+
+
+def sync(which: Refs, options: Options, common: Common) -> int:
+    """Ask once about every open job, save every result, and leave.
+
+    Prints a line a changed job: id, old status, new status. A second sync at the same
+    time leaves at once.
+
+    Examples:
+
+      bgresp sync
+      */5 * * * * bgresp sync >> sync.log
+    """
+    context = Context.of(common)
+    context.notify(options.notify)
+    context.books.ledger.prepare()
+    with ExitStack() as until_done:
+        try:
+            lock = locks.inflight(context.state / "sync.lock", wait=0.0)
+            until_done.enter_context(lock)
+        except NotFinishedError:
+            context.say("another sync is at work: nothing to do")
+            return 0
+        syncing = Syncing(context)
+        return run(context, syncing.run(which, exit_status=options.exit_status))
 
 
 @dataclass(slots=True)
@@ -29,6 +74,8 @@ class Syncing:
         """Go over the jobs and return the exit code."""
         jobs = list(self._chosen(which))
         self._jobs = {job.key: job for job in jobs}
+        from bgresp.cli.endpoints import by_endpoint
+
         groups = by_endpoint(self.context, jobs, self._failed)
         await asyncio.gather(*(self._endpoint(*group) for group in groups))
         if self.context.common.json:
@@ -50,7 +97,9 @@ class Syncing:
         anyway = replace(selector, open=False)
         yield from (job for job in candidates(context.books) if anyway.matches(job))
 
-    async def _endpoint(self, settings: Settings, jobs: list[Job]) -> None:
+    async def _endpoint(self, settings: "Settings", jobs: list[Job]) -> None:
+        from bgresp.engine.sync import Pass
+
         one = Pass(self.context.books, self._tell, self.context.say, self.codes)
         if not can_settle(settings.dialect):
             await one.bury(job for job in jobs if job.status.is_unsettled)

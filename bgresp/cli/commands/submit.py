@@ -1,7 +1,8 @@
 """`bgresp submit`: a background response for each FILE."""
 
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -9,11 +10,15 @@ import typer
 from bgresp.cli import inputs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt, seconds
+from bgresp.cli.pairs import labels
+from bgresp.cli.running import run
 from bgresp.cli.shape import Shape
-from bgresp.core.errors import UsageError
-from bgresp.core.request import checked_prompt
+from bgresp.core.errors import RefusedError, UsageError
+from bgresp.core.model import Job
+from bgresp.core.request import Request, check_clashes, checked_prompt, unused
 
 if TYPE_CHECKING:
+    from bgresp.config.settings import Settings
     from bgresp.engine.draft import Draft
 
 # How the keys of OpenAI, Anthropic, OpenRouter and DeepSeek begin.
@@ -91,16 +96,13 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
       bgresp submit -t 'Why is the sky blue?' -m gpt-5 --watch
       git diff | bgresp submit -t 'Review this:' - -o review.md
     """
-    from bgresp.cli.running import run
     from bgresp.cli.showing import asides
 
     context = Context.of(common)
     _check(shape, options)
     target = inputs.target(options.output, force=options.force)
     timeout, told = seconds(options.timeout), asides(options.show)
-    from bgresp.cli import drafting
-
-    drafts = drafting.drafts(context, shape, options, _prompts(context, shape, options))
+    drafts = _drafts(context, shape, options, _prompts(context, shape, options))
     if options.dry_run:
         return _dry_run(context, shape, drafts)
     from bgresp.cli.following import Plan
@@ -198,6 +200,55 @@ def _tell_of_stdin(context: Context) -> None:
 
     if context.streams.err_is_terminal and is_pipe_unread():
         context.say("stdin is not read with -t alone: `-t TEXT -` is both, one prompt")
+
+
+def _drafts(
+    context: Context, shape: Shape, options: Options, prompts: list[str | None]
+) -> "list[Draft]":
+    """Return a draft for each prompt; None where a raw body says it all.
+
+    Raises UsageError, RefusedError, ConfigError, NoSuchJobError: nothing was sent.
+    """
+    from bgresp.cli import shaping
+    from bgresp.engine.draft import drafted
+
+    settings = context.settings(model=shape.model, keyed=not options.dry_run)
+    request = shaping.asked(context, shape, settings)
+    requests = [replace(request, text=text) for text in prompts]
+    for name in unused(requests):
+        raise UsageError(f"--var {name}: no text has {{{{{name}}}}}")
+    stream = options.stream
+    if stream and "stream" not in settings.dialect.ops:
+        said = f"a {settings.dialect.name} endpoint cannot stream a job"
+        raise RefusedError(said, hint="without --stream it is polled")
+    if stream is None:
+        stream = settings.stream or options.watch
+    job = _record(context, settings, options)
+    found = []
+    for one in requests:
+        prompt = Request(text=one.text, body=one.body, changes=one.changes)
+        check_clashes(prompt, settings.dialect)
+        draft = drafted(job, one, settings.dialect, stream=stream)
+        found.append(replace(draft, keep=not options.no_keep_prompt))
+    return found
+
+
+def _record(context: Context, settings: "Settings", options: Options) -> Job:
+    return Job(
+        key="",
+        name=options.name,
+        group=options.group,
+        submit_key=options.key,
+        labels=labels(context.environ, options.label),
+        profile=settings.profile,
+        base_url=settings.base_url,
+        dialect=settings.dialect.name,
+        vars=settings.vars,
+        submitted_at=time.time(),
+        expect=seconds(options.expect),
+        output_path=options.output if options.output != inputs.STDIN else None,
+        extra=settings.kept,
+    )
 
 
 def _dry_run(context: Context, shape: Shape, drafts: "list[Draft]") -> int:

@@ -6,6 +6,7 @@ from typing import Annotated
 from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt, seconds
+from bgresp.cli.running import run
 from bgresp.core.errors import worst
 
 
@@ -35,7 +36,6 @@ def wait(which: Refs, options: Options, common: Common) -> int:
       bgresp wait --group night --timeout 2h
     """
     from bgresp.cli.following import Following, Plan
-    from bgresp.cli.running import run
 
     context = Context.of(common)
     context.notify(options.notify)

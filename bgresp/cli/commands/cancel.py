@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs
+from bgresp.cli.running import run
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -27,8 +28,6 @@ def cancel(which: Refs, common: Common) -> int:
       bgresp cancel @last
       bgresp cancel --group night --open
     """
-    from bgresp.cli.running import run
-
     context = Context.of(common)
     choice = refs.chosen(context, which)
 

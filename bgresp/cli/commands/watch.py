@@ -6,6 +6,7 @@ from typing import Annotated
 from bgresp.cli import inputs, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt, seconds
+from bgresp.cli.running import run
 from bgresp.core.errors import UsageError, worst
 
 
@@ -54,7 +55,6 @@ def watch(which: Refs, options: Options, common: Common) -> int:
       bgresp watch @last --resume >> answer.md
     """
     from bgresp.cli.following import Following, Plan
-    from bgresp.cli.running import run
     from bgresp.cli.showing import asides
 
     context = Context.of(common)

@@ -1,0 +1,1 @@
+"""The commands: in each module the options and the work of one."""

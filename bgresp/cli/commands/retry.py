@@ -1,0 +1,95 @@
+"""`bgresp retry`: a new job from the request of an old one, at the same endpoint."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from bgresp.cli import refs
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, Refs, opt
+from bgresp.cli.running import run
+from bgresp.core.errors import NoSuchJobError, worst
+from bgresp.core.model import Job
+from bgresp.engine import retry as engine
+from bgresp.engine.draft import Draft
+
+if TYPE_CHECKING:
+    from bgresp.cli.sending import Sending
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `retry` takes."""
+
+    failed: Annotated[
+        bool,
+        opt("--failed", help="Those that did not complete and were not retried."),
+    ] = False
+
+
+def retry(which: Refs, options: Options, common: Common) -> int:
+    """Submit the stored request of a job again, as a new job at the same endpoint.
+
+    The new job takes over name, group and labels. A job that is open, or whose submit
+    has no known outcome, is refused.
+
+    Examples:
+
+      bgresp retry @last
+      bgresp retry --failed --group night
+    """
+    from bgresp.cli.sending import Sending
+
+    context = Context.of(common)
+    choice = refs.chosen(context, which)
+    jobs = choice.known()
+    if not refs.require_some(context, jobs, which):
+        return 0
+    with ExitStack() as until_sent:
+        sending = Sending(context)
+        if options.failed:
+            # Two of them at once would pay for each job twice.
+            until_sent.enter_context(context.books.ledger.claim("retry --failed"))
+            jobs = engine.failed(context.books, jobs)
+        drafts = _drafts(sending, jobs, failed=options.failed)
+        if not drafts and not sending.codes:
+            context.say("nothing to retry")
+        return run(context, _sent(sending, drafts, single=choice.single))
+
+
+def _drafts(
+    sending: "Sending", jobs: list[Job], *, failed: bool
+) -> list[tuple[Job, Draft]]:
+    """Return a draft for each job; nothing was sent yet.
+
+    Raises the reason why a named job cannot be retried; of many, it is told.
+    """
+    books, found = sending.context.books, list[tuple[Job, Draft]]()
+    for job in jobs:
+        reason = engine.refusal(books, job)
+        if reason is not None:
+            raise reason
+        try:
+            found.append((job, engine.draft(books, job)))
+        except NoSuchJobError as error:
+            if not failed:
+                raise
+            sending.failed(error)
+    return found
+
+
+async def _sent(
+    sending: "Sending", drafts: list[tuple[Job, Draft]], *, single: bool
+) -> int:
+    """Send all, each at the endpoint of its old job; return the exit code."""
+    from bgresp.cli.endpoints import by_endpoint
+
+    context = sending.context
+    by_key = {job.key: draft for job, draft in drafts}
+    for settings, jobs in by_endpoint(context, [job for job, _ in drafts]):
+        async with context.api(settings) as api:
+            await sending.send(api, [by_key[job.key] for job in jobs])
+            await sending.let_go()
+    if context.common.json and (sending.jobs or not single):
+        context.show_jobs(sending.jobs, single=single)
+    return int(worst(sending.codes))
