@@ -425,6 +425,7 @@ class ChatReader:
         self.usage: Json | None = None
         self.finish_reason: str | None = None
         self.error: Json | None = None
+        self.model: str | None = None
 
     @property
     def incomplete_reason(self) -> str | None:
@@ -438,6 +439,8 @@ class ChatReader:
         if chunk.get("error"):
             found = chunk["error"]
             self.error = found if isinstance(found, dict) else {"message": str(found)}
+        if isinstance(chunk.get("model"), str) and chunk["model"]:
+            self.model = chunk["model"]
         groq = chunk.get("x_groq")
         for place in (chunk, groq if isinstance(groq, dict) else {}):
             self.usage = usage(place.get("usage")) or self.usage

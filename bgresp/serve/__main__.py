@@ -6,9 +6,11 @@ This is what a detached endpoint runs; `bgresp serve` calls `server.run` itself.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from bgresp.core.errors import BgrespError
 from bgresp.serve import server
+from bgresp.serve.engine_options import add_arguments, from_arguments
 from bgresp.serve.server import ServeOptions
 
 
@@ -34,11 +36,12 @@ def _options(argv: list[str]) -> ServeOptions:
     parser.add_argument("--disk", type=int)
     parser.add_argument("--rerun", action="store_true")
     parser.add_argument("--grace", type=float)
-    parser.add_argument("--pace", type=float)
     parser.add_argument("--max-run", type=float)
     parser.add_argument("--retention", type=float)
-    given = vars(parser.parse_args(argv)).items()
-    return ServeOptions(**{name: value for name, value in given if value is not None})
+    add_arguments(parser)
+    engine, given = from_arguments(vars(parser.parse_args(argv)))
+    known: dict[str, Any] = {n: v for n, v in given.items() if v is not None}
+    return ServeOptions(engine=engine, **known)
 
 
 if __name__ == "__main__":

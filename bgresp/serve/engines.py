@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from bgresp.serve.engine_options import PACE
 from bgresp.serve.output import OutputWriter
 from bgresp.serve.request import items_text
 from bgresp.serve.wire import Json, usage
 
-PACE: Final = 0.06  # seconds a word: about three seconds an answer
 _QUOTED: Final = 8
 
 
@@ -31,12 +31,14 @@ class Work:
 class Outcome:
     """How an engine ended: what it used, and why it stopped short if it did.
 
-    `fields` are others of the response that the engine knows better.
+    `fields` are others of the response that the engine knows better; so is `output`,
+    the items as they are in the end, where it is given.
     """
 
     usage: Json | None = None
     incomplete_reason: str | None = None
     fields: Json = field(default_factory=dict)
+    output: list[Json] | None = None
 
 
 class EngineError(Exception):
@@ -53,6 +55,11 @@ Told = Sequence[Json] | Outcome
 
 class Engine(Protocol):
     """Anything that can answer a request."""
+
+    @property
+    def name(self) -> str:
+        """Return what a response's model is called where its request names none."""
+        ...
 
     def run(self, work: Work) -> AsyncIterator[Told]:
         """Yield events of output items, some at a time, and an `Outcome` at the end.
@@ -71,6 +78,7 @@ class Demo:
     """A deterministic engine that says that it is a demo, a word at a time."""
 
     pace: float = PACE
+    name: str = "demo"
 
     async def run(self, work: Work) -> AsyncIterator[Told]:
         """Stream the demo's answer; a token is a word."""
@@ -87,7 +95,7 @@ class Demo:
 
     async def models(self) -> list[str]:
         """Return the one name; any other is taken, too."""
-        return ["demo"]
+        return [self.name]
 
 
 def answer(asked: list[str]) -> list[str]:

@@ -85,8 +85,8 @@ class Job:
         self._end(
             "incomplete" if reason else "completed",
             **outcome.fields,
-            output=self._output.items(),
-            usage=outcome.usage,
+            output=outcome.output or self._output.items(),
+            usage=wire.filled_usage(outcome.usage),
             incomplete_details={"reason": reason} if reason else None,
         )
 

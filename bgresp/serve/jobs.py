@@ -235,7 +235,8 @@ class JobQueue:
         if self._store.size >= self._limits.disk:
             raise RefusalError(refusal.storage_full())
         entry = self._entry(request, caller)
-        response = wire.response(entry.id, request, entry.created)
+        name = self._engine.name
+        response = wire.response(entry.id, request, entry.created, name)
         job = self._job(entry, response)
         self._coming += 1
         try:

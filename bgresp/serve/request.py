@@ -5,7 +5,7 @@ Pure; imports `wire` and `refusal`.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from bgresp.serve.refusal import Refusal, RefusalError, invalid, wrong_type
@@ -64,6 +64,21 @@ def items_text(found: Iterable[Json]) -> str:
         for part in _parts(item)
         if isinstance(part.get("text"), str)
     )
+
+
+def conversation(found: Sequence[Json]) -> str:
+    """Return items as text for a program: the prompt, or all turns with their roles."""
+    if all(item.get("role", "user") == "user" for item in found):
+        return items_text(found)
+    turns = []
+    for item in found:
+        text = items_text([item])
+        if not text and isinstance(item.get("output"), str):
+            text = item["output"]
+        who = str(item.get("role") or item.get("type") or "user")
+        if text:
+            turns.append(f"{who.capitalize()}: {text}")
+    return "\n\n".join(turns)
 
 
 def _faults(request: Json) -> Iterator[Refusal]:

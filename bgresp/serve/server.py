@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -23,7 +23,7 @@ from bgresp.core.errors import BgrespError, UsageError
 from bgresp.serve import endpoint
 from bgresp.serve.daemon import IDLE, check_extra, open_page
 from bgresp.serve.endpoint import Endpoint
-from bgresp.serve.engines import PACE, Demo
+from bgresp.serve.engine_options import EngineOptions
 from bgresp.serve.jobs import DISK, MAX_RUN, RETENTION, JobQueue, Limits
 from bgresp.serve.store import Store
 from bgresp.serve.worker import Workers
@@ -41,7 +41,10 @@ _PATIENCE = 1.0  # a server that has just stopped may hold its lock a moment lon
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `bgresp serve` may be told; `said` takes what it says instead of stderr."""
+    """What `bgresp serve` may be told; `said` takes what it says instead of stderr.
+
+    `secrets` are the names of variables that hold anyone's key.
+    """
 
     state: Path
     host: str = "127.0.0.1"
@@ -53,12 +56,13 @@ class ServeOptions:
     disk: int = DISK
     rerun: bool = False
     grace: float = GRACE
-    pace: float = PACE
+    engine: EngineOptions = field(default_factory=EngineOptions)
     max_run: float = MAX_RUN
     retention: float = RETENTION
     said: Callable[[str], None] | None = None
     opens: bool = False
     uds: Path | None = None
+    secrets: tuple[str, ...] = ()
 
     def say(self, text: str) -> None:
         """Tell the person who started the server."""
@@ -177,7 +181,7 @@ def _queue(options: ServeOptions, folder: Path) -> JobQueue:
     return JobQueue(
         Store(folder / "jobs"),
         Workers(count=options.workers, limit=options.queue),
-        engine=Demo(options.pace),
+        engine=options.engine.build(os.environ, options.secrets),
         clock=time.time,
         limits=Limits(
             retention=options.retention,

@@ -21,7 +21,6 @@ _ECHOED: Json = {
     "max_output_tokens": None,
     "max_tool_calls": None,
     "metadata": {},
-    "model": "demo",
     "parallel_tool_calls": True,
     "previous_response_id": None,
     "prompt_cache_key": None,
@@ -45,13 +44,19 @@ def dumps(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def response(response_id: str, request: Mapping[str, Any], created_at: float) -> Json:
-    """Return the Response object of a request that has just been accepted."""
+def response(
+    response_id: str, request: Mapping[str, Any], created_at: float, model: str
+) -> Json:
+    """Return the Response object of a request that has just been accepted.
+
+    `model` is what it is called where the request names none.
+    """
     background = bool(request.get("background"))
     echoed = {
         name: default if request.get(name) is None else request[name]
         for name, default in _ECHOED.items()
     }
+    echoed["model"] = request.get("model") or model
     return {
         "id": response_id,
         "object": "response",
@@ -73,7 +78,7 @@ def damaged(response_id: str, created_at: float, *, background: bool) -> Json:
         "code": "record_damaged",
         "message": "The stored record of this response cannot be read any more.",
     }
-    empty = response(response_id, {"background": background}, created_at)
+    empty = response(response_id, {"background": background}, created_at, "unknown")
     return {**empty, "status": "failed", "error": error}
 
 
@@ -86,6 +91,19 @@ def usage(input_tokens: int, output_tokens: int) -> Json:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": input_tokens + output_tokens,
     }
+
+
+def filled_usage(found: Json | None) -> Json | None:
+    """Return an engine's usage with every field that a client's types require."""
+    if found is None:
+        return None
+    whole = usage(0, 0)
+    for name, value in found.items():
+        if isinstance(whole.get(name), dict) and isinstance(value, dict):
+            value = {**whole[name], **value}  # noqa: PLW2901 # filled in
+        if value is not None:
+            whole[name] = value
+    return whole
 
 
 def lifecycle(kind: str, snapshot: Json) -> Json:

@@ -129,6 +129,7 @@ def _endpoint(folder: Path) -> Iterator[Bench]:
 def _serve(folder: Path) -> None:
     """Be the endpoint; count requests, and write the counts down at SIGUSR1."""
     from bgresp.serve import http, server
+    from bgresp.serve.engine_options import EngineOptions
 
     seen: Counter[str] = Counter()
     plain = http.quiet_server
@@ -147,7 +148,7 @@ def _serve(folder: Path) -> None:
     signal.signal(signal.SIGUSR1, tell)
     (folder / "pid").write_text(str(os.getpid()))
     vars(http)["quiet_server"] = counting
-    server.run(server.ServeOptions(folder / "endpoint", pace=0.0))
+    server.run(server.ServeOptions(folder / "endpoint", engine=EngineOptions(pace=0.0)))
 
 
 if __name__ == "__main__":

@@ -42,17 +42,19 @@ def serving(
     key: str | None = None,
     count: int = 2,
     limit: int = 100,
+    engine: Any = None,
+    limits: Limits | None = None,
     headers_timeout: float = HEADERS_TIMEOUT,
     body_timeout: float = BODY_TIMEOUT,
 ) -> Iterator[Served]:
     """Serve a folder of jobs in a thread of this process."""
-    engine = Scripted()
+    scripted = Scripted()
     queue = JobQueue(
         Store(folder),
         Workers(count=count, limit=limit),
-        engine=engine,
+        engine=engine or scripted,
         clock=time.time,
-        limits=Limits(),
+        limits=limits or Limits(),
     )
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -61,7 +63,7 @@ def serving(
     stop = _in_thread(queue, listener, gate=gate, server=server)
     try:
         with ExitStack() as clients:
-            yield Served(f"http://127.0.0.1:{port}/v1", engine, key, clients)
+            yield Served(f"http://127.0.0.1:{port}/v1", scripted, key, clients)
     finally:
         stop()
 

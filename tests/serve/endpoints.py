@@ -27,6 +27,7 @@ class Scripted:
     """An engine that does what the prompt says: hold, fail, burst, or the demo."""
 
     released: threading.Event = field(default_factory=threading.Event)
+    name: str = "demo"
 
     async def run(self, work: Work) -> AsyncIterator[Told]:
         what = work.request["input"]

@@ -37,6 +37,8 @@ def crash(queue: JobQueue) -> None:
 class Endless:
     """An engine that says one word and never another."""
 
+    name = "endless"
+
     async def run(self, work: Work) -> AsyncIterator[Told]:
         yield OutputWriter(work.id).text("word")
         await asyncio.Event().wait()
@@ -252,6 +254,8 @@ def test_a_conversation_goes_on(tmp_path: Path) -> None:
     asked: list[Work] = []
 
     class Noting:
+        name = "noting"
+
         async def run(self, work: Work) -> AsyncIterator[Told]:
             asked.append(work)
             async for piece in Demo(pace=0).run(work):

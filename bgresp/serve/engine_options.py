@@ -1,0 +1,123 @@
+"""Which engine an endpoint has: as options, as a process's arguments, as an engine."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from bgresp.core.environment import without_keys
+from bgresp.core.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from bgresp.serve.engines import Engine
+
+APIS: Final = ("responses", "chat")
+PACE: Final = 0.06  # seconds a word of the demo: about three seconds an answer
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What runs the jobs: a program, an upstream server, or the demo.
+
+    `command` is a program and its arguments; `whole_request` gives it the request as
+    JSON. `env_pass` names variables that a program gets although they look like keys.
+    """
+
+    command: tuple[str, ...] = ()
+    whole_request: bool = False
+    upstream: str | None = None
+    upstream_key_env: str | None = None
+    upstream_api: str | None = None
+    env_pass: tuple[str, ...] = ()
+    pace: float = PACE
+
+    def check(self) -> None:
+        """Refuse what cannot be meant. Raises UsageError."""
+        if self.command and self.upstream:
+            raise UsageError("one engine at a time: a program or an upstream")
+        if self.upstream is None and (self.upstream_key_env or self.upstream_api):
+            raise UsageError("the upstream's key and API are of no use without its URL")
+        if self.whole_request and not self.command:
+            raise UsageError("a whole request is for a program")
+        if self.upstream_api not in {None, *APIS}:
+            raise UsageError(f"an upstream's API is one of {', '.join(APIS)}")
+        if self.upstream is not None and not self.upstream.startswith(
+            ("http://", "https://")
+        ):
+            raise UsageError("an upstream is a URL: http://HOST:PORT/v1")
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Return the variables that look like keys and are needed all the same."""
+        key = () if self.upstream_key_env is None else (self.upstream_key_env,)
+        return frozenset({*self.env_pass, *key})
+
+    def arguments(self) -> list[str]:
+        """Return these options as arguments of `python -m bgresp.serve`."""
+        found: list[str] = []
+        for field, option in _OPTIONS.items():
+            value = getattr(self, field)
+            values = value if isinstance(value, tuple) else (value,)
+            if value is not None and value is not False and value != ():
+                found += [option if v is True else f"{option}={v}" for v in values]
+        return found
+
+    def build(self, environ: Mapping[str, str], named: Sequence[str] = ()) -> "Engine":
+        """Make the engine; `named` are the variables of keys that it must not see.
+
+        Raises ConfigError where the upstream's key is not set.
+        """
+        self.check()
+        if self.command:
+            from bgresp.serve.command import Command
+
+            kept = without_keys(environ, named=named, passed=self.env_pass)
+            return Command(self.command, kept, whole=self.whole_request)
+        if self.upstream is not None:
+            from bgresp.serve.upstream import Upstream
+
+            key = None
+            if self.upstream_key_env is not None:
+                key = environ.get(self.upstream_key_env, "").strip() or None
+                if key is None:
+                    name = self.upstream_key_env
+                    message = f"no key for the upstream: {name} is not set"
+                    raise ConfigError(message, hint=f"export {name}=...")
+            return Upstream(self.upstream.rstrip("/"), key=key, api=self.upstream_api)
+        from bgresp.serve.engines import Demo
+
+        return Demo(self.pace)
+
+
+_OPTIONS: Final = {
+    "command": "--command",
+    "whole_request": "--whole-request",
+    "upstream": "--upstream",
+    "upstream_key_env": "--upstream-key-env",
+    "upstream_api": "--upstream-api",
+    "env_pass": "--env-pass",
+    "pace": "--pace",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Let a parser take what `arguments` returns."""
+    for field, option in _OPTIONS.items():
+        if field in {"command", "env_pass"}:
+            parser.add_argument(option, dest=field, action="append")
+        elif field == "whole_request":
+            parser.add_argument(option, dest=field, action="store_true")
+        else:
+            kind = float if field == "pace" else str
+            parser.add_argument(option, dest=field, type=kind)
+
+
+def from_arguments(
+    given: Mapping[str, object],
+) -> tuple[EngineOptions, dict[str, object]]:
+    """Return the engine of parsed arguments, and the arguments that are left."""
+    names = {field.name for field in fields(EngineOptions)}
+    own = {n: v for n, v in given.items() if n in names and v is not None}
+    lists = {n: tuple(v) for n, v in own.items() if isinstance(v, list)}
+    rest = {name: value for name, value in given.items() if name not in names}
+    return EngineOptions(**{**own, **lists}), rest  # type: ignore[arg-type]
