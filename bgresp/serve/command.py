@@ -18,6 +18,7 @@ from bgresp.serve.wire import dumps
 
 KILL_AFTER: Final = 5.0  # seconds between the request to end and the order
 _CHUNK: Final = 65_536
+_STEP: Final = 0.02
 _TAIL: Final = 4_096  # bytes of stderr that an error shows
 _LIMIT: Final = 500
 
@@ -98,7 +99,7 @@ class Command:
 
     async def _clear(self, process: Process) -> int:
         """Wait for the program, then end what it left in its group."""
-        code = await process.wait()
+        code = await _exited(process)
         _signal(process, signal.SIGKILL)
         return code
 
@@ -106,15 +107,22 @@ class Command:
         """End the whole group: ask, wait, then do not ask."""
         _signal(process, signal.SIGTERM)
         with suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), self.kill_after)
+            await asyncio.wait_for(_exited(process), self.kill_after)
         _signal(process, signal.SIGKILL)
-        await process.wait()
+        await _exited(process)
 
     def _failure(self, code: int, errors: bytes) -> str:
         name = one_line(self.name, limit=80)
         how = f"exited with {code}" if code > 0 else f"was ended by {_name(-code)}"
         said = one_line(errors.decode("utf-8", "replace")[-_LIMIT:], limit=_LIMIT)
         return f"{name} {how}: {said}" if said else f"{name} {how}"
+
+
+async def _exited(process: Process) -> int:
+    """Wait for the program alone; `Process.wait` waits for all who hold its pipes."""
+    while process.returncode is None:  # noqa: ASYNC110 # there is no event of it
+        await asyncio.sleep(_STEP)
+    return process.returncode
 
 
 def _signal(process: Process, number: signal.Signals) -> None:

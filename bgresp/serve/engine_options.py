@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from bgresp.serve.engines import Engine
 
 APIS: Final = ("responses", "chat")
-PACE: Final = 0.06  # seconds a word of the demo: about three seconds an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,8 @@ class EngineOptions:
     """What runs the jobs: a program, an upstream server, or the demo.
 
     `command` is a program and its arguments; `whole_request` gives it the request as
-    JSON. `env_pass` names variables that a program gets although they look like keys.
+    JSON. `env_pass` names variables that a program gets although they look like keys;
+    `pace` is the demo's, in seconds a word.
     """
 
     command: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class EngineOptions:
     upstream_key_env: str | None = None
     upstream_api: str | None = None
     env_pass: tuple[str, ...] = ()
-    pace: float = PACE
+    pace: float | None = None
 
     def check(self) -> None:
         """Refuse what cannot be meant. Raises UsageError."""
@@ -86,7 +86,7 @@ class EngineOptions:
             return Upstream(self.upstream.rstrip("/"), key=key, api=self.upstream_api)
         from bgresp.serve.engines import Demo
 
-        return Demo(self.pace)
+        return Demo() if self.pace is None else Demo(self.pace)
 
 
 _OPTIONS: Final = {

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from bgresp.serve.engine_options import PACE
 from bgresp.serve.output import OutputWriter
 from bgresp.serve.request import items_text
 from bgresp.serve.wire import Json, usage
 
+PACE: Final = 0.06  # seconds a word: about three seconds an answer
 _QUOTED: Final = 8
 
 
