@@ -359,6 +359,13 @@ def _overdue(follow: Follow, policy: Policy) -> Fault:
     return Fault(FaultKind.IDLE, said)
 
 
+def is_whole(snapshot: Snapshot) -> bool:
+    """Say whether a response is the last word: ended, and its answer's text is told."""
+    status, text = snapshot.reading.status, snapshot.reading.text
+    told = text is not None or snapshot.unread is not None
+    return status.is_terminal and (told or not status.has_answer)
+
+
 def _is_untold(follow: Follow, signal: Signal, policy: Policy) -> bool:
     """Say whether only the stream that was cut may tell an answer's text.
 
@@ -366,9 +373,9 @@ def _is_untold(follow: Follow, signal: Signal, policy: Policy) -> bool:
     """
     if follow.state is not State.CHECKING or not isinstance(signal, Snapshot):
         return False
-    whole = signal.reading.text is not None or signal.unread is not None
-    done = signal.reading.status.has_answer
-    if whole or not done or follow.heard_out or follow.streams_ruled_out is not None:
+    if is_whole(signal) or not signal.reading.status.has_answer:
+        return False
+    if follow.heard_out or follow.streams_ruled_out is not None:
         return False
     return follow.cuts <= policy.cuts
 

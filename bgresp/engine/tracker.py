@@ -24,7 +24,7 @@ from bgresp.core.signals import (
     Wait,
 )
 from bgresp.engine.ending import conclude
-from bgresp.engine.patience import next_signal
+from bgresp.engine.patience import Patience
 from bgresp.engine.pen import Pen
 from bgresp.engine.tools import Tools
 
@@ -105,13 +105,23 @@ class Tracker:
             self.pen.restart(replayed=action.starting_after is None)
         self.opened = None
         idle = self.tools.api.endpoint.dialect.streaming.idle_events
+        patience = Patience(idle, self._look)
+        answer = None
         async with aclosing(signals) as source:
-            while True:
-                signal = await next_signal(source, idle)
-                answer = self._step(signal)
-                if answer is not None:
-                    self.action = answer
-                    return
+            with patience.looking():
+                while answer is None:
+                    answer = self._step(await patience.next_signal(source))
+        self.action = answer
+
+    async def _look(self) -> Snapshot | None:
+        """Ask once beside a stream that is silent; return what ends it."""
+        await self.tools.gate.turn()
+        news = await self.tools.api.retrieve(str(self.job.id))
+        if news.retry_after is not None:
+            self.tools.gate.hold(min(news.retry_after, RETRY_AFTER_CAP))
+        if isinstance(news, Fault) or not machine.is_whole(news):
+            return None
+        return news
 
     async def _poll(self) -> None:
         self.hear(await self.tools.api.retrieve(str(self.job.id)))

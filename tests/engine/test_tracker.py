@@ -509,12 +509,51 @@ def test_a_repetition_is_no_line_of_the_ledger(state: Path) -> None:
 
 def test_a_silent_stream_is_left_for_a_poll(state: Path) -> None:
     """A stream without events is given up after the dialect's time, not waited out."""
-    scripted = Scripted(get=[ANSWER], streams=[[*EVENTS[:5], Late(1e6, CLOSED)]])
+    scripted = Scripted(
+        get=[RUNNING, ANSWER], streams=[[*EVENTS[:5], Late(1e6, CLOSED)]]
+    )
     only, heard, took = follow(scripted, state)
     assert Status.COMPLETED is only.job.status
     assert took == pytest.approx(180, abs=1)
+    assert [10.0, 180.0] == [round(at) for at in scripted.times("get")]
     assert fw.FOX == shown(heard)
     assert 1 == scripted.closed
+
+
+@pytest.mark.parametrize("final", [ANSWER, snapshot("failed")])
+def test_a_muted_stream_is_noticed_soon(state: Path, final: Snapshot) -> None:
+    """One poll after ten silent seconds sees the end that a proxy keeps back."""
+    scripted = Scripted(get=[final], streams=[[*EVENTS[:5], Late(1e6, CLOSED)]])
+    only, heard, took = follow(scripted, state)
+    assert final.reading.status is only.job.status
+    assert (12.0, 1, 1) == (took, scripted.count("get"), scripted.closed)
+    assert only.job.status is Status.FAILED or fw.FOX == shown(heard)
+
+
+@pytest.mark.parametrize("answer", [RUNNING, ANSWER, REFUSED, snapshot("completed")])
+def test_a_look_into_a_silence_loses_no_event(
+    state: Path, answer: Snapshot | Fault
+) -> None:
+    """An event that comes all the same wins, whatever was seen beside the stream."""
+    rest = [Late(11.5, EVENTS[5]), Late(9.0, EVENTS[6]), Late(11.0, EVENTS[7])]
+    scripted = Scripted(
+        get=[answer], streams=[[*EVENTS[:5], *rest, *EVENTS[8:], CLOSED]]
+    )
+    only, heard, took = follow(scripted, state)
+    assert (Status.COMPLETED, fw.FOX) == (only.job.status, shown(heard))
+    assert [one.raw for one in EVENTS] == heard.raws
+    assert (31.5, [10.0, 30.5]) == (took, scripted.times("get"))
+
+
+def test_an_end_without_its_text_is_left_to_the_stream(state: Path) -> None:
+    """Where the response does not tell the text, a silent stream is read on."""
+    late = Late(60.0, EVENTS[5])
+    scripted = Scripted(
+        get=[snapshot("completed")], streams=[[*EVENTS[:5], late, *EVENTS[6:], CLOSED]]
+    )
+    only, heard, took = follow(scripted, state)
+    assert (Status.COMPLETED, fw.FOX) == (only.job.status, shown(heard))
+    assert (60.0, [10.0]) == (took, scripted.times("get"))
 
 
 def test_a_server_without_progress_is_not_hammered(state: Path) -> None:
