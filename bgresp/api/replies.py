@@ -161,7 +161,7 @@ def _fault(kind: FaultKind, reply: Reply, message: str) -> Fault:
         kind,
         one_line(message) or f"HTTP {reply.status}",
         http_status=reply.status,
-        retry_after=schedule.asked(reply.headers, now=reply.now),
+        retry_after=schedule.requested_wait(reply.headers, now=reply.now),
         request_id=reply.request_id,
         error=error,
     )

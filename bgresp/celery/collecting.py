@@ -70,7 +70,7 @@ def collect(
     endpoint, name = endpoint_of(settings), place_of(settings)
     held = intents.held(name)
     if held:
-        return Open(schedule.told(held, jitter), dict(record), plan)
+        return Open(schedule.spread(held, jitter), dict(record), plan)
     answer: Signal = asyncio.run(_asked(Api(endpoint), str(job.id)))
     if isinstance(answer, Fault) and answer.retry_after:
         intents.hold(name, answer.retry_after)
@@ -82,7 +82,7 @@ def collect(
     before = _before(job, plan)
     after, action = machine.step(before, answer, policy=policy, jitter=jitter, now=age)
     if isinstance(answer, Snapshot):
-        job = update.told(job, answer.reading, now=now, limits=limits)
+        job = update.heard(job, answer.reading, now=now, limits=limits)
     else:
         assert isinstance(answer, Fault)
         job = update.unheard(job, answer, now=now)

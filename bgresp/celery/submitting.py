@@ -65,7 +65,7 @@ class Submitting:
         held = self.intents.held(place_of(self.ready.settings))
         found = self.intents.find(self.wanted.task)
         if held and (found is None or found.may_be_claimed):
-            raise LaterError(schedule.told(held, self.jitter), "it asked to wait")
+            raise LaterError(schedule.spread(held, self.jitter), "it asked to wait")
         found = self.intents.claim(self.wanted)
         if found.asked != self.wanted.asked:
             raise another_request(found.task)
@@ -129,7 +129,7 @@ class Submitting:
         if mine.job.status is Status.UNKNOWN:
             raise unknown(mine)
         own = schedule.backoff(self.tries + 1, self.jitter)
-        wait = max(own, schedule.told(asked, self.jitter))
+        wait = max(own, schedule.spread(asked, self.jitter))
         passed = self.intents.now() - mine.since
         if _may_be_sent_again(fault) and passed + wait <= PATIENCE:
             raise LaterError(wait, fault.message)

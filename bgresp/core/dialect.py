@@ -74,7 +74,7 @@ class Reads:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TextEvents:
     """Which events tell text, and where in them it is."""
 
     events: tuple[str, ...]
@@ -94,8 +94,8 @@ class Streaming:
     cursor: tuple[str, ...]
     resume: str
     start: str
-    delta: Told
-    full: Told
+    delta: TextEvents
+    full: TextEvents
     part: tuple[str, ...]
     response: tuple[str, ...]
     end: tuple[str, ...]

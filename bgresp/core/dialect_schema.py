@@ -26,7 +26,7 @@ from bgresp.core.dialect import (
     Op,
     Reads,
     Streaming,
-    Told,
+    TextEvents,
     holes,
     unclosed,
 )
@@ -182,7 +182,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 def _streaming(table: Table) -> Streaming:
     told = {
-        key: Told(_names(table[key]["events"]), _names(table[key]["text"]))
+        key: TextEvents(_names(table[key]["events"]), _names(table[key]["text"]))
         for key in ("delta", "full")
     }
     lists = {key: _names(table[key]) for key in STREAM_LISTS}

@@ -422,7 +422,7 @@ def _after_fault(before: Follow, after: Follow, fault: Fault, jitter: float) -> 
         own = schedule.upward(5.0, jitter)
     # An endpoint that asks for 0 s each time must not set the pace.
     asked = min(fault.retry_after or 0.0, schedule.RETRY_AFTER_CAP)
-    return Wait(max(own, schedule.told(asked, jitter)), then)
+    return Wait(max(own, schedule.spread(asked, jitter)), then)
 
 
 def _after_reply(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bgresp.core import paths
-from bgresp.core.dialect import EVENT_ID, EVENT_NAME, HTTP_STATUS, Dialect, Told
+from bgresp.core.dialect import EVENT_ID, EVENT_NAME, HTTP_STATUS, Dialect, TextEvents
 from bgresp.core.model import ResponseError, Status, Usage
 from bgresp.core.signals import Cursor, Event, Reading
 from bgresp.core.times import unix
@@ -139,8 +139,8 @@ def read_event(
         sequence=_cursor(streaming.cursor, payload, id_),
         raw=raw,
         part=_part(payload, streaming.part),
-        delta=_told(streaming.delta, kind, payload),
-        full=_told(streaming.full, kind, payload),
+        delta=_text_of(streaming.delta, kind, payload),
+        full=_text_of(streaming.full, kind, payload),
         reading=reading,
         response=response,
         terminal=last or kind in streaming.end,
@@ -185,9 +185,9 @@ def _part(payload: Any, sources: tuple[str, ...]) -> tuple[int, int]:
     return item, part
 
 
-def _told(told: Told, kind: str, payload: Any) -> str | None:
+def _text_of(events: TextEvents, kind: str, payload: Any) -> str | None:
     """Return the text that an event tells, maybe an empty one; None where none is."""
-    if kind not in told.events:
+    if kind not in events.events:
         return None
-    values = (value for path in told.text for value in paths.walk(payload, path))
+    values = (value for path in events.text for value in paths.walk(payload, path))
     return next((value for value in values if isinstance(value, str)), None)

@@ -61,7 +61,7 @@ def backoff(attempt: int, jitter: float) -> float:
     return ceiling * (0.1 + 0.9 * jitter)
 
 
-def told(seconds: float, jitter: float) -> float:
+def spread(seconds: float, jitter: float) -> float:
     """Spread a wait that the endpoint asked for over [R, 2R], half a minute at most."""
     return seconds + jitter * min(seconds, BACKOFF_CAP)
 
@@ -105,7 +105,7 @@ def spent(headers: Mapping[str, str], *, now: float) -> float | None:
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def asked(headers: Mapping[str, str], *, now: float) -> float | None:
+def requested_wait(headers: Mapping[str, str], *, now: float) -> float | None:
     """Read how long a refusal asks us to wait by any of its headers: the longest."""
     waits = (retry_after(headers, now=now), spent(headers, now=now))
     return max((wait for wait in waits if wait is not None), default=None)

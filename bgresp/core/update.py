@@ -16,10 +16,10 @@ def accepted(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
         model=job.model or reading.model,
         last_error=None,
     )
-    return told(taken, reading, now=now, limits=limits)
+    return heard(taken, reading, now=now, limits=limits)
 
 
-def told(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
+def heard(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
     """Return the record after the endpoint spoke of the job, by rank.
 
     A lower rank never replaces a higher one: `cancelled` may turn `completed`, nothing

@@ -51,7 +51,7 @@ class Books:
         """
         if news.reading is None:
             return job
-        told = update.told(job, news.reading, now=self.now(), limits=dialect.limits)
+        told = update.heard(job, news.reading, now=self.now(), limits=dialect.limits)
         if not told.status.is_terminal or told.status.rank < job.status.rank:
             return self.ledger.record(told)
         if self.ledger.is_forgotten(job.key):

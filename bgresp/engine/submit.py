@@ -169,7 +169,7 @@ class Submitter:
         # An endpoint that asks for 0 s each time must not set the pace.
         own = schedule.backoff(attempt + 1, self.jitter())
         asked = fault.retry_after or 0.0
-        wait = max(own, schedule.told(asked, self.jitter()))
+        wait = max(own, schedule.spread(asked, self.jitter()))
         least = max(own, asked)
         if waited + least > self.patience:
             return None

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from bgresp.core.dialect import PARTS, Dialect, Endpoint, Op, Told, fill, is_loopback
+from bgresp.core.dialect import (
+    PARTS,
+    Dialect,
+    Endpoint,
+    Op,
+    TextEvents,
+    fill,
+    is_loopback,
+)
 from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Status
@@ -99,7 +107,7 @@ def test_a_list_of_one_may_be_a_text(tables: Tables) -> None:
     )
     assert ("job.id",) == mine.reads.id
     assert Status.QUEUED is mine.states["pending"]
-    assert Told(("chunk",), ("delta",)) == mine.streaming.delta
+    assert TextEvents(("chunk",), ("delta",)) == mine.streaming.delta
 
 
 def test_headers_and_query_are_replaced_whole(tables: Tables, openai: Dialect) -> None:

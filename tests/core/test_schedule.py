@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from bgresp.core.schedule import (
     BACKOFF_CAP,
     SPREAD,
-    asked,
     backoff,
     pace,
+    requested_wait,
     retry_after,
     spent,
-    told,
+    spread,
     upward,
 )
 
@@ -82,7 +82,7 @@ def test_a_wait_that_was_asked_for_is_never_undercut(
     seconds: float, jitter: float
 ) -> None:
     """Jitter on a Retry-After is upward only: up to twice, half a minute at most."""
-    assert seconds <= told(seconds, jitter) <= seconds + min(seconds, BACKOFF_CAP)
+    assert seconds <= spread(seconds, jitter) <= seconds + min(seconds, BACKOFF_CAP)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +183,9 @@ def test_a_limit_that_is_not_spent_asks_for_nothing() -> None:
 def test_a_refusal_asks_for_the_longest_of_its_waits() -> None:
     """Retry-After and a spent limit may disagree: neither is undercut."""
     limit = {f"{RATE}remaining-requests": "0", f"{RATE}reset-requests": "20s"}
-    assert 20.0 == asked({"retry-after": "5", **limit}, now=NOW)
-    assert 50.0 == asked({"retry-after": "50", **limit}, now=NOW)
-    assert asked({}, now=NOW) is None
+    assert 20.0 == requested_wait({"retry-after": "5", **limit}, now=NOW)
+    assert 50.0 == requested_wait({"retry-after": "50", **limit}, now=NOW)
+    assert requested_wait({}, now=NOW) is None
 
 
 @given(
@@ -197,5 +197,5 @@ def test_a_refusal_asks_for_the_longest_of_its_waits() -> None:
 )
 def test_any_rate_limit_headers_are_read(headers: dict[str, str]) -> None:
     """No header makes reading fail, or a wait negative or endless."""
-    found = asked(headers, now=NOW)
+    found = requested_wait(headers, now=NOW)
     assert found is None or 0 <= found < math.inf

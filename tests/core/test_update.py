@@ -43,7 +43,7 @@ def test_an_accepted_submit_has_an_id_and_a_date(limits: Limits) -> None:
 def test_nothing_turns_back(limits: Limits, before: Status, after: Status) -> None:
     """A lower rank never replaces a higher one, but says that the endpoint answered."""
     old = replace(JOB, status=before, raw_status="old")
-    new = update.told(old, _reading(after), now=NOW, limits=limits)
+    new = update.heard(old, _reading(after), now=NOW, limits=limits)
     assert new.status.rank == max(before.rank, after.rank)
     assert NOW == new.checked_at
     if after.rank < before.rank:
@@ -52,32 +52,32 @@ def test_nothing_turns_back(limits: Limits, before: Status, after: Status) -> No
 
 def test_a_cancelled_job_may_turn_completed(limits: Limits) -> None:
     """A job that finished despite the cancel is reported as finished."""
-    cancelled = update.told(JOB, _reading(Status.CANCELLED), now=NOW, limits=limits)
+    cancelled = update.heard(JOB, _reading(Status.CANCELLED), now=NOW, limits=limits)
     usage = Usage(1, 2, 3)
     reading = _reading(Status.COMPLETED, usage=usage, finished_at=250.0)
-    done = update.told(cancelled, reading, now=300.0, limits=limits)
+    done = update.heard(cancelled, reading, now=300.0, limits=limits)
     assert (Status.COMPLETED, usage) == (done.status, done.usage)
     assert 250.0 == done.finished_at
     undated = _reading(Status.COMPLETED, usage=usage)
-    done = update.told(cancelled, undated, now=300.0, limits=limits)
+    done = update.heard(cancelled, undated, now=300.0, limits=limits)
     assert 300.0 == done.finished_at
-    again = update.told(done, undated, now=400.0, limits=limits)
+    again = update.heard(done, undated, now=400.0, limits=limits)
     assert 300.0 == again.finished_at
 
 
 def test_the_end_has_a_time_and_an_expiry(limits: Limits) -> None:
     """A finished job is dated, and kept by the endpoint for its retention."""
     reading = _reading(Status.FAILED, error=ERROR, finished_at=150.0)
-    done = update.told(JOB, reading, now=NOW, limits=limits)
+    done = update.heard(JOB, reading, now=NOW, limits=limits)
     assert (150.0, ERROR) == (done.finished_at, done.error)
     assert 150.0 + limits.retention_stored == done.expires_at
-    undated = update.told(JOB, _reading(Status.FAILED), now=NOW, limits=limits)
+    undated = update.heard(JOB, _reading(Status.FAILED), now=NOW, limits=limits)
     assert NOW == undated.finished_at
     unstored = replace(JOB, extra={"store": False})
-    soon = update.told(unstored, reading, now=NOW, limits=limits)
+    soon = update.heard(unstored, reading, now=NOW, limits=limits)
     assert 150.0 + limits.retention_unstored == soon.expires_at
     for_ever = replace(limits, retention_stored=0)
-    assert update.told(JOB, reading, now=NOW, limits=for_ever).expires_at is None
+    assert update.heard(JOB, reading, now=NOW, limits=for_ever).expires_at is None
 
 
 def test_an_unknown_word_leaves_the_last_open_status(limits: Limits) -> None:
@@ -88,7 +88,7 @@ def test_an_unknown_word_leaves_the_last_open_status(limits: Limits) -> None:
         (Status.SUBMITTING, Status.IN_PROGRESS),
     ]:
         job = replace(JOB, status=before)
-        told = update.told(job, reading, now=NOW, limits=limits)
+        told = update.heard(job, reading, now=NOW, limits=limits)
         assert (after, "paused") == (told.status, told.raw_status)
 
 
@@ -124,12 +124,14 @@ def test_a_finished_job_is_never_lost() -> None:
 
 def test_the_start_is_when_it_was_first_seen_running(limits: Limits) -> None:
     """A queued job has not started; later news does not move the start, nor lose it."""
-    queued = update.told(JOB, _reading(Status.QUEUED), now=NOW, limits=limits)
+    queued = update.heard(JOB, _reading(Status.QUEUED), now=NOW, limits=limits)
     assert queued.started_at is None
     odd = _reading(Status.IN_PROGRESS, known=False)
-    assert update.told(JOB, odd, now=NOW, limits=limits).started_at is None
-    running = update.told(JOB, _reading(Status.IN_PROGRESS), now=NOW, limits=limits)
-    again = update.told(running, _reading(Status.IN_PROGRESS), now=300.0, limits=limits)
+    assert update.heard(JOB, odd, now=NOW, limits=limits).started_at is None
+    running = update.heard(JOB, _reading(Status.IN_PROGRESS), now=NOW, limits=limits)
+    again = update.heard(
+        running, _reading(Status.IN_PROGRESS), now=300.0, limits=limits
+    )
     assert (NOW, NOW) == (running.started_at, again.started_at)
     assert NOW == update.merge(running, replace(JOB, status=Status.QUEUED)).started_at
     later = replace(running, started_at=250.0)

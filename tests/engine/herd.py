@@ -138,7 +138,7 @@ class Memory:
     def heard(self, one: Job, news: Any, spoken: Dialect, *, text: str = "") -> Job:
         """Take news of a job."""
         self.texts[one.key] = news.reading.text or text
-        return update.told(one, news.reading, now=self.now(), limits=spoken.limits)
+        return update.heard(one, news.reading, now=self.now(), limits=spoken.limits)
 
     def text(self, key: str, spoken: Dialect) -> str | None:
         """Return an answer."""
