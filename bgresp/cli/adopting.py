@@ -49,7 +49,9 @@ async def adopted(context: Context, id_: str) -> Job:
         extra=settings.kept,
     )
     async with context.api(settings) as api:
-        return await _asked(context, api, draft)
+        job = await _asked(context, api, draft)
+    context.note_endpoint(settings)
+    return job
 
 
 async def _asked(context: Context, api: "Api", draft: Job) -> Job:

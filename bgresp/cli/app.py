@@ -94,6 +94,12 @@ CONFIG: Final = (
         "Drop a profile that `config add` made.",
     ),
     Verb(
+        "trust",
+        "trusting:trust",
+        CONFIGURATION,
+        "Let the key of a profile go to a base URL that jobs in the ledger name.",
+    ),
+    Verb(
         "edit",
         "configuring:edit",
         CONFIGURATION,

@@ -165,6 +165,7 @@ class Batching:
         self.context.detached = AGAIN
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(self.context.api(self.settings))
+            self.context.note_endpoint(self.settings)
             await settled(self.context, at=self.settings)
             lane = self._lane()
             submitter = Submitter(

@@ -12,7 +12,7 @@ from bgresp.cli.options import Common
 from bgresp.cli.probed import as_probed
 from bgresp.config import files as config_files
 from bgresp.config.files import Config
-from bgresp.core.errors import UsageError
+from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import Job
 from bgresp.engine.books import Books
 from bgresp.ledger.words import save_profiles
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bgresp.api.client import Api
     from bgresp.cli.notifying import Notifier
-    from bgresp.config.settings import Flags, Settings
+    from bgresp.config.settings import Flags, Machine, Settings
     from bgresp.core.dialect import Dialect
 
 
@@ -42,6 +42,7 @@ class Context:
     notifier: "Notifier | None" = None
     _reported: bool = False
     _reported_dead: bool = False
+    _machine: "Machine | None" = None
     _settings: "dict[str, Settings]" = field(default_factory=dict)
     _dialects: "dict[str, Dialect]" = field(default_factory=dict)
 
@@ -122,6 +123,39 @@ class Context:
         found = resolve(flags, self.environ, self.config, keyed=keyed)
         return as_probed(self.state, found)
 
+    @property
+    def machine(self) -> "Machine":
+        """Return whose word is taken for where a key goes: this machine's, read once.
+
+        Raises ConfigError.
+        """
+        if self._machine is None:
+            from bgresp.config import trust
+            from bgresp.config.settings import Machine
+
+            noted = trust.load(trust.path_of(self.config.path))
+            self._machine = Machine(self.config, self.environ, self.flags, noted)
+        return self._machine
+
+    def note_endpoint(self, settings: "Settings") -> None:
+        """Note what goes where, before a job is made with it.
+
+        Where it cannot be noted that is said: a later call has to join it again.
+        """
+        from bgresp.config import own, trust
+        from bgresp.config.settings import is_configured, pair_of
+
+        path = trust.path_of(self.config.path)
+        notes = [] if settings.is_local else [pair_of(settings)]
+        kept = [own.digest(settings.tables)] if settings.tables else []
+        try:
+            trust.add(path, [*notes, *kept], self.machine.noted)
+        except ConfigError as error:
+            if is_configured(settings, self.config):
+                return
+            again = "give the same flags and variables to later commands"
+            self.say(f"{error.message}: {again}")
+
     def settings_of(self, job: Job) -> "Settings":
         """Return the settings that a job was made with.
 
@@ -133,7 +167,7 @@ class Context:
         if made_with not in self._settings:
             from bgresp.config.settings import of_job
 
-            found = of_job(job, self.flags, self.config)
+            found = of_job(job, self.machine)
             self._settings[made_with] = as_probed(self.state, found)
         return self._settings[made_with]
 

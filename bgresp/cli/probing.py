@@ -48,6 +48,7 @@ async def _probed(context: Context, settings: Settings) -> int:
         extra={**settings.kept, PROBE: True},
     )
     async with context.api(settings) as api:
+        context.note_endpoint(settings)
         probing = engine.Probe(api, context.books, draft, context.say)
         card = await probing.run()
     path = cards.save(context.state, card)

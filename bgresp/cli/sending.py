@@ -49,6 +49,7 @@ class Sending:
             key = api.endpoint.key or ""
             if len(key) >= SECRET_LENGTH and key == drafts[0].job.submit_key:
                 raise inputs.key_as_name()
+            self.context.note_endpoint(settings)
             await settled(self.context, at=settings)
             await self.send(api, drafts)
             self.context.report_ledger()

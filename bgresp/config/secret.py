@@ -16,7 +16,6 @@ from bgresp.config.files import Table
 from bgresp.core import encoding
 from bgresp.core.dialect import Auth
 from bgresp.core.errors import ConfigError
-from bgresp.core.model import Job
 
 TWO_WAYS: Final = "export OPENAI_API_KEY=..., or use the local endpoint: -p local"
 COMMAND_TIMEOUT: Final = 30.0
@@ -71,14 +70,13 @@ def choose(
         return KeySource("local")
     if environ.get("BGRESP_API_KEY"):
         return KeySource("env", "BGRESP_API_KEY")
-    configured = _profile_source(profile)
+    configured = profile_source(profile)
     if configured is not None:
         return configured
-    host = urls.host(base_url)
-    belongs = explicit or host == "api.openai.com"
-    if auth.env == "OPENAI_API_KEY" and not belongs:
+    if not _belongs(auth, base_url, explicit=explicit):
+        host = urls.host(base_url) or "what is no URL"
         raise ConfigError(
-            f"OPENAI_API_KEY is not sent to {host or 'what is no URL'}",
+            f"OPENAI_API_KEY is not sent to {host}",
             hint="set BGRESP_API_KEY, or api_key_env in the profile",
         )
     if environ.get(auth.env):
@@ -91,7 +89,14 @@ def choose(
     raise ConfigError(f"no key: {auth.env} is not set", hint=ways)
 
 
-def _profile_source(profile: Table) -> KeySource | None:
+def _belongs(auth: Auth, base_url: str, *, explicit: bool) -> bool:
+    """Say whether a dialect's variable may go to a host; `explicit`: the user said."""
+    host = urls.host(base_url)
+    return auth.env != "OPENAI_API_KEY" or explicit or host == "api.openai.com"
+
+
+def profile_source(profile: Table) -> KeySource | None:
+    """Return the source that a profile itself names; None where it names none."""
     if "api_key_env" in profile:
         return KeySource("env", profile["api_key_env"])
     if profile.get("api_key_cmd"):
@@ -101,26 +106,39 @@ def _profile_source(profile: Table) -> KeySource | None:
     return None
 
 
-def stored(job: Job, profile: Table, auth: Auth) -> KeySource:
-    """Return where the key of a job came from when it was made.
+def configured(profile: Table, auth: Auth, base_url: str) -> list[KeySource]:
+    """Return the sources that a profile, or its dialect, names for its base URL.
 
-    Raises ConfigError when that source is gone.
+    Several where the dialect knows several ways, in the order they are tried.
     """
-    kind, _, name = str(job.extra.get("key_source", "")).partition(":")
-    if kind == "env" and name:
-        return KeySource("env", name)
-    if kind == "cmd" and name == DIALECT and auth.command:
-        return KeySource("cmd", DIALECT, auth.command)
-    configured = _profile_source(profile)
-    if configured is not None:
-        return configured
-    if kind in {"file", "local", "none"}:
+    explicit = profile_source(profile)
+    if explicit is not None:
+        return [explicit]
+    sources = []
+    if _belongs(auth, base_url, explicit=False):
+        sources.append(KeySource("env", auth.env))
+    if auth.command:
+        sources.append(KeySource("cmd", DIALECT, auth.command))
+    if auth.optional:
+        sources.append(KeySource("none"))
+    return sources
+
+
+def named(text: str, profile: Table, auth: Auth | None) -> KeySource | None:
+    """Return the source that the ledger's form means, with the profile's own command.
+
+    None where the text is none, or its command is not configured.
+    """
+    kind, _, name = text.partition(":")
+    if kind in {"env", "file"} and name:
         return KeySource(kind, name)
-    raise ConfigError(
-        f"the key of {job.ref} came from profile {job.profile!r}, "
-        "which has none for it now",
-        hint="bgresp config show",
-    )
+    if text == "none":
+        return KeySource("none")
+    command = () if auth is None else auth.command
+    for source in (profile_source(profile), KeySource("cmd", DIALECT, command)):
+        if source is not None and source.command and str(source) == text:
+            return source
+    return None
 
 
 def checked(raw: str, source: str) -> str:

@@ -1,22 +1,26 @@
 """Which endpoint is meant: flag, environment, profile, default, in that order."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bgresp.config import own, secret, urls
+from bgresp.config import own, secret, trust, urls
 from bgresp.config import variables as variables_
 from bgresp.config.files import Config, Table, built_in
 from bgresp.config.names import known_profiles, meant
 from bgresp.config.secret import TWO_WAYS, KeySource
-from bgresp.core.dialect import Dialect
+from bgresp.core.dialect import Auth, Dialect
 from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
+from bgresp.core.text import one_line
 
 OPENAI: Final = "openai"
 HOME: Final = "profile_url"
 DEFAULT: Final = "default"
+# Sources of a key that say of no secret which: the profile, as it is now, does.
+_UNNAMED: Final = frozenset({"", "cmd", "cmd:dialect", "none"})
 # Variables of the openai profile that its environment may set.
 OPENAI_VARS: Final = {"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"}
 
@@ -55,7 +59,8 @@ class Settings:
     def identity(self) -> str:
         """Return what is equal for jobs that may share connections."""
         who = (self.profile, self.base_url, self.dialect.name, str(self.key_source))
-        return repr((*who, sorted(self.vars.items()), sorted(self.headers)))
+        kept = own.digest(self.tables) if self.tables else None
+        return repr((*who, sorted(self.vars.items()), sorted(self.headers), kept))
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -63,7 +68,7 @@ class Settings:
         kept: dict[str, Any] = {"key_source": str(self.key_source)}
         if self.tables:
             kept[own.DIALECTS] = dict(self.tables)
-        if self.home is None or _is_same(self.home, self.base_url):
+        if self.home is None or trust.is_same(self.home, self.base_url):
             return kept
         return {**kept, HOME: self.home}
 
@@ -135,32 +140,176 @@ def resolve(
     return settings
 
 
-def of_job(job: Job, flags: Flags, config: Config) -> Settings:
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Whose word is taken for where a key goes: this machine's, never a ledger's.
+
+    `flags` and `environ` are those of this call, `noted` is what earlier ones joined.
+    """
+
+    config: Config
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    flags: Flags = field(default_factory=Flags)
+    noted: trust.Noted = field(default_factory=trust.Noted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """A source of a key that may go to a base URL, and the profile that names it.
+
+    `lends` says that the profile's headers may go there, too; `is_trusted` that it
+    serves jobs whose own source nothing here names.
+    """
+
+    profile: str
+    source: KeySource
+    lends: bool = True
+    is_trusted: bool = False
+
+
+def pair_of(settings: Settings) -> trust.Pair:
+    """Return the base URL and the source of a key that some settings join."""
+    source = str(settings.key_source)
+    return trust.Pair(settings.base_url, source, settings.profile, settings.home)
+
+
+def is_configured(settings: Settings, config: Config) -> bool:
+    """Say whether the configuration alone joins the key to the base URL."""
+    sources = _configured(settings.profile, settings.base_url, config)
+    return settings.is_local or str(settings.key_source) in map(str, sources)
+
+
+def of_job(job: Job, machine: Machine) -> Settings:
     """Return the settings that a job was made with; it keeps its endpoint.
 
-    A profile that says another base URL now is another endpoint's: neither its key nor
-    its headers go where the job runs. Raises ConfigError when its dialect is gone.
+    Its key is read from the source it names if this machine joins that to its base
+    URL; only then do headers go there. A profile that says another base URL now is
+    another endpoint's. Raises ConfigError where nothing joins them, or when the job's
+    dialect is gone.
     """
+    config, flags = machine.config, machine.flags
     name = job.profile or OPENAI
-    table: Table = config.profiles.get(name, {})
-    if table and not _is_same(job.extra.get(HOME, job.base_url), _home(name, config)):
-        table = {}
-    known = own.of_job(job, config)
+    base_url = job.base_url or _home(name, config) or ""
+    urls.check(base_url, keyed=False, allow_http=True)
+    grant = _granted(job, base_url, machine)
+    lends = grant.lends
+    table: Table = config.profiles.get(grant.profile, {}) if lends else {}
+    lent = own.chain(_spoken_by(grant.profile, config) if lends else OPENAI, config)
+    tables = own.of_job(job, _dialects(job, machine))
+    known = own.joined(config, tables, lent=lent)
     spoken = _tuned(dialect(job.dialect or OPENAI, known), table)
-    base_url = job.base_url or spoken.base_url
     settings = Settings(
         profile=name,
         dialect=spoken,
         base_url=base_url,
-        key_source=secret.stored(job, table, spoken.auth),
+        key_source=grant.source,
         model=job.model,
         vars=job.vars,
-        headers={**_strings(table, "headers", name), **flags.headers},
+        headers={**_strings(table, "headers", grant.profile), **flags.headers},
+        tables=tables or own.kept(spoken.name, config),
     )
     allow_http = flags.allow_http or bool(table.get("allow_http", False))
     keyed = settings.key_source.kind != "none"
     urls.check(base_url, keyed=keyed, allow_http=allow_http)
     return settings
+
+
+def _granted(job: Job, base_url: str, machine: Machine) -> _Grant:
+    """Return the grant that a job's key is read by.
+
+    Raises ConfigError that says how to allow it.
+    """
+    name, config = job.profile or OPENAI, machine.config
+    if base_url == urls.LOCAL:
+        return _Grant(name, KeySource("local"))
+    stored = str(job.extra.get("key_source") or "")
+    others: list[_Grant] = []
+    for grant in _grants(name, base_url, machine):
+        if str(grant.source) == stored:
+            return grant
+        others.append(grant)
+    if stored in _UNNAMED:
+        its = [grant for grant in others if grant.profile == name]
+        if its:
+            return its[0]
+    if not stored and len({str(grant.source) for grant in others}) == 1:
+        return others[0]
+    trusted = next((grant for grant in others if grant.is_trusted), None)
+    if trusted is not None:
+        return trusted
+    hint = f"bgresp config trust {shlex.quote(base_url)}"
+    if stored in _UNNAMED:
+        said = f"came from profile {name!r}, which has none for it now"
+        raise ConfigError(f"the key of {job.ref} {said}", hint=hint)
+    source = one_line(stored, limit=80)
+    known = f" -p {shlex.quote(name)}" if name in known_profiles(config) else ""
+    raise ConfigError(
+        f"the key of {job.ref} is from {source}: nothing here joins it to {base_url}",
+        hint=f"{hint}{known}",
+    )
+
+
+def _grants(name: str, base_url: str, machine: Machine) -> Iterator[_Grant]:
+    """Yield who may lend a key to a base URL: first the job's own profile.
+
+    Then what was noted, this call, and every other profile that says this base URL.
+    """
+    config = machine.config
+    yield from _by_profile(name, base_url, machine)
+    for pair in reversed(machine.noted.pairs):
+        if not pair.joins(base_url):
+            continue
+        lends = trust.is_same(pair.home, _home(pair.profile, config))
+        profile, auth = _parts(pair.profile, config) if lends else ({}, None)
+        source = secret.named(pair.key_source, profile, auth)
+        if source is not None:
+            yield _Grant(pair.profile, source, lends, pair.trusted)
+    try:
+        call = resolve(machine.flags, machine.environ, config)
+    except ConfigError:
+        call = None
+    if call is not None and trust.is_same(call.base_url, base_url):
+        yield _Grant(call.profile, call.key_source)
+    for other in known_profiles(config):
+        if other != name:
+            yield from _by_profile(other, base_url, machine)
+
+
+def _by_profile(name: str, base_url: str, machine: Machine) -> list[_Grant]:
+    """Return what a profile lends; what is not set comes last."""
+    sources = _configured(name, base_url, machine.config)
+    sources.sort(key=lambda s: s.kind == "env" and not machine.environ.get(s.name))
+    return [_Grant(name, source) for source in sources]
+
+
+def _configured(name: str, base_url: str, config: Config) -> list[KeySource]:
+    """Return the sources of keys that a profile names for a base URL, if it is its."""
+    if not trust.is_same(_home(name, config), base_url):
+        return []
+    profile, auth = _parts(name, config)
+    return secret.configured(profile, auth, base_url) if auth is not None else []
+
+
+def _parts(name: str, config: Config) -> tuple[Table, Auth | None]:
+    """Return a profile's table and how its dialect takes a key, where there is one."""
+    try:
+        profile = _profile(name, config)
+        return profile, dialect(str(profile.get("dialect", OPENAI)), config).auth
+    except ConfigError:
+        return {}, None
+
+
+def _spoken_by(name: str, config: Config) -> str:
+    try:
+        return str(_profile(name, config).get("dialect", OPENAI))
+    except ConfigError:
+        return OPENAI
+
+
+def _dialects(job: Job, machine: Machine) -> frozenset[str]:
+    """Return the digests of dialects that are this machine's: noted, or as they are."""
+    now = own.digest(own.kept(job.dialect or OPENAI, machine.config))
+    return machine.noted.dialects | {now}
 
 
 def _profile_name(
@@ -207,10 +356,6 @@ def _home(name: str, config: Config) -> str | None:
         return variables_.filled(str(own), _strings(profile, "vars", name)) or None
     except ConfigError:
         return None
-
-
-def _is_same(url: str | None, other: str | None) -> bool:
-    return (url or "").rstrip("/") == (other or "").rstrip("/")
 
 
 def _base_url(

@@ -68,6 +68,11 @@ _ID: Final = frozenset({"id"})
 _NONE: Final = frozenset[str]()
 _OP: Final = re.compile(r"([A-Z]+) (/[!-~]*)")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Headers that say where a request goes and how long it is: the connection's own.
+_CONNECTION: Final = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "te", "upgrade"}
+)
+_DOTS: Final = re.compile(r"/(\.|%2e){1,2}(/|\?|$)", re.IGNORECASE)
 _VARIABLE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -253,6 +258,8 @@ def _check_templates(table: Table) -> None:
 def _check_header(name: str, where: str) -> None:
     if not _HEADER.fullmatch(name):
         raise ValueError(f"{where!r}: {name!r} is no name of an HTTP header")
+    if name.lower() in _CONNECTION:
+        raise ValueError(f"{where!r}: {name!r} is the connection's own")
 
 
 def _check_holes(template: Any, where: str, allowed: frozenset[str]) -> None:
@@ -281,6 +288,8 @@ def _check_ops(ops: Table) -> None:
         if not match or match[1] not in METHODS:
             expected = f"METHOD /path with one of {', '.join(METHODS)}"
             raise ValueError(f"'ops.{op}' must be {expected}, not {text!r}")
+        if _DOTS.search(match[2]):
+            raise ValueError(f"'ops.{op}': its path must not leave the base URL")
         _check_holes(text, f"ops.{op}", _PATHS.get(op, _ID))
         if op not in _PATHS and "{id}" not in text:
             raise ValueError(f"'ops.{op}' must have {{id}} in its path")

@@ -228,7 +228,8 @@ class Job:
     def from_line(cls, line: Mapping[str, Any]) -> Self:
         """Read the ledger's form; unknown keys are kept in `extra`.
 
-        Raises KeyError or ValueError when key or status cannot be read.
+        Raises KeyError or ValueError when key or status cannot be read, or a field has
+        a value that is none of its own.
         """
         known: dict[str, Any] = {
             "key": str(line["key"]),
@@ -282,8 +283,25 @@ def _mapping(raw: Any) -> dict[str, str]:
     return {str(k): str(v) for k, v in raw.items()} if raw else {}
 
 
-# How a field is read that is not kept as it stands in the line.
+def _kept(name: str, kinds: tuple[type, ...]) -> Callable[[Any], Any]:
+    """Return how a field is read that stands in the line as it is."""
+
+    def read(raw: Any) -> Any:
+        if raw is not None and type(raw) not in kinds:
+            raise ValueError(f"{name}: {type(raw).__name__}")
+        return raw
+
+    return read
+
+
+_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "cursor": (int, str),
+    "streamable": (bool,),
+    "expect": (int, float),
+}
+# How a field is read; a line may hold anything.
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **{name: _kept(name, _KINDS.get(name, (str,))) for name in _NAMES},
     **dict.fromkeys(_TIMES, unix),
     **dict.fromkeys(_MAPPINGS, _mapping),
     "usage": Usage.read,

@@ -73,6 +73,22 @@ def _line(state: Path, number: int, job: Json, server: FakeServer | None) -> Jso
     return line
 
 
+def note(
+    state: Path, *base_urls: str, source: str = "env:BGRESP_API_KEY", of: str = "openai"
+) -> None:
+    """Note, as a submit does, that a key goes to some base URLs.
+
+    The file lies beside the config.toml of the tests, never in the state folder.
+    """
+    path = state.parent / "config" / "endpoints.jsonl"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with path.open("a") as file:
+        for base_url in base_urls:
+            pair = {"base_url": base_url, "key_source": source, "profile": of}
+            file.write(json.dumps(pair) + "\n")
+    path.chmod(0o600)
+
+
 def picture(folder: Path) -> dict[str, bytes]:
     """Return every file below a folder with its bytes."""
     return {

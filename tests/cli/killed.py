@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from tests.cli.books import MOMENT, last, seed
+from tests.cli.books import MOMENT, last, note, seed
 from tests.cli.processes import Start
 from tests.fakeanswers import HANG, NoReply, Performed
 from tests.fakeserver import FakeServer
@@ -56,6 +56,7 @@ def died(
     """Leave what a killed submit leaves behind; return its key."""
     job = {"status": "submitting", "id": None, "submitted_at": submitted_at}
     seed(state, {**job, "dialect": dialect, "profile": dialect}, server=server)
+    note(state, server.base_url, of=dialect)
     ours = str(last(state)["key"])
     body = {"model": "m", "input": "hi", "metadata": {"bgresp_key": ours}}
     raw = json.dumps({**body, "background": True, "store": True}).encode()

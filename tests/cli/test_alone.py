@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, seed
+from tests.cli.books import ident, note, seed
 from tests.command import Ran, Run
 from tests.fakeanswers import Forever, as_json, refusal
 from tests.fakeserver import FakeServer
@@ -20,6 +20,8 @@ def some(state: Path, server: FakeServer) -> None:
     gone = {"profile": "work", "key_source": "env:GONE_KEY"}
     elsewhere = {**gone, "base_url": server.base_url + "/x"}
     seed(state, gone, {}, elsewhere, server=server)
+    places = (server.base_url, elsewhere["base_url"])
+    note(state, *places, source="env:GONE_KEY", of="work")
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ CASES: Final[dict[str, Case]] = {
     "config-edit": Case("config edit"),
     "config-init": Case("config init"),
     "config-remove": Case("config remove work"),
+    "config-trust": Case("config trust https://llm.example.com/v9"),
     "config-path": Case("config path"),
     "config-show": Case("config show -p work"),
     "doctor": Case("doctor"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, key, last, seed
+from tests.cli.books import ident, key, last, note, seed
 from tests.cli.killed import died
 from tests.cli.processes import Start
 from tests.command import Run
@@ -220,6 +220,7 @@ def test_jobs_go_to_their_own_endpoints(
     with FakeServer() as other:
         seed(state, {"status": "failed", "base_url": other.base_url})
         seed(state, {"status": "failed", "base_url": server.base_url})
+        note(state, other.base_url)
         ask(state, 1)
         ask(state, 2)
         assert 0 == bgresp("retry", ident(1), ident(2)).code

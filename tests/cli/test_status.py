@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.cli.books import FIELDS, ident, picture, records, seed
+from tests.cli.books import FIELDS, ident, note, picture, records, seed
 from tests.cli.processes import Each
 from tests.command import Run
 from tests.fakeanswers import Reply, Snapshot, as_json, html, refusal
@@ -89,6 +89,7 @@ def test_a_fault_changes_nothing_that_the_server_said(
 def test_a_job_keeps_its_endpoint(bgresp: Run, server: FakeServer, state: Path) -> None:
     """A job of the ledger is asked about where it was made, whatever flags now say."""
     seed(state, {"status": "queued"}, server=server)
+    note(state, server.base_url)
     answer = as_json(response_of("in_progress", response_id=ident(1)))
     server.script("get", answer, answer)
     with FakeServer() as other:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, key, last, seed
+from tests.cli.books import ident, key, last, note, seed
 from tests.cli.killed import configure, died
 from tests.cli.processes import Start
 from tests.command import Run
@@ -112,6 +112,7 @@ def test_an_endpoint_that_is_down_costs_the_others_nothing(
 ) -> None:
     """Exit 6 tells of one endpoint; the jobs of the other are saved all the same."""
     seed(state, {"base_url": "http://127.0.0.1:9/v1"}, {"base_url": server.base_url})
+    note(state, "http://127.0.0.1:9/v1")
     server.script("get", DONE)
     ran = bgresp("sync", "-q")
     assert (6, ident(2) + "\n") == (ran.code, ran.out)

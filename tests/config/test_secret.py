@@ -13,7 +13,6 @@ from bgresp.config import secret
 from bgresp.config.secret import KeySource
 from bgresp.core.dialect import Auth
 from bgresp.core.errors import ConfigError
-from bgresp.core.model import Job
 
 KEY = "sk-hunter2"
 OPENAI = Auth("Authorization", "Bearer {key}", "OPENAI_API_KEY")
@@ -212,10 +211,6 @@ def test_a_key_file_may_be_under_home(
     assert KEY == KeySource("file", "~/key").read({})
 
 
-def job(source: str) -> Job:
-    return Job("01K", id="resp_1", profile="work", extra={"key_source": source})
-
-
 @pytest.mark.parametrize(
     ("source", "profile", "expected"),
     [
@@ -223,15 +218,14 @@ def job(source: str) -> Job:
         ("env:WORK_KEY", {"api_key_file": "/f"}, KeySource("env", "WORK_KEY")),
         ("file:/a:b", {}, KeySource("file", "/a:b")),
         ("none", {}, KeySource("none")),
-        ("local", {}, KeySource("local")),
         ("cmd", {"api_key_cmd": ["p"]}, KeySource("cmd", command=("p",))),
     ],
 )
-def test_a_job_keeps_its_key_source(
+def test_a_source_is_found_again_by_its_name(
     source: str, profile: dict[str, Any], expected: KeySource
 ) -> None:
-    """A job is asked about with the key it was made with, found again by its source."""
-    assert expected == secret.stored(job(source), profile, OPENAI)
+    """What was noted of a source leads to another one."""
+    assert expected == secret.named(source, profile, OPENAI)
     if not profile:
         assert source == str(expected)
 
@@ -239,12 +233,14 @@ def test_a_job_keeps_its_key_source(
 def test_a_dialect_s_command_is_found_again() -> None:
     """A key from the dialect's own command needs no profile."""
     auth = Auth("Authorization", "{key}", "MINE_KEY", ("pass", "mine"))
-    assert ("pass", "mine") == secret.stored(job("cmd:dialect"), {}, auth).command
+    found = secret.named("cmd:dialect", {}, auth)
+    assert found is not None
+    assert ("pass", "mine") == found.command
     assert "cmd:dialect" == str(secret.choose({}, {}, auth, ("https://a/v1", False)))
 
 
-@pytest.mark.parametrize("source", ["cmd", "", "nonsense"])
-def test_a_source_that_is_gone_is_named(source: str) -> None:
-    """A job whose profile has no key any more says which profile that was."""
-    with pytest.raises(ConfigError, match="'work'"):
-        secret.stored(job(source), {}, OPENAI)
+@pytest.mark.parametrize("source", ["cmd", "cmd:dialect", "", "nonsense", "env:"])
+def test_a_source_that_is_gone_is_none(source: str) -> None:
+    """A source without its command, or one that is none, leads to a key."""
+    assert secret.named(source, {}, OPENAI) is None
+    assert secret.named(source, {}, None) is None

@@ -1,14 +1,15 @@
 """Which endpoint is meant: flag over environment over profile over default."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bgresp.config import files, names, settings, urls
+from bgresp.config import files, names, own, secret, settings, trust, urls
 from bgresp.config.files import Config
 from bgresp.config.secret import KeySource
-from bgresp.config.settings import Flags, Settings
+from bgresp.config.settings import Flags, Machine, Settings
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
 
@@ -338,12 +339,30 @@ def made(**fields: Any) -> Job:
     return Job("01K", extra=extra, **{**known, **place, **fields})
 
 
+def noted(*jobs: Job) -> trust.Noted:
+    """Return what was noted when these jobs were submitted."""
+    return trust.Noted(
+        tuple(
+            trust.Pair(
+                str(job.base_url), str(job.extra["key_source"]), str(job.profile)
+            )
+            for job in jobs
+        )
+    )
+
+
+def of_job(job: Job, known: Config | None = None, **rest: Any) -> Settings:
+    """Return the settings of a job whose submit was noted, unless `noted` says else."""
+    machine = Machine(known or config(), **{"noted": noted(job), **rest})
+    return settings.of_job(job, machine)
+
+
 def test_a_job_keeps_its_endpoint() -> None:
     """Neither a changed profile nor flags lead a job elsewhere, or change its key."""
     changed = config(work={**WORK, "api_key_env": "OTHER", "vars": {"end_user": "x"}})
     flags = Flags("other", base_url="https://f.example/v1", model="f")
     job = made(model="m", vars={"end_user": "a"})
-    found = settings.of_job(job, flags, changed)
+    found = of_job(job, changed, flags=flags)
     assert ("https://a.example/v1", "work") == (found.base_url, found.profile)
     assert KeySource("env", "WORK_KEY") == found.key_source
     assert ("m", {"end_user": "a"}) == (found.model, found.vars)
@@ -352,29 +371,143 @@ def test_a_job_keeps_its_endpoint() -> None:
 
 def test_a_job_outlives_its_profile() -> None:
     """A job whose profile was removed is still asked about where it runs."""
-    found = settings.of_job(made(), Flags(), config())
+    found = of_job(made())
     assert "https://a.example/v1" == found.base_url
     assert KeySource("env", "WORK_KEY") == found.key_source
     with pytest.raises(ConfigError, match="no dialect 'gone'"):
-        settings.of_job(made(dialect="gone"), Flags(), config())
+        of_job(made(dialect="gone"))
     with pytest.raises(ConfigError, match="'work', which has none for it now"):
-        settings.of_job(made(key_source="cmd"), Flags(), config())
+        of_job(made(key_source="cmd"))
+
+
+A = "https://a.example/v1"
+
+
+@pytest.mark.parametrize(
+    ("source", "here"),
+    [
+        ("env:AWS_SECRET_ACCESS_KEY", {}),
+        ("file:~/.ssh/id_rsa", {}),
+        ("cmd", {}),
+        ("cmd:dialect", {}),
+        ("none", {}),
+        ("nonsense", {}),
+        ("", {}),
+        ("env:OTHER", {"noted": noted(made(base_url="https://b.example/v1"))}),
+        ("env:WORK_KEY", {"noted": noted(made(base_url="https://b.example/v1"))}),
+        ("env:WORK_KEY", {"noted": noted(made(base_url="https://a.example/v11"))}),
+        ("env:OTHER", {"noted": noted(made())}),
+        ("env:OPENAI_API_KEY", {"environ": KEY}),
+        ("env:BGRESP_API_KEY", {"environ": OWN}),
+        ("env:OTHER", {"environ": OWN, "flags": Flags(base_url=A)}),
+    ],
+)
+@pytest.mark.parametrize("profile", ["work", "openai", "mine", "local", "gone", None])
+def test_a_source_that_nothing_here_joins_is_not_read(
+    source: str, here: dict[str, Any], profile: str | None
+) -> None:
+    """A ledger picks a secret: its source is read for a base URL of the ledger's."""
+    job = made(key_source=source, profile=profile)
+    job = replace(job, extra={**job.extra, "profile_url": WORK["base_url"]})
+    known = config(work={**WORK, "api_key_env": "WORK_KEY"})
+    with pytest.raises(ConfigError) as caught:
+        of_job(job, known, **{"noted": trust.Noted(), **here})
+    assert f"bgresp config trust {A}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("source", "work", "here"),
+    [
+        ("env:K", {"api_key_env": "K"}, {}),
+        ("file:/k", {"api_key_file": "/k"}, {}),
+        ("cmd", {"api_key_cmd": ["pass"]}, {}),
+        ("", {"api_key_cmd": ["pass"]}, {}),
+        ("", {"api_key_env": "K"}, {}),
+        ("cmd", {"api_key_env": "K"}, {}),
+        ("env:K", {"api_key_env": "L"}, {"noted": noted(made(key_source="env:K"))}),
+        ("env:BGRESP_API_KEY", {}, {"environ": OWN}),
+        ("env:BGRESP_API_KEY", {}, {"environ": OWN, "flags": Flags("work")}),
+    ],
+)
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_source_that_this_machine_joins_is_read(
+    source: str, work: dict[str, Any], here: dict[str, Any], slash: str
+) -> None:
+    """A profile, an earlier submit, or this call does not join a key to its URL."""
+    job = made(key_source=source, base_url=A + slash)
+    here = {"noted": trust.Noted(), **here}
+    if "environ" in here:
+        here["environ"] = {**here["environ"], "BGRESP_PROFILE": "work"}
+    found = of_job(job, config(work={"base_url": A, **work}), **here)
+    expected = {"": str(secret.profile_source(work)), "cmd": found.key_source}
+    assert str(expected.get(source, source)) == str(found.key_source)
+
+
+def test_what_is_trusted_outright_serves_other_jobs() -> None:
+    """After `config trust` a job whose own source is foreign is still refused."""
+    pair = trust.Pair(A, "env:MY_KEY", "work", trusted=True)
+    for source in ("env:AWS_SECRET_ACCESS_KEY", "", "cmd"):
+        found = of_job(made(key_source=source), noted=trust.Noted((pair,)))
+        assert "env:MY_KEY" == str(found.key_source)
+
+
+def test_headers_go_where_their_profile_s_key_goes() -> None:
+    """A header of a profile, perhaps secret, goes to a base URL of the ledger's."""
+    work = {"base_url": A, "api_key_env": "K", "headers": {"X-Gate": "hunter2"}}
+    job = made(key_source="env:K")
+    assert {"X-Gate": "hunter2"} == of_job(job, config(work=work)).headers
+    moved = config(work={**work, "base_url": "https://b.example/v1"})
+    assert {} == of_job(job, moved).headers
+
+
+OWNED = {
+    "extends": "openai",
+    "base_url": A,
+    "auth": {"header": "X-K", "value": "{key}", "env": "K", "command": ["steal"]},
+    "headers": {"X-Literal": "hunter2", "X-Of": "{var.end_user}"},
+}
+
+
+def test_a_dialect_of_a_ledger_is_not_spoken() -> None:
+    """Tables of a dialect that this machine never noted decide what is sent."""
+    stored = {"odd": {**OWNED, "ops": {"get": "POST /buy/{id}"}}}
+    job = made(dialect="odd")
+    job = replace(job, extra={**job.extra, "dialects": stored})
+    with pytest.raises(ConfigError, match="no dialect 'odd'"):
+        of_job(job)
+    ours = replace(config(), dialects={"odd": OWNED})
+    assert "GET" == of_job(job, ours).dialect.ops["get"].method
+    seen = replace(noted(job), dialects=frozenset({own.digest(stored)}))
+    assert "POST" == of_job(job, noted=seen).dialect.ops["get"].method
+
+
+def test_a_dialect_lends_its_literals_to_its_own_base_url_alone() -> None:
+    """A literal header of one dialect goes where another profile's key goes."""
+    ours = replace(config(work={"base_url": A}), dialects={"odd": OWNED})
+    job = made(dialect="odd", profile="work")
+    found = of_job(job, ours)
+    assert {"X-Of": "{var.end_user}"} == found.dialect.headers
+    its = made(dialect="odd", profile="odd", key_source="env:K")
+    assert OWNED["headers"] == of_job(its, ours).dialect.headers
+    assert {"X-Of": "{var.end_user}"} == own.kept("odd", ours)["odd"]["headers"]
+    assert "command" not in own.kept("odd", ours)["odd"]["auth"]
 
 
 def test_a_job_s_url_is_checked_again() -> None:
     """A ledger that was tampered with sends no key over http://."""
     plain = made(base_url="http://a.example/v1")
     with pytest.raises(ConfigError, match="never sent over http://"):
-        settings.of_job(plain, Flags(), config())
-    assert settings.of_job(plain, Flags(allow_http=True), config()).base_url
-    allowed = config(work={"base_url": str(plain.base_url), "allow_http": True})
-    assert settings.of_job(plain, Flags(), allowed).base_url
+        of_job(plain)
+    assert of_job(plain, flags=Flags(allow_http=True)).base_url
+    work = {"base_url": str(plain.base_url), "api_key_env": "WORK_KEY"}
+    allowed = config(work={**work, "allow_http": True})
+    assert of_job(replace(plain, profile="work"), allowed).base_url
 
 
 def test_jobs_share_connections_by_identity() -> None:
     """Endpoint, key and variables tell jobs apart, the model and headers do not."""
     same = [made(), made(model="x"), made(id="resp_2")]
-    found = {settings.of_job(job, Flags(), config()).identity for job in same}
+    found = {of_job(job).identity for job in same}
     assert 1 == len(found)
     others = (
         made(base_url="https://b.example/v1"),
@@ -382,7 +515,7 @@ def test_jobs_share_connections_by_identity() -> None:
         made(vars={"end_user": "b"}),
         made(profile="p"),
     )
-    found |= {settings.of_job(job, Flags(), config()).identity for job in others}
+    found |= {of_job(job).identity for job in others}
     assert 5 == len(found)
 
 

@@ -1,0 +1,85 @@
+"""endpoints.jsonl: whose word it is, what is noted, and what cannot be read."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bgresp.config import trust
+from bgresp.config.trust import Noted, Pair
+from bgresp.core.errors import ConfigError
+
+PAIR = Pair("https://a.example/v1", "env:K", "work", "https://w.example/v1")
+DIGEST = "0" * 64
+
+
+def test_what_is_noted_is_read_again(tmp_path: Path) -> None:
+    """A pair or a dialect is lost, noted twice, or seen by others."""
+    path = trust.path_of(tmp_path / "config" / "config.toml")
+    assert Noted() == trust.load(path)
+    outright = Pair("https://b.example/v1", "cmd", "work", trusted=True)
+    trust.add(path, [PAIR, DIGEST], trust.load(path))
+    trust.add(path, [PAIR, DIGEST, outright], trust.load(path))
+    assert Noted((PAIR, outright), frozenset({DIGEST})) == trust.load(path)
+    assert 3 == len(path.read_text().splitlines())
+    assert (0o600, 0o700) == (
+        path.stat().st_mode & 0o777,
+        path.parent.stat().st_mode & 0o777,
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("", "{", "[]", "5", "null", '"x"', "[" * 100_000, "\xff", "{}"),
+        '{"base_url": 5, "key_source": "env:K", "profile": "p"}',
+        '{"base_url": "https://a.example/v1", "key_source": "env:K"}',
+        '{"dialect": 5}',
+    ],
+)
+def test_a_line_that_cannot_be_read_says_nothing(tmp_path: Path, line: str) -> None:
+    """A torn or odd line joins something, or costs the others."""
+    path = tmp_path / trust.NAME
+    trust.add(path, [PAIR], Noted())
+    with path.open("a", encoding="latin-1") as file:
+        file.write(line)
+    trust.add(path, [DIGEST], trust.load(path))
+    assert Noted((PAIR,), frozenset({DIGEST})) == trust.load(path)
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_what_others_may_write_joins_nothing(tmp_path: Path, mode: int) -> None:
+    """A file that another user can have written says where a key goes."""
+    path = tmp_path / trust.NAME
+    trust.add(path, [PAIR], Noted())
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match="others may write"):
+        trust.load(path)
+    with pytest.raises(ConfigError, match="others may write"):
+        trust.add(path, [DIGEST], Noted())
+    path.chmod(0o644)  # read by others: no harm, and made private when written
+    assert (PAIR,) == trust.load(path).pairs
+    trust.add(path, [DIGEST], trust.load(path))
+    assert 0o600 == path.stat().st_mode & 0o777
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_another_user_s_file_joins_nothing(tmp_path: Path) -> None:
+    """A file of another user's says where a key goes."""
+    path = tmp_path / trust.NAME
+    trust.add(path, [PAIR], Noted())
+    os.chown(path, 12345, 12345)
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        trust.load(path)
+
+
+def test_what_is_no_file_joins_nothing(tmp_path: Path) -> None:
+    """A folder or a pipe in its place hangs a command, or is a bug of ours."""
+    path = tmp_path / trust.NAME
+    os.mkfifo(path, 0o600)
+    with pytest.raises(ConfigError, match="is not a regular file"):
+        trust.load(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match=r"cannot read|is not a regular file"):
+        trust.load(path)
