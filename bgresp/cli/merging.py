@@ -1,72 +1,96 @@
 """`bgresp import --from FILE`: what another machine's `list --jsonl` printed."""
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from bgresp.cli import inputs
+from bgresp.cli import errors, inputs
 from bgresp.cli.context import Context
 from bgresp.config.files import built_in
 from bgresp.config.settings import Flags, resolve
-from bgresp.core.errors import ConfigError, UsageError
+from bgresp.core.errors import ConfigError, ExitCode, UsageError
 from bgresp.core.model import Job
 from bgresp.engine import merging
+from bgresp.ledger.journal import MOST
+
+NAMED: Final = 20  # refusals that are told one by one
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many records were read, and what became of them."""
+
+    total: int = 0
+    new: int = 0
+    changed: int = 0
+    refused: int = 0
 
 
 def merged(context: Context, name: str) -> int:
-    """Take every record in; first the whole file is checked.
+    """Take every record in; one that is refused is named, and stops no other.
 
-    Raises UsageError that names the line, LedgerError.
+    Raises UsageError where nothing can be read, LedgerError.
     """
-    total = new = changed = 0
-    with _opened(name) as file:
-        for _ in _jobs(file, name):
-            total += 1
-        file.seek(0)
-        for job in _jobs(file, name):
-            before, now = merging.take(context.books, _placed(context, job))
-            new += before is None
-            changed += before is not None and before != now
-            if before != now:
-                context.show_jobs([now], single=True)
-    context.report_ledger()
+    counts = Counts()
     shown = "stdin" if name == inputs.STDIN else name
-    context.say(f"{shown}: {total} jobs, {new} new here, {changed} with news")
-    return 0
+    with _opened(name) as file:
+        for number, line in enumerate(_lines(file, name), 1):
+            if not line.strip():
+                continue
+            counts.total += 1
+            try:
+                _take(context, line, counts)
+            except UsageError as error:
+                counts.refused += 1
+                if counts.refused <= NAMED:
+                    said = f"{name}:{number}: {error.message}"
+                    errors.show(context.streams, UsageError(said, hint=error.hint))
+    context.report_ledger()
+    refused = f", {counts.refused} refused" if counts.refused else ""
+    news = f"{counts.new} new here, {counts.changed} with news{refused}"
+    context.say(f"{shown}: {counts.total} jobs, {news}")
+    return int(ExitCode.USAGE) if counts.refused else 0
 
 
-def _jobs(file: BinaryIO, name: str) -> Iterator[Job]:
-    for number, line in enumerate(file, 1):
-        if not line.strip():
-            continue
-        try:
-            yield merging.read(line)
-        except UsageError as error:
-            said = f"{name}:{number}: {error.message}"
-            raise UsageError(said, hint=error.hint) from None
+def _take(context: Context, line: bytes, counts: Counts) -> None:
+    if len(line) > MOST:
+        raise UsageError(f"longer than {MOST >> 20} MiB")
+    record = merging.read(line)
+    placed = replace(record, job=_placed(context, record.job))
+    before, now = merging.take(context.books, placed)
+    counts.new += before is None
+    counts.changed += before is not None and before != now
+    if before != now:
+        context.show_jobs([now], single=True)
 
 
 @contextmanager
 def _opened(name: str) -> Iterator[BinaryIO]:
-    """Open the file to be read twice; stdin is copied."""
-    if name != inputs.STDIN:
-        try:
-            with Path(name).open("rb") as file:
-                yield file
-        except OSError as error:
-            raise UsageError(f"--from {name}: {error.strerror}") from None
+    if name == inputs.STDIN:
+        if sys.stdin is None:
+            raise UsageError("stdin is closed")
+        yield sys.stdin.buffer
         return
-    if sys.stdin is None:
-        raise UsageError("stdin is closed")
-    with tempfile.TemporaryFile() as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-        copy.seek(0)
-        yield copy
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115  it is closed below
+    except OSError as error:
+        raise UsageError(f"--from {name}: {error.strerror}") from None
+    with file:
+        yield file
+
+
+def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield lines; of one that is too long its beginning, longer than MOST."""
+    try:
+        while line := file.readline(MOST + 1):
+            yield line
+            while len(line) > MOST and not line.endswith(b"\n"):
+                line = file.readline(MOST + 1) or b"\n"
+    except OSError as error:
+        raise UsageError(f"--from {name}: {error.strerror}") from None
 
 
 def _placed(context: Context, job: Job) -> Job:

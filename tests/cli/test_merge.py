@@ -112,19 +112,147 @@ def test_a_merged_batch_is_known_here(
         *(({"labels": []}, "labels:"), ({"cursor": []}, "cursor:")),
         *(({"created_at": 5}, "created_at:"), ({"id": "a\0b"}, "id: not an id")),
         ({"submitted_at": "yesterday"}, "submitted_at: 'yesterday' is not RFC 3339"),
+        ({"expires_at": {}}, "expires_at: must be text"),
+        ({"base_url": "javascript:x"}, "base_url: not a base URL"),
+        ({"base_url": "https://u:hunter2@a"}, "base_url: the base URL holds a user"),
         ({"group": "\x1b[2J"}, "the group '\\x1b[2J' has control characters"),
     ],
 )
-def test_a_bad_record_is_named_and_nothing_is_taken(
+def test_a_refused_record_is_named_and_stops_no_other(
     bgresp: Run, elsewhere: Export, state: Path, change: Any, said: str
 ) -> None:
-    """The whole file is checked first."""
-    good = elsewhere({})
-    bad = json.dumps({**json.loads(good), **change})
-    ran = bgresp("import", "--from", "-", stdin=f"{good}{bad}\n")
+    """A record that is refused costs others, or is not named with its line."""
+    first, second = elsewhere({}, {"name": "b"}).splitlines()
+    bad = json.dumps({**json.loads(first), **change})
+    ran = bgresp("import", "--from", "-", "-q", stdin=f"{bad}\n{second}\n")
+    assert (2, [json.loads(second)["id"]]) == (ran.code, ran.out.split()), ran
+    assert f"-:1: {said}" in ran.err
+    assert "2 jobs, 1 new here, 0 with news, 1 refused" in ran.err
+    assert 1 == len(records(state))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "resp_other"),
+        ("base_url", "http://127.0.0.1:1/v1"),
+        ("profile", "work"),
+        ("submitted_at", "2026-01-02T03:04:06.000Z"),
+        ("dialect", "vllm"),
+        ("vars", {"organization": "x"}),
+    ],
+)
+def test_what_a_known_job_was_made_with_does_not_change(
+    *,
+    bgresp: Run,
+    elsewhere: Export,
+    state: Path,
+    field: str,
+    value: Any,
+    swapped: bool,
+) -> None:
+    """Another ledger leads a job elsewhere: the file's order decides, or its rank."""
+    text = elsewhere({"status": "queued"}, {"name": "b"})
+    assert 0 == bgresp("import", "--from", "-", stdin=text).code
+    before = picture(state)["ledger.jsonl"]
+    first, second = text.splitlines()
+    for job in map(json.loads, (first, second)):
+        odd = {**job, "status": "completed", field: value}
+        lines = [json.dumps(odd), json.dumps(job)][:: -1 if swapped else 1]
+        ran = bgresp("import", "--from", "-", stdin="\n".join(lines))
+        assert (2, "") == (ran.code, ran.out)
+        assert f"-:{2 if swapped else 1}: {field}: " in ran.err
+        assert f"is not what {job['key']} has here" in ran.err
+    assert before == picture(state)["ledger.jsonl"]
+
+
+def test_a_trailing_slash_is_no_difference(bgresp: Run, elsewhere: Export) -> None:
+    """An honest record is refused for a slash at the end of its base URL."""
+    text = elsewhere({"status": "queued"})
+    assert 0 == bgresp("import", "--from", "-", stdin=text).code
+    job = json.loads(text)
+    later = {**job, "base_url": job["base_url"] + "/", "status": "completed"}
+    assert 0 == bgresp("import", "--from", "-", stdin=json.dumps(later)).code
+    found = jobs(bgresp)[ident(1)]
+    assert ("completed", job["base_url"]) == (found["status"], found["base_url"])
+
+
+def test_an_id_of_another_endpoint_s_job_is_refused(
+    bgresp: Run, elsewhere: Export, server: FakeServer
+) -> None:
+    """A record hides a job of ours behind its id, at an endpoint of its own."""
+    id_ = bgresp("submit", "-t", "x", "-m", "m").out.strip()
+    text = elsewhere({"id": id_, "base_url": "http://127.0.0.1:1/v1"})
+    ran = bgresp("import", "--from", "-", stdin=text)
     assert (2, "") == (ran.code, ran.out)
-    assert f"-:2: {said}" in ran.err
-    assert not (state / "ledger.jsonl").exists()
+    assert "-:1: id: it is of another job here" in ran.err
+    assert 0 == bgresp("status", id_).code
+
+
+@pytest.mark.parametrize(
+    "key", ["7" + "Z" * 25, "7" + "0" * 25, "zz", "--all", "-", "Z" * 26, "01K"]
+)
+def test_a_key_that_no_clock_gave_is_refused(
+    bgresp: Run, elsewhere: Export, key: str
+) -> None:
+    """A record ahead of time, or under a key that is none, is always the newest."""
+    record = {**json.loads(elsewhere({})), "key": key}
+    ran = bgresp("import", "--from", "-", stdin=json.dumps(record))
+    assert (2, "") == (ran.code, ran.out)
+    assert "-:1: key: " in ran.err
+
+
+def test_only_its_own_machine_can_say_that_it_was_not_sent(
+    bgresp: Run, elsewhere: Export, state: Path
+) -> None:
+    """A lost submit of ours is sent again because another ledger calls it rejected."""
+    unknown = elsewhere({"status": "unknown", "id": None, "submit_key": "K"})
+    assert 0 == bgresp("import", "--from", "-", stdin=unknown).code
+    rejected = elsewhere({"status": "rejected", "id": None, "submit_key": "K"})
+    ran = bgresp("import", "--from", "-", stdin=rejected)
+    assert "0 new here, 0 with news" in ran.err
+    assert 7 == bgresp("submit", "-t", "x", "-m", "m", "--key", "K").code
+
+
+def test_what_a_row_and_a_key_stand_for_does_not_change(
+    bgresp: Run, elsewhere: Export, state: Path
+) -> None:
+    """A further state from elsewhere takes a job away from its key or row."""
+    made = {"submit_key": "K", "group": "g", "row": "r", "request_sha256": "0"}
+    assert 0 == bgresp("import", "--from", "-", stdin=elsewhere(made)).code
+    other = {"submit_key": "L", "group": "h", "row": "s", "request_sha256": "1"}
+    text = elsewhere({**other, "status": "completed"})
+    assert 0 == bgresp("import", "--from", "-", stdin=text).code
+    job = jobs(bgresp)[ident(1)]
+    assert {**made, "status": "completed"} == {
+        name: job[name] for name in [*made, "status"]
+    }
+
+
+def test_a_forgotten_job_is_no_news(
+    bgresp: Run, elsewhere: Export, state: Path
+) -> None:
+    """A job that was forgotten here comes back, or is told of each time."""
+    text = elsewhere({"status": "completed"})
+    assert 0 == bgresp("import", "--from", "-", stdin=text).code
+    assert 0 == bgresp("forget", ident(1)).code
+    ran = bgresp("import", "--from", "-", stdin=text)
+    assert (0, "") == (ran.code, ran.out)
+    assert "1 jobs, 0 new here, 0 with news" in ran.err
+    assert {} == jobs(bgresp)
+
+
+def test_a_line_without_end_costs_no_other(
+    bgresp: Run, elsewhere: Export, tmp_path: Path
+) -> None:
+    """A line longer than 16 MiB is read whole, or hides the one behind it."""
+    good = elsewhere({})
+    with (tmp_path / "x.jsonl").open("w") as file:
+        file.write("x" * (40 << 20) + "\n" + good)
+    ran = bgresp("import", "--from", "x.jsonl", "-q")
+    assert (2, ident(1) + "\n") == (ran.code, ran.out)
+    assert "x.jsonl:1: longer than 16 MiB" in ran.err
 
 
 def test_only_what_list_prints_is_taken(
