@@ -18,7 +18,7 @@ SCHEMA: Final = "bgresp.job/1"
 LEDGER_VERSION: Final = 1
 FORGOTTEN: Final = "forgotten"  # in the line of a job that was dropped
 # The form of any key, whoever made it: it names files.
-_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", re.ASCII)
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 class Status(StrEnum):

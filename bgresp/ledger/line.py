@@ -13,7 +13,7 @@ _SEALED: Final = re.compile(rb',"c":"([0-9a-f]{8})"\}$')
 _STATUSES: Final = frozenset(map(str, Status))
 _TAIL: Final = len(b',"c":"00000000"}')
 _START: Final = b'{"v":'
-_OURS: Final = re.compile(rb'\{"v":1,"key":"([A-Za-z0-9_][A-Za-z0-9_-]{0,63})"')
+_OURS: Final = re.compile(rb'\{"v":1,"key":"([A-Za-z0-9_-]{1,64})"')
 _CHECKSUM: Final = b',"c":"'
 _LIKE_CHECKSUM: Final = re.compile(rb'[0-9a-f]{8}"?\}?')
 # A number or a word that may go on behind the cut.
