@@ -1,4 +1,4 @@
-"""T3: kill -9 at every system call that writes, of a submit, compaction, import."""
+"""T3: kill -9 at every system call that writes, of every command that does."""
 
 import shutil
 import sys
@@ -12,7 +12,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from bgresp.core.model import Job, Status
+from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
+from tests.cli.books import ident, key, seed
 from tests.command import command
 from tests.proof import tracing
 from tests.proof.conftest import Bench, Figure
@@ -23,6 +25,9 @@ COMPACT = (
     "import sys; from pathlib import Path; from bgresp.ledger.ledger import Ledger;"
     "Ledger(Path(sys.argv[1])).compact()"
 )
+
+
+SAMPLE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,5 +198,132 @@ def test_import(bench: Bench, used: Path, figure: Figure) -> None:
     figure(
         f"T3 import: killed at {killed} system calls of {len(points)}: one job after "
         "each, two repetitions alike"
+    )
+    assert killed > len(points) // 2
+
+
+def _some(points: list[Point], *, full: bool) -> list[Point]:
+    """Return every point, or some of them that lie evenly: each costs half a second."""
+    return points if full else points[:: max(len(points) // SAMPLE, 1)]
+
+
+@pytest.mark.parametrize("verb", ["prune", "forget"])
+def test_dropping(
+    bench: Bench, used: Path, figure: Figure, verb: str, *, full: bool
+) -> None:
+    """Jobs that are dropped are there by half after a kill, or lose their key's id."""
+    for job in _jobs(used):
+        Answers(used).save_response(job.key, b"{}")
+    before, ids = _jobs(used), [f"resp_o{number}" for number in range(20)]
+    words = {
+        "prune": ("--older", "0s", "--force"),
+        "forget": ("--force", *(str(job.id) for job in before[:3])),
+    }
+
+    def argv(_: Point) -> list[str]:
+        return command(verb, *words[verb])
+
+    target = Target(bench, used, argv)
+    points = _some(target.points(), full=full)
+    killed = target.kill(points)
+    goes = before if verb == "prune" else before[:3]
+    for point in points:
+        left = _jobs(point.state)
+        assert [job for job in before if job in left] == left
+        assert not [job for job in before if job not in goes and job not in left]
+        again = [verb, *words[verb]] if verb == "prune" else _forget(left, goes)
+        first, second = target.again(point, again, ["list", "--all", "-q"])
+        assert (0, 0) == (first[0], second[0])
+        ledger = Ledger(point.state)
+        assert ids == [_id(ledger, f"old-{number}") for number in range(20)]
+        assert len(before) - len(goes) == len(_jobs(point.state))
+        gone = {job.key for job in goes}
+        assert not [p for p in point.state.rglob("*.json") if p.stem in gone]
+        assert [] == ledger.bad
+        ledger.check_whole()
+    figure(
+        f"T3 {verb}: killed at {killed} system calls of {len(points)}: no job was there "
+        "by half, no key lost its id"
+    )
+    assert killed > len(points) // 2
+
+
+def _forget(left: list[Job], goes: list[Job]) -> list[str]:
+    """Return the command that finishes what a killed `forget` began."""
+    rest = [str(job.id) for job in left if job in goes]
+    return ["forget", "--force", *rest] if rest else ["list"]
+
+
+def _id(ledger: Ledger, submit_key: str) -> str | None:
+    found = ledger.by_submit_key(submit_key)
+    return None if found is None else found.id
+
+
+def test_retry(bench: Bench, state: Path, figure: Figure, *, full: bool) -> None:
+    """A retry that was killed is sent again, or leaves an accepted job unknown."""
+    tracing.require()
+    bench.warm()
+    seed(state, {"status": "failed"}, server=bench.server)
+    body = b'{"model": "m", "input": "again", "background": true, "store": true}'
+    (state / "requests" / f"{key(1)}.json").write_bytes(body)
+
+    def argv(_: Point) -> list[str]:
+        return command("retry", "--failed", "--all")
+
+    target = Target(bench, state, argv)
+    points = _some(target.points(), full=full)
+    killed, most = 0, 0
+    for point in points:
+        before = bench.posts["again"]
+        killed += target.kill([point])
+        rerun = argv(point)[3:]
+        first, second = target.again(point, rerun, rerun)
+        assert first[0] in {0, 3, 7}
+        most = max(most, bench.posts["again"] - before)
+        assert bench.posts["again"] - before <= 1, (point, second)
+        assert [] == Ledger(point.state).bad
+    lost = bench.unrecorded(*(p.state for p in points), bench.folder / "points/whole")
+    figure(
+        f"T3 retry: killed at {killed} system calls of {len(points)}: {len(lost)} "
+        f"accepted jobs without a record, {most} POST at most"
+    )
+    assert ([], 1) == (lost, most)
+    assert killed > len(points) // 2
+
+
+def test_sync(bench: Bench, state: Path, figure: Figure, *, full: bool) -> None:
+    """A sync that was killed loses an answer, or says an end that it has not saved."""
+    tracing.require()
+    bench.warm()
+    url = f"{bench.server.base_url}/responses"
+    body = b'{"model": "m", "input": "x", "background": true}'
+    for _ in range(3):
+        with urlopen(Request(url, body, method="POST")) as reply:  # noqa: S310  ours
+            assert 200 == reply.status
+    ids = [i for i in bench.server.jobs if i != ident(1)]
+    seed(state, *({"id": id_} for id_ in ids), server=bench.server)
+
+    def argv(_: Point) -> list[str]:
+        return command("sync")
+
+    target = Target(bench, state, argv)
+    points = _some(target.points(), full=full)
+    killed = target.kill(points)
+    for point in points:
+        answers = Answers(point.state)
+        for job in _jobs(point.state):
+            saved = answers.response(job.key)
+            assert (saved is not None) >= (job.status is Status.COMPLETED)
+        ends = target.again(point, ["sync"], ["sync"], ["sync"])
+        assert {0} == {end[0] for end in ends}
+        jobs = _jobs(point.state)
+        assert {(id_, Status.COMPLETED) for id_ in ids} == {
+            (job.id, job.status) for job in jobs
+        }
+        assert all(answers.response(job.key) for job in jobs)
+        assert [] == Ledger(point.state).bad
+    figure(
+        f"T3 sync: killed at {killed} system calls of {len(points)}: every answer is "
+        "saved, and before its end is said"
     )
     assert killed > len(points) // 2
