@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from bgresp.cli.configuring import Name, done, write
 from bgresp.cli.context import Context
+from bgresp.cli.inputs import pairs
 from bgresp.cli.options import Common, opt
-from bgresp.cli.pairs import pairs
 from bgresp.config import files, profiles
 from bgresp.config.variables import MissingError, as_options
 from bgresp.core.errors import ConfigError, UsageError

@@ -7,7 +7,7 @@ import typer
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, opt
-from bgresp.cli.shape import Shape
+from bgresp.cli.request_options import Shape
 from bgresp.core.errors import UsageError
 
 CHANGED: Final = ("refuse", "resubmit", "skip")

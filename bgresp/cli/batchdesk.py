@@ -14,7 +14,7 @@ from bgresp.batch.standing import Standing
 from bgresp.cli import errors
 from bgresp.cli.batch import Options
 from bgresp.cli.context import Context
-from bgresp.cli.showing import moving
+from bgresp.cli.following import moving
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer

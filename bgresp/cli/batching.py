@@ -11,14 +11,14 @@ from bgresp.batch.plan import Plan
 from bgresp.batch.results import Results
 from bgresp.batch.rows import Rows
 from bgresp.batch.standing import Rules, Standing, changed, look_up
-from bgresp.cli import manifests, shaping
+from bgresp.cli import manifests
 from bgresp.cli.batch import Options
 from bgresp.cli.batchdesk import BatchDesk
 from bgresp.cli.context import Context
+from bgresp.cli.inputs import labels
 from bgresp.cli.options import seconds
-from bgresp.cli.pairs import labels
+from bgresp.cli.request_options import Shape, request_of
 from bgresp.cli.settling import settled
-from bgresp.cli.shape import Shape
 from bgresp.cli.trackers import Trackers
 from bgresp.config.effective import destination
 from bgresp.config.settings import Settings
@@ -60,7 +60,7 @@ class Batching:
         group = manifests.group(options)
         manifests.check_there(options)
         settings = context.settings(model=shape.model, keyed=not options.dry_run)
-        request = shaping.asked(context, shape, settings)
+        request = request_of(context, shape, settings)
         stream = settings.stream if options.stream is None else options.stream
         record = Job(
             key="",

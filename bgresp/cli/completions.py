@@ -7,7 +7,7 @@ import typer
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
-from bgresp.cli.outputs import print_document
+from bgresp.cli.output import print_document
 from bgresp.cli.shells.names import Shell
 
 SCHEMA: Final = "bgresp.completions/1"

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 import typer
 
-from bgresp.cli import errors, outputs
+from bgresp.cli import errors, output
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
 from bgresp.config import files, profiles
@@ -152,7 +152,7 @@ def write(path: Path, text: str, *, force: bool = False) -> None:
         path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {path.parent}: {error.strerror}") from None
-    outputs.write_file(path, text, force=force)
+    output.write_file(path, text, force=force)
 
 
 def done(context: Context, record: dict[str, str]) -> int:

@@ -1,18 +1,22 @@
 """Follow jobs to their end for the verbs that wait: watch, wait, submit.
 
 Builds trackers, chooses who is told, turns what became of the jobs into an exit code.
+What moves on a terminal is drawn by a task of the same loop that writes the text, so
+that neither tears the other.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+import os
+import shlex
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bgresp.api.client import Api
-from bgresp.cli import endings, errors, outputs, trackers
+from bgresp.cli import errors, output, trackers
 from bgresp.cli.context import Context
-from bgresp.cli.showing import Manner, how_to_go_on, moving, observer
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
@@ -25,13 +29,15 @@ from bgresp.engine.tools import Tools
 from bgresp.engine.tracker import Tracker
 from bgresp.ledger.progress import Shown
 from bgresp.render.columns import record
+from bgresp.render.plain import Events, JsonLines, Plain, Quiet
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How to follow; `answer`: text to stdout at the end; `array`: of one job too.
+class FollowOptions:
+    """How to follow; `output`: the file of the answer; `force` lets it replace one.
 
-    `tells`: at the end, of each job that did not complete, why.
+    `answer`: text to stdout at the end; `array`: of one job too; `tells`: at the end,
+    of each job that did not complete, why.
     """
 
     mode: str = "auto"
@@ -55,7 +61,7 @@ class Following:
     """Some jobs being followed by one invocation."""
 
     context: Context
-    plan: Plan
+    options: FollowOptions
     single: bool
     observer: Observer = field(init=False)
     trackers: list[Tracker] = field(default_factory=list)
@@ -71,9 +77,8 @@ class Following:
 
         `opened` is the stream that creating a single job opened.
         """
-        self.context.detached = how_to_go_on(jobs)
-        alone = self.single and bool(jobs)
-        self.observer = observer(self.context, self._manner(), alone=alone)
+        self.context.detached = _how_to_go_on(jobs)
+        self.observer = self._observer(jobs)
         self.observer.start(jobs)
         self._final = {job.key: job for job in jobs}
         ended_early = False
@@ -83,7 +88,7 @@ class Following:
                 scheduler = Scheduler(self._connections(), self._has_ended)
                 if not any(self._ends_it(j) for j in jobs if self._is_at_rest(j)):
                     async with (
-                        asyncio.timeout(self.plan.timeout),
+                        asyncio.timeout(self.options.timeout),
                         moving(self.observer),
                     ):
                         await scheduler.run(self.trackers)
@@ -94,10 +99,10 @@ class Following:
         self._final |= {tracker.job.key: tracker.job for tracker in self.trackers}
         final = list(self._final.values())
         if ended_early:
-            endings.say_open(self.context, final)
+            output.say_open(self.context, final)
         self._deliver(final)
-        if not (self.single or self.plan.silent or self.context.common.quiet):
-            endings.say_failed(self.context, final)
+        if not (self.single or self.options.silent or self.context.common.quiet):
+            output.say_failed(self.context, final)
         return self._exit_code(final)
 
     async def _prepare(
@@ -146,14 +151,14 @@ class Following:
         if text is not None:
             conclude(job, text, self._pen(job), self.observer)
             return
-        self.observer.note(job, endings.standing(job))
+        self.observer.note(job, output.standing(job))
 
     def _tools(self, api: Api) -> Tools:
         dialect = api.endpoint.dialect
-        mode = self.plan.mode
-        if mode == "auto" and self.plan.silent:
+        mode = self.options.mode
+        if mode == "auto" and self.options.silent:
             mode = "poll"
-        policy = trackers.policy(dialect, mode, self.plan.interval)
+        policy = trackers.policy(dialect, mode, self.options.interval)
         books, gate = self.context.books, Gate(dialect.limits.rate)
         streams = Permits() if self.single else Permits(dialect.limits.streams)
         how = (api, books, self.observer, gate, policy)
@@ -161,24 +166,36 @@ class Following:
 
     def _pen(self, job: Job) -> Pen:
         """Return where in the text to start, noting how far we come if it is shown."""
-        shows = self.single and not (self.plan.silent or self.plan.events)
-        if not shows or self.plan.output is not None:
+        shows = self.single and not (self.options.silent or self.options.events)
+        if not shows or self.options.output is not None:
             return Pen()
         books = self.context.books
-        shown = books.shown(job.key) if self.plan.resume else Shown()
+        shown = books.shown(job.key) if self.options.resume else Shown()
         if shown.text and not shown.ended:
             self.observer.note(job, f"goes on after {len(shown.text)} characters")
         return Pen(books.progress(job.key), shown)
 
-    def _manner(self) -> Manner:
-        plan = self.plan
-        return Manner(
-            silent=plan.silent,
-            events=plan.events,
-            single=self.single,
-            where=f"in {plan.output}" if plan.output is not None else "",
-            asides=plan.asides,
-        )
+    def _observer(self, jobs: list[Job]) -> Observer:
+        """Return who is told of the jobs, by the terminal and the output options."""
+        streams, common = self.context.streams, self.context.common
+        options = self.options
+        if options.silent or common.quiet or common.json:
+            return Quiet(streams)
+        if options.events:
+            return Events(streams)
+        if common.jsonl:
+            return JsonLines(streams, common.wanted_fields())
+        to_stdout = self.single and options.output is None
+        if not streams.animated:
+            return Plain(streams, to_stdout, options.asides)
+        if self.single and jobs:
+            from bgresp.render.live import LiveOne
+
+            where = f"in {options.output}" if options.output is not None else ""
+            return LiveOne(streams, to_stdout, where, options.asides)
+        from bgresp.render.board import LiveMany
+
+        return LiveMany(streams)
 
     def _connections(self) -> int:
         limits = [t.tools.api.endpoint.dialect.limits for t in self.trackers]
@@ -186,38 +203,38 @@ class Following:
 
     def _ends_it(self, job: Job) -> bool:
         bad = not job.status.is_open and job.status.exit_code != 0
-        return self.plan.any or (self.plan.fail_fast and bad)
+        return self.options.any or (self.options.fail_fast and bad)
 
     def _deliver(self, jobs: list[Job]) -> None:
         """Write what comes at the end: JSON records, ids, the file."""
         common = self.context.common
-        if self.plan.output is not None:
+        if self.options.output is not None:
             self._write_output(jobs[0])
-        if common.json or (common.jsonl and self.plan.silent):
+        if common.json or (common.jsonl and self.options.silent):
             wanted = common.wanted_fields()
             records = [record(j, wanted, text=self._text(j)) for j in jobs]
-            self.context.show_records(records, self.single and not self.plan.array)
-        elif self.plan.answer:
+            self.context.show_records(records, self.single and not self.options.array)
+        elif self.options.answer:
             for job in jobs:
-                outputs.print_text(self.context.streams, self._text(job))
-        elif common.quiet and not self.plan.silent:
+                output.print_text(self.context.streams, self._text(job))
+        elif common.quiet and not self.options.silent:
             for job in jobs:
                 self.context.streams.line(job.ref)
-        if self.plan.tells:
-            endings.say_why_over(self.context, jobs)
+        if self.options.tells:
+            output.say_why_over(self.context, jobs)
 
     def _write_output(self, job: Job) -> None:
-        path, text = self.plan.output, self._text(job)
+        path, text = self.options.output, self._text(job)
         has = job.status.is_terminal and not self.context.books.owes(job)
         if path is not None and has:
             again = f"the answer is kept: bgresp get {job.ref} -o FILE"
-            outputs.write_file(path, text or "", force=self.plan.force, hint=again)
+            output.write_file(path, text or "", force=self.options.force, hint=again)
 
     def _text(self, job: Job) -> str | None:
         return self.context.books.text(job.key, self.context.dialect_of(job))
 
     def _exit_code(self, jobs: list[Job]) -> int:
-        if self.plan.any:
+        if self.options.any:
             jobs = [job for job in jobs if not job.status.is_open] or jobs
         faults = {t.job.key: _fault_codes(self.context, t) for t in self.trackers}
         faults |= {key: [code] for key, code in self._unasked.items()}
@@ -234,9 +251,54 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     if not owes and (job.status.is_terminal or job.status is Status.LOST):
         return []
     if owes and fault.kind is FaultKind.GONE:
-        return [outputs.say_gone(context, job)]
+        return [output.say_gone(context, job)]
     context.say(f"{job.ref}: {fault.message}")
     if fault.kind is FaultKind.REFUSED and fault.is_for_user:
         return [ExitCode.CONFIG]
     over = fault.kind is FaultKind.IDLE
     return [ExitCode.NOT_FINISHED if over else ExitCode.REFUSED]
+
+
+def _how_to_go_on(jobs: list[Job]) -> str:
+    """Return what to type after leaving."""
+    if len(jobs) == 1:
+        return f"the job goes on: bgresp watch {jobs[0].ref} --resume"
+    groups = {job.group for job in jobs}
+    one = groups.pop() if len(groups) == 1 else None
+    which = f" --group {shlex.quote(one)}" if one else ""
+    return f"the jobs go on: bgresp watch{which}"
+
+
+@asynccontextmanager
+async def moving(told: Observer | None) -> AsyncIterator[None]:
+    """Let an observer that has a period tick while something is done.
+
+    Ctrl-Z takes a live view away before the process stops, and going on draws it again.
+    """
+    if told is None or told.period is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(_tick(told, told.period))
+    minds = signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL and told.is_drawn
+    if minds:
+        loop.add_signal_handler(signal.SIGTSTP, _pause, told)
+    try:
+        yield
+    finally:
+        if minds:
+            loop.remove_signal_handler(signal.SIGTSTP)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _pause(told: Observer) -> None:
+    told.pause()
+    os.kill(os.getpid(), signal.SIGSTOP)
+    told.tick()
+
+
+async def _tick(told: Observer, period: float) -> None:
+    while True:
+        await asyncio.sleep(period)
+        told.tick()

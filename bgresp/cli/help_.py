@@ -8,7 +8,7 @@ import typer
 from bgresp.cli import topics
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
-from bgresp.cli.outputs import print_document
+from bgresp.cli.output import print_document
 from bgresp.cli.panels import below, names, opened
 from bgresp.core.errors import UsageError
 from bgresp.core.text import did_you_mean

@@ -8,8 +8,8 @@ import typer
 from bgresp.cli import errors, refs
 from bgresp.cli.adopting import adopted
 from bgresp.cli.context import Context
+from bgresp.cli.inputs import pairs
 from bgresp.cli.options import Common, opt
-from bgresp.cli.pairs import pairs
 from bgresp.core.errors import BgrespError, LedgerError, UsageError, worst
 from bgresp.core.model import Job, Status, check_names
 

@@ -14,6 +14,7 @@ import typer
 
 from bgresp import __version__
 from bgresp.core.errors import ExitCode, UsageError
+from bgresp.core.output import KINDS
 from bgresp.core.selection import Selector, statuses
 from bgresp.core.text import did_you_mean
 from bgresp.core.times import duration, point
@@ -165,6 +166,20 @@ def seconds(text: str | None) -> float | None:
     Raises UsageError when it is none.
     """
     return None if text is None else duration(text)
+
+
+def asides(text: str | None) -> frozenset[str]:
+    """Read --show as what it names.
+
+    Raises UsageError.
+    """
+    names = frozenset(name.strip() for name in (text or "").split(",") if name.strip())
+    if names == {"all"}:
+        return frozenset(KINDS)
+    wrong = sorted(names - set(KINDS))
+    if wrong:
+        raise UsageError(f"--show takes {', '.join(KINDS)} or all, not {wrong[0]!r}")
+    return names
 
 
 def chosen_word(words: type[Word], given: str | None, option: str) -> Word | None:

@@ -2,26 +2,30 @@
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
+from typing import Final
 
 from bgresp.cli import errors
-from bgresp.cli.adopting import adopted
 from bgresp.cli.context import Context
 from bgresp.cli.options import Refs
 from bgresp.cli.probed import PROBE
 from bgresp.core.errors import (
     BgrespError,
+    ConfigError,
     LedgerError,
     NoSuchJobError,
     UsageError,
 )
 from bgresp.core.model import Job
+from bgresp.core.selection import Selector
+from bgresp.core.text import did_you_mean
 from bgresp.ledger.keys import is_key
 
 PREFIX = 4
 _NEVER_TYPED = re.compile(r"[/?#%\\\s\x00-\x1f\x7f-\x9f]")
+KNOWN: Final = 10  # names that are told where none matches
 _AT = re.compile(r"@(last|[1-9][0-9]*)")
 
 
@@ -73,6 +77,10 @@ class Choice:
         One that it does not know either is told of, and costs the others nothing; a
         single one raises NoSuchJobError.
         """
+        if not self.foreign:
+            return []
+        from bgresp.cli.adopting import adopted
+
         found = []
         for id_ in self.foreign:
             try:
@@ -102,9 +110,7 @@ def require_some(context: Context, jobs: list[Job], refs: Refs) -> bool:
     Raises NoSuchJobError for an empty selection unless --allow-empty.
     """
     if not jobs and not refs.allow_empty:
-        from bgresp.cli.unmatched import reason
-
-        said, hint = reason(context, refs) or ("", "bgresp list")
+        said, hint = unmatched(context, refs) or ("", "bgresp list")
         raise NoSuchJobError(f"no job matches{said and f': {said}'}", hint=hint)
     return bool(jobs)
 
@@ -180,3 +186,45 @@ def check_typed(ref: str) -> None:
     """
     if _NEVER_TYPED.search(ref) or not ref or len(ref) > 4096:
         raise UsageError(f"not an id: {ref[:80]!r}", hint="bgresp list")
+
+
+def unmatched(context: Context, which: Refs) -> tuple[str, str] | None:
+    """Return what no job has, and which names there are.
+
+    None where all are known, or none is.
+    """
+    ledger = context.books.ledger
+    for kind, word, selector in _named(context, which):
+        if next(ledger.select(selector), None) is not None:
+            continue
+        known = list(dict.fromkeys(ledger.words.near(kind[0])))
+        if kind == "profile":
+            known = list(dict.fromkeys([*known, *_configured(context)]))
+        if word in known or not known:
+            continue
+        names = ", ".join(known[:KNOWN]) + (", ..." if len(known) > KNOWN else "")
+        return f"no {kind} {word!r}", f"{did_you_mean(word, known)}known: {names}"
+    return None
+
+
+def _named(context: Context, which: Refs) -> Iterator[tuple[str, str, Selector]]:
+    """Yield what was asked for by name: the first letter is the index's kind."""
+    if which.group is not None:
+        yield "group", which.group, Selector(group=which.group)
+    for word in which.label or ():
+        name, mark, value = word.partition("=")
+        yield "label", word, Selector(labels={name: value if mark else None})
+    if which.model is not None:
+        yield "model", which.model, Selector(model=which.model)
+    profile = context.common.profile
+    if profile is not None:
+        yield "profile", profile, Selector(profile=profile)
+
+
+def _configured(context: Context) -> list[str]:
+    from bgresp.config.names import known_profiles
+
+    try:
+        return known_profiles(context.config)
+    except ConfigError:
+        return []

@@ -7,7 +7,7 @@ from typing import Final
 from bgresp.api.client import Api
 from bgresp.cli import errors, inputs
 from bgresp.cli.context import Context
-from bgresp.cli.following import Following, Plan
+from bgresp.cli.following import Following, FollowOptions
 from bgresp.cli.settling import settled
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
@@ -38,7 +38,9 @@ class Sending:
         """Return the accepted jobs."""
         return [accepted.job for accepted in self._accepted]
 
-    async def run(self, drafts: list[Draft], plan: Plan, *, single: bool) -> int:
+    async def run(
+        self, drafts: list[Draft], how: FollowOptions, *, single: bool
+    ) -> int:
         """Send all to the endpoint for new jobs, wait; return the exit code.
 
         Raises UsageError where --key is the API key itself.
@@ -58,8 +60,8 @@ class Sending:
                 if self.context.common.json and self._accepted:
                     self.context.show_jobs(self.jobs, single=single)
                 return int(worst(self.codes))
-            following = Following(self.context, plan, single)
-            opened = None if plan.silent else self._accepted[0].signals
+            following = Following(self.context, how, single)
+            opened = None if how.silent else self._accepted[0].signals
             if opened is None:
                 await self.let_go()
             code = await following.run(self.jobs, opened)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from bgresp.cli import endings, errors, inputs, outputs, refs
+from bgresp.cli import errors, inputs, output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.core import paths
@@ -69,7 +69,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
     else:
         codes += _show_parts(context, jobs, (options, target))
     for job in jobs:
-        endings.say_why(context, job)
+        output.say_why(context, job)
     codes += _gone(context, choice, jobs, options.part)
     return int(worst([*codes, *(int(job.status.exit_code) for job in jobs)]))
 
@@ -82,7 +82,7 @@ def _gone(
     for job in jobs:
         heard = job.checked_at != asked.get(job.key)
         if heard and part not in APART and context.books.owes(job):
-            yield int(outputs.say_gone(context, job))
+            yield int(output.say_gone(context, job))
 
 
 def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Job]:
@@ -136,11 +136,11 @@ def _show_parts(
             codes.append(int(error.code))
             continue
         if target is not None and found is not None:
-            outputs.write_file(target, found, force=options.force)
+            output.write_file(target, found, force=options.force)
         elif target is None:
             if found and len(jobs) > 1:
                 _say_whose(context.streams, job)
-            outputs.print_text(context.streams, found)
+            output.print_text(context.streams, found)
     return codes
 
 

@@ -104,9 +104,7 @@ def _show(
 
 def _say_unknown(context: Context, which: Refs) -> None:
     """Tell a pipe too that a name was asked for which nobody knows."""
-    from bgresp.cli.unmatched import reason
-
-    unknown = reason(context, which)
+    unknown = refs.unmatched(context, which)
     if unknown is not None:
         context.say(f"{unknown[0]} ({unknown[1]})")
 

@@ -9,10 +9,9 @@ import typer
 
 from bgresp.cli import inputs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, opt, seconds
-from bgresp.cli.pairs import labels
+from bgresp.cli.options import Common, asides, opt, seconds
+from bgresp.cli.request_options import Shape, request_of
 from bgresp.cli.running import run
-from bgresp.cli.shape import Shape
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.request import Request, check_clashes, checked_prompt, unused
@@ -96,8 +95,6 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
       bgresp submit -t 'Why is the sky blue?' -m gpt-5 --watch
       git diff | bgresp submit -t 'Review this:' - -o review.md
     """
-    from bgresp.cli.showing import asides
-
     context = Context.of(common)
     _check(shape, options)
     target = inputs.target(options.output, force=options.force)
@@ -105,10 +102,10 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     drafts = _drafts(context, shape, options, _prompts(context, shape, options))
     if options.dry_run:
         return _dry_run(context, shape, drafts)
-    from bgresp.cli.following import Plan
+    from bgresp.cli.following import FollowOptions
     from bgresp.cli.sending import Sending
 
-    plan = Plan(
+    how = FollowOptions(
         timeout=timeout,
         silent=not options.watch,
         tells=not options.watch,
@@ -121,7 +118,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     sending = Sending(
         context, waits=options.waits, ids_to_stderr=to_stdout, unique=options.unique
     )
-    return run(context, sending.run(drafts, plan, single=len(drafts) == 1))
+    return run(context, sending.run(drafts, how, single=len(drafts) == 1))
 
 
 def _check(shape: Shape, options: Options) -> None:
@@ -209,11 +206,10 @@ def _drafts(
 
     Raises UsageError, RefusedError, ConfigError, NoSuchJobError: nothing was sent.
     """
-    from bgresp.cli import shaping
     from bgresp.engine.draft import drafted
 
     settings = context.settings(model=shape.model, keyed=not options.dry_run)
-    request = shaping.asked(context, shape, settings)
+    request = request_of(context, shape, settings)
     requests = [replace(request, text=text) for text in prompts]
     for name in unused(requests):
         raise UsageError(f"--var {name}: no text has {{{{{name}}}}}")
@@ -239,7 +235,7 @@ def _record(context: Context, settings: "Settings", options: Options) -> Job:
         name=options.name,
         group=options.group,
         submit_key=options.key,
-        labels=labels(context.environ, options.label),
+        labels=inputs.labels(context.environ, options.label),
         profile=settings.profile,
         base_url=settings.base_url,
         dialect=settings.dialect.name,

@@ -35,11 +35,11 @@ def wait(which: Refs, options: Options, common: Common) -> int:
       bgresp wait @last && bgresp get @last
       bgresp wait --group night --timeout 2h
     """
-    from bgresp.cli.following import Following, Plan
+    from bgresp.cli.following import Following, FollowOptions
 
     context = Context.of(common)
     context.notify(options.notify)
-    plan = Plan(
+    how = FollowOptions(
         interval=seconds(options.interval),
         timeout=seconds(options.timeout),
         fail_fast=options.fail_fast,
@@ -52,7 +52,7 @@ def wait(which: Refs, options: Options, common: Common) -> int:
         jobs = await choice.adopt(context)
         if not choice.codes and not refs.require_some(context, jobs, which):
             return 0
-        code = await Following(context, plan, single=choice.single).run(jobs)
+        code = await Following(context, how, single=choice.single).run(jobs)
         return int(worst([*choice.codes, code]))
 
     return run(context, follow())

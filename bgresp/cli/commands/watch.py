@@ -5,7 +5,7 @@ from typing import Annotated
 
 from bgresp.cli import inputs, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Notify, Refs, opt, seconds
+from bgresp.cli.options import Common, Notify, Refs, asides, opt, seconds
 from bgresp.cli.running import run
 from bgresp.core.errors import UsageError, worst
 
@@ -54,8 +54,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
       bgresp watch resp_123
       bgresp watch @last --resume >> answer.md
     """
-    from bgresp.cli.following import Following, Plan
-    from bgresp.cli.showing import asides
+    from bgresp.cli.following import Following, FollowOptions
 
     context = Context.of(common)
     context.notify(options.notify)
@@ -63,7 +62,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
         raise UsageError("--mode takes auto, stream or poll")
     if options.events and (common.json or common.jsonl):
         raise UsageError("--events prints events; --json and --jsonl print records")
-    plan = Plan(
+    how = FollowOptions(
         mode=options.mode,
         interval=seconds(options.interval),
         timeout=seconds(options.timeout),
@@ -82,7 +81,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
             context.report_ledger()
             context.say("nothing is open: bgresp list")
             return 0
-        return run(context, Following(context, plan, single=len(jobs) == 1).run(jobs))
+        return run(context, Following(context, how, single=len(jobs) == 1).run(jobs))
     choice = refs.chosen(context, which)
 
     async def follow() -> int:
@@ -94,7 +93,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
             raise UsageError(
                 f"-o takes one job, not {len(jobs)}", hint="one REF each, or --jsonl"
             )
-        code = await Following(context, plan, single=single).run(jobs)
+        code = await Following(context, how, single=single).run(jobs)
         return int(worst([*choice.codes, code]))
 
     return run(context, follow())

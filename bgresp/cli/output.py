@@ -1,19 +1,23 @@
-"""Answers and documents to stdout, and answers into files.
+"""Answers and documents to stdout and into files; how jobs ended, to stderr.
 
-Those by temp and rename, never over what is there, never through a link. Raises
-OutputError.
+Files are written by temp and rename, never over what is there, never through a link.
 """
 
 import os
+import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from bgresp.cli.context import Context
 from bgresp.core.errors import ExitCode, OutputError
-from bgresp.core.model import Job
+from bgresp.core.model import Job, Status
 from bgresp.ledger import files
+from bgresp.render.columns import summary
 from bgresp.render.streams import PIECE, Streams
+
+SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 
 
 def print_text(streams: Streams, text: str | bytes | None) -> None:
@@ -87,3 +91,50 @@ def write_file(path: Path, text: str | bytes, *, force: bool, hint: str = "") ->
     finally:
         if temp is not None:
             Path(temp).unlink(missing_ok=True)
+
+
+def say_why_over(context: Context, jobs: Iterable[Job]) -> None:
+    """Say why jobs that are over did not complete."""
+    for job in jobs:
+        if not job.status.is_open:
+            say_why(context, job)
+
+
+def say_open(context: Context, jobs: Iterable[Job]) -> None:
+    """Say which jobs are open yet."""
+    left = [job for job in jobs if job.status.is_open]
+    if len(left) > SPELLED:
+        context.say(f"{len(left)} jobs are still open: bgresp watch")
+        return
+    for job in left:
+        again = f"bgresp watch {job.ref} --resume"
+        context.say(f"{job.ref} is still {job.status.value}: {again}")
+
+
+def say_failed(context: Context, jobs: Iterable[Job]) -> None:
+    """Say what to type where jobs of one group did not complete."""
+    from bgresp.engine import retry
+
+    failed = retry.failed(context.books, jobs)
+    groups = {job.group for job in failed}
+    if len(groups) == 1 and (group := groups.pop()):
+        again = f"bgresp retry --failed --group {shlex.quote(group)}"
+        context.say(f"{len(failed)} did not complete: {again}")
+
+
+def say_why(context: Context, job: Job) -> None:
+    """Say how a job stands that did not complete: its text alone would not tell."""
+    if job.status.is_open:
+        context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.ref}")
+    elif job.status.is_unsettled:
+        context.say(f"{job.ref} is {standing(job)}")
+    elif job.status is not Status.COMPLETED:
+        context.say(f"{job.ref} {summary(job)} (bgresp retry {job.ref})")
+
+
+def standing(job: Job) -> str:
+    """Return how a job stands that has no text; of an unknown outcome, what to do."""
+    if not job.status.is_unsettled:
+        return summary(job)
+    said = "no answer, its submit has no known outcome"
+    return f"{job.status.value}: {said} (bgresp resolve {job.ref})"
