@@ -150,6 +150,23 @@ def test_an_intent_that_was_lost_is_put_back(url: str) -> None:
     assert "resp_1" == found.job.id
 
 
+@pytest.mark.parametrize("said", sorted(OUTCOMES))
+def test_an_earlier_owner_says_nothing_any_more(url: str, said: str) -> None:
+    """Who lost the claim puts its own outcome over that of who posts now."""
+    intents = intents_at(url)
+    old = intents.claim(wanted("late", "one"))
+    intents.record(old, replace(old.job, **OUTCOMES["not sent"]))
+    mine = intents.claim(wanted("late", "two"))
+    assert "two" == mine.owner
+    now = intents.record(old, replace(old.job, **OUTCOMES[said]))
+    assert ("two", Status.SUBMITTING) == (now.owner, now.job.status)
+    found = intents.find("late")
+    assert found is not None
+    assert ("two", Status.SUBMITTING, None) == (
+        *(found.owner, found.job.status, found.job.id),
+    )
+
+
 def test_what_is_no_intent_is_not_taken_for_absent(url: str) -> None:
     """A foreign value under an intent's name is overwritten, and posted again."""
     intents = intents_at(url)

@@ -35,6 +35,8 @@ def fleet(broker: Broker) -> Iterator[Tasks]:
     """Run a worker in a thread for the file's tests: it takes a second to leave."""
     made = fleet_of(broker.url)
     made.app.conf.worker_enable_remote_control = False  # Lua that the twin has not
+    # One backend for this thread and the worker's, which can be closed below.
+    made.app.conf.result_backend_thread_safe = True
     with start_worker(made.app, perform_ping_check=False, loglevel="CRITICAL"):
         yield made
     backend, pool = cast("Any", made.app.backend), cast("Any", made.app.pool)

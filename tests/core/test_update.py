@@ -136,3 +136,34 @@ def test_the_start_is_when_it_was_first_seen_running(limits: Limits) -> None:
     assert NOW == update.merge(running, replace(JOB, status=Status.QUEUED)).started_at
     later = replace(running, started_at=250.0)
     assert NOW == update.merge(running, later).started_at
+
+
+_RECORDS = st.builds(
+    Job,
+    st.just("k"),
+    st.sampled_from(Status),
+    id=st.none() | st.just("resp_1"),
+    cursor=st.none() | st.integers(0, 9),
+    started_at=st.none() | st.just(110.0),
+    cancel_requested_at=st.none() | st.just(120.0),
+    extra=st.dictionaries(st.sampled_from("ab"), st.integers(0, 1)),
+)
+
+
+@given(st.lists(_RECORDS, min_size=1, max_size=5))
+def test_what_was_known_is_not_forgotten(records: list[Job]) -> None:
+    """A later record takes back an id, a rank, a cursor or the request to cancel."""
+    held = records[0]
+    for new in records[1:]:
+        old, held = held, update.merge(held, new)
+        taken = new.status.rank >= old.status.rank
+        known = [old, new] if taken else [old]
+        assert held.status is (new if taken else old).status
+        assert held.id == next((one.id for one in known if one.id), None)
+        seen = [one.cursor for one in known if isinstance(one.cursor, int)]
+        assert held.cursor == max(seen, default=None)
+        for name in ("started_at", "cancel_requested_at"):
+            told = [getattr(one, name) for one in known]
+            assert getattr(held, name) == next((at for at in told if at), None)
+        assert {**old.extra, **(new.extra if taken else {})} == held.extra
+        assert update.merge(held, new) == held

@@ -65,3 +65,18 @@ def test_a_tombstone_holds_whatever_its_rank(
         kept = one.by_submit_key("k")
         assert kept is not None
         assert ("resp_1", True) == (kept.id, kept.is_forgotten)
+
+
+@pytest.mark.parametrize("sizes", [{}, SMALL], ids=["tail", "sealed"])
+def test_a_forgotten_row_is_known_with_its_request(
+    state: Path, sizes: dict[str, Any]
+) -> None:
+    """A batch sends a forgotten row again, or takes another request for it."""
+    ledger = Ledger(state, **sizes)
+    job = submitted(ledger, group="g", row="1", request_sha256="d" * 64)
+    ledger.forget(job)
+    for one in ledgers(state):
+        kept = one.by_row("g", "1")
+        assert kept is not None
+        assert ("resp_1", "d" * 64) == (kept.id, kept.request_sha256)
+        assert one.by_row("another", "1") is None
