@@ -87,7 +87,8 @@ def edit(common: Common) -> int:
     argv = _editor(context)
     if not os.path.lexists(path):
         write(path, profiles.template())
-    _run([*argv, str(path)])
+    profile = context.common.profile or context.environ.get("BGRESP_PROFILE")
+    _run([*argv, str(path)], context.environ_of_children(profile))
     mistakes = list(profiles.mistakes(files.load(path)))
     for mistake in mistakes[:-1]:
         errors.show(context.streams, mistake)
@@ -129,14 +130,16 @@ def _editor(context: Context) -> list[str]:
     return [found]
 
 
-def _run(argv: list[str]) -> None:
+def _run(argv: list[str], environ: dict[str, str]) -> None:
     """Run the editor; Ctrl-C is the editor's while it runs.
 
     A handler, unlike being ignored, is not handed down to the editor.
     """
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        done = subprocess.run(argv, check=False)  # noqa: S603  the user's own editor
+        done = subprocess.run(  # noqa: S603  the user's own editor
+            argv, check=False, env=environ
+        )
     except OSError as error:
         said = f"cannot run the editor {argv[0]!r}: {error.strerror}"
         raise ConfigError(said, hint="export EDITOR=...") from None

@@ -198,7 +198,8 @@ class Context:
         if settings.is_local:
             from bgresp.serve import daemon
 
-            local = daemon.ensure(self.state, said=self.say)
+            environ = self.environ_of_children(settings.profile)
+            local = daemon.ensure(self.state, said=self.say, environ=environ)
             base_url, key = local.base_url, local.key
         api = Api(
             Endpoint(
@@ -215,6 +216,23 @@ class Context:
         finally:
             await api.aclose()
 
+    def environ_of_children(self, profile: str | None) -> dict[str, str]:
+        """Return what a program that we run sees: no key that its profile keeps.
+
+        A configuration that cannot be read passes nothing on, and names no variable.
+        """
+        from bgresp.core.environment import without_keys
+
+        try:
+            config = self.config
+        except ConfigError:
+            config = Config(config_files.config_path(self.environ))
+        return without_keys(
+            self.environ,
+            named=config.key_variables,
+            passed=config.env_pass(profile or config.default_profile),
+        )
+
     def notify(self, command: str | None) -> None:
         """Let a program be told of jobs that end: --notify.
 
@@ -223,7 +241,8 @@ class Context:
         if command is not None:
             from bgresp.cli.notifying import Notifier
 
-            self.notifier = Notifier.of(command, self.books, self.streams)
+            environ = self.environ_of_children
+            self.notifier = Notifier.of(command, self.books, self.streams, environ)
 
     def ended(self, job: Job) -> None:
         """Take that a job was seen to have ended."""

@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,18 +26,25 @@ TIMEOUT: Final = 60.0
 
 @dataclass(slots=True)
 class Notifier:
-    """The hook of one invocation."""
+    """The hook of one invocation; `environ` says what it sees for a profile's job."""
 
     argv: list[str]
     books: Books
     streams: Streams
+    environ: Callable[[str | None], dict[str, str]]
     timeout: float = TIMEOUT
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _said: bool = False
 
     @classmethod
-    def of(cls, command: str, books: Books, streams: Streams) -> "Notifier":
+    def of(
+        cls,
+        command: str,
+        books: Books,
+        streams: Streams,
+        environ: Callable[[str | None], dict[str, str]],
+    ) -> "Notifier":
         """Read the option.
 
         Raises UsageError when there is no such program.
@@ -48,7 +56,7 @@ class Notifier:
         if not argv or shutil.which(argv[0]) is None:
             name = argv[0] if argv else command
             raise UsageError(f"--notify: no program {name!r}")
-        return cls(argv, books, streams)
+        return cls(argv, books, streams, environ)
 
     def tell(self, job: Job) -> None:
         """Run the program for a job that ended, unless that was done ever before."""
@@ -79,6 +87,7 @@ class Notifier:
                     *self.argv,
                     stdin=asyncio.subprocess.PIPE,
                     stdout=2,  # stdout is ours
+                    env=self.environ(job.profile),
                     start_new_session=True,
                 )
             except OSError as error:

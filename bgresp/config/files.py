@@ -29,6 +29,7 @@ PROFILE_KEYS: Final = {
     "api_key_env": schema.TEXT,
     "api_key_cmd": schema.LIST,
     "api_key_file": schema.TEXT,
+    "env_pass": schema.LIST,
     "allow_http": schema.SWITCH,
     "stream": schema.SWITCH,
     "vars": schema.TABLE,
@@ -38,6 +39,10 @@ PROFILE_KEYS: Final = {
     "streams": schema.WHOLE,
 }
 _HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
+_LISTS: Final = {
+    "api_key_cmd": "must be a program and its arguments, each text",
+    "env_pass": "must be names of variables, each text",
+}
 _LEAST: Final = {"rate": 0, "connections": 1, "streams": 0}
 
 
@@ -50,6 +55,18 @@ class Config:
     profiles: Mapping[str, Table] = field(default_factory=dict)
     origins: Mapping[str, Path] = field(default_factory=dict)
     dialects: Mapping[str, Table] = field(default_factory=dict)
+
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """Return the variables that a profile or a dialect names as its key's."""
+        dialects = [*built_in().values(), *self.dialects.values()]
+        named = [_text_in(table.get("auth"), "env") for table in dialects]
+        named += [_text_in(table, "api_key_env") for table in self.profiles.values()]
+        return frozenset({*filter(None, named), "BGRESP_API_KEY"})
+
+    def env_pass(self, profile: str | None) -> frozenset[str]:
+        """Return the variables that a profile passes on to the programs it runs."""
+        return frozenset(self.profiles.get(profile or "", {}).get("env_pass", ()))
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
@@ -172,6 +189,12 @@ def built_in() -> Mapping[str, Table]:
     return found
 
 
+def _text_in(table: Any, name: str) -> str:
+    """Return a text of a table; nothing where either is something else."""
+    found = table.get(name) if isinstance(table, Mapping) else None
+    return found if isinstance(found, str) else ""
+
+
 def _is_bare(path: Path) -> bool:
     """Say whether there is neither a config.toml nor a folder of profiles."""
     try:
@@ -230,6 +253,7 @@ def _beyond(key: str, value: Any) -> str | None:
     """Say what a value of the right type must be; None where it is."""
     if key in _LEAST and not _LEAST[key] <= value < math.inf:
         return f"must be {_LEAST[key]} or more"
-    if key != "api_key_cmd" or (value and all(isinstance(v, str) for v in value)):
+    is_text = key not in _LISTS or all(isinstance(v, str) for v in value)
+    if is_text and (key != "api_key_cmd" or value):
         return None
-    return "must be a program and its arguments, each text"
+    return _LISTS[key]

@@ -135,6 +135,7 @@ TEMPLATE: Final = """\
 #model = "large"
 #api_key_env = "WORK_KEY"                # the name of a variable, never the key itself
 #api_key_cmd = ["pass", "work"]          # or a program that prints the key
+#env_pass = ["VAULT_TOKEN"]              # what programs see, though it looks like a key
 #api_key_file = "~/.keys/work"           # or a file that only you may read
 #allow_http = false                      # let a key travel over http://
 #stream = false                          # create jobs streamable without --stream

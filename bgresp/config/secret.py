@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -28,12 +28,14 @@ class KeySource:
     """Where a key comes from: `env:NAME`, `cmd`, `file:PATH`, `local` or `none`.
 
     `cmd:dialect` is the dialect's own command, `cmd` the profile's.
-    `missing:NAME` is a variable that is not set, where that is to be told.
+    `missing:NAME` is a variable that is not set, where that is to be told. A command
+    does not see the variables in `hidden`: they name other keys.
     """
 
     kind: str
     name: str = ""
     command: tuple[str, ...] = ()
+    hidden: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __str__(self) -> str:
         """Return the form that the ledger keeps."""
@@ -52,7 +54,9 @@ class KeySource:
                 )
             return checked(found, self.name)
         if self.kind == "cmd":
-            return checked(_run(self.command), f"the output of {self.command[0]!r}")
+            seen = {n: v for n, v in environ.items() if n not in self.hidden}
+            said = f"the output of {self.command[0]!r}"
+            return checked(_run(self.command, seen), said)
         if self.kind == "file":
             return checked(_read(files.expanded(self.name)), self.name)
         return None
@@ -158,7 +162,7 @@ def checked(raw: str, source: str) -> str:
     return key
 
 
-def _run(command: Sequence[str]) -> str:
+def _run(command: Sequence[str], environ: Mapping[str, str]) -> str:
     name = command[0]
     try:
         done = subprocess.run(  # noqa: S603  the user's own api_key_cmd, no shell
@@ -167,6 +171,7 @@ def _run(command: Sequence[str]) -> str:
             capture_output=True,
             timeout=COMMAND_TIMEOUT,
             check=False,
+            env=environ,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = error.strerror if isinstance(error, OSError) else "took too long"

@@ -122,6 +122,7 @@ def resolve(
         if keyed:
             raise
         source = KeySource(secret.MISSING, spoken.auth.env)
+    source = replace(source, hidden=_hidden(config, name))
     model, model_origin = _model(flags, environ, profile)
     settings = Settings(
         profile=name,
@@ -202,7 +203,7 @@ def of_job(job: Job, machine: Machine) -> Settings:
         profile=name,
         dialect=spoken,
         base_url=base_url,
-        key_source=grant.source,
+        key_source=replace(grant.source, hidden=_hidden(config, grant.profile)),
         model=job.model,
         vars=job.vars,
         headers={**_strings(table, "headers", grant.profile), **flags.headers},
@@ -310,6 +311,11 @@ def _dialects(job: Job, machine: Machine) -> frozenset[str]:
     """Return the digests of dialects that are this machine's: noted, or as they are."""
     now = own.digest(own.kept(job.dialect or OPENAI, machine.config))
     return machine.noted.dialects | {now}
+
+
+def _hidden(config: Config, profile: str) -> frozenset[str]:
+    """Return the variables that a profile's program for its key must not see."""
+    return config.key_variables - config.env_pass(profile)
 
 
 def _profile_name(

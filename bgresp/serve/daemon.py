@@ -7,13 +7,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bgresp.core.environment import without_keys
 from bgresp.core.errors import BgrespError, ConfigError
 from bgresp.serve import endpoint
 from bgresp.serve.endpoint import Endpoint
@@ -35,8 +37,17 @@ def find(state: Path) -> Endpoint | None:
     return found[0]
 
 
-def ensure(state: Path, *, said: Callable[[str], None], wait: float = 15.0) -> Endpoint:
-    """Find the endpoint of this state folder, or start it in the background."""
+def ensure(
+    state: Path,
+    *,
+    said: Callable[[str], None],
+    environ: Mapping[str, str] | None = None,
+    wait: float = 15.0,
+) -> Endpoint:
+    """Find the endpoint of this state folder, or start it in the background.
+
+    `environ` is what it sees; without one it is ours, less whatever looks like a key.
+    """
     deadline = time.monotonic() + wait
     running = find(state)
     if running is not None and _answers(running):
@@ -47,7 +58,9 @@ def ensure(state: Path, *, said: Callable[[str], None], wait: float = 15.0) -> E
         turn = endpoint.try_lock(folder / "start.lock")
         if turn is not None:
             try:
-                return _start(state, said=said, deadline=deadline)
+                seen = without_keys(os.environ) if environ is None else environ
+                spawn = partial(_spawn, state, folder, seen)
+                return _start(state, spawn, said=said, deadline=deadline)
             finally:
                 os.close(turn)
         time.sleep(_STEP)
@@ -130,7 +143,13 @@ def check_extra() -> None:
         raise ConfigError(message, hint="pip install 'bgresp[local]'")
 
 
-def _start(state: Path, *, said: Callable[[str], None], deadline: float) -> Endpoint:
+def _start(
+    state: Path,
+    spawn: "Callable[[], Popen[bytes]]",
+    *,
+    said: Callable[[str], None],
+    deadline: float,
+) -> Endpoint:
     """Start a server, unless one came up while we waited for our turn."""
     process: Popen[bytes] | None = None
     folder = state / endpoint.FOLDER
@@ -147,7 +166,7 @@ def _start(state: Path, *, said: Callable[[str], None], deadline: float) -> Endp
             )
             return replace(running, started=True)
         if process is None and running is None:
-            process = _spawn(state, folder)
+            process = spawn()
         elif process is not None and process.poll() is not None and running is None:
             break
         time.sleep(_STEP)
@@ -156,7 +175,7 @@ def _start(state: Path, *, said: Callable[[str], None], deadline: float) -> Endp
     raise BgrespError(message, hint=_log_hint(folder))
 
 
-def _spawn(state: Path, folder: Path) -> "Popen[bytes]":
+def _spawn(state: Path, folder: Path, environ: Mapping[str, str]) -> "Popen[bytes]":
     from subprocess import DEVNULL, Popen
 
     command = [sys.executable, "-P", "-m", "bgresp.serve"]
@@ -170,17 +189,16 @@ def _spawn(state: Path, folder: Path) -> "Popen[bytes]":
             stdout=log,
             stderr=log,
             cwd=folder,
-            env=_environment(state),
+            env=_environment(state, environ),
             start_new_session=True,
         )
     finally:
         os.close(log)
 
 
-def _environment(state: Path) -> dict[str, str]:
-    """Return our environment without anyone's key, and where to find bgresp."""
-    kept = {k: v for k, v in os.environ.items() if not k.upper().endswith("_API_KEY")}
-    kept["BGRESP_STATE_DIR"] = str(state.absolute())
+def _environment(state: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the endpoint sees, and where to find bgresp."""
+    kept = {**environ, "BGRESP_STATE_DIR": str(state.absolute())}
     source = Path(__file__).resolve().parents[2]
     if source.name not in {"site-packages", "dist-packages"}:
         # A source tree, and -P keeps the current folder out of the path.

@@ -1,6 +1,7 @@
 """`--notify`: told of each job that ended, once ever, and harmless whatever it does."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -98,7 +99,8 @@ def test_a_hanging_hook_is_stopped(tmp_path: Path) -> None:
     command = shlex.join(["sh", "-c", f"cd {shlex.quote(str(tmp_path))}; {script}"])
 
     async def main() -> None:
-        notifier = Notifier.of(command, Books.at(tmp_path / "state"), streams)
+        books, environ = Books.at(tmp_path / "state"), {**os.environ}
+        notifier = Notifier.of(command, books, streams, lambda _: environ)
         notifier.timeout = 0.5
         notifier.books.ledger.prepare()
         for number in range(2):
