@@ -27,7 +27,7 @@ def path(common: Common) -> int:
     places = {
         "config": str(config),
         "profiles": str(config.parent / "profiles"),
-        "state": str(context.state),
+        "state": str(files.state_path(context.environ)),
     }
     if context.is_json:
         context.show_records([places], single=True)

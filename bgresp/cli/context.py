@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from bgresp.config.files import Config
 from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import Job
 from bgresp.engine.books import Books
+from bgresp.ledger import folders
 from bgresp.ledger.words import save_profiles
 from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
 from bgresp.render.streams import Streams, as_json, closed_at_start, of_process
@@ -37,6 +38,7 @@ class Context:
     environ: Mapping[str, str]
     streams: Streams
     _config: Config | None = None
+    _state: Path | None = None
     _books: Books | None = None
     detached: str = ""
     notifier: "Notifier | None" = None
@@ -78,8 +80,16 @@ class Context:
 
     @property
     def state(self) -> Path:
-        """Return the ledger's folder."""
-        return config_files.state_path(self.environ)
+        """Return the ledger's folder, which is ours.
+
+        Raises ConfigError where it is another user's: he may have written the ledger.
+        """
+        if self._state is None:
+            state = config_files.state_path(self.environ)
+            for message in folders.vouched(state, self.environ, uid=os.getuid()):
+                self.say(message)
+            self._state = state
+        return self._state
 
     @property
     def config(self) -> Config:
@@ -90,7 +100,8 @@ class Context:
         if self._config is None:
             self._config = config_files.load(config_files.config_path(self.environ))
             own = sorted({*self._config.profiles, *self._config.dialects})
-            save_profiles(self.state / "index", own)
+            with suppress(ConfigError):  # what reads the folder tells whose it is
+                save_profiles(self.state / "index", own)
         return self._config
 
     @property

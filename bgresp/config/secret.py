@@ -184,16 +184,33 @@ def _run(command: Sequence[str], environ: Mapping[str, str]) -> str:
     return done.stdout.decode("utf-8-sig", "replace")
 
 
+def _distrust(found: os.stat_result, uid: int) -> tuple[str, str] | None:
+    """Say what is wrong with a key file, and the cure; None where nothing is.
+
+    It is mine and nobody else reads it, or root's, as a container's secrets are, and
+    nobody else writes it. Root is told nothing of others' files: it may read them all.
+    """
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISREG(found.st_mode):
+        return "the key file {} is not a regular file", ""
+    if found.st_uid == uid and mode & 0o077:
+        return "others may read the key file {}", "chmod 600 {}"
+    if found.st_uid not in {uid, 0} and uid != 0:
+        return "the key file {} belongs to another user", "copy it, and chmod 600"
+    if mode & 0o022:
+        return "others may write the key file {}", "chmod go-w {}"
+    return None
+
+
 def _read(path: Path) -> str:
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"the key file {path} is not a regular file")
-        if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) & 0o077:
-            raise ConfigError(
-                f"others may read the key file {path}", hint=f"chmod 600 {path}"
-            )
-        return encoding.text_of(path.read_bytes(), str(path))
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(fd, "rb") as file:
+            wrong = _distrust(os.fstat(fd), os.getuid())
+            if wrong is not None:
+                said, hint = wrong[0].format(path), wrong[1].format(path)
+                raise ConfigError(said, hint=hint)
+            return encoding.text_of(file.read(), str(path))
     except OSError as error:
         raise ConfigError(
             f"cannot read the key file {path}: {error.strerror}"

@@ -1,8 +1,11 @@
 """The state folder itself: private, and explained to a stranger."""
 
+import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from bgresp.core.errors import ConfigError
 from bgresp.ledger import files, rescue
 
 README: Final = """\
@@ -12,6 +15,51 @@ one for a key holds; responses/ has the answers, requests/ what was asked. It ma
 private text. index/ is derived and may be deleted.
 """
 FOLDERS: Final = ("responses", "requests", "progress", "inflight")
+
+
+TRUST: Final = "BGRESP_TRUST_STATE_DIR"
+
+
+def vouched(state: Path, environ: Mapping[str, str], *, uid: int) -> list[str]:
+    """Return what is to be said of whose a state folder is, before it is read.
+
+    Who else may write it may have written the ledger. Ours is made private; root may
+    read everybody's. Raises ConfigError for another user's unless TRUST is 1.
+    """
+    said = []
+    for path in (state, state / "ledger.jsonl", state / "sealed"):
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # none yet; what else it may be reading it tells
+        if found.st_uid != uid:
+            said.append(f"{path} belongs to another user")
+            if environ.get(TRUST) != "1" and uid != 0:
+                hint = f"BGRESP_STATE_DIR=FOLDER, or {TRUST}=1 to read it all the same"
+                raise ConfigError(said[-1], hint=hint)
+        elif path == state and stat.S_IMODE(found.st_mode) & 0o077:
+            said.append(_tightened(state, found.st_mode, environ))
+    return said
+
+
+def _tightened(state: Path, mode: int, environ: Mapping[str, str]) -> str:
+    """Make a folder of ours private; return what to say of it.
+
+    Raises ConfigError where it cannot be, and others may write it.
+    """
+    how = "write" if mode & 0o022 else "read"
+    said = f"others could {how} {state}"
+    try:
+        state.chmod(files.PRIVATE_DIR)
+        with_it = state / "ledger.jsonl"
+        if with_it.is_file() and not with_it.is_symlink():
+            with_it.chmod(files.PRIVATE_FILE)
+    except OSError as error:
+        if how == "write" and environ.get(TRUST) != "1":
+            said += f", and it cannot be made private: {error.strerror}"
+            raise ConfigError(said, hint=f"{TRUST}=1 to read it all the same") from None
+        return said
+    return f"{said}: made private now"
 
 
 def prepare(state: Path) -> None:

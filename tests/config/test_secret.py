@@ -1,6 +1,7 @@
 """A key is found by the name of its source, checked, and never shown."""
 
 import os
+import stat
 import sys
 import traceback
 from collections.abc import Mapping
@@ -192,6 +193,37 @@ def test_a_key_file_is_private(tmp_path: Path, mode: int) -> None:
     with pytest.raises(ConfigError, match="others may read") as caught:
         KeySource("file", str(path)).read({})
     assert f"chmod 600 {path}" == caught.value.hint
+
+
+ROOTS = 0
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "uid", "said"),
+    [
+        (1, 0o600, 1, None),
+        (1, 0o400, 1, None),
+        (1, 0o644, 1, "others may read"),
+        (2, 0o600, 1, "belongs to another user"),
+        (2, 0o644, 1, "belongs to another user"),
+        (ROOTS, 0o444, 1, None),
+        (ROOTS, 0o644, 1, None),
+        (ROOTS, 0o640, 1, None),
+        (ROOTS, 0o664, 1, "others may write"),
+        (ROOTS, 0o646, 1, "others may write"),
+        (ROOTS, 0o644, ROOTS, "others may read"),
+        (2, 0o600, ROOTS, None),
+        (2, 0o666, ROOTS, "others may write"),
+    ],
+)
+def test_a_key_file_is_mine_or_root_s(
+    owner: int, mode: int, uid: int, said: str | None
+) -> None:
+    """A key is taken from who else may have written it, or not from root."""
+    found = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, 0, 9, 0, 0, 0))
+    wrong = secret._distrust(found, uid)
+    assert (said is None) == (wrong is None)
+    assert wrong is None or str(said) in wrong[0]
 
 
 def test_a_key_file_is_a_file(tmp_path: Path) -> None:
