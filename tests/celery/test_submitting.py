@@ -14,12 +14,13 @@ from bgresp.api.client import Api, Sent
 from bgresp.celery.asked import Asked, endpoint_of, ready
 from bgresp.celery.intents import Intent
 from bgresp.celery.submitting import PATIENCE, LaterError, Submitting
-from bgresp.core.errors import UnknownOutcomeError, UnreachableError
+from bgresp.core.errors import ConfigError, UnknownOutcomeError, UnreachableError
 from bgresp.core.model import Status
 from tests import fakeanswers as fa
 from tests.celery.conftest import intents_at
 from tests.fakeserver import FakeServer
 from tests.proof.fleet import fleet_of
+from tests.tunnelproxy import BASE_URL, Connect, TunnelProxy
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -165,3 +166,25 @@ def test_an_endpoint_that_stays_away(
     last = intents.find("t")
     assert last is not None
     assert (Status.REJECTED, True) == (last.job.status, last.may_be_claimed)
+
+
+@pytest.mark.parametrize("how", [Connect.UNAUTHORIZED, Connect.FORBIDDEN])
+def test_a_proxy_that_lets_nothing_through(
+    url: str,
+    server: FakeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    how: Connect,
+) -> None:
+    """What a person must set right is tried for a day, or what may pass is given up."""
+    monkeypatch.setenv("BGRESP_BASE_URL", BASE_URL)
+    with TunnelProxy(server.address, how) as proxy:
+        for name, value in proxy.environ(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        wrong = how is Connect.UNAUTHORIZED
+        with pytest.raises(ConfigError if wrong else LaterError):
+            execution(url, "first", 30.0).run()
+        assert 1 == proxy.connects
+    found = intents_at(url).find("t")
+    assert found is not None
+    assert (True, ()) == (found.may_be_claimed, server.requests)
