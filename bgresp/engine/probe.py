@@ -4,25 +4,172 @@ WIRE.md 4 is the source of what may differ; nothing is assumed from a name.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgresp.api.client import Api
 from bgresp.core import schedule
-from bgresp.core.capabilities import Ability, Capabilities
+from bgresp.core.capabilities import Ability, Capabilities, Finding, Verdict
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Request
-from bgresp.core.signals import Cursor, Fault, FaultKind, Snapshot
+from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
+from bgresp.core.text import one_line
 from bgresp.engine import list_poll
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
 from bgresp.engine.draft import drafted
-from bgresp.engine.findings import NO, UNKNOWN, YES, Findings, is_refusal
 from bgresp.engine.outcome import Submitted, error_of
-from bgresp.engine.probestreams import Streams
 from bgresp.engine.submit import Submitter
+
+YES: Final = Verdict.YES
+NO: Final = Verdict.NO
+UNKNOWN: Final = Verdict.UNKNOWN
+JSON: Final = "answered with JSON, not events"
+# What an endpoint answers that has no such route, or cannot do what was asked.
+_NO_ROUTE: Final = frozenset({400, 404, 405, 406, 410, 415, 422, 501})
+
+
+@dataclass(slots=True)
+class Findings:
+    """The findings of one probe; `dialect` is the name of what is spoken."""
+
+    dialect: str
+    table: dict[Ability, Finding] = field(default_factory=dict)
+
+    def note(self, ability: Ability, verdict: Verdict, detail: str) -> None:
+        """Keep a verdict; a later one holds."""
+        self.table[ability] = Finding(verdict, one_line(detail, limit=300))
+
+    def absent(self, ability: Ability) -> None:
+        """Note that the dialect has no way to ask for it."""
+        self.note(ability, NO, f"the dialect {self.dialect} has none")
+
+    def refused(self, ability: Ability, answer: Snapshot | Fault) -> None:
+        """Note what came instead; what is no word of the endpoint proves nothing."""
+        if isinstance(answer, Snapshot):
+            self.note(ability, NO, JSON)
+            return
+        http = answer.http_status
+        is_word = http in _NO_ROUTE or answer.kind is FaultKind.NOT_STREAMABLE
+        code = f"HTTP {http}: " if http else ""
+        self.note(ability, NO if is_word else UNKNOWN, f"{code}{answer.message}")
+
+    def cut(self, job: Job, *, most: int, whole: bool) -> None:
+        """Judge what is said of an answer that may have no more than `most` tokens.
+
+        `whole`: it went to its end all the same.
+        """
+        used = (job.usage.output_tokens if job.usage else None) or 0
+        if job.status is Status.INCOMPLETE:
+            found = YES, f"a cut answer is incomplete ({job.incomplete_reason})"
+        elif job.status is not Status.COMPLETED:
+            found = UNKNOWN, f"the job is {job.status}"
+        elif whole:
+            found = UNKNOWN, f"max_output_tokens = {most} was not minded"
+        elif used >= most:
+            found = NO, "a cut answer is called completed"
+        else:
+            found = UNKNOWN, "the answer was a short one"
+        self.note(Ability.TRUNCATION, *found)
+
+    def has(self, ability: Ability) -> bool:
+        """Say whether the endpoint was seen to have an ability."""
+        found = self.table.get(ability)
+        return found is not None and found.verdict is YES
+
+
+def is_refusal(fault: Fault) -> bool:
+    """Say whether an endpoint says that it cannot do what was asked."""
+    return fault.http_status in _NO_ROUTE
+
+
+ENOUGH: Final = 3  # events of the creating stream, before it is left
+PATIENCE: Final = 30.0  # for the next sign of a stream
+
+
+@dataclass(slots=True)
+class Streams:
+    """The streams of one endpoint; `left` says that one was left before its end."""
+
+    api: Api
+    findings: Findings
+    left: bool = False
+
+    async def read_some(self, signals: AsyncGenerator[Signal, None]) -> Cursor | None:
+        """Read until the job runs and some events came; return the last number."""
+        cursor: Cursor | None = None
+        count, runs = 0, False
+        async with aclosing(signals) as source:
+            while count < ENOUGH or not runs:
+                signal = await _next(source)
+                if not isinstance(signal, Event):
+                    return cursor
+                count += 1
+                cursor = cursor if signal.sequence is None else signal.sequence
+                runs |= self._runs(signal)
+                if signal.terminal:
+                    return cursor
+        self.left = True
+        return cursor
+
+    def _runs(self, event: Event) -> bool:
+        reading = event.reading
+        if reading is not None and reading.background is False:
+            said = "ignored: the reply says background: false"
+            self.findings.note(Ability.BACKGROUND, NO, said)
+        return reading is None or reading.status is not Status.QUEUED
+
+    async def later(self, id_: str, cursor: Cursor | None) -> None:
+        """Open the stream again after what was read, then without a cursor."""
+        if not self.api.can("stream"):
+            self.findings.absent(Ability.STREAM_LATER)
+            self.findings.absent(Ability.RESUME)
+            return
+        minds = bool(self.api.endpoint.dialect.streaming.resume)
+        if cursor is not None and minds and await self._resumed(id_, cursor):
+            return
+        first = await self._first_of(id_, None)
+        if isinstance(first, Event):
+            self.findings.note(Ability.STREAM_LATER, YES, "its events come later too")
+        else:
+            self.findings.refused(Ability.STREAM_LATER, first)
+
+    async def _resumed(self, id_: str, cursor: Cursor) -> bool:
+        """Say whether the stream opened after a cursor; then both are settled."""
+        first = await self._first_of(id_, cursor)
+        if not isinstance(first, Event):
+            self.findings.refused(Ability.RESUME, first)
+            return False
+        self.findings.note(Ability.STREAM_LATER, YES, "its events come later too")
+        number = first.sequence
+        if not isinstance(number, int) or not isinstance(cursor, int):
+            said = f"began with {number!r} after {cursor!r}"
+            self.findings.note(Ability.RESUME, UNKNOWN, said)
+        elif number < cursor:
+            said = f"the cursor {cursor} is not minded: it began with {number}"
+            self.findings.note(Ability.RESUME, NO, said)
+        else:
+            said = f"went on with {number} after {cursor}"
+            self.findings.note(Ability.RESUME, YES, said)
+        return True
+
+    async def _first_of(self, id_: str, cursor: Cursor | None) -> Signal:
+        async with aclosing(self.api.stream(id_, cursor)) as source:
+            return await _next(source)
+
+
+async def _next(signals: AsyncGenerator[Signal, None]) -> Signal:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await anext(signals)
+    except TimeoutError:
+        return Fault(FaultKind.IDLE, f"nothing came for {PATIENCE:.0f} s")
+    except StopAsyncIteration:
+        return Fault(FaultKind.CLOSED, "the stream ended")
+
 
 NAME: Final = "probe"
 COUNT: Final = "Write the numbers from 1 to 300, one on each line, and nothing else."

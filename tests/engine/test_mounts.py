@@ -2,7 +2,7 @@
 
 import pytest
 
-from bgresp.engine.mounts import mount_of
+from bgresp.engine.checkup import mount_of
 
 MOUNTINFO = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
