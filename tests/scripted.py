@@ -22,8 +22,7 @@ from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapsho
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
-from bgresp.engine.tools import Tools
-from bgresp.engine.tracker import Tracker
+from bgresp.engine.tracker import Tools, Tracker
 from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
 from tests import fakewire as fw

@@ -82,8 +82,7 @@ def _settled(context: Context, api: "Api", id_: str, news: Snapshot) -> Job | No
 
     Raises NotFinishedError when that submit is still at work.
     """
-    from bgresp.engine.settle import Settling
-    from bgresp.engine.unsettled import holding
+    from bgresp.engine.settle import Settling, holding
 
     key, books = news.reading.key, context.books
     lost = books.ledger.by_key(key) if key is not None and is_key(key) else None

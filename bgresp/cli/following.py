@@ -21,12 +21,10 @@ from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
 from bgresp.core.signals import FaultKind, Signal
-from bgresp.engine.ending import conclude
 from bgresp.engine.gate import Gate, Permits
 from bgresp.engine.pen import Pen
 from bgresp.engine.scheduler import Scheduler
-from bgresp.engine.tools import Tools
-from bgresp.engine.tracker import Tracker
+from bgresp.engine.tracker import Tools, Tracker, conclude
 from bgresp.ledger.progress import Shown
 from bgresp.render.columns import record
 from bgresp.render.plain import Events, JsonLines, Plain, Quiet

@@ -16,9 +16,9 @@ from bgresp.core.errors import (
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault
 from bgresp.engine.asking import exit_code
-from bgresp.engine.settle import Settling
-from bgresp.engine.unsettled import (
+from bgresp.engine.settle import (
     ABANDONED,
+    Settling,
     abandoned,
     can_settle,
     holding,

@@ -9,8 +9,7 @@ from bgresp.config.settings import Settings
 from bgresp.core.errors import ConfigError, RefusedError
 from bgresp.core.model import Job
 from bgresp.engine.asking import exit_code
-from bgresp.engine.settle import Settling
-from bgresp.engine.unsettled import can_settle, candidates
+from bgresp.engine.settle import Settling, can_settle, candidates
 
 
 @dataclass(slots=True)

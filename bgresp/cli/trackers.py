@@ -13,8 +13,7 @@ from bgresp.core.observer import JobProgress, Observer
 from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
-from bgresp.engine.tools import Tools
-from bgresp.engine.tracker import Tracker
+from bgresp.engine.tracker import Tools, Tracker
 
 
 def policy(dialect: Dialect, mode: str, interval: float | None = None) -> Policy:

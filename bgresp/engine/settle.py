@@ -5,26 +5,80 @@ under it. A second POST leaves only where the endpoint tells duplicates apart, o
 a person said so.
 """
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, aclosing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import update
-from bgresp.core.dialect import Limits
+from bgresp.core.dialect import Dialect, Limits
 from bgresp.core.errors import (
     LedgerError,
     NoSuchJobError,
     NotFinishedError,
     UsageError,
 )
-from bgresp.core.model import Job, Status
+from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
 from bgresp.engine import list_poll
 from bgresp.engine.books import Books
 from bgresp.engine.created import hold
-from bgresp.engine.unsettled import holding, is_absent
+from bgresp.ledger import locks
+
+ABANDONED: Final = "abandoned"
+# A list that does not show a job so long after its submit never will.
+SHOWN_WITHIN: Final = 3600.0
+
+
+def can_settle(dialect: Dialect) -> bool:
+    """Say whether an endpoint can tell what became of a submission."""
+    return "list" in dialect.ops or dialect.limits.idempotency == "replay"
+
+
+def candidates(books: Books) -> list[Job]:
+    """Return the submissions that may be settled: no live process works on them.
+
+    One that was looked for in vain is left out; `resolve` looks again.
+    """
+    ledger = books.ledger
+    return [
+        job
+        for job in ledger.unsettled()
+        if ledger.is_dead(job)
+        or (job.status is Status.UNKNOWN and not is_absent(job, job.checked_at))
+    ]
+
+
+@contextmanager
+def holding(books: Books, job: Job, *, wait: float = 0.0) -> Iterator[Job]:
+    """Hold a submission's lock, and yield its record as it stands now.
+
+    Raises NotFinishedError while another process submits or settles it, NoSuchJobError
+    when it was forgotten meanwhile.
+    """
+    books.ledger.prepare()
+    folder = books.ledger.state / "inflight"
+    path = locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
+    with locks.inflight(path, wait=wait):
+        now = books.ledger.by_key(job.key)
+        if now is None:
+            raise NoSuchJobError(f"{job.key} was forgotten meanwhile")
+        yield now
+
+
+def abandoned(books: Books, job: Job) -> Job:
+    """Record that a person gave a submission up; the caller holds its lock."""
+    error = ResponseError(ABANDONED, "given up by bgresp resolve --abandon")
+    return books.ledger.record(replace(job, status=Status.REJECTED, error=error))
+
+
+def is_absent(job: Job, looked_at: float | None) -> bool:
+    """Say whether a look at that time, in vain, was late enough to be believed."""
+    if looked_at is None or job.submitted_at is None:
+        return False
+    return looked_at - job.submitted_at > SHOWN_WITHIN
+
 
 AT_ONCE: Final = 50
 # Idempotency keys are kept for a day or more (Stripe: 24 h); later it is a new job.

@@ -9,8 +9,7 @@ from bgresp.core.model import Job
 from bgresp.core.signals import FaultKind
 from bgresp.engine.asking import Asking, News, exit_code
 from bgresp.engine.books import Books
-from bgresp.engine.settle import Settling
-from bgresp.engine.unsettled import can_settle
+from bgresp.engine.settle import Settling, can_settle
 
 
 @dataclass(slots=True)

@@ -1,15 +1,18 @@
 """Follow one job: perform the machine's actions until it waits or is done."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from bgresp.api.client import Api
 from bgresp.core import machine
-from bgresp.core.machine import Follow, State
+from bgresp.core.machine import Follow, Policy, State
 from bgresp.core.model import Job, Status
-from bgresp.core.observer import JobProgress
+from bgresp.core.observer import JobProgress, Observer
+from bgresp.core.outage import Outage
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
     Action,
@@ -23,10 +26,119 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.engine.ending import conclude
-from bgresp.engine.patience import Patience
+from bgresp.engine.books import Books
+from bgresp.engine.gate import Gate, Permits
 from bgresp.engine.pen import Pen
-from bgresp.engine.tools import Tools
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What trackers of one endpoint share."""
+
+    api: Api
+    books: Books
+    observer: Observer
+    gate: Gate
+    policy: Policy
+    jitter: Callable[[], float] = random.random
+    streams: Permits = field(default_factory=Permits)
+    outage: Outage = field(default_factory=Outage)
+    is_alone: bool = True  # how one job is followed is worth a word, not how many are
+
+
+SILENT: Final = 10.0  # a proxy that keeps events back is noticed by then
+LATE: Final = 2.0  # an end that was seen elsewhere gives its event so long to arrive
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long one stream may be silent; times in seconds.
+
+    After `idle` seconds without an event it is given up. After ten the job is looked
+    at, once in a silence: `look` returns the last word on it, None where there is none
+    yet. Nothing of the stream is lost by that: an event that comes meanwhile wins.
+    """
+
+    idle: float
+    look: Callable[[], Awaitable[Snapshot | None]]
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
+    _since: float = 0.0
+    _limit: asyncio.Timeout | None = None
+    _found: Snapshot | None = None
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look into silences as long as the stream is read."""
+        self._since = asyncio.get_running_loop().time()
+        watching = asyncio.create_task(self._watch())
+        # A look that fails is no news: what comes after the silence tells.
+        watching.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def next_signal(self, signals: AsyncIterator[Signal]) -> Signal:
+        """Return the next signal, or the last word on the job where it was seen.
+
+        Fault "idle" after a silence; the end of the stream is Fault "closed".
+        """
+        try:
+            async with asyncio.timeout(self.idle) as self._limit:
+                signal = await anext(signals)
+        except TimeoutError:
+            if self._found is not None:
+                return self._found
+            return Fault(FaultKind.IDLE, f"no event for {self.idle:g} s")
+        except StopAsyncIteration:
+            return Fault(FaultKind.CLOSED, "the stream ended")
+        self._since = asyncio.get_running_loop().time()
+        self._heard.set()
+        return signal
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            wait = self._since + SILENT - loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+                continue
+            self._heard.clear()
+            found = await self.look()
+            if found is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LATE):
+                        await self._heard.wait()
+                if not self._heard.is_set() and self._limit is not None:
+                    self._found = found
+                    self._limit.reschedule(loop.time())
+                    return
+            await self._heard.wait()
+
+
+def conclude(job: Job, text: str, pen: Pen, observer: Observer) -> None:
+    """Show what is left of the final text, and tell the observer that this was all.
+
+    Where what was shown is no beginning of it, nothing more is shown: the saved answer
+    is right, and a note says how to get it.
+    """
+    rest = pen.settle(text)
+    if rest is None:
+        message = "what was shown is not how the answer begins"
+        observer.note(job, f"{message}: bgresp get {job.ref}")
+    elif rest:
+        observer.text(job, rest)
+        pen.wrote(rest)
+    if pen.shown.ended:
+        return
+    if job.status is Status.COMPLETED and not text and job.usage is None:
+        # A gateway that lost its upstream says so: BerriAI/litellm#36275.
+        observer.note(job, "completed, but empty and without usage: it may be lost")
+    if rest is not None and text and not text.endswith("\n"):
+        observer.end_line(job)
+    observer.ended(job, text)
+    pen.end()
+
 
 UNKNOWN_AGE: Final = 3600.0
 SOON: Final = 1e-6  # less than that is the clock's grain, not a wait

@@ -14,8 +14,14 @@ from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault
 from bgresp.engine import settle
 from bgresp.engine.books import Books
-from bgresp.engine.settle import KEYS_KEPT, Settling
-from bgresp.engine.unsettled import SHOWN_WITHIN, abandoned, candidates, holding
+from bgresp.engine.settle import (
+    KEYS_KEPT,
+    SHOWN_WITHIN,
+    Settling,
+    abandoned,
+    candidates,
+    holding,
+)
 from tests.endpoint import endpoint, using
 from tests.engine.submits import body, died, found, posted, speaking
 from tests.fakeanswers import RESET, as_json, refusal

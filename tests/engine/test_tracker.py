@@ -16,8 +16,7 @@ from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
 from bgresp.engine.pen import Pen
 from bgresp.engine.scheduler import Scheduler
-from bgresp.engine.tools import Tools
-from bgresp.engine.tracker import Tracker
+from bgresp.engine.tracker import Tools, Tracker
 from tests import fakeanswers as fa
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint, listed

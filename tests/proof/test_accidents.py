@@ -33,9 +33,8 @@ from bgresp.core.signals import Snapshot as Seen
 from bgresp.engine.books import Books
 from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
-from bgresp.engine.settle import Settling
+from bgresp.engine.settle import Settling, abandoned, candidates, holding
 from bgresp.engine.submit import Submitter
-from bgresp.engine.unsettled import abandoned, candidates, holding
 from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
 from tests.endpoint import dialect, endpoint

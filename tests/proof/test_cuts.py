@@ -17,8 +17,7 @@ from bgresp.engine.books import Books
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
 from bgresp.engine.scheduler import Scheduler
-from bgresp.engine.tools import Tools
-from bgresp.engine.tracker import Tracker
+from bgresp.engine.tracker import Tools, Tracker
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
 from tests.fakeanswers import End, Framing, Stream

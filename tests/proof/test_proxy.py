@@ -22,8 +22,7 @@ from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import Submitter
-from bgresp.engine.tools import Tools
-from bgresp.engine.tracker import Tracker
+from bgresp.engine.tracker import Tools, Tracker
 from tests.endpoint import dialect, endpoint
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX

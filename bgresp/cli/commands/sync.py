@@ -18,7 +18,7 @@ from bgresp.core.errors import (
     worst,
 )
 from bgresp.core.model import Job
-from bgresp.engine.unsettled import can_settle, candidates
+from bgresp.engine.settle import can_settle, candidates
 from bgresp.ledger import locks
 from bgresp.render.cells import GAP
 
