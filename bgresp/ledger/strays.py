@@ -91,8 +91,13 @@ def note_whole(index: Path, active: Segment) -> None:
     }
     with suppress(OSError, LedgerError):
         files.make_private(index)
-        data = json.dumps(noted).encode("ascii")
-        files.replace(index / WHOLE, data, durable=False)
+        # In place: a torn note is none, and then the folders are listed.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(index / WHOLE, flags, files.PRIVATE_FILE)
+        try:
+            files.write_all(fd, json.dumps(noted).encode("ascii"))
+        finally:
+            os.close(fd)
 
 
 def is_ahead(stray: Stray, last: str | None) -> bool:

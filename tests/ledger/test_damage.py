@@ -341,6 +341,13 @@ def test_a_folder_is_listed_only_where_the_ledger_is_another(tmp_path: Path) -> 
     stray = tmp_path / "responses" / "7ZZZZZZZZZZZZZZZZZZZZZZZZZ.json"
     stray.write_bytes(b"{}")
     Ledger(tmp_path).check_whole()  # nothing was listed: it only grew
+    noted = (tmp_path / "index" / "whole").read_bytes()
+    for torn in (b"", noted[:-1], noted[: len(noted) // 2], b"[]", b"7", b"\xff"):
+        shutil.copytree(tmp_path, tmp_path / "torn")
+        (tmp_path / "torn" / "index" / "whole").write_bytes(torn)
+        with pytest.raises(LedgerError, match="older than its folder"):
+            Ledger(tmp_path / "torn").check_whole()
+        shutil.rmtree(tmp_path / "torn")
     submitted(ledger, 2, Status.COMPLETED)
     Ledger(tmp_path).check_whole()
     ledger.forget(next(ledger.newest()))
