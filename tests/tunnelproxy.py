@@ -5,7 +5,9 @@ host's name, and what comes out of it goes to a FakeServer.
 """
 
 import asyncio
+import socket
 import ssl
+import struct
 import threading
 from contextlib import suppress
 from enum import StrEnum
@@ -17,6 +19,7 @@ import trustme
 
 HOST: Final = "llm.test"
 BASE_URL: Final = f"https://{HOST}/v1"
+_PAUSE: Final = 0.1
 _HEAD_END: Final = b"\r\n\r\n"
 
 
@@ -24,6 +27,9 @@ class Connect(StrEnum):
     """What becomes of a CONNECT, or of the request behind it."""
 
     LET_THROUGH = "let through"
+    LATE = "let through late"
+    RESET = "reset"
+    HALF = "closed in mid-reply"
     UNAUTHORIZED = "407 Proxy Authentication Required"
     FORBIDDEN = "403 Forbidden"
     BAD_GATEWAY = "502 Bad Gateway"
@@ -114,6 +120,18 @@ class TunnelProxy:
     ) -> None:
         if how is Connect.CLOSE:
             return
+        if how is Connect.RESET:
+            sock: socket.socket = writer.get_extra_info("socket")
+            # No lingering: closing sends RST instead of FIN.
+            linger = struct.pack("ii", 1, 0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            return
+        if how is Connect.HALF:
+            writer.write(b"HTTP/1.1 20")
+            await writer.drain()
+            return
+        if how is Connect.LATE:
+            await asyncio.sleep(_PAUSE)
         if how is Connect.SILENT:
             await reader.read()
             return

@@ -103,3 +103,17 @@ def test_doctor_finds_what_is_set_wrong(bgresp: Run, behind: Behind, name: str) 
     assert 4 == ran.code
     assert "bad\tnetwork\t" in ran.out
     assert name in ran.out
+
+
+@pytest.mark.parametrize("verb", ["status", "cancel"])
+def test_a_question_that_no_certificate_lets_through_is_for_the_user(
+    bgresp: Run, server: FakeServer, behind: Behind, state: Path, verb: str
+) -> None:
+    """A missing CA is exit 4 of each question, and no news of the job."""
+    env: Changes = behind()
+    assert 0 == bgresp("submit", "-t", "x", env=env).code
+    before = len(server.requests)
+    ran = bgresp(verb, "@1", env={**env, "SSL_CERT_FILE": None})
+    assert (4, False) == (ran.code, has_bug(ran.err)), ran
+    assert "certificate verify failed" in ran.err + ran.out
+    assert ({"queued"}, before) == (statuses(state), len(server.requests))

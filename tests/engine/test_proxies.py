@@ -62,6 +62,8 @@ def through(
         (Connect.FORBIDDEN, UnreachableError, "refused: 403"),
         (Connect.BAD_GATEWAY, UnreachableError, "refused: 502"),
         (Connect.CLOSE, UnreachableError, "Server disconnected"),
+        (Connect.RESET, UnreachableError, ""),
+        (Connect.HALF, UnreachableError, "Server disconnected"),
         (Connect.SILENT, UnreachableError, "nothing came for too long"),
         (Connect.NO_TLS, UnreachableError, ""),
     ],
@@ -86,6 +88,16 @@ def test_before_the_tunnel_stands_nothing_was_sent(
     assert f"by the proxy {proxy.url[7:]} of HTTPS_PROXY" in told.message
     assert "llm.test" in told.message
     assert (1 if error is ConfigError else 4) == proxy.connects
+
+
+def test_a_tunnel_that_comes_late_carries_the_job(
+    server: FakeServer, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that takes its time costs one CONNECT and one POST."""
+    with TunnelProxy(server.address, Connect.LATE) as proxy:
+        submitted = through(proxy, state, monkeypatch)
+        assert 1 == proxy.connects
+    assert (Status.QUEUED, 1) == (submitted.job.status, len(server.creates))
 
 
 def test_a_tunnel_carries_the_job(
