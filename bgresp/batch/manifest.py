@@ -1,4 +1,4 @@
-"""A manifest's rows as a stream: each is checked, and named by its line if it is bad.
+"""A manifest's rows as a stream, each checked and named by its line; their drafts.
 
 Nothing is kept of a row that was read, but that its id was met.
 """
@@ -7,16 +7,19 @@ import asyncio
 import csv
 import io
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Final
 
-from bgresp.batch.seen import Seen
+from bgresp.batch.disk_set import DiskSet
 from bgresp.core import encoding, manifest
+from bgresp.core.dialect import Dialect
 from bgresp.core.errors import UsageError
 from bgresp.core.manifest import Row, Shard
-from bgresp.core.request import MAX_PROMPT
+from bgresp.core.model import Job
+from bgresp.core.request import MAX_PROMPT, Draft, Request, check_clashes, drafted
 
 MOST_BYTES: Final = 4 * MAX_PROMPT
 AHEAD: Final = 16
@@ -44,7 +47,7 @@ class Source:
         and where an id was met before.
         """
         read = self._json if self.template is None else self._csv
-        with self.open() as stream, Seen() as seen:
+        with self.open() as stream, DiskSet() as seen:
             for line, row in read(stream):
                 before = seen.add(line, row.id)
                 if before is not None:
@@ -160,3 +163,52 @@ async def from_disk(
     for row in rows:
         yield row
         await asyncio.sleep(0)
+
+
+@dataclass(frozen=True, slots=True)
+class RowDrafts:
+    """What all rows of a batch share; a row's own fields win over `request` and `job`.
+
+    `text` reads and checks a row's prompt: None where its body says it all.
+    """
+
+    job: Job
+    request: Request
+    dialect: Dialect
+    text: Callable[[Row], str | None]
+    stream: bool = False
+    keep: bool = True
+
+    def draft(self, row: Row) -> Draft:
+        """Return the draft of a row.
+
+        Raises UsageError, RefusedError: nothing may be sent then.
+        """
+        base = self.request
+        body = {**(base.body or {}), **(row.body or {})}
+        asked = replace(
+            base,
+            text=self.text(row),
+            model=row.model or base.model,
+            metadata={**base.metadata, **row.metadata},
+            body=body or None,
+            variables={**base.variables, **row.variables},
+        )
+        own = Request(
+            text=asked.text,
+            model=row.model,
+            metadata=row.metadata,
+            attachments=base.attachments,
+            body=asked.body,
+            changes=base.changes,
+        )
+        check_clashes(own, self.dialect)
+        record = replace(
+            self.job,
+            row=row.id,
+            name=row.name,
+            labels={**self.job.labels, **row.labels},
+            submitted_at=time.time(),
+        )
+        draft = drafted(record, asked, self.dialect, stream=self.stream)
+        return replace(draft, keep=self.keep)

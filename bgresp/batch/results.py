@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from bgresp.batch.seen import Seen
+from bgresp.batch.disk_set import DiskSet
 from bgresp.core.errors import OutputError, UsageError
 from bgresp.core.model import Job
 from bgresp.ledger import files
@@ -30,7 +30,7 @@ class Results:
 
     path: Path
     _fd: int
-    _seen: Seen
+    _seen: DiskSet
 
     @classmethod
     @contextmanager
@@ -39,7 +39,7 @@ class Results:
 
         Raises UsageError where it is something else, which is left as it is.
         """
-        with Seen() as seen:
+        with DiskSet() as seen:
             fd = _opened(path)
             try:
                 end = _read(path, fd, seen)
@@ -114,7 +114,7 @@ def _opened(path: Path) -> int:
         raise UsageError(f"--results {path}: {error.strerror}") from None
 
 
-def _read(path: Path, fd: int, seen: Seen) -> int:
+def _read(path: Path, fd: int, seen: DiskSet) -> int:
     """Note the lines of a file; return where the last whole one ends."""
     end = 0
     with open(fd, "rb", closefd=False) as file:

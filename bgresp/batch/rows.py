@@ -5,23 +5,77 @@ What a row came to is told at once; ids are told in the order of the rows.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Protocol
 
-from bgresp.batch.crew import Crew
-from bgresp.batch.plan import Desk, Plan, Tally
-from bgresp.batch.standing import Standing, changed, look_up, retried
+from bgresp.batch.decision import RowDecision, Rules, changed, look_up, retried
+from bgresp.batch.pool import WorkerPool
 from bgresp.core.errors import BgrespError, ExitCode, LedgerError
 from bgresp.core.model import Job, Status
+from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind
 from bgresp.engine.created import hold
-from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
+
+
+class RowObserver(Protocol):
+    """Where a batch's news goes."""
+
+    def accepted(self, job: Job) -> None:
+        """Take the job of a row, in the order of the rows."""
+
+    def failed(self, job: Job, error: BgrespError) -> None:
+        """Take why a row has no job; its record says what is known."""
+
+    def ended(self, job: Job) -> None:
+        """Take the job of a row that is over, in the order of ending."""
+
+    def leaving(self, posting: int) -> None:
+        """Take that we are asked to leave while so many requests are on their way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a batch is run: so many POSTs, and rows, at once.
+
+    `track` returns who follows a job, None where that is over; without it nobody waits.
+    """
+
+    rules: Rules
+    posts: int
+    in_flight: int
+    limit: int | None = None
+    max_failures: int | None = None
+    track: Callable[[Job], Awaitable[Tracker | None]] | None = None
+
+
+@dataclass(slots=True)
+class RowCounts:
+    """What became of the rows, and an exit code for each thing that went wrong.
+
+    `accepted` counts the rows that got their job, `kept` those that had it; of the
+    `failures` those `refused` and otherwise `unsent` have none.
+    """
+
+    accepted: int = 0
+    kept: int = 0
+    failures: int = 0
+    refused: int = 0
+    unsent: int = 0
+    codes: set[int] = field(default_factory=set)
+
+    def fail(self, code: ExitCode, *, has_job: bool) -> None:
+        """Count a row that went wrong."""
+        self.failures += 1
+        self.refused += not has_job and code is ExitCode.REFUSED
+        self.unsent += not has_job and code is not ExitCode.REFUSED
+        self.codes.add(int(code))
+
 
 WINDOW: Final = 4096  # rows that may wait for an earlier one's id to be told
 DOUBTS: Final = 5
@@ -36,10 +90,10 @@ class Rows:
     """The rows of one run."""
 
     keyed: Keyed
-    desk: Desk
+    observer: RowObserver
     plan: Plan
-    tally: Tally = field(default_factory=Tally)
-    crew: Crew = field(init=False)
+    counts: RowCounts = field(default_factory=RowCounts)
+    pool: WorkerPool = field(init=False)
     _order: deque[Place] = field(default_factory=deque)
     _sending: set[Place] = field(default_factory=set)
     _unsure: int = 0
@@ -49,8 +103,8 @@ class Rows:
 
     def __post_init__(self) -> None:
         """Take the plan's widths."""
-        self.crew = Crew(self.plan.in_flight)
-        self.keyed.submitter.idle = self.crew.idle
+        self.pool = WorkerPool(self.plan.in_flight)
+        self.keyed.submitter.idle = self.pool.idle
         self._posts = asyncio.Semaphore(self.plan.posts)
         self._scheduler = Scheduler(self.plan.posts, self._followed)
 
@@ -60,27 +114,27 @@ class Rows:
         Raises UsageError for a row that may not be sent, LedgerError, OSError; first
         the requests that are on their way get their ids.
         """
-        following = self.crew.start(self._follow())
-        self.crew.start(self._begin_all(drafts))
+        following = self.pool.start(self._follow())
+        self.pool.start(self._begin_all(drafts))
         try:
-            await self.crew.rest(but=following)
+            await self.pool.wait(but=following)
             self._scheduler.close()
-            await self.crew.rest()
+            await self.pool.wait()
         except asyncio.CancelledError:
             if posting := self.keyed.submitter.posting:
-                self.desk.leaving(posting)
-            await self.crew.disband()
+                self.observer.leaving(posting)
+            await self.pool.cancel_all()
             raise
-        if self.crew.error is not None:
-            raise self.crew.error
+        if self.pool.error is not None:
+            raise self.pool.error
 
     # ---- one row -----------------------------------------------------------
 
     async def _begin_all(self, drafts: AsyncGenerator[Draft, None]) -> None:
-        """Begin rows as they come, until the crew stops or the limit is reached."""
+        """Begin rows as they come, until the pool stops or the limit is reached."""
         async with aclosing(drafts):
-            while not self.crew.stopping and await self._within_limit():
-                with self.crew.idle():
+            while not self.pool.stopping and await self._within_limit():
+                with self.pool.idle():
                     draft = await anext(drafts, None)
                 if draft is None:
                     return
@@ -92,7 +146,7 @@ class Rows:
         A row that was refused is none of those that it counts.
         """
         while self.plan.limit is not None:
-            spent = self.tally.accepted + self._unsure
+            spent = self.counts.accepted + self._unsure
             if spent >= self.plan.limit:
                 return False
             if spent + len(self._sending) < self.plan.limit:
@@ -103,32 +157,32 @@ class Rows:
     async def _begin(self, draft: Draft) -> None:
         """Give a row its place in the order, and start what it needs."""
         books, job = self.keyed.submitter.books, draft.job
-        standing, earlier = look_up(books, self.plan.rules, job)
-        if standing is Standing.CHANGED:
+        decision, earlier = look_up(books, self.plan.rules, job)
+        if decision is RowDecision.CHANGED:
             raise changed(job)
         while len(self._order) >= WINDOW:
             await asyncio.wait([self._order[0]])
         place: Place = asyncio.get_running_loop().create_future()
         self._order.append(place)
-        if earlier is None or standing is Standing.SEND:
+        if earlier is None or decision is RowDecision.SEND:
             again = replace(job, retry_of=retried(earlier))
             await self._start(replace(draft, job=again), place)
-        elif standing is Standing.KEEP:
-            self.tally.kept += 1
+        elif decision is RowDecision.KEEP:
+            self.counts.kept += 1
             self._put(place, earlier)
             tracker = None
             if not earlier.is_forgotten:
                 tracker = await self._to_follow(earlier, before=True)
             if tracker is not None:
-                await self.crew.enter()
+                await self.pool.acquire()
                 self._scheduler.join(tracker)
         elif earlier.status is Status.SUBMITTING:  # by a process that may be at work
             await self._start(draft, place)
         else:
             self._put(place, None)
             error = error_of(Submitted(earlier, fault=_UNSURE))
-            self.desk.failed(earlier, error)
-            self.tally.codes.add(int(error.code))  # no failure of this run
+            self.observer.failed(earlier, error)
+            self.counts.codes.add(int(error.code))  # no failure of this run
 
     async def _to_follow(self, job: Job, *, before: bool = False) -> Tracker | None:
         """Return who follows a job where somebody waits; tell of one that is over.
@@ -143,23 +197,23 @@ class Rows:
         return tracker
 
     async def _start(self, draft: Draft, place: Place) -> None:
-        await self.crew.enter()
+        await self.pool.acquire()
         self._sending.add(place)
-        self.crew.start(self._send(draft, place))
+        self.pool.start(self._send(draft, place))
 
     async def _send(self, draft: Draft, place: Place) -> None:
         """Send a row, tell what came of it, and follow it where somebody waits."""
         job: Job | None = None
         try:
             async with self._posts:
-                if not self.crew.stopping:
+                if not self.pool.stopping:
                     job = await self._posted(draft)
         finally:
             self._sending.discard(place)
             self._put(place, job)
         tracker = None if job is None else await self._to_follow(job)
         if tracker is None:
-            self.crew.leave()
+            self.pool.release()
         else:
             self._scheduler.join(tracker)
 
@@ -178,8 +232,8 @@ class Rows:
                 self._refused(submitted, fault)
             return None
         self._doubts = 0
-        self.tally.accepted += submitted.posted
-        self.tally.kept += not submitted.posted  # another process did, meanwhile
+        self.counts.accepted += submitted.posted
+        self.counts.kept += not submitted.posted  # another process did, meanwhile
         if submitted.signals is not None:
             await hold(submitted.signals)
         if submitted.rescued is not None:
@@ -188,13 +242,13 @@ class Rows:
         return job
 
     async def _follow(self) -> None:
-        """Follow the rows that have their jobs, until the crew stops."""
-        with self.crew.idle():
+        """Follow the rows that have their jobs, until the pool stops."""
+        with self.pool.idle():
             await self._scheduler.follow()
 
     def _followed(self, tracker: Tracker) -> bool:
         """Take what following a row came to; the others are followed on."""
-        self.crew.leave()
+        self.pool.release()
         job, fault = tracker.job, tracker.fault
         if job.status.is_open and fault is not None:
             refused = Submitted(replace(job, status=Status.REJECTED), fault=fault)
@@ -212,7 +266,7 @@ class Rows:
         while self._order and self._order[0].done():
             first = self._order.popleft().result()
             if first is not None:
-                self.desk.accepted(first)
+                self.observer.accepted(first)
 
     def _refused(self, submitted: Submitted, fault: Fault) -> None:
         """Count a row that got no id; an endpoint that swallows them gets no more."""
@@ -221,26 +275,26 @@ class Rows:
         self._unsure += submitted.job.status is Status.UNKNOWN
         self._doubts += submitted.job.status is Status.UNKNOWN
         if self._doubts >= DOUBTS:
-            self.crew.stop()
+            self.pool.stop()
 
     def _failed(self, job: Job, error: BgrespError, *, of_one: bool = False) -> None:
-        self.desk.failed(job, error)
+        self.observer.failed(job, error)
         self._count(error.code, has_job=job.id is not None)
         if error.code in _OF_ALL and not of_one:
-            self.crew.stop()
+            self.pool.stop()
 
     def _over(self, job: Job, *, before: bool = False) -> None:
-        self.desk.ended(job)
+        self.observer.ended(job)
         if before:
-            self.tally.codes.add(int(job.status.exit_code))  # no failure of this run
+            self.counts.codes.add(int(job.status.exit_code))  # no failure of this run
         elif job.status.exit_code:
             self._count(job.status.exit_code, has_job=True)
 
     def _count(self, code: ExitCode, *, has_job: bool) -> None:
-        self.tally.fail(code, has_job=has_job)
-        if self.tally.failures == self.plan.max_failures:
-            self.tally.codes.add(int(ExitCode.STOPPED_EARLY))
-            self.crew.stop()
+        self.counts.fail(code, has_job=has_job)
+        if self.counts.failures == self.plan.max_failures:
+            self.counts.codes.add(int(ExitCode.STOPPED_EARLY))
+            self.pool.stop()
 
 
 _UNSURE: Final = Fault(FaultKind.AMBIGUOUS, "an earlier run lost its reply")

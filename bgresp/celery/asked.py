@@ -17,8 +17,7 @@ from bgresp.config.settings import Flags, Settings, resolve
 from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import Job
-from bgresp.core.request import Request, check_clashes, checked_prompt, keyed
-from bgresp.engine.draft import drafted
+from bgresp.core.request import Request, check_clashes, checked_prompt, drafted, keyed
 from bgresp.ledger import keys
 
 # What an argument must be, where it is no text.

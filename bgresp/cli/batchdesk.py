@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from bgresp.batch.plan import Tally
+from bgresp.batch.decision import RowDecision
 from bgresp.batch.results import Folder, Results
-from bgresp.batch.rows import Rows
-from bgresp.batch.standing import Standing
+from bgresp.batch.rows import RowCounts, Rows
 from bgresp.cli import errors
 from bgresp.cli.batch import Options
 from bgresp.cli.context import Context
@@ -46,7 +45,7 @@ class BatchDesk:
     _printed: int = 0
     _group: str | None = None
 
-    def audience(self, counts: Mapping[Standing, int], options: Options) -> Observer:
+    def audience(self, counts: Mapping[RowDecision, int], options: Options) -> Observer:
         """Choose what a person sees, by the terminal; return who is told of the jobs.
 
         `counts` are empty where the rows come one by one.
@@ -64,7 +63,7 @@ class BatchDesk:
             return self._told
         from bgresp.render.board import LiveSent
 
-        self.live = LiveSent(streams, self._tally, planned)
+        self.live = LiveSent(streams, self._counts, planned)
         return self._told
 
     @asynccontextmanager
@@ -82,8 +81,8 @@ class BatchDesk:
             if self.live is not None:
                 self.live.stop()
 
-    def _tally(self) -> Tally:
-        return self.rows.tally if self.rows is not None else Tally()
+    def _counts(self) -> RowCounts:
+        return self.rows.counts if self.rows is not None else RowCounts()
 
     def accepted(self, job: Job) -> None:
         """Print the id of a row, or its record."""
@@ -139,18 +138,18 @@ class BatchDesk:
             self.context.streams.raw(b"]\n" if self._printed else b"[]\n")
         if self.rows is None or self.context.common.quiet:
             return
-        tally = self.rows.tally
-        parts = [f"{tally.accepted} submitted"]
-        if tally.kept:
-            parts.append(f"{tally.kept} had their job")
-        if tally.refused:
-            parts.append(f"{tally.refused} refused")
-        if tally.unsent:
-            parts.append(f"{tally.unsent} not submitted")
-        if failed := tally.failures - tally.refused - tally.unsent:
+        counts = self.rows.counts
+        parts = [f"{counts.accepted} submitted"]
+        if counts.kept:
+            parts.append(f"{counts.kept} had their job")
+        if counts.refused:
+            parts.append(f"{counts.refused} refused")
+        if counts.unsent:
+            parts.append(f"{counts.unsent} not submitted")
+        if failed := counts.failures - counts.refused - counts.unsent:
             parts.append(f"{failed} failed")
         next_: list[str] = []
-        if self.rows.crew.stopping and not self.is_leaving:
+        if self.rows.pool.stopping and not self.is_leaving:
             next_ = [again]
         elif failed and self._group:
             next_ = [f"bgresp retry --failed --group {shlex.quote(self._group)}"]
@@ -161,7 +160,7 @@ class BatchDesk:
         return as_json(columns.record(job, wanted)).encode("ascii")
 
 
-def _planned(counts: Mapping[Standing, int], limit: int | None) -> int:
+def _planned(counts: Mapping[RowDecision, int], limit: int | None) -> int:
     """Return how many rows are sent, followed or told of."""
-    sent = counts.get(Standing.SEND, 0)
+    sent = counts.get(RowDecision.SEND, 0)
     return sum(counts.values()) - max(0, sent - (limit or sent))

@@ -5,12 +5,10 @@ from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from bgresp.batch.drafts import Maker
-from bgresp.batch.manifest import Source, from_disk, from_thread
-from bgresp.batch.plan import Plan
+from bgresp.batch.decision import RowDecision, Rules, changed, look_up
+from bgresp.batch.manifest import RowDrafts, Source, from_disk, from_thread
 from bgresp.batch.results import Results
-from bgresp.batch.rows import Rows
-from bgresp.batch.standing import Rules, Standing, changed, look_up
+from bgresp.batch.rows import Plan, Rows
 from bgresp.cli import manifests
 from bgresp.cli.batch import Options
 from bgresp.cli.batchdesk import BatchDesk
@@ -25,7 +23,7 @@ from bgresp.config.settings import Settings
 from bgresp.core import times
 from bgresp.core.errors import worst
 from bgresp.core.model import Job
-from bgresp.engine.draft import Draft
+from bgresp.core.request import Draft
 from bgresp.engine.gate import Gate, Lane
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.settle import Settling
@@ -45,11 +43,11 @@ class Batching:
     options: Options
     settings: Settings
     source: Source
-    maker: Maker
+    drafts: RowDrafts
     rules: Rules
     desk: BatchDesk
     every: float = 0.0
-    counts: dict[Standing, int] = field(default_factory=dict)
+    counts: dict[RowDecision, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, context: Context, options: Options, shape: Shape) -> "Batching":
@@ -73,7 +71,7 @@ class Batching:
             expect=seconds(options.expect),
             extra=settings.kept,
         )
-        maker = Maker(
+        drafts = RowDrafts(
             record,
             request,
             settings.dialect,
@@ -86,7 +84,7 @@ class Batching:
             options,
             settings,
             manifests.source(options, tuple(request.variables)),
-            maker,
+            drafts,
             Rules(options.changed, retry_failed=options.retry_failed),
             BatchDesk(context),
             times.every(options.rate) if options.rate else 0.0,
@@ -133,29 +131,31 @@ class Batching:
         return 0
 
     def _counted(self, size: int) -> Iterator[str]:
-        count = {standing: self.counts.get(standing, 0) for standing in Standing}
+        count = {decision: self.counts.get(decision, 0) for decision in RowDecision}
         where = destination(self.settings, self.context.environ)
-        sends = min(count[Standing.SEND], self.options.limit or count[Standing.SEND])
+        send, keep = count[RowDecision.SEND], count[RowDecision.KEEP]
+        unsure = count[RowDecision.UNSURE]
+        sends = min(send, self.options.limit or send)
         yield (
             f"nothing was sent; {sends} of {sum(count.values())} rows "
             f"({size / 1e6:.1f} MB) would go to {where}"
         )
-        if count[Standing.KEEP]:
-            yield f"{count[Standing.KEEP]} rows have their job"
-        if count[Standing.UNSURE]:
-            yield f"{count[Standing.UNSURE]} rows have a job whose outcome is unknown"
+        if keep:
+            yield f"{keep} rows have their job"
+        if unsure:
+            yield f"{unsure} rows have a job whose outcome is unknown"
 
     def _looked_over(self) -> Iterator[Draft]:
         """Check rows, and yield those that would be sent."""
         books = self.context.books
         for line, row in self.source.rows():
             with self.source.naming(line):
-                draft = self.maker.draft(row)
-                standing, _ = look_up(books, self.rules, draft.job)
-                if standing is Standing.CHANGED:
+                draft = self.drafts.draft(row)
+                decision, _ = look_up(books, self.rules, draft.job)
+                if decision is RowDecision.CHANGED:
                     raise changed(draft.job)
-            self.counts[standing] = self.counts.get(standing, 0) + 1
-            if standing is Standing.SEND:
+            self.counts[decision] = self.counts.get(decision, 0) + 1
+            if decision is RowDecision.SEND:
                 yield draft
 
     # ---- sending -----------------------------------------------------------
@@ -179,7 +179,7 @@ class Batching:
                     submitter,
                     Settling(api, self.context.books, self._say),
                     again=lambda old, new: (
-                        self.rules.standing(old, new) is Standing.SEND
+                        self.rules.decision(old, new) is RowDecision.SEND
                     ),
                 ),
                 self.desk,
@@ -192,7 +192,7 @@ class Batching:
             finally:
                 self.desk.close(self.source.name, AGAIN)
         self.context.report_ledger()
-        return int(worst(rows.tally.codes))
+        return int(worst(rows.counts.codes))
 
     def _plan(self, trackers: Trackers) -> Plan:
         options = self.options
@@ -225,7 +225,7 @@ class Batching:
         async with aclosing(from_disk(rows) if on_disk else from_thread(rows)) as lines:
             async for line, row in lines:
                 with self.source.naming(line):
-                    draft = self.maker.draft(row)
+                    draft = self.drafts.draft(row)
                 yield draft
 
     def _say(self, message: str) -> None:

@@ -11,8 +11,8 @@ from bgresp.cli.following import Following, FollowOptions
 from bgresp.cli.settling import settled
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
+from bgresp.core.request import Draft
 from bgresp.engine.created import hold
-from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.settle import Settling

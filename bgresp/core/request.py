@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from bgresp.core.dialect import HOLE, PARTS, Dialect, fill
 from bgresp.core.errors import RefusedError, UsageError
+from bgresp.core.model import Job, check_names
 from bgresp.core.text import MAX_DEPTH
 
 MAX_PROMPT: Final = 10_485_760  # characters: the Open Responses schema's cap
@@ -328,3 +329,40 @@ def _given(name: str, variables: Mapping[str, str]) -> str:
             f"{{{{{name}}}}} is not set", hint=f"--var {name}=VALUE; or give no --var"
         )
     return variables[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A request ready to be sent: the record it starts as, and its body."""
+
+    job: Job
+    body: dict[str, Any]
+    stream: bool = False
+    keep: bool = True
+
+
+def drafted(
+    job: Job, request: Request, dialect: Dialect, *, stream: bool = False
+) -> Draft:
+    """Return the draft of a request; `job` says where it goes and what it is called.
+
+    Raises UsageError, RefusedError: nothing may be sent then.
+    """
+    check_names(job)
+    body: dict[str, Any] = render(request, dialect, job.vars)
+    stream = stream and "stream" in dialect.ops
+    if stream:
+        body |= dialect.stream_body
+    elif body.get("stream") is True:
+        raise UsageError("a body with stream: true needs --stream or --watch")
+    model = body.get("model")
+    unstored = {"store": False} if body.get("store") is False else {}
+    record = replace(
+        job,
+        model=model if isinstance(model, str) else request.model,
+        previous_id=request.previous_id,
+        streamable=stream,
+        request_sha256=digest(body),
+        extra={**job.extra, **unstored},
+    )
+    return Draft(record, body, stream=stream)

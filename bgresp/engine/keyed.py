@@ -8,8 +8,8 @@ from typing import Final
 
 from bgresp.core.errors import NotFinishedError
 from bgresp.core.model import Job, Status
+from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.engine.draft import Draft
 from bgresp.engine.outcome import Submitted
 from bgresp.engine.rescued import check_whole
 from bgresp.engine.settle import Settling

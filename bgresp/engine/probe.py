@@ -14,13 +14,12 @@ from bgresp.core import schedule
 from bgresp.core.capabilities import Ability, Capabilities, Finding, Verdict
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
-from bgresp.core.request import Request
+from bgresp.core.request import Request, drafted
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import one_line
 from bgresp.engine import list_poll
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
-from bgresp.engine.draft import drafted
 from bgresp.engine.outcome import Submitted, error_of
 from bgresp.engine.submit import Submitter
 

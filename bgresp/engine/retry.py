@@ -12,9 +12,8 @@ from bgresp.core.errors import (
     UnknownOutcomeError,
 )
 from bgresp.core.model import Job, Status
-from bgresp.core.request import OURS
+from bgresp.core.request import OURS, Draft
 from bgresp.engine.books import Books
-from bgresp.engine.draft import Draft
 
 # What a new record takes over from `extra`: where the key is found, what is stored.
 _TAKEN: Final = ("key_source", "profile_url", "dialects", "store")

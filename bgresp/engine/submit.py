@@ -14,12 +14,11 @@ from bgresp.api.client import Api, Sent
 from bgresp.core import schedule, update
 from bgresp.core.errors import ConfigError, UnreachableError
 from bgresp.core.model import Job, Status
-from bgresp.core.request import keyed
+from bgresp.core.request import Draft, keyed
 from bgresp.core.signals import Event, Fault, FaultKind, Signal
 from bgresp.core.times import brief
 from bgresp.engine.books import Books
 from bgresp.engine.created import first_told, told_twice
-from bgresp.engine.draft import Draft
 from bgresp.engine.gate import Lane
 from bgresp.engine.outcome import Submitted, failed
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.request import Draft
 from bgresp.core.signals import FaultKind
 from bgresp.engine.books import Books
-from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import Submitted
 from bgresp.engine.settle import Settling

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from bgresp.api.client import Sent
 from bgresp.core.errors import BgrespError, UnreachableError
 from bgresp.core.model import Job
+from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot
-from bgresp.engine.draft import Draft
 from bgresp.engine.gate import BURST, Gate, Lane
 from bgresp.engine.submit import Submitter
 from tests.scripted import EPOCH, Scripted, books_at, refusal, snapshot

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bgresp.api.client import Api, Sent
 from bgresp.core.errors import BgrespError, ConfigError, UnreachableError
 from bgresp.core.model import Job, Status
-from bgresp.engine.draft import Draft
+from bgresp.core.request import Draft
 from bgresp.engine.outcome import Submitted, error_of
 from bgresp.engine.submit import Submitter
 from tests import fakeanswers as fa

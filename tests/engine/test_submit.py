@@ -18,9 +18,9 @@ from bgresp.core.errors import (
     UnreachableError,
 )
 from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.request import Draft
 from bgresp.core.signals import Event, Fault, FaultKind, Signal
 from bgresp.engine.created import hold
-from bgresp.engine.draft import Draft
 from bgresp.engine.outcome import Submitted, error_of
 from bgresp.engine.submit import Submitter
 from tests import fakeanswers as fa

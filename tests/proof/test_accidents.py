@@ -28,10 +28,10 @@ from hypothesis.stateful import (
 from bgresp.api.client import Api, Sent
 from bgresp.core.errors import NoSuchJobError, UsageError
 from bgresp.core.model import Job
+from bgresp.core.request import Draft
 from bgresp.core.signals import Signal
 from bgresp.core.signals import Snapshot as Seen
 from bgresp.engine.books import Books
-from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.settle import Settling, abandoned, candidates, holding
 from bgresp.engine.submit import Submitter

@@ -27,9 +27,9 @@ from hypothesis.stateful import (
 from bgresp.api.client import Api, Sent
 from bgresp.core import update
 from bgresp.core.model import Job, Status
+from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind, Reading, Signal, Snapshot
 from bgresp.engine.books import Books
-from bgresp.engine.draft import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter

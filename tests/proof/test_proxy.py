@@ -15,9 +15,9 @@ from bgresp.api.client import Api, Sent
 from bgresp.core.dialect import Dialect
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
+from bgresp.core.request import Draft
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
-from bgresp.engine.draft import Draft
 from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
 from bgresp.engine.scheduler import Scheduler

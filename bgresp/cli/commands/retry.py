@@ -10,8 +10,8 @@ from bgresp.cli.options import Common, Refs, opt
 from bgresp.cli.running import run
 from bgresp.core.errors import NoSuchJobError, worst
 from bgresp.core.model import Job
+from bgresp.core.request import Draft
 from bgresp.engine import retry as engine
-from bgresp.engine.draft import Draft
 
 if TYPE_CHECKING:
     from bgresp.cli.sending import Sending

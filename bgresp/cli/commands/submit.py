@@ -18,7 +18,7 @@ from bgresp.core.request import Request, check_clashes, checked_prompt, unused
 
 if TYPE_CHECKING:
     from bgresp.config.settings import Settings
-    from bgresp.engine.draft import Draft
+    from bgresp.core.request import Draft
 
 # How the keys of OpenAI, Anthropic, OpenRouter and DeepSeek begin.
 _LIKE_A_KEY: Final = re.compile(r"\s*(bearer\s+)?sk-", re.IGNORECASE)
@@ -206,7 +206,7 @@ def _drafts(
 
     Raises UsageError, RefusedError, ConfigError, NoSuchJobError: nothing was sent.
     """
-    from bgresp.engine.draft import drafted
+    from bgresp.core.request import drafted
 
     settings = context.settings(model=shape.model, keyed=not options.dry_run)
     request = request_of(context, shape, settings)

@@ -1,4 +1,4 @@
-"""How a row stands: what its earlier job, if any, means for sending it."""
+"""What is to be done with a row, by what its earlier job, if any, says."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -9,7 +9,7 @@ from bgresp.engine.books import Books
 from bgresp.engine.rescued import check_whole
 
 
-class Standing(Enum):
+class RowDecision(Enum):
     """What is to be done with a row."""
 
     SEND = auto()
@@ -25,38 +25,38 @@ class Rules:
     changed: str = "refuse"  # or resubmit, skip
     retry_failed: bool = False
 
-    def standing(self, earlier: Job | None, draft: Job) -> Standing:
-        """Say how a row stands whose newest job is `earlier`."""
+    def decision(self, earlier: Job | None, draft: Job) -> RowDecision:
+        """Decide about a row whose newest job is `earlier`."""
         if earlier is None or earlier.status is Status.REJECTED:
-            return Standing.SEND
+            return RowDecision.SEND
         if earlier.status.is_unsettled:
-            return Standing.UNSURE
+            return RowDecision.UNSURE
         was, place = earlier.request_sha256, (draft.base_url, dict(draft.vars))
         elsewhere = (earlier.base_url, dict(earlier.vars)) != place
         if earlier.base_url is None:  # of a forgotten job that is not known
             elsewhere = False
         if elsewhere or (was is not None and was != draft.request_sha256):
-            how = {"resubmit": Standing.SEND, "skip": Standing.KEEP}
-            return how.get(self.changed, Standing.CHANGED)
+            how = {"resubmit": RowDecision.SEND, "skip": RowDecision.KEEP}
+            return how.get(self.changed, RowDecision.CHANGED)
         if self.retry_failed and earlier.status.did_not_complete:
-            return Standing.SEND
-        return Standing.KEEP
+            return RowDecision.SEND
+        return RowDecision.KEEP
 
 
-def look_up(books: Books, rules: Rules, draft: Job) -> tuple[Standing, Job | None]:
-    """Return how a row stands, and the job that says so; it is found by group and row.
+def look_up(books: Books, rules: Rules, draft: Job) -> tuple[RowDecision, Job | None]:
+    """Decide about a row; return the job too that says so, found by group and row.
 
     Raises LedgerError where one that was sent before may be hidden.
     """
     group, row = str(draft.group), str(draft.row)
     earlier = books.ledger.by_row(group, row)
-    standing = rules.standing(earlier, draft)
-    if standing is Standing.SEND:
+    decision = rules.decision(earlier, draft)
+    if decision is RowDecision.SEND:
         newest = next(books.ledger.of_row(group, row), None)
         if newest is not None and newest.status.is_unsettled:
-            return Standing.UNSURE, newest
+            return RowDecision.UNSURE, newest
         check_whole(books)
-    return standing, earlier
+    return decision, earlier
 
 
 def changed(job: Job) -> UsageError:

@@ -12,7 +12,7 @@ from typing import Self
 
 
 @dataclass(slots=True)
-class Seen:
+class DiskSet:
     """A set of texts with a number each, as a context manager."""
 
     _db: sqlite3.Connection = field(init=False, repr=False)

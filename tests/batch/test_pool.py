@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bgresp.batch.crew import Crew
+from bgresp.batch.pool import WorkerPool
 from tests.virtualclock import run_virtual
 
 
@@ -10,12 +10,12 @@ def test_who_waits_for_room_is_let_go_when_all_stops() -> None:
     """A row waits for ever for one that is left as it is."""
 
     async def main() -> bool:
-        crew = Crew(1)
-        await crew.enter()  # by a row that is followed no longer, and never leaves
-        waiting = [crew.start(crew.enter()) for _ in range(1)]
+        pool = WorkerPool(1)
+        await pool.acquire()  # by a row that is followed no longer, and never leaves
+        waiting = [pool.start(pool.acquire()) for _ in range(1)]
         await asyncio.sleep(1)
-        crew.stop()
-        await crew.rest()
+        pool.stop()
+        await pool.wait()
         return all(task.done() for task in waiting)
 
     assert run_virtual(main())

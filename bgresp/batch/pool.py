@@ -10,30 +10,30 @@ Work = Coroutine[Any, Any, None]
 
 
 @dataclass(slots=True)
-class Crew:
-    """Room for `size` rows; `stopping` once none is to begin."""
+class WorkerPool:
+    """Runs the work of at most `size` rows; `stopping` once none is to begin."""
 
     size: int
     stopping: bool = False
     error: BaseException | None = None
-    _room: asyncio.Semaphore = field(init=False)
+    _permits: asyncio.Semaphore = field(init=False)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _idle: set["asyncio.Task[Any] | None"] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """Make room."""
-        self._room = asyncio.Semaphore(self.size)
+        """Make its permits."""
+        self._permits = asyncio.Semaphore(self.size)
 
-    async def enter(self) -> None:
-        """Wait for room for one row; once the crew is stopping there is no wait."""
-        await self._room.acquire()
+    async def acquire(self) -> None:
+        """Wait for room for one row; once the pool is stopping there is no wait."""
+        await self._permits.acquire()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Make room: one row is over."""
-        self._room.release()
+        self._permits.release()
 
     def start(self, work: Work) -> "asyncio.Task[None]":
-        """Start work; what it raises stops the crew."""
+        """Start work; what it raises stops the pool."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -43,7 +43,7 @@ class Crew:
     def idle(self) -> Iterator[None]:
         """Mark the running task as one that nothing is lost with.
 
-        Raises CancelledError where the crew is stopping.
+        Raises CancelledError where the pool is stopping.
         """
         if self.stopping:
             raise asyncio.CancelledError
@@ -58,25 +58,25 @@ class Crew:
         """Let nobody begin; idle tasks leave, the others finish what they do."""
         if not self.stopping:
             for _ in range(self.size):
-                self._room.release()  # for who waits: a row that is left is not over
+                self._permits.release()  # for who waits: a row that is left is not over
         self.stopping = True
         self.error = self.error or error
         for task in self._idle:
             if task is not None:
                 task.cancel()
 
-    async def rest(self, but: "asyncio.Task[None] | None" = None) -> None:
+    async def wait(self, but: "asyncio.Task[None] | None" = None) -> None:
         """Wait until nobody, or only the task `but`, is at work."""
         while left := self._tasks - {but}:
             await asyncio.wait(left)
 
-    async def disband(self) -> None:
+    async def cancel_all(self) -> None:
         """Ask all to leave, and wait for them; when cancelled meanwhile, ask again."""
         self.stopping = True
         self._cancel()
         while self._tasks:
             try:
-                await self.rest()
+                await self.wait()
             except asyncio.CancelledError:
                 self._cancel()
 
