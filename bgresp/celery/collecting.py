@@ -12,26 +12,18 @@ from bgresp.celery.intents import Intents
 from bgresp.config.settings import Settings
 from bgresp.core import machine, schedule, update
 from bgresp.core.errors import (
-    BgrespError,
     ConfigError,
-    ExitCode,
     NotFinishedError,
-    RefusedError,
-    UnreachableError,
     UsageError,
 )
+from bgresp.core.faults import error_of
 from bgresp.core.machine import Follow, Policy, State
 from bgresp.core.model import SCHEMA, Job, Status
 from bgresp.core.signals import Done, Fault, FaultKind, Signal, Snapshot, Wait
-from bgresp.engine.asking import exit_code
 
 Record = dict[str, Any]
 ASKED_WITHIN: Final = 60.0
 _COUNTED: Final = ("faults", "gone", "unreadable")
-_ERRORS: Final[dict[ExitCode, type[BgrespError]]] = {
-    ExitCode.CONFIG: ConfigError,
-    ExitCode.REFUSED: RefusedError,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +148,11 @@ def _ended(job: Job, done: Done) -> Record:
     assert fault is not None
     if done.status is Status.LOST:
         return {**update.lost(job, fault, now=time.time()).to_record(), "text": None}
-    error = _ERRORS.get(exit_code(fault), UnreachableError)
+    said = f"{job.ref}: {fault.message}"
     if fault.kind is FaultKind.IDLE:
-        error = NotFinishedError  # it runs longer than its endpoint lets any job run
-    raise error(f"{job.ref}: {fault.message}", request_id=fault.request_id)
+        # It runs longer than its endpoint lets any job run.
+        raise NotFinishedError(said, request_id=fault.request_id)
+    raise error_of(fault, said, job=job)
 
 
 async def _asked(api: Api, id_: str) -> Snapshot | Fault:

@@ -6,9 +6,8 @@ from bgresp.cli.context import Context
 from bgresp.core.errors import (
     ConfigError,
     NoSuchJobError,
-    RefusedError,
-    UnreachableError,
 )
+from bgresp.core.faults import error_of
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.core.text import did_you_mean
@@ -69,12 +68,7 @@ async def _asked(context: Context, api: "Api", draft: Job) -> Job:
             hint=f"{_meant(context, str(draft.id))}bgresp list",
             request_id=answer.request_id,
         )
-    if answer.is_for_user:
-        hint = answer.setup or ""
-        raise ConfigError(said, hint=hint, request_id=answer.request_id)
-    if answer.kind in {FaultKind.REFUSED, FaultKind.UNREADABLE}:
-        raise RefusedError(said, request_id=answer.request_id)
-    raise UnreachableError(said, request_id=answer.request_id, retryable=True)
+    raise error_of(answer, said, job=draft)
 
 
 def _settled(context: Context, api: "Api", id_: str, news: Snapshot) -> Job | None:

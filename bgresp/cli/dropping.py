@@ -13,6 +13,7 @@ from bgresp.core.errors import (
     UnknownOutcomeError,
     worst,
 )
+from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 
 if TYPE_CHECKING:
@@ -70,8 +71,6 @@ class Dropping:
 
         Raises RefusedError where it cannot.
         """
-        from bgresp.engine.asking import exit_code
-
         if not api.can("delete"):
             name = api.endpoint.dialect.name
             raise RefusedError(f"a {name} endpoint cannot delete a response")

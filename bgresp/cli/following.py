@@ -18,6 +18,7 @@ from bgresp.api.client import Api
 from bgresp.cli import errors, output, trackers
 from bgresp.cli.context import Context
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
+from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
 from bgresp.core.signals import FaultKind, Signal
@@ -251,10 +252,10 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     if owes and fault.kind is FaultKind.GONE:
         return [output.say_gone(context, job)]
     context.say(f"{job.ref}: {fault.message}")
-    if fault.kind is FaultKind.REFUSED and fault.is_for_user:
-        return [ExitCode.CONFIG]
-    over = fault.kind is FaultKind.IDLE
-    return [ExitCode.NOT_FINISHED if over else ExitCode.REFUSED]
+    if fault.kind is FaultKind.IDLE:
+        # It runs longer than its endpoint lets any job run.
+        return [ExitCode.NOT_FINISHED]
+    return [exit_code(fault)]
 
 
 def _how_to_go_on(jobs: list[Job]) -> str:

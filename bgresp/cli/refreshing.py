@@ -6,6 +6,7 @@ from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.cli.endpoints import by_endpoint
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError
+from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ async def refreshed(
     if not worth:
         return jobs, []  # without what speaks HTTP, which takes longer to import
 
-    from bgresp.engine.asking import Asking, exit_code
+    from bgresp.engine.asking import Asking
 
     found = {job.key: job for job in jobs}
     codes: list[int] = []

@@ -6,16 +6,13 @@ from bgresp.cli.context import Context
 from bgresp.cli.running import run
 from bgresp.core.errors import (
     BgrespError,
-    ConfigError,
     NoSuchJobError,
-    RefusedError,
     UnknownOutcomeError,
-    UnreachableError,
     UsageError,
 )
+from bgresp.core.faults import error_of
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault
-from bgresp.engine.asking import exit_code
 from bgresp.engine.settle import (
     ABANDONED,
     Settling,
@@ -89,19 +86,18 @@ async def _asked(settling: Settling, job: Job, options: "Options") -> Job:
     else:
         return (await settling.settle_held([job]))[0]
     if isinstance(news, Fault):
-        raise _failure(f"{options.adopt or job.key}: {news.message}", news, options)
+        raise _failure(job, news, options)
     return news
 
 
-def _failure(message: str, fault: Fault, options: "Options") -> BgrespError:
-    rid = fault.request_id
+def _failure(job: Job, fault: Fault, options: "Options") -> BgrespError:
+    message, rid = f"{options.adopt or job.key}: {fault.message}", fault.request_id
     if options.resend:
         said = f"{message}; it may have been accepted before"
         return UnknownOutcomeError(said, request_id=rid)
     if fault.http_status in {404, 410}:
         return NoSuchJobError(message, request_id=rid)
-    kind = {4: ConfigError, 5: RefusedError, 6: UnreachableError}[int(exit_code(fault))]
-    return kind(message, request_id=rid)
+    return error_of(fault, message, job=job)
 
 
 def _unknown(context: Context, job: Job) -> UnknownOutcomeError:

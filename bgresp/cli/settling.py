@@ -7,8 +7,8 @@ from bgresp.cli.context import Context
 from bgresp.cli.endpoints import by_endpoint
 from bgresp.config.settings import Settings
 from bgresp.core.errors import ConfigError, RefusedError
+from bgresp.core.faults import exit_code
 from bgresp.core.model import Job
-from bgresp.engine.asking import exit_code
 from bgresp.engine.settle import Settling, can_settle, candidates
 
 

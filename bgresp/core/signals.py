@@ -97,8 +97,14 @@ class Fault:
 
     @property
     def is_for_user(self) -> bool:
-        """Say whether a person must set a key, a proxy or a certificate right."""
-        return self.setup is not None or self.http_status in {401, 403, 407}
+        """Say whether a person must set a key, a proxy or a base URL right."""
+        status = self.http_status
+        return self.setup is not None or status in {401, 403, 407} or self.is_redirect
+
+    @property
+    def is_redirect(self) -> bool:
+        """Say whether the reply names another place, where nothing is ever sent."""
+        return 300 <= (self.http_status or 0) < 400
 
 
 Signal = Event | Snapshot | Fault

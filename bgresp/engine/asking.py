@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.api.client import Api
-from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.engine.books import Books
@@ -161,13 +160,3 @@ class Asking:
         if self.thrifty and known and age < FRESH:
             return job
         return self.books.heard(job, answer, self.api.endpoint.dialect)
-
-
-def exit_code(fault: Fault) -> ExitCode:
-    """Return the exit code of a question that was not answered."""
-    http = fault.http_status or 0
-    if fault.is_for_user or 300 <= http < 400:
-        return ExitCode.CONFIG
-    if fault.kind in {FaultKind.REFUSED, FaultKind.UNREADABLE}:
-        return ExitCode.REFUSED
-    return ExitCode.UNREACHABLE

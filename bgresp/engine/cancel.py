@@ -11,6 +11,7 @@ from typing import Final
 from bgresp.api.client import Api, Sent
 from bgresp.core import update
 from bgresp.core.errors import ExitCode
+from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.engine.books import Books
@@ -23,11 +24,15 @@ _CANNOT: Final = frozenset({405, 501})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a cancel came to: the job as it is now, an exit code, a word on it."""
+    """What a cancel came to: the job as it is now, an exit code, a word on it.
+
+    `fault` is why the endpoint could not be asked.
+    """
 
     job: Job
     code: ExitCode
     said: str = ""
+    fault: Fault | None = None
 
 
 async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
@@ -66,7 +71,8 @@ async def _looked(api: Api, books: Books, job: Job) -> tuple[Job, Verdict | None
     if isinstance(news, Fault):
         said = f"was not cancelled: {news.message}"
         unsure = Verdict(job, ExitCode.NOT_FINISHED, said)
-        return job, _hopeless(job, news) or unsure
+        redirected = _not_heard(job, news) if news.is_redirect else None
+        return job, _hopeless(job, news) or redirected or unsure
     job = books.heard(job, news, api.endpoint.dialect)
     return job, _over(job) if job.status.is_terminal else None
 
@@ -98,11 +104,15 @@ async def _within(
 def _hopeless(job: Job, reply: Snapshot | Fault) -> Verdict | None:
     if not isinstance(reply, Fault):
         return None
-    if reply.is_for_user:
-        return Verdict(job, ExitCode.CONFIG, f"was not cancelled: {reply.message}")
-    if reply.kind is FaultKind.UNREACHABLE and reply.http_status is None:
-        return Verdict(job, ExitCode.UNREACHABLE, f"was not cancelled: {reply.message}")
-    return None
+    unreached = reply.kind is FaultKind.UNREACHABLE and reply.http_status is None
+    if unreached or (reply.is_for_user and not reply.is_redirect):
+        return _not_heard(job, reply)
+    return None  # a redirect may come after the work: 303
+
+
+def _not_heard(job: Job, fault: Fault) -> Verdict:
+    said = f"was not cancelled: {fault.message}"
+    return Verdict(job, exit_code(fault), said, fault)
 
 
 async def _confirmed(
@@ -120,6 +130,8 @@ async def _confirmed(
                 return _over(job)
             if isinstance(reply, Fault) and reply.http_status in _CANNOT:
                 return _cannot(job, reply)
+        elif news.is_for_user:
+            return _not_heard(job, news)
         else:
             said = news.message
         wait = next(pace, PACE[-1])
@@ -131,6 +143,16 @@ async def _confirmed(
         await asyncio.sleep(wait)
     if isinstance(reply, Fault) and reply.kind is FaultKind.GONE and not said:
         return _cannot(job, reply)  # the job is there, so it is the route that is not
+    return _not_confirmed(job, reply, said)
+
+
+def _not_confirmed(job: Job, reply: Snapshot | Fault, said: str) -> Verdict:
+    """Return what is left to say; `said` is why the job could not be asked about."""
+    if isinstance(reply, Fault) and not said:
+        if reply.is_redirect:
+            return _not_heard(job, reply)
+        if reply.kind is FaultKind.GONE:
+            return _cannot(job, reply)  # the job is there: it is the route that is not
     why = reply.message if isinstance(reply, Fault) else said
     detail = f" ({why})" if why else ""
     text = f"is {job.status.value}: not confirmed within {CONFIRM:.0f} s{detail}"

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
+from bgresp.core import faults
 from bgresp.core.errors import (
     BgrespError,
-    ConfigError,
     RefusedError,
     UnknownOutcomeError,
-    UnreachableError,
 )
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.signals import Fault, FaultKind, Signal
@@ -18,8 +17,6 @@ from bgresp.core.text import one_line
 
 # A refusal of these may be of one request; any other is of the endpoint.
 OF_ONE: Final = frozenset({400, 413, 415, 422})
-SETTINGS: Final = "bgresp config show"
-PROXY: Final = "set the proxy's user and password in its variable: bgresp doctor"
 _EVERY_REFUSAL: Final = frozenset({"", "refused", "invalid_request_error"})
 
 
@@ -72,19 +69,13 @@ def error_of(submitted: Submitted) -> BgrespError:
         hint = f"do not submit it again: bgresp resolve {job.key}"
         return UnknownOutcomeError(message, hint=hint, request_id=rid)
     if job.error is not None and job.error.code == NOT_SENT:
-        message = f"not sent: {_why_not_sent(submitted, fault)}"
-        if fault.setup is not None:
-            return ConfigError(message, hint=fault.setup, request_id=rid)
-        return UnreachableError(message, request_id=rid, retryable=True)
-    http = fault.http_status or 0
+        return faults.error_of(fault, f"not sent: {_why_not_sent(submitted, fault)}")
     message = f"{job.key}: refused: {fault.message}{_code(fault)}"
-    settings = f"bgresp config show -p {job.profile}" if job.profile else SETTINGS
-    if fault.is_for_user:
-        hint = PROXY if http == 407 else f"{_whose_key(job)}{settings}"
-        return ConfigError(message, hint=hint, request_id=rid)
-    if 300 <= http < 400:
-        return ConfigError(message, hint=settings, request_id=rid)
-    return RefusedError(message, hint=f"where it went: {settings}", request_id=rid)
+    error = faults.error_of(fault, message, job=job)
+    if isinstance(error, RefusedError):
+        profile = f" -p {job.profile}" if job.profile else ""
+        error.hint = f"where it went: bgresp config show{profile}"
+    return error
 
 
 def _why_not_sent(submitted: Submitted, fault: Fault) -> str:
@@ -94,13 +85,6 @@ def _why_not_sent(submitted: Submitted, fault: Fault) -> str:
     if fault.kind is not FaultKind.UNREACHABLE or submitted.interrupted or not host:
         return fault.message
     return f"could not connect to {host} ({fault.message})"
-
-
-def _whose_key(job: Job) -> str:
-    source = job.extra.get("key_source", "none")
-    if source == "none":
-        return f"profile {job.profile} has no key: " if job.profile else ""
-    return f"the key of profile {job.profile}, from {source}: "
 
 
 def _code(fault: Fault) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from bgresp.api.client import Api
+from bgresp.core.faults import exit_code
 from bgresp.core.model import Job
 from bgresp.core.signals import FaultKind
-from bgresp.engine.asking import Asking, News, exit_code
+from bgresp.engine.asking import Asking, News
 from bgresp.engine.books import Books
 from bgresp.engine.settle import Settling, can_settle
 

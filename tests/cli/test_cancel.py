@@ -72,7 +72,7 @@ def test_what_was_not_cancelled(bgresp: Run, server: FakeServer, state: Path) ->
     server.script("get", answer("in_progress"))
     faults = [
         (5, "goes on: the endpoint cannot cancel (Not here.) (bgresp watch "),
-        (4, "was not cancelled: Bad key. (bgresp config show -p "),
+        (4, "was not cancelled: Bad key. [request req_3] (the key of profile openai, "),
     ]
     for code, said in faults:
         ran = bgresp("cancel", "@last")

@@ -11,9 +11,9 @@ from bgresp.core.errors import (
     ConfigError,
     ExitCode,
     RefusedError,
-    UnreachableError,
     worst,
 )
+from bgresp.core.faults import error_of
 from bgresp.core.model import Job, Status
 
 if TYPE_CHECKING:
@@ -59,14 +59,12 @@ def _not_cancelled(verdict: "Verdict") -> BgrespError | None:
     """Return the error of a cancel that came to nothing; None where it is none."""
     ref = verdict.job.ref
     said, again = f"{ref} {verdict.said}", f"bgresp cancel {ref}"
-    match verdict.code:
-        case ExitCode.UNREACHABLE:
-            return UnreachableError(said, hint=f"again: {again}", retryable=True)
-        case ExitCode.CONFIG:
-            hint = f"bgresp config show -p {verdict.job.profile}, then {again}"
-            return ConfigError(said, hint=hint)
-        case ExitCode.REFUSED:
-            return RefusedError(said, hint=f"bgresp watch {ref}")
+    if verdict.fault is not None:
+        error = error_of(verdict.fault, said, job=verdict.job)
+        error.hint = f"{error.hint}, then {again}" if error.hint else f"again: {again}"
+        return error
+    if verdict.code is ExitCode.REFUSED:
+        return RefusedError(said, hint=f"bgresp watch {ref}")
     return None
 
 
