@@ -20,8 +20,8 @@ from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
-from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
+from bgresp.engine.rate_limit import RateLimiter
 from bgresp.engine.tracker import Tools, Tracker
 from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
@@ -237,8 +237,8 @@ def job(number: int = 1, **fields: Any) -> Job:
 def tools(api: Api, books: Books, heard: Heard, **policy: Any) -> Tools:
     """Put together what trackers share, with jitter in the middle."""
     limits = api.endpoint.dialect.limits
-    gate, how = Gate(limits.rate), Policy(**{"poll": limits.poll, **policy})
-    return Tools(api, books, heard, gate, how, jitter=lambda: 0.5)
+    limiter, how = RateLimiter(limits.rate), Policy(**{"poll": limits.poll, **policy})
+    return Tools(api, books, heard, limiter, how, jitter=lambda: 0.5)
 
 
 def tracker(one: Job, shared: Tools, pen: Pen | None = None) -> Tracker:

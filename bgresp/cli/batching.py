@@ -24,8 +24,8 @@ from bgresp.core import times
 from bgresp.core.errors import worst
 from bgresp.core.model import Job
 from bgresp.core.request import Draft
-from bgresp.engine.gate import Gate, Lane
 from bgresp.engine.keyed import Keyed
+from bgresp.engine.rate_limit import PacedQueue, RateLimiter
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
 from bgresp.render.streams import as_json
@@ -167,13 +167,13 @@ class Batching:
             api = await stack.enter_async_context(self.context.api(self.settings))
             self.context.note_endpoint(self.settings)
             await settled(self.context, at=self.settings)
-            lane = self._lane()
+            queue = self._queue()
             submitter = Submitter(
-                api, self.context.books, self._say, lane=lane, patience=PATIENCE
+                api, self.context.books, self._say, queue=queue, patience=PATIENCE
             )
             told = self.desk.audience(self.counts, self.options)
             trackers = Trackers(self.context, stack, told)
-            trackers.know(self.settings, api, lane.gate)
+            trackers.know(self.settings, api, queue.limiter)
             rows = Rows(
                 Keyed(
                     submitter,
@@ -208,16 +208,17 @@ class Batching:
             track=trackers.track if options.waits else None,
         )
 
-    def _lane(self) -> Lane:
+    def _queue(self) -> PacedQueue:
         """Return the way to the endpoint: --rate counts on from an earlier run."""
         rate = self.settings.dialect.limits.rate
-        lane = Lane(Gate(rate + 1 / self.every if self.every and rate else rate))
-        lane.every = self.every
+        rate += 1 / self.every if self.every and rate else 0.0
+        queue = PacedQueue(RateLimiter(rate))
+        queue.every = self.every
         newest = next(self.context.books.ledger.newest(), None)
         if newest is not None and newest.submitted_at is not None:
             passed = max(0.0, self.context.now - newest.submitted_at)
-            lane.rest(self.every - passed)
-        return lane
+            queue.rest(self.every - passed)
+        return queue
 
     async def _drafts(self) -> AsyncGenerator[Draft, None]:
         rows = self.source.rows()

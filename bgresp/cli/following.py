@@ -22,8 +22,8 @@ from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
 from bgresp.core.signals import FaultKind, Signal
-from bgresp.engine.gate import Gate, Permits
 from bgresp.engine.pen import Pen
+from bgresp.engine.rate_limit import RateLimiter, Semaphore
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tools, Tracker, conclude
 from bgresp.ledger.progress import Shown
@@ -158,9 +158,9 @@ class Following:
         if mode == "auto" and self.options.silent:
             mode = "poll"
         policy = trackers.policy(dialect, mode, self.options.interval)
-        books, gate = self.context.books, Gate(dialect.limits.rate)
-        streams = Permits() if self.single else Permits(dialect.limits.streams)
-        how = (api, books, self.observer, gate, policy)
+        books, limiter = self.context.books, RateLimiter(dialect.limits.rate)
+        streams = Semaphore() if self.single else Semaphore(dialect.limits.streams)
+        how = (api, books, self.observer, limiter, policy)
         return Tools(*how, streams=streams, is_alone=self.single)
 
     def _pen(self, job: Job) -> Pen:

@@ -11,8 +11,8 @@ from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
 from bgresp.engine.books import Books
-from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
+from bgresp.engine.rate_limit import RateLimiter
 from bgresp.engine.tracker import Tools, Tracker
 
 
@@ -56,10 +56,10 @@ class Trackers:
     observer: Observer
     _tools: dict[str, Tools] = field(default_factory=dict)
 
-    def know(self, settings: Settings, api: Api, gate: Gate) -> None:
-        """Use an endpoint that is open already, through the gate of its creates."""
+    def know(self, settings: Settings, api: Api, limiter: RateLimiter) -> None:
+        """Use an endpoint that is open already, through the limiter of its creates."""
         how = policy(api.endpoint.dialect, "poll")
-        tools = Tools(api, self.context.books, self.observer, gate, how)
+        tools = Tools(api, self.context.books, self.observer, limiter, how)
         self._tools[settings.identity] = tools
 
     async def track(self, job: Job) -> Tracker | None:
@@ -70,5 +70,5 @@ class Trackers:
         settings = self.context.settings_of(job)
         if settings.identity not in self._tools:
             api = await self.stack.enter_async_context(self.context.api(settings))
-            self.know(settings, api, Gate(api.endpoint.dialect.limits.rate))
+            self.know(settings, api, RateLimiter(api.endpoint.dialect.limits.rate))
         return Tracker(opened(job), self._tools[settings.identity], Pen())

@@ -9,8 +9,8 @@ from bgresp.api.client import Api
 from bgresp.core.model import Job
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.engine.books import Books
-from bgresp.engine.gate import Gate
 from bgresp.engine.list_poll import ListPoller
+from bgresp.engine.rate_limit import RateLimiter
 
 YOUNG: Final = 60.0
 LOOKS: Final = 3
@@ -50,12 +50,12 @@ class Asking:
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     closed: Fault | None = None
     skipped: int = 0
-    _gate: Gate = field(init=False)
+    _limiter: RateLimiter = field(init=False)
     _broken: int = 0
 
     def __post_init__(self) -> None:
         """Take the endpoint's pace."""
-        self._gate = Gate(self.api.endpoint.dialect.limits.rate)
+        self._limiter = RateLimiter(self.api.endpoint.dialect.limits.rate)
 
     async def all(self, jobs: Iterable[Job]) -> None:
         """Ask about jobs in their order; those worth it up to three times.
@@ -72,7 +72,7 @@ class Asking:
 
     async def _listed(self, jobs: list[Job]) -> list[Job]:
         """Believe the endpoint's list of many jobs that are open; return the others."""
-        poller = ListPoller(self.api, self._gate)
+        poller = ListPoller(self.api, self._limiter)
         if not poller.suits(len(jobs)):
             return jobs
         left = {str(job.id): job for job in jobs}
@@ -104,7 +104,7 @@ class Asking:
     async def _ask(self, job: Job, *, last: bool) -> News | None:
         """Ask about one job; None means: ask again."""
         if self.closed is None:
-            await self._gate.turn()
+            await self._limiter.turn()
         if self.closed is not None:
             self.skipped += 1
             return News(job, job, self.closed, asked=False)
@@ -145,7 +145,7 @@ class Asking:
     def _give_way(self, answer: Snapshot | Fault) -> None:
         asked = answer.retry_after or 0.0
         if asked <= PATIENCE:
-            self._gate.hold(asked)
+            self._limiter.hold(asked)
         elif isinstance(answer, Fault):
             self.closed = answer
         else:

@@ -17,7 +17,7 @@ from bgresp.core.reading import read_id, read_response
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from bgresp.core.times import unix
-from bgresp.engine.gate import Gate
+from bgresp.engine.rate_limit import RateLimiter
 
 ENOUGH: Final = 2 * PAGE  # jobs to ask about at once that are worth a list
 WORTH: Final = 0.5  # the share of them that a list must show to be asked again
@@ -34,7 +34,7 @@ class ListPoller:
     """One endpoint's list as a means to ask; `useful` until it proves to be none."""
 
     api: Api
-    gate: Gate
+    limiter: RateLimiter
     useful: bool = True
 
     def __post_init__(self) -> None:
@@ -55,7 +55,9 @@ class ListPoller:
         dialect, seen = self.api.endpoint.dialect, set[str]()
         since = min(job.submitted_at or 0.0 for job in jobs.values())
         most = 2 * len(jobs) // PAGE + 2
-        async with aclosing(pages(self.api, self.gate, since=since, most=most)) as some:
+        async with aclosing(
+            pages(self.api, self.limiter, since=since, most=most)
+        ) as some:
             async for items in some:
                 if isinstance(items, Fault):
                     self._failed(items)
@@ -75,7 +77,7 @@ class ListPoller:
     def _failed(self, fault: Fault) -> None:
         """Give a busy endpoint its time; do not ask again one that has no list."""
         if fault.retry_after is not None:
-            self.gate.hold(min(fault.retry_after, RETRY_AFTER_CAP))
+            self.limiter.hold(min(fault.retry_after, RETRY_AFTER_CAP))
         if fault.kind in _NO_LIST:
             self.useful = False
 
@@ -95,8 +97,8 @@ async def find_by_metadata(api: Api, jobs: Mapping[str, Job]) -> Tagged:
     """
     dialect, found = api.endpoint.dialect, Tagged()
     since = min(job.submitted_at or 0.0 for job in jobs.values())
-    gate = Gate(dialect.limits.rate)
-    async with aclosing(pages(api, gate, since=since, most=SEARCHED)) as source:
+    limiter = RateLimiter(dialect.limits.rate)
+    async with aclosing(pages(api, limiter, since=since, most=SEARCHED)) as source:
         async for items in source:
             if isinstance(items, Fault):
                 found.fault = items
@@ -112,7 +114,7 @@ async def find_by_metadata(api: Api, jobs: Mapping[str, Job]) -> Tagged:
 
 
 async def pages(
-    api: Api, gate: Gate, *, since: float, most: int
+    api: Api, limiter: RateLimiter, *, since: float, most: int
 ) -> AsyncGenerator[Items | Fault]:
     """Yield the responses a page, until they are older than `since` by far.
 
@@ -121,7 +123,7 @@ async def pages(
     dialect = api.endpoint.dialect
     after: str | None = None
     for _ in range(most):
-        await gate.turn()
+        await limiter.turn()
         page = await api.list(after)
         if isinstance(page, Fault):
             yield page

@@ -78,7 +78,7 @@ class Scheduler:
         tools = tracker.tools
         self._sizes[id(tools)] += 1
         if self._sizes[id(tools)] == ENOUGH and id(tools) not in self._due:
-            poller = ListPoller(tools.api, tools.gate)
+            poller = ListPoller(tools.api, tools.limiter)
             if poller.useful:
                 self._due[id(tools)] = DueJobs(poller)
 
@@ -156,7 +156,7 @@ class Scheduler:
 class DueJobs:
     """Due jobs of one endpoint that wait to be asked about, together or one by one.
 
-    Nobody here has a slot of the rate gate yet: a list spares most of them.
+    Nobody here has a slot of the rate limit yet: a list spares most of them.
     """
 
     poller: ListPoller
@@ -166,7 +166,7 @@ class DueJobs:
 
     def free_at(self) -> float:
         """Return the moment at which the next may be asked about."""
-        return self.poller.gate.free_at()
+        return self.poller.limiter.free_at()
 
     def take(self, now: float) -> list[Tracker]:
         """Take those to ask about now: one, or all whom the list may know."""

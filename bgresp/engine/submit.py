@@ -19,8 +19,8 @@ from bgresp.core.signals import Event, Fault, FaultKind, Signal
 from bgresp.core.times import brief
 from bgresp.engine.books import Books
 from bgresp.engine.created import first_told, told_twice
-from bgresp.engine.gate import Lane
 from bgresp.engine.outcome import Submitted, failed
+from bgresp.engine.rate_limit import PacedQueue
 
 ATTEMPTS: Final = 4
 RATE_BUDGET: Final = 120.0
@@ -32,15 +32,15 @@ SLOW: Final = 30.0  # an attempt that fails after that long is the last one
 class Submitter:
     """Sends drafts to one endpoint; `say` is told what a person should know.
 
-    `lane` leads to the endpoint's gate, `patience` is how many seconds the endpoint may
-    make one draft wait. `idle` marks waits in which a cancelled task sends nothing.
+    `queue` leads to the endpoint's limiter, `patience` is how many seconds the endpoint
+    may make one draft wait. `idle` marks waits in which a cancelled task sends nothing.
     """
 
     api: Api
     books: Books
     say: Callable[[str], None]
     jitter: Callable[[], float] = random.random
-    lane: Lane = field(default_factory=Lane)
+    queue: PacedQueue = field(default_factory=PacedQueue)
     patience: float = RATE_BUDGET
     idle: Callable[[], AbstractContextManager[None]] = nullcontext
     _on_their_way: list[Sent] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Submitter:
         """
         self._check_hold()
         with self.idle():
-            await self.lane.turn()
+            await self.queue.turn()
         now = replace(draft.job, submitted_at=self.books.now())
 
         def keep(job: Job) -> None:
@@ -71,7 +71,7 @@ class Submitter:
             return await self._until_outcome(job, body, draft.stream)
 
     def _check_hold(self) -> None:
-        held = self.lane.gate.held
+        held = self.queue.limiter.held
         if held > self.patience:
             raise UnreachableError(
                 f"the endpoint's rate limit is spent: it asks to wait {brief(held)}",
@@ -130,16 +130,16 @@ class Submitter:
         stream, sent = how
         waited, attempt = 0.0, 0
         while True:
-            while self.lane.gate.held:  # another draft was told to wait meanwhile
+            while self.queue.limiter.held:  # another draft was told to wait meanwhile
                 with self.idle():
-                    await self.lane.turn()
+                    await self.queue.turn()
             sent.started = False
             began = asyncio.get_running_loop().time()
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
             signals = told_twice(create)
             first = await first_told(signals, self.api.endpoint.dialect.streaming)
             if not isinstance(first, Event) and first.retry_after is not None:
-                self.lane.gate.hold(first.retry_after)
+                self.queue.limiter.hold(first.retry_after)
             if not isinstance(first, Fault):
                 return first, signals
             await signals.aclose()
@@ -151,10 +151,10 @@ class Submitter:
             sent.started = False
             with self.idle():
                 if first.kind is FaultKind.RATE_LIMITED:
-                    self.lane.gate.hold(wait)
+                    self.queue.limiter.hold(wait)
                 else:
                     await asyncio.sleep(wait)
-                await self.lane.turn()
+                await self.queue.turn()
             attempt, waited = attempt + 1, waited + wait
 
     def _again(self, fault: Fault, attempt: int, waited: float) -> float | None:

@@ -27,8 +27,8 @@ from bgresp.core.signals import (
     Wait,
 )
 from bgresp.engine.books import Books
-from bgresp.engine.gate import Gate, Permits
 from bgresp.engine.pen import Pen
+from bgresp.engine.rate_limit import RateLimiter, Semaphore
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Tools:
     api: Api
     books: Books
     observer: Observer
-    gate: Gate
+    limiter: RateLimiter
     policy: Policy
     jitter: Callable[[], float] = random.random
-    streams: Permits = field(default_factory=Permits)
+    streams: Semaphore = field(default_factory=Semaphore)
     outage: Outage = field(default_factory=Outage)
     is_alone: bool = True  # how one job is followed is worth a word, not how many are
 
@@ -179,11 +179,11 @@ class Tracker:
         while not isinstance(self.action, Wait | Done):
             if self.opened is None and not self._may_ask():
                 return
-            if isinstance(self.action, Stream) and self.tools.streams.take():
+            if isinstance(self.action, Stream) and self.tools.streams.try_acquire():
                 try:
                     await self._stream(self.action)
                 finally:
-                    self.tools.streams.give()
+                    self.tools.streams.release()
             else:  # where every stream is taken a poll tells as well
                 await self._poll()
         if isinstance(self.action, Done):
@@ -195,12 +195,12 @@ class Tracker:
             self.action = self.action.then
 
     def reserve(self) -> float:
-        """Take a slot of the gate, unless one is held that no hold came after."""
-        self._slot = self.tools.gate.slot(self._slot)
+        """Take a slot of the limiter, unless one is held that no hold came after."""
+        self._slot = self.tools.limiter.slot(self._slot)
         return self._slot
 
     def _may_ask(self) -> bool:
-        """Take a slot of the gate; a wait for it needs no task, nor a connection."""
+        """Take a slot of the limiter; a wait for it needs no task, nor a connection."""
         wait = self.reserve() - asyncio.get_running_loop().time()
         if wait > SOON and isinstance(self.action, Stream | Poll):
             self.action = Wait(wait, self.action)
@@ -227,10 +227,10 @@ class Tracker:
 
     async def _look(self) -> Snapshot | None:
         """Ask once beside a stream that is silent; return what ends it."""
-        await self.tools.gate.turn()
+        await self.tools.limiter.turn()
         news = await self.tools.api.retrieve(str(self.job.id))
         if news.retry_after is not None:
-            self.tools.gate.hold(min(news.retry_after, RETRY_AFTER_CAP))
+            self.tools.limiter.hold(min(news.retry_after, RETRY_AFTER_CAP))
         if isinstance(news, Fault) or not machine.is_whole(news):
             return None
         return news
@@ -245,7 +245,7 @@ class Tracker:
     def _step(self, signal: Signal) -> Action | None:
         asked = None if isinstance(signal, Event) else signal.retry_after
         if asked is not None:
-            self.tools.gate.hold(min(asked, RETRY_AFTER_CAP))
+            self.tools.limiter.hold(min(asked, RETRY_AFTER_CAP))
         before = self.follow
         self.follow, answer = machine.step(
             before,

@@ -12,7 +12,7 @@ from bgresp.core.dialect import Op
 from bgresp.core.model import Job, Status
 from bgresp.engine.asking import Asking, News
 from bgresp.engine.books import Books
-from bgresp.engine.gate import BURST, Permits
+from bgresp.engine.rate_limit import BURST, Semaphore
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
 from tests import fakewire as fw
@@ -34,7 +34,7 @@ def follow(
 
     async def main() -> None:
         shared = tools(place.api, books, heard, mode=mode)
-        shared = replace(shared, streams=Permits(streams), is_alone=False)
+        shared = replace(shared, streams=Semaphore(streams), is_alone=False)
         trackers.extend(tracker(one, shared) for one in jobs)
         await Scheduler(16).run(trackers)
 

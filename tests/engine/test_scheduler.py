@@ -9,7 +9,7 @@ import pytest
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind
 from bgresp.engine.books import Books
-from bgresp.engine.gate import BURST
+from bgresp.engine.rate_limit import BURST
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
 from tests import fakewire as fw

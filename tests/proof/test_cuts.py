@@ -14,8 +14,8 @@ from bgresp.api.client import Api, Sent
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.engine.books import Books
-from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
+from bgresp.engine.rate_limit import RateLimiter
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tools, Tracker
 from tests import fakewire as fw
@@ -86,7 +86,9 @@ async def watched(server: FakeServer, state: Path, jobs: Sequence[Job]) -> Heard
     api = Api(endpoint(server.base_url, spoken=dialect(limits={"rate": 0})))
     try:
         await made(api, len(jobs))
-        tools = Tools(api, books, heard, Gate(0), Policy(poll=(0.01, 0.01)), lambda: 0)
+        tools = Tools(
+            api, books, heard, RateLimiter(0), Policy(poll=(0.01, 0.01)), lambda: 0
+        )
         pens = [books.progress(job.key) for job in jobs]
         await Scheduler(8).run(
             Tracker(job, tools, Pen(notes))

@@ -18,8 +18,8 @@ from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
-from bgresp.engine.gate import Gate
 from bgresp.engine.pen import Pen
+from bgresp.engine.rate_limit import RateLimiter
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import Submitter
 from bgresp.engine.tracker import Tools, Tracker
@@ -115,7 +115,9 @@ class Bench:
     async def followed(self, job: Job, mode: str) -> str:
         """Follow a job to its end and compare with what the server holds."""
         policy = Policy(mode=mode, poll=(0.01, 0.01))
-        tools = Tools(self.api, self.books, self.heard, Gate(0), policy, lambda: 0)
+        tools = Tools(
+            self.api, self.books, self.heard, RateLimiter(0), policy, lambda: 0
+        )
         tracker = Tracker(job, tools, Pen(self.books.progress(job.key)))
         await Scheduler(1).run([tracker])
         saved = self.books.text(job.key, self.api.endpoint.dialect)

@@ -1,4 +1,4 @@
-"""Creates of many drafts pass one gate: never more, never sooner than was said."""
+"""Creates of many drafts pass one limiter: never more, never sooner than was said."""
 
 import asyncio
 import tempfile
@@ -16,7 +16,7 @@ from bgresp.core.errors import BgrespError, UnreachableError
 from bgresp.core.model import Job
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot
-from bgresp.engine.gate import BURST, Gate, Lane
+from bgresp.engine.rate_limit import BURST, PacedQueue, RateLimiter
 from bgresp.engine.submit import Submitter
 from tests.scripted import EPOCH, Scripted, books_at, refusal, snapshot
 from tests.virtualclock import run_virtual
@@ -68,10 +68,10 @@ def _answer(kind: str, wait: float | None, number: int) -> Signal:
     return replace(taken, retry_after=wait)
 
 
-def _sent(endpoint: Telling, lane: Lane, drafts: int) -> None:
+def _sent(endpoint: Telling, queue: PacedQueue, drafts: int) -> None:
     async def main(state: Path) -> None:
         sender = Submitter(
-            endpoint.api, books_at(state), lambda _: None, lambda: 0.5, lane, 1e6
+            endpoint.api, books_at(state), lambda _: None, lambda: 0.5, queue, 1e6
         )
         draft = Draft(Job("", submitted_at=EPOCH), {}, keep=False)
         await asyncio.gather(*(sender.submit(draft) for _ in range(drafts)))
@@ -95,7 +95,7 @@ def test_no_create_leaves_before_what_the_endpoint_said(
 ) -> None:
     """Whatever is answered, no request leaves too soon, or faster than the rate."""
     endpoint = Telling(answers=answers)
-    _sent(endpoint, Lane(Gate(rate), every), drafts)
+    _sent(endpoint, PacedQueue(RateLimiter(rate), every), drafts)
     assert drafts <= len(endpoint.left)
     for at in endpoint.left:
         for told, until in endpoint.silences:
@@ -109,21 +109,21 @@ def test_no_create_leaves_before_what_the_endpoint_said(
 
 
 def test_a_wait_in_the_lane_takes_no_turn_from_polls() -> None:
-    """While creates leave one a minute, the polls go on at the gate's pace."""
+    """While creates leave one a minute, the polls go on at the limiter's pace."""
 
     async def main() -> tuple[list[float], float]:
-        gate = Gate(5.0)
-        lane, passed = Lane(gate, 60.0), list[float]()
+        limiter = RateLimiter(5.0)
+        queue, passed = PacedQueue(limiter, 60.0), list[float]()
         loop = asyncio.get_running_loop()
 
         async def create() -> None:
-            await lane.turn()
+            await queue.turn()
             passed.append(loop.time())
 
         creates = [asyncio.create_task(create()) for _ in range(3)]
         await asyncio.sleep(1)
         for _ in range(50):
-            await gate.turn()
+            await limiter.turn()
         polled = loop.time()
         await asyncio.gather(*creates)
         return passed, polled
@@ -137,11 +137,11 @@ def test_too_long_a_wait_is_said_and_nothing_is_written(tmp_path: Path) -> None:
     """A limit that is spent for hours ends the submit before an intent is written."""
 
     async def main() -> BgrespError:
-        gate = Gate(0.0)
-        gate.hold(7200.0)
+        limiter = RateLimiter(0.0)
+        limiter.hold(7200.0)
         books = books_at(tmp_path)
         sender = Submitter(
-            Telling().api, books, lambda _: None, lambda: 0.5, Lane(gate)
+            Telling().api, books, lambda _: None, lambda: 0.5, PacedQueue(limiter)
         )
         with pytest.raises(UnreachableError) as raised:
             await sender.submit(Draft(Job("", submitted_at=EPOCH), {}))
@@ -153,18 +153,20 @@ def test_too_long_a_wait_is_said_and_nothing_is_written(tmp_path: Path) -> None:
 
 def test_what_is_told_between_the_turn_and_the_request_is_heard(tmp_path: Path) -> None:
     """A POST leaves though another draft was told to wait just before it."""
-    endpoint, gate = Telling(), Gate(0.0)
+    endpoint, limiter = Telling(), RateLimiter(0.0)
 
     async def main() -> None:
         books = books_at(tmp_path)
 
         def now() -> float:  # asked when the turn has come, before the intent
             if not endpoint.left:
-                gate.hold(30.0)
+                limiter.hold(30.0)
             return books.now()
 
         told = replace(books, now=now)
-        sender = Submitter(endpoint.api, told, lambda _: None, lambda: 0.5, Lane(gate))
+        sender = Submitter(
+            endpoint.api, told, lambda _: None, lambda: 0.5, PacedQueue(limiter)
+        )
         await sender.submit(Draft(Job("", submitted_at=EPOCH), {}, keep=False))
 
     run_virtual(main())

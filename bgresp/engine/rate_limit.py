@@ -1,4 +1,4 @@
-"""One rate gate an endpoint, for every job of the process.
+"""One rate limit an endpoint, for every job of the process.
 
 Requests pass at most `rate` a second; what an endpoint asks to wait holds everybody.
 """
@@ -11,7 +11,7 @@ BURST = 10
 
 
 @dataclass(slots=True)
-class Gate:
+class RateLimiter:
     """Requests a second that may pass; 0 lets everything through."""
 
     rate: float
@@ -61,37 +61,37 @@ class Gate:
 
 
 @dataclass(slots=True)
-class Permits:
-    """How many may do something at the same time."""
+class Semaphore:
+    """How many may do something at the same time; nobody waits for it."""
 
     free: float = math.inf
 
-    def take(self) -> bool:
+    def try_acquire(self) -> bool:
         """Take one, if there is one."""
         if self.free < 1:
             return False
         self.free -= 1
         return True
 
-    def give(self) -> None:
+    def release(self) -> None:
         """Give one back."""
         self.free += 1
 
 
 @dataclass(slots=True)
-class Lane:
-    """A way through a gate of which only the first may pass, `every` so many seconds.
+class PacedQueue:
+    """A queue before a limiter, whose first may pass `every` so many seconds.
 
-    Those that wait take no turn of the gate from others.
+    Those that wait take no turn of the limiter from others.
     """
 
-    gate: Gate = field(default_factory=lambda: Gate(0.0))
+    limiter: RateLimiter = field(default_factory=lambda: RateLimiter(0.0))
     every: float = 0.0
     _first: asyncio.Lock = field(default_factory=asyncio.Lock)
     _next: float = -math.inf
 
     def rest(self, seconds: float) -> None:
-        """Let nobody of this lane pass for so long."""
+        """Let nobody of this queue pass for so long."""
         self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
 
     async def turn(self) -> None:
@@ -99,5 +99,5 @@ class Lane:
         loop = asyncio.get_running_loop()
         async with self._first:
             await asyncio.sleep(max(0.0, self._next - loop.time()))
-            await self.gate.turn()
+            await self.limiter.turn()
             self._next = loop.time() + self.every

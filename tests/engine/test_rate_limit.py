@@ -1,4 +1,4 @@
-"""One gate an endpoint: never more than its rate, and nobody while it says wait."""
+"""One limiter an endpoint: never more than its rate, and nobody while it says wait."""
 
 import asyncio
 
@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.engine.gate import BURST, Gate
+from bgresp.engine.rate_limit import BURST, RateLimiter
 from tests.virtualclock import run_virtual
 
 
-def passing(gate: Gate, arrivals: list[float]) -> list[float]:
+def passing(limiter: RateLimiter, arrivals: list[float]) -> list[float]:
     """Return when each of those who arrive at these times passes."""
     passed: list[float] = []
 
     async def one(at: float) -> None:
         await asyncio.sleep(at)
-        await gate.turn()
+        await limiter.turn()
         passed.append(asyncio.get_running_loop().time())
 
     async def main() -> None:
@@ -32,7 +32,7 @@ def passing(gate: Gate, arrivals: list[float]) -> list[float]:
 )
 def test_never_more_than_the_rate(rate: float, arrivals: list[float]) -> None:
     """In any stretch of time at most rate x time + burst requests pass."""
-    passed = passing(Gate(rate), arrivals)
+    passed = passing(RateLimiter(rate), arrivals)
     assert len(arrivals) == len(passed)
     for n, start in enumerate(passed):
         for m in range(n, len(passed)):
@@ -41,33 +41,33 @@ def test_never_more_than_the_rate(rate: float, arrivals: list[float]) -> None:
 
 def test_a_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
     """Ten pass without waiting, then one every 1/rate seconds."""
-    passed = passing(Gate(5.0), [0.0] * 15)
+    passed = passing(RateLimiter(5.0), [0.0] * 15)
     expected = [0.0] * BURST + [0.2, 0.4, 0.6, 0.8, 1.0]
     assert pytest.approx(expected) == passed
 
 
 def test_no_rate_lets_everything_through() -> None:
     """A rate of 0 makes nobody wait."""
-    assert [0.0] * 1000 == passing(Gate(0.0), [0.0] * 1000)
+    assert [0.0] * 1000 == passing(RateLimiter(0.0), [0.0] * 1000)
 
 
 @pytest.mark.parametrize("rate", [0.0, 5.0])
 def test_a_hold_holds_everybody(rate: float) -> None:
     """While the endpoint asks to wait nobody passes, those in the queue included."""
-    gate = Gate(rate)
+    limiter = RateLimiter(rate)
 
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
         passed: list[float] = []
 
         async def one() -> None:
-            await gate.turn()
+            await limiter.turn()
             passed.append(loop.time())
 
         await asyncio.gather(*(one() for _ in range(BURST)))
         queued = [asyncio.create_task(one()) for _ in range(5)] if rate else []
         await asyncio.sleep(0.1)
-        gate.hold(100.0)
+        limiter.hold(100.0)
         late = [asyncio.create_task(one()) for _ in range(5)]
         await asyncio.gather(*queued, *late)
         return passed[BURST:]
@@ -80,16 +80,16 @@ def test_a_hold_holds_everybody(rate: float) -> None:
 
 def test_after_a_hold_there_is_no_burst_beyond_the_rate() -> None:
     """Those who waited for a hold's end leave at the rate, not all at once."""
-    gate = Gate(5.0)
+    limiter = RateLimiter(5.0)
 
     async def main() -> list[float]:
         loop, passed = asyncio.get_running_loop(), list[float]()
 
         async def one() -> None:
-            await gate.turn()
+            await limiter.turn()
             passed.append(loop.time())
 
-        gate.hold(10.0)
+        limiter.hold(10.0)
         await asyncio.gather(*(one() for _ in range(30)))
         return passed
 
@@ -100,12 +100,12 @@ def test_after_a_hold_there_is_no_burst_beyond_the_rate() -> None:
 
 def test_a_shorter_hold_does_not_shorten() -> None:
     """Of two holds the longer one counts."""
-    gate = Gate(0.0)
+    limiter = RateLimiter(0.0)
 
     async def main() -> float:
-        gate.hold(10.0)
-        gate.hold(1.0)
-        await gate.turn()
+        limiter.hold(10.0)
+        limiter.hold(1.0)
+        await limiter.turn()
         return asyncio.get_running_loop().time()
 
     assert 10.0 == run_virtual(main())
