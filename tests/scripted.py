@@ -20,8 +20,8 @@ from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
-from bgresp.engine.pen import Pen
 from bgresp.engine.rate_limit import RateLimiter
+from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
 from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
@@ -241,6 +241,6 @@ def tools(api: Api, books: Books, heard: Heard, **policy: Any) -> Tools:
     return Tools(api, books, heard, limiter, how, jitter=lambda: 0.5)
 
 
-def tracker(one: Job, shared: Tools, pen: Pen | None = None) -> Tracker:
-    """Follow one job from its beginning; without a pen nothing is noted."""
-    return Tracker(one, shared, pen or Pen())
+def tracker(one: Job, shared: Tools, shown: ShownText | None = None) -> Tracker:
+    """Follow one job from its beginning; without a shown text nothing is noted."""
+    return Tracker(one, shared, shown or ShownText())

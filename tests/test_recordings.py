@@ -18,9 +18,9 @@ from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Signal, Snapshot
 from bgresp.engine.books import Books
-from bgresp.engine.pen import Pen
 from bgresp.engine.rate_limit import RateLimiter
 from bgresp.engine.scheduler import Scheduler
+from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
 from tests.endpoint import endpoint, listed, listening
 from tests.scripted import Heard
@@ -69,7 +69,7 @@ def followed(tape: Tape, spoken: Dialect, state: Path) -> tuple[Job, str, str]:
             api = Api(endpoint(f"http://{place}/v1", spoken=spoken))
             policy = Policy(poll=(0.01, 0.01))
             tools = Tools(api, books, heard, RateLimiter(0), policy, lambda: 0)
-            tracker = Tracker(job, tools, Pen())
+            tracker = Tracker(job, tools, ShownText())
             await Scheduler(1).run([tracker])
             await api.aclose()
             return tracker.job

@@ -22,9 +22,9 @@ from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
 from bgresp.core.signals import FaultKind, Signal
-from bgresp.engine.pen import Pen
 from bgresp.engine.rate_limit import RateLimiter, Semaphore
 from bgresp.engine.scheduler import Scheduler
+from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker, conclude
 from bgresp.ledger.progress import Shown
 from bgresp.render.columns import record
@@ -129,7 +129,7 @@ class Following:
                 self._unasked[job.key] = error.code
                 continue
             asked = trackers.opened(job)
-            tracker = Tracker(asked, tools[name], self._pen(job), opened)
+            tracker = Tracker(asked, tools[name], self._shown_text(job), opened)
             self.trackers.append(tracker)
         troubles.tell()
 
@@ -148,7 +148,7 @@ class Following:
             return
         text = self._text(job)
         if text is not None:
-            conclude(job, text, self._pen(job), self.observer)
+            conclude(job, text, self._shown_text(job), self.observer)
             return
         self.observer.note(job, output.standing(job))
 
@@ -163,16 +163,16 @@ class Following:
         how = (api, books, self.observer, limiter, policy)
         return Tools(*how, streams=streams, is_alone=self.single)
 
-    def _pen(self, job: Job) -> Pen:
+    def _shown_text(self, job: Job) -> ShownText:
         """Return where in the text to start, noting how far we come if it is shown."""
         shows = self.single and not (self.options.silent or self.options.events)
         if not shows or self.options.output is not None:
-            return Pen()
+            return ShownText()
         books = self.context.books
         shown = books.shown(job.key) if self.options.resume else Shown()
         if shown.text and not shown.ended:
             self.observer.note(job, f"goes on after {len(shown.text)} characters")
-        return Pen(books.progress(job.key), shown)
+        return ShownText(books.progress(job.key), shown)
 
     def _observer(self, jobs: list[Job]) -> Observer:
         """Return who is told of the jobs, by the terminal and the output options."""

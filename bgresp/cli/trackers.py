@@ -11,8 +11,8 @@ from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
 from bgresp.engine.books import Books
-from bgresp.engine.pen import Pen
 from bgresp.engine.rate_limit import RateLimiter
+from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
 
 
@@ -71,4 +71,4 @@ class Trackers:
         if settings.identity not in self._tools:
             api = await self.stack.enter_async_context(self.context.api(settings))
             self.know(settings, api, RateLimiter(api.endpoint.dialect.limits.rate))
-        return Tracker(opened(job), self._tools[settings.identity], Pen())
+        return Tracker(opened(job), self._tools[settings.identity], ShownText())

@@ -27,8 +27,8 @@ from bgresp.core.signals import (
     Wait,
 )
 from bgresp.engine.books import Books
-from bgresp.engine.pen import Pen
 from bgresp.engine.rate_limit import RateLimiter, Semaphore
+from bgresp.engine.shown_text import ShownText
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +116,20 @@ class Patience:
             await self._heard.wait()
 
 
-def conclude(job: Job, text: str, pen: Pen, observer: Observer) -> None:
+def conclude(job: Job, text: str, shown: ShownText, observer: Observer) -> None:
     """Show what is left of the final text, and tell the observer that this was all.
 
     Where what was shown is no beginning of it, nothing more is shown: the saved answer
     is right, and a note says how to get it.
     """
-    rest = pen.settle(text)
+    rest = shown.settle(text)
     if rest is None:
         message = "what was shown is not how the answer begins"
         observer.note(job, f"{message}: bgresp get {job.ref}")
     elif rest:
         observer.text(job, rest)
-        pen.wrote(rest)
-    if pen.shown.ended:
+        shown.wrote(rest)
+    if shown.earlier.ended:
         return
     if job.status is Status.COMPLETED and not text and job.usage is None:
         # A gateway that lost its upstream says so: BerriAI/litellm#36275.
@@ -137,7 +137,7 @@ def conclude(job: Job, text: str, pen: Pen, observer: Observer) -> None:
     if rest is not None and text and not text.endswith("\n"):
         observer.end_line(job)
     observer.ended(job, text)
-    pen.end()
+    shown.end()
 
 
 UNKNOWN_AGE: Final = 3600.0
@@ -150,7 +150,7 @@ class Tracker:
 
     job: Job
     tools: Tools
-    pen: Pen
+    shown: ShownText
     opened: AsyncGenerator[Signal, None] | None = None
     follow: Follow = field(init=False)
     action: Action = field(init=False)
@@ -168,7 +168,7 @@ class Tracker:
         self._started = asyncio.get_running_loop().time()
         if self.job.submitted_at is not None:
             self._age_then = max(0.0, self.tools.books.now() - self.job.submitted_at)
-        job = replace(self.job, cursor=self.pen.start_cursor)
+        job = replace(self.job, cursor=self.shown.start_cursor)
         self.follow, self.action = machine.begin(job, self.tools.policy)
         why = self.follow.streams_ruled_out if self.tools.is_alone else None
         if why and self.tools.policy.mode == "auto":
@@ -214,7 +214,7 @@ class Tracker:
             signals = self.tools.api.stream(str(self.job.id), action.starting_after)
         first = self._reconnects == 0 and self.follow.seen == 0
         if first or action.starting_after is None:
-            self.pen.restart(replayed=action.starting_after is None)
+            self.shown.restart(replayed=action.starting_after is None)
         self.opened = None
         idle = self.tools.api.endpoint.dialect.streaming.idle_events
         patience = Patience(idle, self._look)
@@ -276,11 +276,11 @@ class Tracker:
             return
         self.tools.observer.event(self.job, event.raw)
         if self.follow.gaps > before.gaps:
-            self.pen.missed()
-        fresh = self.pen.take(event, self.follow.cursor)
+            self.shown.missed()
+        fresh = self.shown.take(event, self.follow.cursor)
         if fresh:
             self.tools.observer.text(self.job, fresh)
-            self.pen.wrote(fresh)
+            self.shown.wrote(fresh)
         if event.reading is not None and not event.reading.status.is_terminal:
             self._heard(event)
         else:
@@ -333,7 +333,7 @@ class Tracker:
 
     def _conclude(self, final: Event | Snapshot) -> None:
         dialect = self.tools.api.endpoint.dialect
-        streamed = self.pen.transcript.text
+        streamed = self.shown.transcript.text
         books = self.tools.books
         seen = replace(self.job, cursor=self.follow.cursor)
         self.job = books.heard(seen, final, dialect, text=streamed)
@@ -342,11 +342,11 @@ class Tracker:
         if isinstance(final, Snapshot) and final.unread is not None:
             how = f"bgresp get {self.job.ref} --part raw"
             self._note(f"the answer is {final.unread}: kept as it came, {how}")
-        conclude(self.job, text, self.pen, self.tools.observer)
+        conclude(self.job, text, self.shown, self.tools.observer)
 
     def detach(self) -> None:
         """Keep what is known before leaving; the job goes on."""
-        self.pen.flush(sync=True)
+        self.shown.flush(sync=True)
         if not self.done and self.follow.cursor is not None:
             self.job = self.tools.books.at_cursor(self.job, self.follow.cursor)
 
@@ -355,8 +355,8 @@ class Tracker:
         """Return how following stands, for people."""
         return JobProgress(
             mode="stream" if self.follow.state is State.STREAMING else "poll",
-            characters=self.pen.characters,
-            deltas=self.pen.deltas,
+            characters=self.shown.characters,
+            deltas=self.shown.deltas,
             reconnects=self._reconnects,
             last_event_at=self._heard_at,
             retry_at=self._retry_at,

@@ -14,8 +14,8 @@ from bgresp.api.client import Api, Sent
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.books import Books
-from bgresp.engine.pen import Pen
 from bgresp.engine.scheduler import Scheduler
+from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
 from tests import fakeanswers as fa
 from tests import fakewire as fw
@@ -50,7 +50,7 @@ def follow(
     state: Path,
     *,
     one: Job | None = None,
-    pen: Pen | None = None,
+    shown: ShownText | None = None,
     heard: Heard | None = None,
     **policy: Any,
 ) -> tuple[Tracker, Heard, float]:
@@ -59,7 +59,7 @@ def follow(
 
     async def main() -> tuple[Tracker, float]:
         shared = tools(scripted.api, books_at(state), told, **policy)
-        only = tracker(one or job(), shared, pen)
+        only = tracker(one or job(), shared, shown)
         await Scheduler(16).run([only])
         return only, asyncio.get_running_loop().time()
 
@@ -68,14 +68,17 @@ def follow(
 
 
 def follow_for(
-    seconds: float | None, shared: Tools, pen: Pen | None = None, one: Job | None = None
+    seconds: float | None,
+    shared: Tools,
+    shown: ShownText | None = None,
+    one: Job | None = None,
 ) -> bool:
     """Follow a job for so long; say whether that was its end."""
 
     async def main() -> bool:
         try:
             async with asyncio.timeout(seconds):
-                await Scheduler(16).run([tracker(one or job(), shared, pen)])
+                await Scheduler(16).run([tracker(one or job(), shared, shown)])
         except TimeoutError:
             return False
         return True
@@ -320,14 +323,14 @@ def test_detaching_and_resuming_joins_to_the_text(state: Path, number: int) -> N
     books, key = books_at(state), job().key
     hanging = Scripted(streams=[[*EVENTS[: number + 1], Late(1000, CLOSED)]])
     first, again = Heard(), Heard()
-    follow_for(10, tools(hanging.api, books, first), Pen(books.progress(key)))
+    follow_for(10, tools(hanging.api, books, first), ShownText(books.progress(key)))
     found, before = books.ledger.by_key(key), books.shown(key)
     assert found is not None
     assert (True, number) == (found.status.is_open, found.cursor)
     after = -1 if before.cursor is None else int(before.cursor)
     rest = Scripted(streams=[[*EVENTS[after + 1 :], CLOSED]])
-    pen = Pen(books.progress(key), before)
-    follow_for(None, tools(rest.api, books, again), pen, found)
+    watched = ShownText(books.progress(key), before)
+    follow_for(None, tools(rest.api, books, again), watched, found)
     assert [before.cursor] == rest.afters
     assert fw.FOX == shown(first) + shown(again)
     assert ([], [fw.FOX]) == (ended(first), ended(again))
@@ -339,9 +342,9 @@ def test_a_reader_who_leaves_stops_the_watch_not_the_job(state: Path) -> None:
     """A closed pipe ends following at once; the job's record stays open."""
     scripted = Scripted(streams=[[*EVENTS, CLOSED]])
     books, heard = books_at(state), Heard(breaks_after=2)
-    pen = Pen(books.progress(job().key))
+    watched = ShownText(books.progress(job().key))
     with pytest.raises(BrokenPipeError):
-        follow_for(None, tools(scripted.api, books, heard), pen)
+        follow_for(None, tools(scripted.api, books, heard), watched)
     found = books.ledger.by_key(job().key)
     assert found is not None
     assert found.status.is_open

@@ -14,9 +14,9 @@ from bgresp.api.client import Api, Sent
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.engine.books import Books
-from bgresp.engine.pen import Pen
 from bgresp.engine.rate_limit import RateLimiter
 from bgresp.engine.scheduler import Scheduler
+from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
@@ -89,10 +89,10 @@ async def watched(server: FakeServer, state: Path, jobs: Sequence[Job]) -> Heard
         tools = Tools(
             api, books, heard, RateLimiter(0), Policy(poll=(0.01, 0.01)), lambda: 0
         )
-        pens = [books.progress(job.key) for job in jobs]
+        places = [books.progress(job.key) for job in jobs]
         await Scheduler(8).run(
-            Tracker(job, tools, Pen(notes))
-            for job, notes in zip(jobs, pens, strict=True)
+            Tracker(job, tools, ShownText(notes))
+            for job, notes in zip(jobs, places, strict=True)
         )
     finally:
         await api.aclose()

@@ -1,4 +1,4 @@
-"""T10: random stream histories; machine, transcript and pen hold the answer exactly."""
+"""T10: random stream histories; machine, transcript and text hold the answer exactly."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.engine.pen import Pen
+from bgresp.engine.shown_text import ShownText
 from bgresp.ledger.progress import Progress, Shown
 from tests.endpoint import dialect
 from tests.proof.conftest import Figure
@@ -73,7 +73,7 @@ class Watcher:
     taken: int = 0
     lost: bool = False
     follow: Follow = field(init=False)
-    pen: Pen = field(init=False)
+    shown: ShownText = field(init=False)
 
     def run(self) -> Done:
         """Start again after each death, with what was noted, until done."""
@@ -82,13 +82,15 @@ class Watcher:
             if done is not None:
                 return done
             if self.server.rng.random() < 0.5:
-                self.pen.flush(sync=True)  # a signal; else kill -9
+                self.shown.flush(sync=True)  # a signal; else kill -9
             else:
                 self.printed = [self.notes.shown.text]
 
     def _once(self) -> Done | None:
         cursor = self.notes.shown.cursor
-        self.pen = Pen(cast("Progress", self.notes), self.notes.shown, lambda: 0.0)
+        self.shown = ShownText(
+            cast("Progress", self.notes), self.notes.shown, lambda: 0.0
+        )
         job = Job("k", Status.IN_PROGRESS, id="resp_1", cursor=cursor)
         self.follow, first = begin(job, Policy())
         action: Action | None = first
@@ -100,7 +102,7 @@ class Watcher:
                 action = self._step(self._snapshot())
             elif isinstance(action, Stream):
                 if fresh or action.starting_after is None:
-                    self.pen.restart(replayed=action.starting_after is None)
+                    self.shown.restart(replayed=action.starting_after is None)
                 fresh = False
                 action = self._read(action.starting_after)
             if action is None:
@@ -137,11 +139,11 @@ class Watcher:
     def _take(self, event: Event, *, gap: bool) -> None:
         self.taken += 1
         if gap:
-            self.pen.missed()
-        fresh = self.pen.take(event, self.follow.cursor)
+            self.shown.missed()
+        fresh = self.shown.take(event, self.follow.cursor)
         if fresh:
             self.printed.append(fresh)
-            self.pen.wrote(fresh)
+            self.shown.wrote(fresh)
             shown = "".join(self.printed)
             assert self.server.history.truth.startswith(shown), f"showed {shown!r}"
 
@@ -153,9 +155,9 @@ def check(history: History, rng: Random) -> Watcher:
     assert done.final is not None
     assert done.final.reading is not None
     assert history.final["status"] == done.status
-    assembled = done.final.reading.text or watcher.pen.transcript.text
+    assembled = done.final.reading.text or watcher.shown.transcript.text
     live = "".join(watcher.printed)
-    rest = watcher.pen.settle(assembled)
+    rest = watcher.shown.settle(assembled)
     assert rest is not None, f"showed {live!r}, which is no beginning"
     assert history.truth == assembled
     assert history.truth == live + rest

@@ -18,9 +18,9 @@ from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
-from bgresp.engine.pen import Pen
 from bgresp.engine.rate_limit import RateLimiter
 from bgresp.engine.scheduler import Scheduler
+from bgresp.engine.shown_text import ShownText
 from bgresp.engine.submit import Submitter
 from bgresp.engine.tracker import Tools, Tracker
 from tests.endpoint import dialect, endpoint
@@ -118,7 +118,7 @@ class Bench:
         tools = Tools(
             self.api, self.books, self.heard, RateLimiter(0), policy, lambda: 0
         )
-        tracker = Tracker(job, tools, Pen(self.books.progress(job.key)))
+        tracker = Tracker(job, tools, ShownText(self.books.progress(job.key)))
         await Scheduler(1).run([tracker])
         saved = self.books.text(job.key, self.api.endpoint.dialect)
         if (Status.COMPLETED, FOX) != (tracker.job.status, saved):

@@ -19,11 +19,11 @@ PIECE: Final = 1 << 20
 
 
 @dataclass(slots=True)
-class Pen:
+class ShownText:
     """One watcher's place in one job's text; without `progress` nothing is noted."""
 
     progress: Progress | None = None
-    shown: Shown = field(default_factory=Shown)
+    earlier: Shown = field(default_factory=Shown)
     clock: Callable[[], float] = time.monotonic
     transcript: Transcript = field(init=False)
     characters: int = 0
@@ -35,19 +35,19 @@ class Pen:
 
     def __post_init__(self) -> None:
         """Start where an earlier watch left off."""
-        self.transcript = Transcript(self.shown.text)
-        self._cursor = self.shown.cursor
+        self.transcript = Transcript(self.earlier.text)
+        self._cursor = self.earlier.cursor
         if self.progress is not None:
-            self.progress.begin(self.shown)
+            self.progress.begin(self.earlier)
 
     @property
     def start_cursor(self) -> Cursor | None:
         """Return the cursor to stream from: the last one whose text was all shown."""
-        return self.shown.cursor
+        return self.earlier.cursor
 
     def restart(self, *, replayed: bool) -> None:
         """Prepare for a stream: from scratch, or going on after what was shown."""
-        self.transcript.restart("" if replayed else self.shown.text)
+        self.transcript.restart("" if replayed else self.earlier.text)
 
     def missed(self) -> None:
         """Note that events are missing."""
