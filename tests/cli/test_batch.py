@@ -291,19 +291,6 @@ def test_what_an_endpoint_holds_up_is_not_sent_after_the_stop(
     assert 22 == len(server.creates)
 
 
-def test_a_stop_lets_go_who_waits_for_room(
-    server: FakeServer, bgresp: Run, manifest: Write
-) -> None:
-    """Once a batch stops, rows still wait for room that an open job never leaves."""
-    ids = [f"resp_{number:032x}" for number in (1, 2)]
-    server.script("get", Forever(fa.Snapshot("in_progress")), job=ids[0])
-    server.script("get", fa.Snapshot("failed"), job=ids[1])
-    how = ("--wait", "--in-flight", "2", "--max-failures", "1")
-    ran = bgresp("batch", manifest(*rows(5)), "-m", "m", *how)
-    assert (ids, 2) == (ran.out.split(), len(server.creates))
-    assert ran.code in {9, 12}
-
-
 def test_old_failures_do_not_stop_a_run(
     server: FakeServer, bgresp: Run, manifest: Write
 ) -> None:
