@@ -159,7 +159,8 @@ def _items_of(messages: Sequence[Any]) -> Iterator[Json]:
             call_id = _text(message.get("tool_call_id"), f"{where}.tool_call_id")
             output = _parts_of(content, "user", f"{where}.content")
             yield {"type": "function_call_output", "call_id": call_id, "output": output}
-        elif role in {"user", "system", "developer"}:
+        # Here and below a tuple: a peer's word may be a list, which no set looks up.
+        elif role in ("user", "system", "developer"):
             yield {
                 "role": role,
                 "content": _parts_of(content, role, f"{where}.content"),
@@ -237,7 +238,7 @@ def _format_of(found: Json) -> Json:
     if found.get("type") == "json_schema":
         where = "response_format.json_schema"
         return {"type": "json_schema", **_object(found.get("json_schema"), where)}
-    if found.get("type") in {"text", "json_object"}:
+    if found.get("type") in ("text", "json_object"):
         return {"type": found["type"]}
     raise ChatError("response_format.type", f"{str(found.get('type'))[:40]!r} is none")
 
@@ -262,7 +263,7 @@ def _choice_of(found: Any) -> Any:
         return found
     choice = _object(found, "tool_choice")
     kind = choice.get("type")
-    if kind in {"function", "custom"}:
+    if kind in ("function", "custom"):
         return {"type": kind, **_object(choice.get(kind), f"tool_choice.{kind}")}
     if kind == "allowed_tools":
         allowed = _object(choice.get(kind), "tool_choice.allowed_tools")
@@ -280,9 +281,9 @@ def _add_item(messages: list[Json], item: Json, where: str) -> None:
         role = item.get("role", "user")
         content = _parts_from(item.get("content"), f"{where}.content")
         messages.append({"role": role, "content": content})
-    elif kind in {"function_call", "custom_tool_call"}:
+    elif kind in ("function_call", "custom_tool_call"):
         _add_call(messages, item, custom=kind == "custom_tool_call")
-    elif kind in {"function_call_output", "custom_tool_call_output"}:
+    elif kind in ("function_call_output", "custom_tool_call_output"):
         output = item.get("output", "")
         if isinstance(output, list):
             output = _parts_from(output, f"{where}.output")
@@ -322,7 +323,7 @@ def _parts_from(content: Any, where: str) -> str | list[Json]:
 def _part_from(found: Any, where: str) -> Json:
     part = _object(found, where)
     kind = part.get("type")
-    if kind in {"input_text", "output_text", "text"}:
+    if kind in ("input_text", "output_text", "text"):
         return {"type": "text", "text": str(part.get("text", ""))}
     if kind == "refusal":
         return {"type": "text", "text": str(part.get("refusal", ""))}
@@ -367,7 +368,7 @@ def _choice_from(found: Any) -> Any:
     choice = _object(found, "tool_choice")
     kind = choice.get("type")
     told = {name: value for name, value in choice.items() if name != "type"}
-    if kind in {"function", "custom"}:
+    if kind in ("function", "custom"):
         return {"type": kind, kind: told}
     if kind == "allowed_tools":
         tools = _list(told.get("tools"), "tool_choice.tools")
@@ -447,7 +448,7 @@ class ChatReader:
         choices = chunk.get("choices")
         pieces: list[Piece] = []
         for choice in choices if isinstance(choices, list) else []:
-            if isinstance(choice, dict) and choice.get("index", 0) in {0, None}:
+            if isinstance(choice, dict) and choice.get("index", 0) in (0, None):
                 pieces += self._choice(choice)
         return pieces
 

@@ -293,7 +293,7 @@ def _as_events(response: Json) -> list[Json]:
 def _outcome(ended: Json, error: Json | None) -> Outcome:
     """Return how a response of the upstream ended. Raises EngineError if it failed."""
     status = ended.get("status")
-    if status not in {"completed", "incomplete"}:
+    if status not in ("completed", "incomplete"):  # a list is in no set
         raise _failed(_object(ended.get("error")) or error or {})
     details = _object(ended.get("incomplete_details"))
     reason = str(details.get("reason") or "unknown") if status == "incomplete" else None
