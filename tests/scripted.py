@@ -19,8 +19,8 @@ from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
-from bgresp.engine.books import Books
 from bgresp.engine.rate_limit import RateLimiter
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
 from bgresp.ledger.answers import Answers
@@ -209,8 +209,8 @@ class Heard(Observer):
         self.ends.setdefault(job.key, []).append(text)
 
 
-def books_at(state: Path, *, start: float = EPOCH) -> Books:
-    """Open books whose clock is the running loop's."""
+def recorder_at(state: Path, *, start: float = EPOCH) -> Recorder:
+    """Return a recorder whose clock is the running loop's."""
 
     def now() -> float:
         try:
@@ -218,7 +218,7 @@ def books_at(state: Path, *, start: float = EPOCH) -> Books:
         except RuntimeError:
             return start
 
-    return Books(Ledger(state, now), Answers(state), now)
+    return Recorder(Ledger(state, now), Answers(state), now)
 
 
 def job(number: int = 1, **fields: Any) -> Job:
@@ -234,11 +234,11 @@ def job(number: int = 1, **fields: Any) -> Job:
     return Job(f"01K{number:023d}", **{**known, **fields})
 
 
-def tools(api: Api, books: Books, heard: Heard, **policy: Any) -> Tools:
+def tools(api: Api, recorder: Recorder, heard: Heard, **policy: Any) -> Tools:
     """Put together what trackers share, with jitter in the middle."""
     limits = api.endpoint.dialect.limits
     limiter, how = RateLimiter(limits.rate), Policy(**{"poll": limits.poll, **policy})
-    return Tools(api, books, heard, limiter, how, jitter=lambda: 0.5)
+    return Tools(api, recorder, heard, limiter, how, jitter=lambda: 0.5)
 
 
 def tracker(one: Job, shared: Tools, shown: ShownText | None = None) -> Tracker:

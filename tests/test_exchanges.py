@@ -17,8 +17,8 @@ from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, Snapshot
-from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
+from bgresp.engine.recorder import Recorder
 from tests.endpoint import endpoint
 from tests.scripted import Scripted
 
@@ -127,19 +127,19 @@ def test_litellms_cancelled_job_that_completed_keeps_its_output(state: Path) -> 
     right_after = read("litellm-13-cancel-get-right-after")
     assert isinstance(after, Snapshot)
     job = Job("01K1", Status.IN_PROGRESS, id="litellm_poll_591c", dialect="litellm")
-    books = Books.at(state)
+    recorder = Recorder.at(state)
     scripted = Scripted(
         cancels=[reply], get=[right_after], endpoint=endpoint(spoken=spoken)
     )
-    verdict = asyncio.run(cancelled(scripted.api, books, job))
+    verdict = asyncio.run(cancelled(scripted.api, recorder, job))
     assert (ExitCode.OK, Status.CANCELLED) == (verdict.code, verdict.job.status)
     assert (
         "is cancelled, though a job of litellm may complete all the same"
         == verdict.said
     )
-    assert W4 + "w4 w5 w6 w7 w8 " == books.text(job.key, spoken)
-    done = books.heard(verdict.job, after, spoken)
+    assert W4 + "w4 w5 w6 w7 w8 " == recorder.text(job.key, spoken)
+    done = recorder.heard(verdict.job, after, spoken)
     assert Status.COMPLETED is done.status
-    assert "".join(f"w{n} " for n in range(60)) == books.text(job.key, spoken)
-    late = books.heard(done, reply, spoken) if isinstance(reply, Snapshot) else done
+    assert "".join(f"w{n} " for n in range(60)) == recorder.text(job.key, spoken)
+    late = recorder.heard(done, reply, spoken) if isinstance(reply, Snapshot) else done
     assert Status.COMPLETED is late.status

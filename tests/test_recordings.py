@@ -17,8 +17,8 @@ from bgresp.core.dialect_schema import build
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Signal, Snapshot
-from bgresp.engine.books import Books
 from bgresp.engine.rate_limit import RateLimiter
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
@@ -62,13 +62,13 @@ class Tape:
 def followed(tape: Tape, spoken: Dialect, state: Path) -> tuple[Job, str, str]:
     """Follow one job along a tape; return it, what was shown and what is saved."""
     job = Job("01K1", Status.QUEUED, id="resp_1", dialect="openai", streamable=True)
-    heard, books = Heard(), Books.at(state)
+    heard, recorder = Heard(), Recorder.at(state)
 
     async def main() -> Job:
         async with listening(tape.converse) as place:
             api = Api(endpoint(f"http://{place}/v1", spoken=spoken))
             policy = Policy(poll=(0.01, 0.01))
-            tools = Tools(api, books, heard, RateLimiter(0), policy, lambda: 0)
+            tools = Tools(api, recorder, heard, RateLimiter(0), policy, lambda: 0)
             tracker = Tracker(job, tools, ShownText())
             await Scheduler(1).run([tracker])
             await api.aclose()
@@ -76,7 +76,7 @@ def followed(tape: Tape, spoken: Dialect, state: Path) -> tuple[Job, str, str]:
 
     ended = asyncio.run(main())
     shown = heard.shown.get(job.key, "")
-    return ended, shown, books.text(job.key, spoken) or ""
+    return ended, shown, recorder.text(job.key, spoken) or ""
 
 
 FAST: Mapping[str, tuple[list[str], str, str]] = {

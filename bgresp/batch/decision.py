@@ -5,7 +5,7 @@ from enum import Enum, auto
 
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.rescued import check_whole
 
 
@@ -43,19 +43,21 @@ class Rules:
         return RowDecision.KEEP
 
 
-def look_up(books: Books, rules: Rules, draft: Job) -> tuple[RowDecision, Job | None]:
+def look_up(
+    recorder: Recorder, rules: Rules, draft: Job
+) -> tuple[RowDecision, Job | None]:
     """Decide about a row; return the job too that says so, found by group and row.
 
     Raises LedgerError where one that was sent before may be hidden.
     """
     group, row = str(draft.group), str(draft.row)
-    earlier = books.ledger.by_row(group, row)
+    earlier = recorder.ledger.by_row(group, row)
     decision = rules.decision(earlier, draft)
     if decision is RowDecision.SEND:
-        newest = next(books.ledger.of_row(group, row), None)
+        newest = next(recorder.ledger.of_row(group, row), None)
         if newest is not None and newest.status.is_unsettled:
             return RowDecision.UNSURE, newest
-        check_whole(books)
+        check_whole(recorder)
     return decision, earlier
 
 

@@ -156,8 +156,8 @@ class Rows:
 
     async def _begin(self, draft: Draft) -> None:
         """Give a row its place in the order, and start what it needs."""
-        books, job = self.keyed.submitter.books, draft.job
-        decision, earlier = look_up(books, self.plan.rules, job)
+        recorder, job = self.keyed.submitter.recorder, draft.job
+        decision, earlier = look_up(recorder, self.plan.rules, job)
         if decision is RowDecision.CHANGED:
             raise changed(job)
         while len(self._order) >= WINDOW:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def _meant(context: Context, ref: str) -> str:
     """Say which id or name was probably meant; nothing where none is near."""
-    return did_you_mean(ref, context.books.ledger.words.near("in"))
+    return did_you_mean(ref, context.recorder.ledger.words.near("in"))
 
 
 async def adopted(context: Context, id_: str) -> Job:
@@ -59,8 +59,8 @@ async def _asked(context: Context, api: "Api", draft: Job) -> Job:
         settled = _settled(context, api, str(draft.id), answer)
         if settled is not None:
             return settled
-        job = context.books.ledger.adopt(draft)
-        return context.books.heard(job, answer, api.endpoint.dialect)
+        job = context.recorder.ledger.adopt(draft)
+        return context.recorder.heard(job, answer, api.endpoint.dialect)
     said = f"{draft.id}: {answer.message}"
     if answer.kind is FaultKind.GONE:
         raise NoSuchJobError(
@@ -78,11 +78,11 @@ def _settled(context: Context, api: "Api", id_: str, news: Snapshot) -> Job | No
     """
     from bgresp.engine.settle import Settling, holding
 
-    key, books = news.reading.key, context.books
-    lost = books.ledger.by_key(key) if key is not None and is_key(key) else None
+    key, recorder = news.reading.key, context.recorder
+    lost = recorder.ledger.by_key(key) if key is not None and is_key(key) else None
     if lost is None or not lost.status.is_unsettled:
         return None
-    with holding(books, lost) as job:
+    with holding(recorder, lost) as job:
         if not job.status.is_unsettled:
             return None
-        return Settling(api, books, context.say).accepted(job, id_, news)
+        return Settling(api, recorder, context.say).accepted(job, id_, news)

@@ -96,7 +96,7 @@ class Batching:
 
         Raises UsageError, NotFinishedError, LedgerError.
         """
-        options, ledger = self.options, self.context.books.ledger
+        options, ledger = self.options, self.context.recorder.ledger
         with ExitStack() as until_done:
             if options.retry_failed:
                 # `retry --failed` at the same time would pay for a job twice.
@@ -147,11 +147,11 @@ class Batching:
 
     def _looked_over(self) -> Iterator[Draft]:
         """Check rows, and yield those that would be sent."""
-        books = self.context.books
+        recorder = self.context.recorder
         for line, row in self.source.rows():
             with self.source.naming(line):
                 draft = self.drafts.draft(row)
-                decision, _ = look_up(books, self.rules, draft.job)
+                decision, _ = look_up(recorder, self.rules, draft.job)
                 if decision is RowDecision.CHANGED:
                     raise changed(draft.job)
             self.counts[decision] = self.counts.get(decision, 0) + 1
@@ -169,7 +169,7 @@ class Batching:
             await settled(self.context, at=self.settings)
             queue = self._queue()
             submitter = Submitter(
-                api, self.context.books, self._say, queue=queue, patience=PATIENCE
+                api, self.context.recorder, self._say, queue=queue, patience=PATIENCE
             )
             told = self.desk.audience(self.counts, self.options)
             trackers = Trackers(self.context, stack, told)
@@ -177,7 +177,7 @@ class Batching:
             rows = Rows(
                 Keyed(
                     submitter,
-                    Settling(api, self.context.books, self._say),
+                    Settling(api, self.context.recorder, self._say),
                     again=lambda old, new: (
                         self.rules.decision(old, new) is RowDecision.SEND
                     ),
@@ -214,7 +214,7 @@ class Batching:
         rate += 1 / self.every if self.every and rate else 0.0
         queue = PacedQueue(RateLimiter(rate))
         queue.every = self.every
-        newest = next(self.context.books.ledger.newest(), None)
+        newest = next(self.context.recorder.ledger.newest(), None)
         if newest is not None and newest.submitted_at is not None:
             passed = max(0.0, self.context.now - newest.submitted_at)
             queue.rest(self.every - passed)

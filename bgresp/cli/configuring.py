@@ -66,7 +66,7 @@ def remove(options: Remove, common: Common) -> int:
         raise _not_ours(path, options.name) from None
     except OSError as error:
         raise OutputError(f"cannot remove {target}: {error.strerror}") from None
-    jobs = context.books.ledger.open_jobs()
+    jobs = context.recorder.ledger.open_jobs()
     count = sum(job.profile == options.name for job in jobs)
     if count:
         context.say(f"{count} open job(s) of it keep their endpoint and their key")

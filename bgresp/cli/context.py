@@ -1,4 +1,4 @@
-"""What a verb works with, built when first asked for: settings, books, api, streams."""
+"""What a verb works with, built when first asked for: settings, recorder, streams."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from bgresp.config import files as config_files
 from bgresp.config.files import Config
 from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import Job
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.ledger import folders
 from bgresp.ledger.words import save_profiles
 from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
@@ -39,7 +39,7 @@ class Context:
     streams: Streams
     _config: Config | None = None
     _state: Path | None = None
-    _books: Books | None = None
+    _recorder: Recorder | None = None
     detached: str = ""
     notifier: "Notifier | None" = None
     _reported: bool = False
@@ -105,11 +105,11 @@ class Context:
         return self._config
 
     @property
-    def books(self) -> Books:
-        """Return the books of the state folder."""
-        if self._books is None:
-            self._books = Books.at(self.state)
-        return self._books
+    def recorder(self) -> Recorder:
+        """Return what records in the state folder."""
+        if self._recorder is None:
+            self._recorder = Recorder.at(self.state)
+        return self._recorder
 
     @property
     def flags(self) -> "Flags":
@@ -253,7 +253,7 @@ class Context:
             from bgresp.cli.notifying import Notifier
 
             environ = self.environ_of_children
-            self.notifier = Notifier.of(command, self.books, self.streams, environ)
+            self.notifier = Notifier.of(command, self.recorder, self.streams, environ)
 
     def ended(self, job: Job) -> None:
         """Take that a job was seen to have ended."""
@@ -268,7 +268,7 @@ class Context:
         """Say once what is wrong with the ledger; nobody is asked."""
         from bgresp.cli import reporting
 
-        ledger = self.books.ledger
+        ledger = self.recorder.ledger
         ledger.tend_words()
         if not self._reported_dead:
             self._reported_dead = True

@@ -58,7 +58,7 @@ def doctor(options: Options, common: Common) -> int:
 
     context = Context.of(common)
     checkup = Checkup(
-        context.books, context.environ, options.fix, os.getuid(), _mountinfo()
+        context.recorder, context.environ, options.fix, os.getuid(), _mountinfo()
     )
     configuration = list(_configuration(context))
     checks = [*configuration, *checkup.all()]

@@ -25,7 +25,7 @@ def refusal(context: Context, job: Job) -> BgrespError | None:
     if job.status.is_open:
         what = f"{job.ref} is {job.status.value}: its answer would be lost"
         return NotFinishedError(what, hint="--force drops it all the same")
-    unsure = job.status is Status.UNKNOWN or context.books.ledger.is_dead(job)
+    unsure = job.status is Status.UNKNOWN or context.recorder.ledger.is_dead(job)
     if unsure:
         what = f"{job.ref} may have been accepted: nothing would tell of it any more"
         hint = f"bgresp resolve {job.key}, or --force"
@@ -92,7 +92,7 @@ class Dropping:
         answer in between.
         """
         for job in jobs:
-            self.context.books.answers.forget(job.key)
-            self.context.books.ledger.forget(job)
-            self.context.books.answers.forget(job.key)
+            self.context.recorder.answers.forget(job.key)
+            self.context.recorder.ledger.forget(job)
+            self.context.recorder.answers.forget(job.key)
             self.dropped.append(job)

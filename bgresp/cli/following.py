@@ -134,7 +134,7 @@ class Following:
         troubles.tell()
 
     def _is_at_rest(self, job: Job) -> bool:
-        return trackers.is_at_rest(job, self.context.books)
+        return trackers.is_at_rest(job, self.context.recorder)
 
     def _has_ended(self, tracker: Tracker) -> bool:
         """Take that a job is over; say whether that ends all of it."""
@@ -158,9 +158,9 @@ class Following:
         if mode == "auto" and self.options.silent:
             mode = "poll"
         policy = trackers.policy(dialect, mode, self.options.interval)
-        books, limiter = self.context.books, RateLimiter(dialect.limits.rate)
+        recorder, limiter = self.context.recorder, RateLimiter(dialect.limits.rate)
         streams = Semaphore() if self.single else Semaphore(dialect.limits.streams)
-        how = (api, books, self.observer, limiter, policy)
+        how = (api, recorder, self.observer, limiter, policy)
         return Tools(*how, streams=streams, is_alone=self.single)
 
     def _shown_text(self, job: Job) -> ShownText:
@@ -168,11 +168,11 @@ class Following:
         shows = self.single and not (self.options.silent or self.options.events)
         if not shows or self.options.output is not None:
             return ShownText()
-        books = self.context.books
-        shown = books.shown(job.key) if self.options.resume else Shown()
+        recorder = self.context.recorder
+        shown = recorder.shown(job.key) if self.options.resume else Shown()
         if shown.text and not shown.ended:
             self.observer.note(job, f"goes on after {len(shown.text)} characters")
-        return ShownText(books.progress(job.key), shown)
+        return ShownText(recorder.progress(job.key), shown)
 
     def _observer(self, jobs: list[Job]) -> Observer:
         """Return who is told of the jobs, by the terminal and the output options."""
@@ -224,13 +224,13 @@ class Following:
 
     def _write_output(self, job: Job) -> None:
         path, text = self.options.output, self._text(job)
-        has = job.status.is_terminal and not self.context.books.owes(job)
+        has = job.status.is_terminal and not self.context.recorder.owes(job)
         if path is not None and has:
             again = f"the answer is kept: bgresp get {job.ref} -o FILE"
             output.write_file(path, text or "", force=self.options.force, hint=again)
 
     def _text(self, job: Job) -> str | None:
-        return self.context.books.text(job.key, self.context.dialect_of(job))
+        return self.context.recorder.text(job.key, self.context.dialect_of(job))
 
     def _exit_code(self, jobs: list[Job]) -> int:
         if self.options.any:
@@ -244,7 +244,7 @@ class Following:
 def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     """Return the codes of a fault that ended the following of a job."""
     fault, job = tracker.fault, tracker.job
-    owes = context.books.owes(job)
+    owes = context.recorder.owes(job)
     if fault is None or not tracker.done:
         return [ExitCode.NOT_FINISHED] if owes else []
     if not owes and (job.status.is_terminal or job.status is Status.LOST):

@@ -101,7 +101,7 @@ def _check(ids: list[str], options: Options) -> None:
 
 
 async def _one(context: Context, id_: str, options: Options) -> Job:
-    known = context.books.ledger.by_id(id_)
+    known = context.recorder.ledger.by_id(id_)
     job = known or await adopted(context, id_)
     labels = {**job.labels, **pairs(options.label, "-l")}
     named = replace(
@@ -110,4 +110,4 @@ async def _one(context: Context, id_: str, options: Options) -> Job:
         group=options.group or job.group,
         labels=labels,
     )
-    return job if named == job else context.books.ledger.record(named)
+    return job if named == job else context.recorder.ledger.record(named)

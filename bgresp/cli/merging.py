@@ -60,7 +60,7 @@ def _take(context: Context, line: bytes, counts: Counts) -> None:
         raise UsageError(f"longer than {MOST >> 20} MiB")
     record = merging.read(line)
     placed = replace(record, job=_placed(context, record.job))
-    before, now = merging.take(context.books, placed)
+    before, now = merging.take(context.recorder, placed)
     counts.new += before is None
     counts.changed += before is not None and before != now
     if before != now:

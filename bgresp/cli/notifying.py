@@ -17,7 +17,7 @@ from typing import Final
 
 from bgresp.core.errors import LedgerError, UsageError
 from bgresp.core.model import Job, Status
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.render.streams import Streams
 
 AT_ONCE: Final = 4
@@ -29,7 +29,7 @@ class Notifier:
     """The hook of one invocation; `environ` says what it sees for a profile's job."""
 
     argv: list[str]
-    books: Books
+    recorder: Recorder
     streams: Streams
     environ: Callable[[str | None], dict[str, str]]
     timeout: float = TIMEOUT
@@ -41,7 +41,7 @@ class Notifier:
     def of(
         cls,
         command: str,
-        books: Books,
+        recorder: Recorder,
         streams: Streams,
         environ: Callable[[str | None], dict[str, str]],
     ) -> "Notifier":
@@ -56,7 +56,7 @@ class Notifier:
         if not argv or shutil.which(argv[0]) is None:
             name = argv[0] if argv else command
             raise UsageError(f"--notify: no program {name!r}")
-        return cls(argv, books, streams, environ)
+        return cls(argv, recorder, streams, environ)
 
     def tell(self, job: Job) -> None:
         """Run the program for a job that ended, unless that was done ever before."""
@@ -75,9 +75,9 @@ class Notifier:
         record = json.dumps(job.to_record(), ensure_ascii=True).encode("ascii") + b"\n"
         async with self._room:
             try:
-                if self.books.ledger.is_forgotten(job.key):
+                if self.recorder.ledger.is_forgotten(job.key):
                     return
-                if not self.books.answers.notices(job.key):
+                if not self.recorder.answers.notices(job.key):
                     return
             except LedgerError as error:
                 self._warn(error.message)

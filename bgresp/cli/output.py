@@ -35,7 +35,7 @@ def print_text(streams: Streams, text: str | bytes | None) -> None:
 
 def say_gone(context: Context, job: Job) -> ExitCode:
     """Say that a job's answer was never fetched and is to be had no more."""
-    again = context.books.answers.request(job.key) is not None
+    again = context.recorder.answers.request(job.key) is not None
     context.say(
         f"{job.ref} is {job.status.value}, but its answer is not here and the endpoint "
         "no longer has it" + (f" (bgresp retry {job.ref})" if again else "")
@@ -115,7 +115,7 @@ def say_failed(context: Context, jobs: Iterable[Job]) -> None:
     """Say what to type where jobs of one group did not complete."""
     from bgresp.engine import retry
 
-    failed = retry.failed(context.books, jobs)
+    failed = retry.failed(context.recorder, jobs)
     groups = {job.group for job in failed}
     if len(groups) == 1 and (group := groups.pop()):
         again = f"bgresp retry --failed --group {shlex.quote(group)}"

@@ -49,7 +49,7 @@ async def _probed(context: Context, settings: Settings) -> int:
     )
     async with context.api(settings) as api:
         context.note_endpoint(settings)
-        probing = engine.Probe(api, context.books, draft, context.say)
+        probing = engine.Probe(api, context.recorder, draft, context.say)
         card = await probing.run()
     path = cards.save(context.state, card)
     _show(context, card)

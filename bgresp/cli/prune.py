@@ -51,8 +51,8 @@ def prune(which: Refs, options: Options, common: Common) -> int:
     jobs = [job for job in old if options.force or refusal(context, job) is None]
     dropping = Dropping(context, options.remote)
     code = dropping.drop(jobs)
-    context.books.ledger.sweep()
-    context.books.ledger.compact()
+    context.recorder.ledger.sweep()
+    context.recorder.ledger.compact()
     if len(old) > len(jobs):
         context.say(f"{len(old) - len(jobs)} are open or unsettled: kept")
     if context.is_json or common.quiet:
@@ -67,7 +67,7 @@ def _chosen(context: Context, which: Refs) -> list[Job]:
     selector = which.selector(context.common, now=context.now)
     if which.refs or selector.given:
         return refs.chosen(context, which).known()
-    jobs = list(context.books.ledger.newest())
+    jobs = list(context.recorder.ledger.newest())
     context.report_ledger()
     return jobs
 
@@ -85,7 +85,7 @@ def _check_clock(context: Context, old: list[Job]) -> None:
     """
     if not old:
         return
-    newest = [_latest(job) for job in islice(context.books.ledger.newest(), 100)]
+    newest = [_latest(job) for job in islice(context.recorder.ledger.newest(), 100)]
     ahead = context.now - max(newest, default=0.0)
     if not -BEHIND < ahead < AHEAD:
         where = "after" if ahead > 0 else "before"

@@ -47,7 +47,7 @@ async def refreshed(
     for settings, some in by_endpoint(context, worth, failed):
         try:
             async with context.api(settings) as api:
-                await Asking(api, context.books, tell).all(some)
+                await Asking(api, context.recorder, tell).all(some)
         except (ConfigError, RefusedError) as error:
             failed(some, error)
     return [found[job.key] for job in jobs], [*codes, *troubles.tell()]
@@ -59,4 +59,4 @@ def _is_worth_asking(context: Context, job: Job) -> bool:
         return False
     if job.status in {Status.CANCELLED, Status.LOST} or job.status.is_open:
         return True
-    return not context.books.answers.response_path(job.key).exists()
+    return not context.recorder.answers.response_path(job.key).exists()

@@ -33,7 +33,7 @@ def resolved(context: Context, job: Job, options: "Options") -> Job:
     Raises UsageError when it is settled otherwise, NotFinishedError while it is at
     work, UnknownOutcomeError when nobody can tell.
     """
-    with holding(context.books, job, wait=WAIT) as now:
+    with holding(context.recorder, job, wait=WAIT) as now:
         return now if _is_done(now, options) else _settled(context, now, options)
 
 
@@ -57,18 +57,18 @@ def _is_done(job: Job, options: "Options") -> bool:
 
 def _settled(context: Context, job: Job, options: "Options") -> Job:
     if options.abandon:
-        return abandoned(context.books, job)
+        return abandoned(context.recorder, job)
     found: list[Job] = []
 
     async def ask() -> int:
         settings = context.settings_of(job)
         asked = options.adopt is not None or options.resend
         if not asked and not can_settle(settings.dialect):
-            blind = Settling(None, context.books, context.say)
+            blind = Settling(None, context.recorder, context.say)
             found.extend(await blind.settle_held([job]))
             return 0
         async with context.api(settings) as api:
-            settling = Settling(api, context.books, context.say)
+            settling = Settling(api, context.recorder, context.say)
             found.append(await _asked(settling, job, options))
         return 0
 
@@ -103,7 +103,7 @@ def _failure(job: Job, fault: Fault, options: "Options") -> BgrespError:
 def _unknown(context: Context, job: Job) -> UnknownOutcomeError:
     """Name the ways that are left."""
     ways = ["--adopt ID", "--abandon"]
-    if context.books.answers.request_path(job.key).exists():
+    if context.recorder.answers.request_path(job.key).exists():
         ways.append("--resend (at the risk of paying twice)")
     message = f"{job.key}: its endpoint cannot tell whether it was accepted"
     return UnknownOutcomeError(

@@ -69,8 +69,8 @@ class Sending:
 
     async def send(self, api: Api, drafts: list[Draft]) -> None:
         """Send drafts to one endpoint until it refuses more than one of them."""
-        submitter = Submitter(api, self.context.books, self.context.say)
-        settling = Settling(api, self.context.books, self.context.say)
+        submitter = Submitter(api, self.context.recorder, self.context.say)
+        settling = Settling(api, self.context.recorder, self.context.say)
         keyed = Keyed(submitter, settling, unique=self.unique, again=_is_retried)
         for draft in drafts:
             submitted = await keyed.submit(draft)

@@ -32,7 +32,8 @@ async def settled(context: Context, *, at: Settings | None = None) -> Settled:
     def unconfigured(jobs: list[Job], _: ConfigError) -> None:
         unasked.extend(jobs)
 
-    for settings, jobs in by_endpoint(context, candidates(context.books), unconfigured):
+    some = candidates(context.recorder)
+    for settings, jobs in by_endpoint(context, some, unconfigured):
         elsewhere = at is not None and settings.identity != at.identity
         if elsewhere or not can_settle(settings.dialect):
             unasked += jobs
@@ -42,7 +43,7 @@ async def settled(context: Context, *, at: Settings | None = None) -> Settled:
         except (ConfigError, RefusedError) as error:
             errors.show(context.streams, error)
             found.codes.append(int(error.code))
-    nobody = Settling(None, context.books, context.say)
+    nobody = Settling(None, context.recorder, context.say)
     found.jobs += await nobody.settle(unasked)
     return found
 
@@ -51,6 +52,6 @@ async def _asked(
     context: Context, settings: Settings, jobs: list[Job], found: Settled
 ) -> None:
     async with context.api(settings) as api:
-        settling = Settling(api, context.books, context.say)
+        settling = Settling(api, context.recorder, context.say)
         found.jobs += await settling.settle(jobs)
         found.codes += [int(exit_code(fault)) for fault in settling.faults]

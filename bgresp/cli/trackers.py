@@ -10,8 +10,8 @@ from bgresp.core.dialect import Dialect
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
-from bgresp.engine.books import Books
 from bgresp.engine.rate_limit import RateLimiter
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
 
@@ -30,11 +30,11 @@ def policy(dialect: Dialect, mode: str, interval: float | None = None) -> Policy
     )
 
 
-def is_at_rest(job: Job, books: Books) -> bool:
+def is_at_rest(job: Job, recorder: Recorder) -> bool:
     """Say whether nobody needs to be asked: saved, or never to be answered."""
     if job.status.is_open:
         return False
-    saved = books.answers.response_path(job.key)
+    saved = recorder.answers.response_path(job.key)
     return not job.status.is_terminal or saved.exists()
 
 
@@ -59,13 +59,13 @@ class Trackers:
     def know(self, settings: Settings, api: Api, limiter: RateLimiter) -> None:
         """Use an endpoint that is open already, through the limiter of its creates."""
         how = policy(api.endpoint.dialect, "poll")
-        tools = Tools(api, self.context.books, self.observer, limiter, how)
+        tools = Tools(api, self.context.recorder, self.observer, limiter, how)
         self._tools[settings.identity] = tools
 
     async def track(self, job: Job) -> Tracker | None:
         """Return who follows a job; None where it is over, and its answer saved."""
         self.observer.changed(job, JobProgress("poll"))
-        if is_at_rest(job, self.context.books):
+        if is_at_rest(job, self.context.recorder):
             return None
         settings = self.context.settings_of(job)
         if settings.identity not in self._tools:

@@ -8,9 +8,9 @@ from typing import Final
 from bgresp.api.client import Api
 from bgresp.core.model import Job
 from bgresp.core.signals import Fault, FaultKind, Snapshot
-from bgresp.engine.books import Books
 from bgresp.engine.list_poll import ListPoller
 from bgresp.engine.rate_limit import RateLimiter
+from bgresp.engine.recorder import Recorder
 
 YOUNG: Final = 60.0
 LOOKS: Final = 3
@@ -43,7 +43,7 @@ class Asking:
     """
 
     api: Api
-    books: Books
+    recorder: Recorder
     tell: Callable[[News], None]
     patient: bool = False
     thrifty: bool = False
@@ -117,13 +117,13 @@ class Asking:
         if not last and self.closed is None and self._worth_again(job, answer):
             return None
         if answer.kind is FaultKind.GONE and not self.is_young(job):
-            return News(job, self.books.lost(job, answer))
-        return News(job, self.books.unheard(job, answer), answer)
+            return News(job, self.recorder.lost(job, answer))
+        return News(job, self.recorder.unheard(job, answer), answer)
 
     def is_young(self, job: Job) -> bool:
         """Say whether the endpoint may not know a job yet."""
         start = job.submitted_at
-        return start is not None and self.books.now() - start < YOUNG
+        return start is not None and self.recorder.now() - start < YOUNG
 
     def _worth_again(self, job: Job, fault: Fault) -> bool:
         if fault.kind is FaultKind.GONE:
@@ -156,7 +156,7 @@ class Asking:
         reading = answer.reading
         same = reading.status is job.status and reading.raw_status == job.raw_status
         known = same and job.status.is_open and job.last_error is None
-        age = abs(self.books.now() - (job.checked_at or 0.0))
+        age = abs(self.recorder.now() - (job.checked_at or 0.0))
         if self.thrifty and known and age < FRESH:
             return job
-        return self.books.heard(job, answer, self.api.endpoint.dialect)
+        return self.recorder.heard(job, answer, self.api.endpoint.dialect)

@@ -14,7 +14,7 @@ from bgresp.core.errors import ExitCode
 from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 
 CONFIRM: Final = 10.0
 ATTEMPTS: Final = 3
@@ -35,7 +35,7 @@ class Verdict:
     fault: Fault | None = None
 
 
-async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
+async def cancelled(api: Api, recorder: Recorder, job: Job) -> Verdict:
     """Cancel an open job, then ask until it ended or ten seconds passed.
 
     Where cancel is a DELETE, the job is asked for first: a finished answer is never
@@ -44,7 +44,7 @@ async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
     """
     op = api.endpoint.dialect.ops.get("cancel")
     if op is None or op.method == "DELETE":
-        job, verdict = await _looked(api, books, job)
+        job, verdict = await _looked(api, recorder, job)
         if verdict is not None:
             return verdict
     if op is None:
@@ -53,11 +53,11 @@ async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
         return Verdict(job, ExitCode.REFUSED, said)
 
     def note() -> None:
-        books.ledger.record(replace(job, cancel_requested_at=books.now()))
+        recorder.ledger.record(replace(job, cancel_requested_at=recorder.now()))
 
     reply = await _asked_to_cancel(api, job, Sent(leaving=note))
-    job = books.ledger.by_key(job.key) or job
-    verdict = _hopeless(job, reply) or await _confirmed(api, books, (job, reply))
+    job = recorder.ledger.by_key(job.key) or job
+    verdict = _hopeless(job, reply) or await _confirmed(api, recorder, (job, reply))
     advisory = api.endpoint.dialect.limits.advisory_cancel
     if verdict.job.status is Status.CANCELLED and not verdict.said and advisory:
         name = api.endpoint.dialect.name
@@ -66,14 +66,14 @@ async def cancelled(api: Api, books: Books, job: Job) -> Verdict:
     return verdict
 
 
-async def _looked(api: Api, books: Books, job: Job) -> tuple[Job, Verdict | None]:
+async def _looked(api: Api, recorder: Recorder, job: Job) -> tuple[Job, Verdict | None]:
     news = await _within(CONFIRM, api.retrieve(str(job.id)))
     if isinstance(news, Fault):
         said = f"was not cancelled: {news.message}"
         unsure = Verdict(job, ExitCode.NOT_FINISHED, said)
         redirected = _not_heard(job, news) if news.is_redirect else None
         return job, _hopeless(job, news) or redirected or unsure
-    job = books.heard(job, news, api.endpoint.dialect)
+    job = recorder.heard(job, news, api.endpoint.dialect)
     return job, _over(job) if job.status.is_terminal else None
 
 
@@ -116,7 +116,7 @@ def _not_heard(job: Job, fault: Fault) -> Verdict:
 
 
 async def _confirmed(
-    api: Api, books: Books, asked: tuple[Job, Snapshot | Fault]
+    api: Api, recorder: Recorder, asked: tuple[Job, Snapshot | Fault]
 ) -> Verdict:
     job, reply = asked
     loop = asyncio.get_running_loop()
@@ -125,7 +125,7 @@ async def _confirmed(
     while True:
         news = await _within(deadline - loop.time(), api.retrieve(str(job.id)))
         if not isinstance(news, Fault):
-            job, said = books.heard(job, news, api.endpoint.dialect), ""
+            job, said = recorder.heard(job, news, api.endpoint.dialect), ""
             if job.status.is_terminal:
                 return _over(job)
             if isinstance(reply, Fault) and reply.http_status in _CANNOT:
@@ -137,7 +137,7 @@ async def _confirmed(
         wait = next(pace, PACE[-1])
         last = loop.time() + wait > deadline
         if _took_it_away(api, reply, news, last=last):
-            return _taken_away(api, books, job, reply)
+            return _taken_away(api, recorder, job, reply)
         if last:
             break
         await asyncio.sleep(wait)
@@ -187,11 +187,13 @@ def _is_done(reply: Snapshot | Fault) -> bool:
     return (reply.http_status or 0) // 100 == 2
 
 
-def _taken_away(api: Api, books: Books, job: Job, reply: Snapshot | Fault) -> Verdict:
+def _taken_away(
+    api: Api, recorder: Recorder, job: Job, reply: Snapshot | Fault
+) -> Verdict:
     if isinstance(reply, Snapshot) and reply.reading.status is Status.CANCELLED:
-        job = books.heard(job, reply, api.endpoint.dialect)
+        job = recorder.heard(job, reply, api.endpoint.dialect)
     else:
-        job = books.ledger.record(update.deleted(job, now=books.now()))
+        job = recorder.ledger.record(update.deleted(job, now=recorder.now()))
     said = "is cancelled: the endpoint no longer has it"
     return Verdict(job, ExitCode.OK, said)
 

@@ -18,7 +18,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.engine import rescued
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.ledger import aside, damage, files, journal, locks, segments
 from bgresp.ledger.damage import BadLine
 from bgresp.ledger.line import BadLineError
@@ -48,7 +48,7 @@ Look = Callable[[Path], Iterator[Check]]
 class Checkup:
     """The checks of one state folder; `uid` is whose it must be."""
 
-    books: Books
+    recorder: Recorder
     environ: Mapping[str, str]
     fix: bool = False
     uid: int = -1
@@ -56,7 +56,7 @@ class Checkup:
 
     def all(self) -> Iterator[Check]:
         """Yield every finding; those that follow from a missing folder are left out."""
-        state = self.books.ledger.state
+        state = self.recorder.ledger.state
         yield self._filesystem(state)
         if not state.is_dir():
             yield _missing(state)
@@ -77,7 +77,7 @@ class Checkup:
     def _guarded(self, name: str, look: Look) -> Iterator[Check]:
         """Tell what kept a check from being made."""
         try:
-            yield from look(self.books.ledger.state)
+            yield from look(self.recorder.ledger.state)
         except LedgerError as error:
             yield Check(name, BAD, error.message)
         except OSError as error:
@@ -135,12 +135,12 @@ class Checkup:
 
     def _set_aside(self) -> Iterator[Check]:
         """Show the lines that cannot be read, and move them out of the ledger's way."""
-        moved = self.books.ledger.set_aside()
+        moved = self.recorder.ledger.set_aside()
         for line in moved[:SHOWN]:
             begins = one_line(line.begins.decode("utf-8", "replace"), limit=160)
             yield Check("ledger", WARN, f"{line.place} ({line.why}): {begins}")
         count = "1 line" if len(moved) == 1 else f"{len(moved)} lines"
-        place = self.books.ledger.bad_path
+        place = self.recorder.ledger.bad_path
         yield Check("ledger", WARN, f"{count} moved to {place}: look for jobs there")
 
     def _writable(self, state: Path) -> Iterator[Check]:
@@ -150,8 +150,8 @@ class Checkup:
             journal.append(probe, b"synced as a record is\n")
         finally:
             probe.unlink()
-        if self.books.ledger.path.exists():
-            os.close(files.open_append(self.books.ledger.path))
+        if self.recorder.ledger.path.exists():
+            os.close(files.open_append(self.recorder.ledger.path))
         yield Check("write", OK, str(state))
 
     def _lock(self, state: Path) -> Iterator[Check]:
@@ -166,7 +166,7 @@ class Checkup:
         yield Check("lock", BAD, f"{path}: {said}")
 
     def _unsettled(self, _: Path) -> Iterator[Check]:
-        ledger = self.books.ledger
+        ledger = self.recorder.ledger
         found = [
             job.key
             for job in ledger.unsettled()
@@ -180,7 +180,7 @@ class Checkup:
         yield Check("unsettled", WARN, f"{said} (bgresp resolve {found[0]})")
 
     def _rescues(self) -> Iterator[Check]:
-        found = list(rescued.waiting(self.books, self.environ))
+        found = list(rescued.waiting(self.recorder, self.environ))
         if not found:
             yield Check("rescue", OK, "no record lies outside the ledger")
         for path in found:
@@ -189,14 +189,14 @@ class Checkup:
                 yield Check("rescue", BAD, f"{said} (bgresp doctor --fix)")
                 continue
             try:
-                job = rescued.bring_home(self.books, path)
+                job = rescued.bring_home(self.recorder, path)
             except LedgerError as error:
                 yield Check("rescue", BAD, error.message)
             else:
                 yield Check("rescue", OK, f"{job.ref} is in the ledger now")
 
     def _keys(self, _: Path) -> Iterator[Check]:
-        found = [job.key for job in islice(self.books.ledger.ahead(), NAMED + 1)]
+        found = [job.key for job in islice(self.recorder.ledger.ahead(), NAMED + 1)]
         if not found:
             yield Check("keys", OK, "none lies ahead of the clock")
             return
@@ -206,7 +206,7 @@ class Checkup:
 
     def _age(self, _: Path) -> Iterator[Check]:
         """Look for what a ledger that was put back from a backup does not know."""
-        ledger = self.books.ledger
+        ledger = self.recorder.ledger
         newer, marked = ledger.newer_files(), ledger.older_path.exists()
         if not newer and not marked:
             yield Check("age", OK, "the ledger is as new as its folder")
@@ -220,13 +220,13 @@ class Checkup:
             yield Check("age", WARN, f"the ledger is taken as it is{names}")
 
     def _swept(self, _: Path) -> Iterator[Check]:
-        if count := self.books.ledger.sweep():
+        if count := self.recorder.ledger.sweep():
             yield Check("files", OK, f"{count} removed that belonged to no record")
 
     def _clock(self, _: Path) -> Iterator[Check]:
-        newest = islice(self.books.ledger.newest(), 100)
+        newest = islice(self.recorder.ledger.newest(), 100)
         last = max((moment for job in newest for moment in _moments(job)), default=0.0)
-        behind = last - self.books.now()
+        behind = last - self.recorder.now()
         if behind > SKEW:
             said = f"stands {brief(behind)} before the newest record"
             yield Check("clock", WARN, said)

@@ -52,12 +52,12 @@ class Keyed:
             if earlier is not None and earlier.status.is_unsettled:
                 earlier = await self._settled(earlier, draft.job)
             if earlier is None or earlier.status is Status.REJECTED:
-                check_whole(self.submitter.books)
+                check_whole(self.submitter.recorder)
                 return await self.submitter.submit(draft)
             if not earlier.status.is_unsettled and self.again(earlier, draft.job):
                 unsure = self._unsure(draft.job)
                 if unsure is None:
-                    check_whole(self.submitter.books)
+                    check_whole(self.submitter.recorder)
                     return await self.submitter.submit(draft)
                 earlier = unsure
         if earlier.status.is_unsettled:
@@ -72,13 +72,13 @@ class Keyed:
         """
         settling = self.settling
         if (earlier.base_url, earlier.vars) != (draft.base_url, draft.vars):
-            settling = Settling(None, self.submitter.books, self.submitter.say)
+            settling = Settling(None, self.submitter.recorder, self.submitter.say)
         ours = draft.submit_key is not None and earlier.submit_key == draft.submit_key
         settle = settling.settle_held if ours else settling.settle
         return next(iter(await settle([earlier])), earlier)
 
     def _earlier(self, draft: Job) -> Job | None:
-        ledger, found = self.submitter.books.ledger, list[Job | None]()
+        ledger, found = self.submitter.recorder.ledger, list[Job | None]()
         if draft.submit_key is not None:
             found.append(ledger.by_submit_key(draft.submit_key))
         if draft.row is not None:
@@ -92,7 +92,7 @@ class Keyed:
         """Return what a row that may be sent again was sent as already, it may be."""
         if draft.row is None:
             return None
-        rows = self.submitter.books.ledger.of_row(str(draft.group), draft.row)
+        rows = self.submitter.recorder.ledger.of_row(str(draft.group), draft.row)
         newest = next(rows, None)
         return newest if newest is not None and newest.status.is_unsettled else None
 
@@ -104,7 +104,7 @@ class Keyed:
         with ExitStack() as held:
             for name in names:
                 while True:
-                    claim = self.submitter.books.ledger.claim(name)
+                    claim = self.submitter.recorder.ledger.claim(name)
                     try:
                         held.enter_context(claim)
                         break

@@ -15,7 +15,7 @@ from bgresp.core.model import RECORD_FIELDS, SCHEMA, Job, Status, check_names
 from bgresp.core.reading import is_id
 from bgresp.core.text import one_line
 from bgresp.core.times import rfc3339, unix
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.ledger import keys
 
 _MAPPINGS: Final = ("labels", "usage", "error")
@@ -75,13 +75,13 @@ def read(line: bytes) -> Record:
     return Record(job, {k: table[k] for k in ("dialect", "vars") if table.get(k)})
 
 
-def take(books: Books, record: Record) -> tuple[Job | None, Job]:
+def take(recorder: Recorder, record: Record) -> tuple[Job | None, Job]:
     """Record a foreign job; return what the ledger had of it, and what it has now.
 
     One that was forgotten here stays so. Raises UsageError that names the field where
     it is refused, LedgerError.
     """
-    ledger, theirs = books.ledger, record.job
+    ledger, theirs = recorder.ledger, record.job
     if ledger.is_ahead(theirs.key):
         raise UsageError("key: more than a day ahead of the clock")
     if ledger.was_forgotten(theirs.key):

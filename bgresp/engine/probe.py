@@ -18,9 +18,9 @@ from bgresp.core.request import Request, drafted
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import one_line
 from bgresp.engine import list_poll
-from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
 from bgresp.engine.outcome import Submitted, error_of
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import Submitter
 
 YES: Final = Verdict.YES
@@ -187,7 +187,7 @@ class Probe:
     """
 
     api: Api
-    books: Books
+    recorder: Recorder
     draft: Job
     say: Callable[[str], None]
     jobs: list[Job] = field(default_factory=list)
@@ -218,7 +218,7 @@ class Probe:
             base_url=str(self.draft.base_url),
             dialect=self.api.endpoint.dialect.name,
             model=self.draft.model,
-            probed_at=self.books.now(),
+            probed_at=self.recorder.now(),
             jobs=tuple(job.ref for job in self.jobs),
             findings=self.findings.table,
         )
@@ -228,9 +228,9 @@ class Probe:
         limit = tokens if "max_output_tokens" in dialect.carries else None
         model = self.draft.model
         asked = Request(text=COUNT, model=model, max_output_tokens=limit)
-        job = replace(self.draft, labels={NAME: what}, submitted_at=self.books.now())
+        job = replace(self.draft, labels={NAME: what}, submitted_at=self.recorder.now())
         draft = drafted(job, asked, dialect, stream=stream)
-        submitted = await Submitter(self.api, self.books, self.say).submit(draft)
+        submitted = await Submitter(self.api, self.recorder, self.say).submit(draft)
         if submitted.interrupted:
             raise asyncio.CancelledError
         if submitted.fault is None:
@@ -290,7 +290,7 @@ class Probe:
     async def _looked(self, job: Job) -> Snapshot | Fault:
         answer = await self.api.retrieve(str(job.id))
         if isinstance(answer, Snapshot):
-            heard = self.books.heard(job, answer, self.api.endpoint.dialect)
+            heard = self.recorder.heard(job, answer, self.api.endpoint.dialect)
             self.jobs[self.jobs.index(job)] = heard
         return answer
 
@@ -316,7 +316,7 @@ class Probe:
             said = f"the dialect {job.dialect} has no max_output_tokens"
             self.findings.note(Ability.TRUNCATION, UNKNOWN, said)
             return
-        text = self.books.text(job.key, self.api.endpoint.dialect) or ""
+        text = self.recorder.text(job.key, self.api.endpoint.dialect) or ""
         whole = text.rstrip().endswith(LAST)
         self.findings.cut(job, most=SHORT, whole=whole)
 
@@ -349,7 +349,7 @@ class Probe:
             said = f"a second job was not accepted: {submitted.fault.message}"
             self.findings.note(Ability.CANCEL, UNKNOWN, said)
             return
-        verdict = await cancelled(self.api, self.books, submitted.job)
+        verdict = await cancelled(self.api, self.recorder, submitted.job)
         self.jobs[-1] = verdict.job
         if verdict.code is ExitCode.REFUSED:
             self.findings.note(Ability.CANCEL, NO, verdict.said)

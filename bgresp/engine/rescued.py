@@ -9,20 +9,20 @@ from typing import Any, Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.ledger import rescue
 from bgresp.ledger.files import blamed
 
 MOST: Final = 1 << 20
 
 
-def waiting(books: Books, environ: Mapping[str, str]) -> Iterator[Path]:
+def waiting(recorder: Recorder, environ: Mapping[str, str]) -> Iterator[Path]:
     """Yield rescue files of this ledger, wherever the process that wrote them looked.
 
     A cron job has no XDG_RUNTIME_DIR, and so wrote to the temporary folder. A file that
     cannot be read is ours until somebody has looked at it.
     """
-    home = str(books.ledger.state)
+    home = str(recorder.ledger.state)
     for path in dict.fromkeys((*rescue.found(environ), *rescue.found({}))):
         try:
             belongs = _line(path).get(rescue.STATE, home)
@@ -32,7 +32,7 @@ def waiting(books: Books, environ: Mapping[str, str]) -> Iterator[Path]:
             yield path
 
 
-def bring_home(books: Books, path: Path) -> Job:
+def bring_home(recorder: Recorder, path: Path) -> Job:
     """Record what a rescue file says, then drop it; twice does no harm.
 
     Raises LedgerError; then the file stays.
@@ -44,26 +44,26 @@ def bring_home(books: Books, path: Path) -> Job:
         job = Job.from_line(line)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise LedgerError(f"{path} is no record of a job") from None
-    recorded = books.ledger.record(job)
+    recorded = recorder.ledger.record(job)
     with blamed(path, "remove"):
         path.unlink(missing_ok=True)
     return recorded
 
 
-def check_whole(books: Books, environ: Mapping[str, str] = os.environ) -> None:
+def check_whole(recorder: Recorder, environ: Mapping[str, str] = os.environ) -> None:
     """Check that the ledger hides no submit; rescued records are brought home first.
 
     Raises LedgerError.
     """
     try:
-        books.ledger.check_whole()
+        recorder.ledger.check_whole()
     except LedgerError:
-        paths = list(waiting(books, environ))
+        paths = list(waiting(recorder, environ))
         if not paths:
             raise
         for path in paths:
-            bring_home(books, path)
-        books.ledger.check_whole()
+            bring_home(recorder, path)
+        recorder.ledger.check_whole()
 
 
 def _line(path: Path) -> dict[str, Any]:

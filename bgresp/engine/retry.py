@@ -13,15 +13,15 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, Status
 from bgresp.core.request import OURS, Draft
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 
 # What a new record takes over from `extra`: where the key is found, what is stored.
 _TAKEN: Final = ("key_source", "profile_url", "dialects", "store")
 
 
-def refusal(books: Books, job: Job) -> BgrespError | None:
+def refusal(recorder: Recorder, job: Job) -> BgrespError | None:
     """Return why a job must not be asked for a second time; None where it may."""
-    if job.status is Status.UNKNOWN or books.ledger.is_dead(job):
+    if job.status is Status.UNKNOWN or recorder.ledger.is_dead(job):
         return UnknownOutcomeError(
             f"{job.ref} may have been accepted", hint=f"bgresp resolve {job.key}"
         )
@@ -33,13 +33,13 @@ def refusal(books: Books, job: Job) -> BgrespError | None:
     return None
 
 
-def draft(books: Books, job: Job) -> Draft:
+def draft(recorder: Recorder, job: Job) -> Draft:
     """Return the draft of a new job from a job's stored request.
 
     It takes over what the job is known by. Raises NoSuchJobError when no request was
     kept.
     """
-    body = _body(books, job)
+    body = _body(recorder, job)
     metadata = {
         k: v for k, v in (body.pop("metadata", None) or {}).items() if k != OURS
     }
@@ -56,7 +56,7 @@ def draft(books: Books, job: Job) -> Draft:
         dialect=job.dialect,
         vars=job.vars,
         model=job.model,
-        submitted_at=books.now(),
+        submitted_at=recorder.now(),
         streamable=job.streamable,
         previous_id=job.previous_id,
         expect=job.expect,
@@ -67,7 +67,7 @@ def draft(books: Books, job: Job) -> Draft:
     return Draft(replace(again, extra=extra), body, stream=bool(job.streamable))
 
 
-def failed(books: Books, jobs: Iterable[Job]) -> list[Job]:
+def failed(recorder: Recorder, jobs: Iterable[Job]) -> list[Job]:
     """Return, oldest first, the jobs that did not complete and were not retried.
 
     A retry that was rejected counts for nothing: nobody works on it.
@@ -78,7 +78,7 @@ def failed(books: Books, jobs: Iterable[Job]) -> list[Job]:
     if not wanted:
         return []
     retried: set[str] = set()
-    for job in books.ledger.newest():
+    for job in recorder.ledger.newest():
         if job.key <= wanted[0].key:
             break  # a retry is always newer than what it retries
         if job.retry_of is not None and job.status is not Status.REJECTED:
@@ -86,8 +86,8 @@ def failed(books: Books, jobs: Iterable[Job]) -> list[Job]:
     return [job for job in wanted if job.key not in retried]
 
 
-def _body(books: Books, job: Job) -> dict[str, Any]:
-    raw = books.answers.request(job.key)
+def _body(recorder: Recorder, job: Job) -> dict[str, Any]:
+    raw = recorder.answers.request(job.key)
     if raw is None:
         raise NoSuchJobError(
             f"the request of {job.ref} was not kept",
@@ -98,6 +98,6 @@ def _body(books: Books, job: Job) -> dict[str, Any]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        path = books.answers.request_path(job.key)
+        path = recorder.answers.request_path(job.key)
         raise NoSuchJobError(f"the stored request {path} cannot be read")
     return body

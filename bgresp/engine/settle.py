@@ -22,8 +22,8 @@ from bgresp.core.errors import (
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
 from bgresp.engine import list_poll
-from bgresp.engine.books import Books
 from bgresp.engine.created import hold
+from bgresp.engine.recorder import Recorder
 from bgresp.ledger import locks
 
 ABANDONED: Final = "abandoned"
@@ -36,12 +36,12 @@ def can_settle(dialect: Dialect) -> bool:
     return "list" in dialect.ops or dialect.limits.idempotency == "replay"
 
 
-def candidates(books: Books) -> list[Job]:
+def candidates(recorder: Recorder) -> list[Job]:
     """Return the submissions that may be settled: no live process works on them.
 
     One that was looked for in vain is left out; `resolve` looks again.
     """
-    ledger = books.ledger
+    ledger = recorder.ledger
     return [
         job
         for job in ledger.unsettled()
@@ -51,26 +51,26 @@ def candidates(books: Books) -> list[Job]:
 
 
 @contextmanager
-def holding(books: Books, job: Job, *, wait: float = 0.0) -> Iterator[Job]:
+def holding(recorder: Recorder, job: Job, *, wait: float = 0.0) -> Iterator[Job]:
     """Hold a submission's lock, and yield its record as it stands now.
 
     Raises NotFinishedError while another process submits or settles it, NoSuchJobError
     when it was forgotten meanwhile.
     """
-    books.ledger.prepare()
-    folder = books.ledger.state / "inflight"
+    recorder.ledger.prepare()
+    folder = recorder.ledger.state / "inflight"
     path = locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
     with locks.inflight(path, wait=wait):
-        now = books.ledger.by_key(job.key)
+        now = recorder.ledger.by_key(job.key)
         if now is None:
             raise NoSuchJobError(f"{job.key} was forgotten meanwhile")
         yield now
 
 
-def abandoned(books: Books, job: Job) -> Job:
+def abandoned(recorder: Recorder, job: Job) -> Job:
     """Record that a person gave a submission up; the caller holds its lock."""
     error = ResponseError(ABANDONED, "given up by bgresp resolve --abandon")
-    return books.ledger.record(replace(job, status=Status.REJECTED, error=error))
+    return recorder.ledger.record(replace(job, status=Status.REJECTED, error=error))
 
 
 def is_absent(job: Job, looked_at: float | None) -> bool:
@@ -86,10 +86,10 @@ KEYS_KEPT: Final = 12 * 3600.0
 
 
 async def settle(
-    api: Api | None, books: Books, jobs: Iterable[Job], say: Callable[[str], None]
+    api: Api | None, recorder: Recorder, jobs: Iterable[Job], say: Callable[[str], None]
 ) -> list[Job]:
     """Settle submissions of one endpoint as far as it can tell; see Settling.settle."""
-    return await Settling(api, books, say).settle(jobs)
+    return await Settling(api, recorder, say).settle(jobs)
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ class Settling:
     """
 
     api: Api | None
-    books: Books
+    recorder: Recorder
     say: Callable[[str], None]
     faults: list[Fault] = field(default_factory=list)
 
@@ -116,7 +116,7 @@ class Settling:
                 mine: list[Job] = []
                 for job in some:
                     try:
-                        mine.append(stack.enter_context(holding(self.books, job)))
+                        mine.append(stack.enter_context(holding(self.recorder, job)))
                     except (NotFinishedError, NoSuchJobError):
                         continue
                 done += await self.settle_held(mine)
@@ -138,7 +138,7 @@ class Settling:
                 self._looked_for(left.values())
         limits = self.api.endpoint.dialect.limits
         for job in left.values():
-            if _may_replay(job, limits, self.books.now()):
+            if _may_replay(job, limits, self.recorder.now()):
                 found[job.key] = await self._replayed(job)
         return list(found.values())
 
@@ -149,8 +149,8 @@ class Settling:
         process adopts it, LedgerError.
         """
         assert self.api is not None
-        with self.books.ledger.claim(f"id:{id_}"):
-            owner = self.books.ledger.by_id(id_)
+        with self.recorder.ledger.claim(f"id:{id_}"):
+            owner = self.recorder.ledger.by_id(id_)
             if owner is not None and _is_another(owner, job):
                 raise UsageError(
                     f"{id_} is the job {owner.key} already",
@@ -173,7 +173,7 @@ class Settling:
         `unknown`. Raises NoSuchJobError when the request was not kept, LedgerError.
         """
         assert self.api is not None
-        body = self.books.answers.request(job.key)
+        body = self.recorder.answers.request(job.key)
         if body is None:
             raise NoSuchJobError(
                 f"the request of {job.ref} was not kept",
@@ -191,7 +191,7 @@ class Settling:
                     taken = self.accepted(job, signal.reading.id, signal)
                     await hold(signals)
                     return taken
-        self.books.unheard(job, fault)
+        self.recorder.unheard(job, fault)
         return fault
 
     def accepted(self, job: Job, id_: str, news: Snapshot | Event) -> Job:
@@ -203,14 +203,14 @@ class Settling:
         assert news.reading is not None
         dialect = self.api.endpoint.dialect
         reading = replace(news.reading, id=id_)
-        now, limits = self.books.now(), dialect.limits
+        now, limits = self.recorder.now(), dialect.limits
         taken = update.accepted(job, reading, now=now, limits=limits)
         ended = taken.status.is_terminal
         open_ = replace(taken, status=Status.IN_PROGRESS) if ended else taken
-        recorded, rescued = self.books.keep_accepted(open_)
+        recorded, rescued = self.recorder.keep_accepted(open_)
         if rescued is not None:
             raise LedgerError(f"{job.key} is {id_}, but {rescued}")
-        return self.books.heard(recorded, news, dialect) if ended else recorded
+        return self.recorder.heard(recorded, news, dialect) if ended else recorded
 
     def _noted(self, job: Job) -> Job:
         """Record that a submission died: nobody is at work on it any more."""
@@ -218,16 +218,16 @@ class Settling:
             return job
         self.say(f"the submit {job.key} died: it may have been accepted")
         said = "the submit died before a reply came"
-        return self.books.ledger.record(
+        return self.recorder.ledger.record(
             replace(job, status=Status.UNKNOWN, last_error=job.last_error or said)
         )
 
     def _looked_for(self, jobs: Iterable[Job]) -> None:
         """Note that a look in vain was the last one worth it."""
-        now = self.books.now()
+        now = self.recorder.now()
         for job in jobs:
             if is_absent(job, now) and not is_absent(job, job.checked_at):
-                self.books.ledger.record(replace(job, checked_at=now))
+                self.recorder.ledger.record(replace(job, checked_at=now))
 
     async def _adopted(self, job: Job, id_: str) -> Job:
         try:

@@ -17,10 +17,10 @@ from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft, keyed
 from bgresp.core.signals import Event, Fault, FaultKind, Signal
 from bgresp.core.times import brief
-from bgresp.engine.books import Books
 from bgresp.engine.created import first_told, told_twice
 from bgresp.engine.outcome import Submitted, failed
 from bgresp.engine.rate_limit import PacedQueue
+from bgresp.engine.recorder import Recorder
 
 ATTEMPTS: Final = 4
 RATE_BUDGET: Final = 120.0
@@ -37,7 +37,7 @@ class Submitter:
     """
 
     api: Api
-    books: Books
+    recorder: Recorder
     say: Callable[[str], None]
     jitter: Callable[[], float] = random.random
     queue: PacedQueue = field(default_factory=PacedQueue)
@@ -60,13 +60,13 @@ class Submitter:
         self._check_hold()
         with self.idle():
             await self.queue.turn()
-        now = replace(draft.job, submitted_at=self.books.now())
+        now = replace(draft.job, submitted_at=self.recorder.now())
 
         def keep(job: Job) -> None:
             if draft.keep:
-                self.books.answers.save_request(job.key, self._body(draft, job))
+                self.recorder.answers.save_request(job.key, self._body(draft, job))
 
-        with self.books.ledger.submitting(now, keep) as job:
+        with self.recorder.ledger.submitting(now, keep) as job:
             body = self._body(draft, job)
             return await self._until_outcome(job, body, draft.stream)
 
@@ -93,7 +93,7 @@ class Submitter:
             interrupted = True
         except ConfigError as error:
             fault = Fault(FaultKind.UNREACHABLE, error.message)
-            self.books.ledger.record(failed(job, fault))
+            self.recorder.ledger.record(failed(job, fault))
             raise
         finally:
             self._on_their_way = [s for s in self._on_their_way if s is not sent]
@@ -177,25 +177,29 @@ class Submitter:
     def _outcome(
         self, job: Job, first: Signal, signals: AsyncGenerator[Signal, None] | None
     ) -> Submitted:
-        now = self.books.now()
+        now = self.recorder.now()
         limits = self.api.endpoint.dialect.limits
         if isinstance(first, Fault):
-            return Submitted(self.books.ledger.record(failed(job, first)), fault=first)
+            return Submitted(
+                self.recorder.ledger.record(failed(job, first)), fault=first
+            )
         reading = first.reading
         if reading is None or reading.id is None:
             fault = Fault(FaultKind.AMBIGUOUS, "accepted, but the reply has no id")
-            return Submitted(self.books.ledger.record(failed(job, fault)), fault=fault)
+            return Submitted(
+                self.recorder.ledger.record(failed(job, fault)), fault=fault
+            )
         taken = update.accepted(job, reading, now=now, limits=limits)
         running = taken
         if taken.status.is_terminal:
             running = replace(taken, status=Status.IN_PROGRESS)
-        recorded, rescued = self.books.keep_accepted(running)
+        recorded, rescued = self.recorder.keep_accepted(running)
         if rescued is not None:
             return Submitted(recorded, rescued=rescued)
         self._tell_of_background(taken, reading.background)
         if taken.status.is_terminal:
             dialect = self.api.endpoint.dialect
-            return Submitted(self.books.heard(recorded, first, dialect), None)
+            return Submitted(self.recorder.heard(recorded, first, dialect), None)
         return Submitted(recorded, signals if isinstance(first, Event) else None)
 
     def _tell_of_background(self, job: Job, echo: bool | None) -> None:

@@ -9,7 +9,7 @@ from bgresp.core.faults import exit_code
 from bgresp.core.model import Job
 from bgresp.core.signals import FaultKind
 from bgresp.engine.asking import Asking, News
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import Settling, can_settle
 
 
@@ -20,7 +20,7 @@ class Pass:
     `say` is told what went wrong, `codes` has an exit code for it.
     """
 
-    books: Books
+    recorder: Recorder
     tell: Callable[[Job, Job], None]
     say: Callable[[str], None]
     codes: list[int] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Pass:
         some = list(jobs)
         await self._settle(api, [job for job in some if job.status.is_unsettled])
         asking = Asking(
-            api, self.books, self._take, patient=True, thrifty=True, sleep=self.sleep
+            api, self.recorder, self._take, patient=True, thrifty=True, sleep=self.sleep
         )
         rest = [job for job in some if not job.status.is_unsettled and job.id]
         await asking.all(sorted(rest, key=_urgency))
@@ -49,7 +49,7 @@ class Pass:
 
     async def _settle(self, api: Api | None, jobs: list[Job]) -> None:
         able = api if api is not None and can_settle(api.endpoint.dialect) else None
-        settling = Settling(able, self.books, self.say)
+        settling = Settling(able, self.recorder, self.say)
         before = {job.key: job for job in jobs}
         for job in await settling.settle(jobs):
             self.tell(before[job.key], job)

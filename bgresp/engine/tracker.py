@@ -26,8 +26,8 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.engine.books import Books
 from bgresp.engine.rate_limit import RateLimiter, Semaphore
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.shown_text import ShownText
 
 
@@ -36,7 +36,7 @@ class Tools:
     """What trackers of one endpoint share."""
 
     api: Api
-    books: Books
+    recorder: Recorder
     observer: Observer
     limiter: RateLimiter
     policy: Policy
@@ -167,7 +167,7 @@ class Tracker:
         """Decide the first action; call within the running loop."""
         self._started = asyncio.get_running_loop().time()
         if self.job.submitted_at is not None:
-            self._age_then = max(0.0, self.tools.books.now() - self.job.submitted_at)
+            self._age_then = max(0.0, self.tools.recorder.now() - self.job.submitted_at)
         job = replace(self.job, cursor=self.shown.start_cursor)
         self.follow, self.action = machine.begin(job, self.tools.policy)
         why = self.follow.streams_ruled_out if self.tools.is_alone else None
@@ -299,7 +299,7 @@ class Tracker:
             return
         if not reading.known:
             self._note(f"the endpoint says {word!r}, which is taken for running")
-        self.job = self.tools.books.heard(job, news, self.tools.api.endpoint.dialect)
+        self.job = self.tools.recorder.heard(job, news, self.tools.api.endpoint.dialect)
         self.tools.observer.changed(self.job, self.view)
 
     def _take_fault(self, before: Follow, fault: Fault, answer: Action | None) -> None:
@@ -328,17 +328,17 @@ class Tracker:
         elif done.fault is not None:
             self.fault = done.fault
             if done.status is Status.LOST:
-                self.job = self.tools.books.lost(self.job, done.fault)
+                self.job = self.tools.recorder.lost(self.job, done.fault)
                 self.tools.observer.changed(self.job, self.view)
 
     def _conclude(self, final: Event | Snapshot) -> None:
         dialect = self.tools.api.endpoint.dialect
         streamed = self.shown.transcript.text
-        books = self.tools.books
+        recorder = self.tools.recorder
         seen = replace(self.job, cursor=self.follow.cursor)
-        self.job = books.heard(seen, final, dialect, text=streamed)
+        self.job = recorder.heard(seen, final, dialect, text=streamed)
         told = final.reading.text if final.reading else None
-        text = told or books.text(self.job.key, dialect) or ""
+        text = told or recorder.text(self.job.key, dialect) or ""
         if isinstance(final, Snapshot) and final.unread is not None:
             how = f"bgresp get {self.job.ref} --part raw"
             self._note(f"the answer is {final.unread}: kept as it came, {how}")
@@ -348,7 +348,7 @@ class Tracker:
         """Keep what is known before leaving; the job goes on."""
         self.shown.flush(sync=True)
         if not self.done and self.follow.cursor is not None:
-            self.job = self.tools.books.at_cursor(self.job, self.follow.cursor)
+            self.job = self.tools.recorder.at_cursor(self.job, self.follow.cursor)
 
     @property
     def view(self) -> JobProgress:

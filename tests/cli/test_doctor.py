@@ -11,8 +11,8 @@ import pytest
 
 from bgresp.core.model import Job
 from bgresp.core.times import rfc3339
-from bgresp.engine.books import Books
 from bgresp.engine.checkup import Checkup
+from bgresp.engine.recorder import Recorder
 from tests.cli.books import ident, key, last, picture, records, seed
 from tests.cli.killed import died
 from tests.command import Run
@@ -155,7 +155,7 @@ def test_loose_modes_are_tightened(levels: Levels, state: Path) -> None:
 def test_files_of_others_are_bad(state: Path) -> None:
     """Case 48: what belongs to another user is refused, whatever its mode."""
     healthy(state, {})
-    checkup = Checkup(Books.at(state), {}, fix=True, uid=os.getuid() + 1)
+    checkup = Checkup(Recorder.at(state), {}, fix=True, uid=os.getuid() + 1)
     found = {check.check: check for check in checkup.all()}
     assert "bad" == found["modes"].level
     assert str(state) in found["modes"].detail
@@ -228,7 +228,7 @@ def test_a_rescue_never_turns_a_job_back(
     healthy(state, {"status": "completed", "text": "Four."})
     rescued(rescue_folder, 1)
     levels("--fix")
-    job = Books.at(state).ledger.by_key(key(1))
+    job = Recorder.at(state).ledger.by_key(key(1))
     assert job is not None
     assert "completed" == job.status
 
@@ -275,7 +275,7 @@ def test_a_network_file_system_is_a_warning(state: Path) -> None:
     """Case 52: a state folder on NFS is told, with the variable that moves it."""
     healthy(state)
     text = f"1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / {state.parent} rw - nfs4 y rw"
-    checkup = Checkup(Books.at(state), {}, uid=os.getuid(), mountinfo=text)
+    checkup = Checkup(Recorder.at(state), {}, uid=os.getuid(), mountinfo=text)
     found = {check.check: check for check in checkup.all()}
     assert "warn" == found["file system"].level
     assert "nfs4" in found["file system"].detail
@@ -295,7 +295,7 @@ def test_a_lock_that_keeps_nobody_out_is_bad(state: Path) -> None:
     """The lock is tried twice: where both succeed it is none."""
     healthy(state)
     (state / "ledger.lock").mkdir()
-    checkup = Checkup(Books.at(state), {}, uid=os.getuid())
+    checkup = Checkup(Recorder.at(state), {}, uid=os.getuid())
     assert "bad" == {check.check: check.level for check in checkup.all()}["lock"]
 
 
@@ -305,10 +305,10 @@ def test_a_record_that_was_rescued_is_a_job(state: Path, rescue_folder: Path) ->
     path = rescue_folder / f"bgresp-rescue-{key(1)}.json"
     path.write_text(json.dumps(job.to_line()))
     checkup = Checkup(
-        Books.at(state), {"XDG_RUNTIME_DIR": str(rescue_folder)}, fix=True
+        Recorder.at(state), {"XDG_RUNTIME_DIR": str(rescue_folder)}, fix=True
     )
     assert "ok" == {check.check: check.level for check in checkup.all()}["rescue"]
-    assert job == Books.at(state).ledger.by_key(key(1))
+    assert job == Recorder.at(state).ledger.by_key(key(1))
 
 
 def test_a_key_ahead_of_time_is_named(bgresp: Run, state: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bgresp.cli.notifying import Notifier
 from bgresp.core.model import Job, Status
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.render.streams import Streams
 from tests.cli.books import seed
 from tests.cli.processes import Start
@@ -99,10 +99,10 @@ def test_a_hanging_hook_is_stopped(tmp_path: Path) -> None:
     command = shlex.join(["sh", "-c", f"cd {shlex.quote(str(tmp_path))}; {script}"])
 
     async def main() -> None:
-        books, environ = Books.at(tmp_path / "state"), {**os.environ}
-        notifier = Notifier.of(command, books, streams, lambda _: environ)
+        recorder, environ = Recorder.at(tmp_path / "state"), {**os.environ}
+        notifier = Notifier.of(command, recorder, streams, lambda _: environ)
         notifier.timeout = 0.5
-        notifier.books.ledger.prepare()
+        notifier.recorder.ledger.prepare()
         for number in range(2):
             notifier.tell(Job(key=f"K{number}", status=Status.FAILED))
         await notifier.drain()

@@ -126,7 +126,7 @@ def herd(
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Books without a disk: ten thousand answers are told, not written."""
+    """A recorder without a disk: ten thousand answers are told, not written."""
 
     spoken: Dialect
     texts: dict[str, str] = field(default_factory=dict)

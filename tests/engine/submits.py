@@ -8,7 +8,7 @@ from typing import Any
 from bgresp.api.client import Api, Sent
 from bgresp.core.dialect import Dialect, Op
 from bgresp.core.model import Job, Status
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from tests.endpoint import dialect
 from tests.fakeserver import FakeServer
 
@@ -22,18 +22,18 @@ def speaking(*, listing: bool = False, idempotency: str = "none") -> Dialect:
     )
 
 
-def died(books: Books, server: FakeServer, **changes: Any) -> Job:
+def died(recorder: Recorder, server: FakeServer, **changes: Any) -> Job:
     """Write the intent of a submit whose process died; its lock is free."""
     draft = Job(
         key="",
         profile="test",
         base_url=server.base_url,
         dialect="openai",
-        submitted_at=books.now(),
+        submitted_at=recorder.now(),
         **changes,
     )
-    with books.ledger.submitting(draft) as job:
-        books.answers.save_request(job.key, body(job))
+    with recorder.ledger.submitting(draft) as job:
+        recorder.answers.save_request(job.key, body(job))
     return job
 
 
@@ -52,6 +52,6 @@ async def posted(api: Api, job: Job, *, key: bool = True) -> None:
 
 def found(state: Path, job: Job) -> tuple[Status, str | None]:
     """Return what a fresh process reads of a job."""
-    now = Books.at(state).ledger.by_key(job.key)
+    now = Recorder.at(state).ledger.by_key(job.key)
     assert now is not None
     return now.status, now.id

@@ -22,8 +22,8 @@ from tests.scripted import (
     REFUSED,
     Late,
     Scripted,
-    books_at,
     job,
+    recorder_at,
     refusal,
     snapshot,
 )
@@ -55,7 +55,7 @@ def cancel(scripted: Scripted, state: Path, **fields: Any) -> tuple[Verdict, flo
     """Cancel a job in virtual time; return how long it took."""
 
     async def main() -> tuple[Verdict, float]:
-        verdict = await cancelled(scripted.api, books_at(state), job(**fields))
+        verdict = await cancelled(scripted.api, recorder_at(state), job(**fields))
         return verdict, asyncio.get_running_loop().time()
 
     return run_virtual(main())
@@ -68,7 +68,7 @@ def test_a_job_that_is_cancelled_is_reported_so(state: Path, reply: Any) -> None
     verdict, took = cancel(scripted, state)
     assert (ExitCode.OK, "") == (verdict.code, verdict.said)
     assert Status.CANCELLED is verdict.job.status
-    found = books_at(state).ledger.by_key(job().key)
+    found = recorder_at(state).ledger.by_key(job().key)
     assert found is not None
     assert (Status.CANCELLED, EPOCH) == (found.status, found.cancel_requested_at)
     assert took <= 21
@@ -84,7 +84,7 @@ def test_a_job_that_had_ended_is_reported_so(
     verdict, _ = cancel(Scripted(cancels=[reply], get=[final]), state)
     assert (ExitCode.OK, status) == (verdict.code, verdict.job.status.value)
     assert f"ended before the cancel: {status}" == verdict.said
-    assert final.raw == books_at(state).answers.response(job().key)
+    assert final.raw == recorder_at(state).answers.response(job().key)
 
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES.keys())
@@ -106,7 +106,7 @@ def test_a_reply_is_only_advice(state: Path) -> None:
     scripted = Scripted(cancels=[CANCELLED], get=[RUNNING, RUNNING, ANSWER])
     verdict, _ = cancel(scripted, state)
     assert Status.COMPLETED is verdict.job.status
-    assert fw.FOX == books_at(state).text(job().key, dialect())
+    assert fw.FOX == recorder_at(state).text(job().key, dialect())
 
 
 def test_a_cancel_without_a_route_is_refused(state: Path) -> None:
@@ -167,7 +167,7 @@ def test_silence_after_a_cancel_is_no_confirmation(state: Path, get: Any) -> Non
     verdict, took = cancel(scripted, state)
     assert (ExitCode.NOT_FINISHED, Status.QUEUED) == (verdict.code, verdict.job.status)
     assert 8 <= took <= 11
-    found = books_at(state).ledger.by_key(job().key)
+    found = recorder_at(state).ledger.by_key(job().key)
     assert found is not None
     assert found.cancel_requested_at is not None
 
@@ -189,7 +189,7 @@ def test_a_job_that_its_cancel_deleted_is_cancelled(state: Path, reply: Any) -> 
     assert (ExitCode.OK, Status.CANCELLED) == (verdict.code, verdict.job.status)
     assert "is cancelled: the endpoint no longer has it" == verdict.said
     assert took < 1
-    kept = books_at(state).ledger.by_key(job().key)
+    kept = recorder_at(state).ledger.by_key(job().key)
     assert kept is not None
     assert (Status.CANCELLED, EPOCH) == (kept.status, kept.finished_at)
 
@@ -235,7 +235,7 @@ def test_the_intent_is_on_disk_first(state: Path) -> None:
     seen: list[float | None] = []
 
     def look(_: str) -> Snapshot:
-        found = books_at(state).ledger.by_key(job().key)
+        found = recorder_at(state).ledger.by_key(job().key)
         seen.append(found.cancel_requested_at if found else None)
         return CANCELLED
 
@@ -323,7 +323,7 @@ def test_a_cancel_over_sockets(
         api = Api(endpoint(server.base_url))
         await listed(api.create(b"{}", key="k", stream=False, sent=Sent()))
         server.script("cancel", *answers)
-        verdict = await cancelled(api, books_at(state), job())
+        verdict = await cancelled(api, recorder_at(state), job())
         await api.aclose()
         return verdict
 

@@ -11,14 +11,14 @@ import pytest
 from bgresp.core.dialect import Op
 from bgresp.core.model import Job, Status
 from bgresp.engine.asking import Asking, News
-from bgresp.engine.books import Books
 from bgresp.engine.rate_limit import BURST, Semaphore
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
 from tests.engine.herd import Herd, Memory, herd
-from tests.scripted import Heard, books_at, tools, tracker
+from tests.scripted import Heard, recorder_at, tools, tracker
 from tests.virtualclock import run_virtual
 
 LIST = {"list": Op("GET", "/responses")}
@@ -28,12 +28,12 @@ def follow(
     place: Herd, jobs: list[Job], *, streams: int = 0, mode: str = "poll"
 ) -> tuple[list[Tracker], Heard]:
     """Follow all jobs to their end as `watch --group` does."""
-    books = cast(Books, Memory(place.endpoint.dialect))
+    recorder = cast(Recorder, Memory(place.endpoint.dialect))
     trackers: list[Tracker] = []
     heard = Heard()
 
     async def main() -> None:
-        shared = tools(place.api, books, heard, mode=mode)
+        shared = tools(place.api, recorder, heard, mode=mode)
         shared = replace(shared, streams=Semaphore(streams), is_alone=False)
         trackers.extend(tracker(one, shared) for one in jobs)
         await Scheduler(16).run(trackers)
@@ -95,7 +95,7 @@ def test_jobs_that_join_one_by_one_share_a_list() -> None:
     place, jobs = herd(
         endpoint(spoken=dialect(ops=LIST)), 400, median=600.0, spread=0.1
     )
-    books = cast(Books, Memory(place.endpoint.dialect))
+    recorder = cast(Recorder, Memory(place.endpoint.dialect))
     ended: list[Tracker] = []
 
     def heard(each: Tracker) -> bool:
@@ -103,7 +103,9 @@ def test_jobs_that_join_one_by_one_share_a_list() -> None:
         return False
 
     async def main() -> None:
-        shared = replace(tools(place.api, books, Heard(), mode="poll"), is_alone=False)
+        shared = replace(
+            tools(place.api, recorder, Heard(), mode="poll"), is_alone=False
+        )
         fleet = Scheduler(16, heard)
         following = asyncio.create_task(fleet.follow())
         for one in jobs:
@@ -164,7 +166,7 @@ def test_a_pass_believes_the_list(state: Path) -> None:
     news: list[News] = []
 
     async def main() -> None:
-        await Asking(place.api, books_at(state), news.append, thrifty=True).all(jobs)
+        await Asking(place.api, recorder_at(state), news.append, thrifty=True).all(jobs)
 
     run_virtual(main())
     assert (500, 50, 5) == (len(news), place.polls.total(), place.count("list"))

@@ -9,34 +9,34 @@ import pytest
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import FaultKind
-from bgresp.engine.books import Books
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.outcome import Submitted
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
-from tests.scripted import EPOCH, Scripted, books_at, snapshot
+from tests.scripted import EPOCH, Scripted, recorder_at, snapshot
 from tests.virtualclock import run_virtual
 
 ROW = {"group": "g", "row": "1", "request_sha256": "d" * 64}
 UNSETTLED = [Status.SUBMITTING, Status.UNKNOWN]
 
 
-def earlier(books: Books, status: Status, **fields: Any) -> Job:
+def earlier(recorder: Recorder, status: Status, **fields: Any) -> Job:
     """Write what an earlier process left."""
     draft = Job("", submitted_at=EPOCH, dialect="openai", **fields)
-    with books.ledger.submitting(draft) as job:
+    with recorder.ledger.submitting(draft) as job:
         pass
     if status is Status.SUBMITTING:
         return job
     error = ResponseError("bad", "No.") if status is Status.REJECTED else None
     id_ = "resp_0" if status.is_accepted else None
-    return books.ledger.record(replace(job, status=status, id=id_, error=error))
+    return recorder.ledger.record(replace(job, status=status, id=id_, error=error))
 
 
-def submit(books: Books, scripted: Scripted, **fields: Any) -> Submitted:
+def submit(recorder: Recorder, scripted: Scripted, **fields: Any) -> Submitted:
     """Submit once more, where an earlier accepted job leaves room for it."""
-    sender = Submitter(scripted.api, books, lambda _: None, jitter=lambda: 0.5)
-    settling = Settling(None, books, lambda _: None)
+    sender = Submitter(scripted.api, recorder, lambda _: None, jitter=lambda: 0.5)
+    settling = Settling(None, recorder, lambda _: None)
     unique = bool(fields.pop("unique", False))
     keyed = Keyed(sender, settling, unique=unique, again=lambda _, __: True)
     draft = Draft(Job("", submitted_at=EPOCH, dialect="openai", **fields), {})
@@ -49,9 +49,9 @@ def test_an_unsettled_submit_is_not_repeated(
     state: Path, status: Status, fields: dict[str, Any]
 ) -> None:
     """What may have been accepted is posted again."""
-    books, scripted = books_at(state), Scripted(creates=[[snapshot("queued")]])
-    first = earlier(books, status, **fields)
-    again = submit(books, scripted, **fields)
+    recorder, scripted = recorder_at(state), Scripted(creates=[[snapshot("queued")]])
+    first = earlier(recorder, status, **fields)
+    again = submit(recorder, scripted, **fields)
     assert again.fault is not None
     assert (first.key, FaultKind.AMBIGUOUS) == (again.job.key, again.fault.kind)
     assert [] == scripted.asked
@@ -60,10 +60,10 @@ def test_an_unsettled_submit_is_not_repeated(
 @pytest.mark.parametrize("status", UNSETTLED)
 def test_the_newest_of_a_row_counts_too(state: Path, status: Status) -> None:
     """A row whose retry has no known outcome is sent a third time."""
-    books, scripted = books_at(state), Scripted(creates=[[snapshot("queued")]])
-    earlier(books, Status.FAILED, **ROW)
-    newest = earlier(books, status, **ROW)
-    again = submit(books, scripted, **ROW)
+    recorder, scripted = recorder_at(state), Scripted(creates=[[snapshot("queued")]])
+    earlier(recorder, Status.FAILED, **ROW)
+    newest = earlier(recorder, status, **ROW)
+    again = submit(recorder, scripted, **ROW)
     assert again.fault is not None
     assert newest.key == again.job.key
     assert [] == scripted.asked
@@ -75,9 +75,9 @@ def test_what_surely_failed_is_sent_again(
     state: Path, status: Status, fields: dict[str, Any]
 ) -> None:
     """A submit that was refused, or may be repeated, is never sent again."""
-    books, scripted = books_at(state), Scripted(creates=[[snapshot("queued")]])
-    earlier(books, status, **fields)
-    again = submit(books, scripted, **fields)
+    recorder, scripted = recorder_at(state), Scripted(creates=[[snapshot("queued")]])
+    earlier(recorder, status, **fields)
+    again = submit(recorder, scripted, **fields)
     assert (True, Status.QUEUED) == (again.posted, again.job.status)
     assert 1 == scripted.count("create")
 
@@ -85,8 +85,8 @@ def test_what_surely_failed_is_sent_again(
 @pytest.mark.parametrize("status", UNSETTLED)
 def test_unique_counts_what_may_be_open(state: Path, status: Status) -> None:
     """--unique sends a request once more that may be open already."""
-    books, scripted = books_at(state), Scripted(creates=[[snapshot("queued")]])
-    first = earlier(books, status, request_sha256="d" * 64)
-    again = submit(books, scripted, request_sha256="d" * 64, unique=True)
+    recorder, scripted = recorder_at(state), Scripted(creates=[[snapshot("queued")]])
+    first = earlier(recorder, status, request_sha256="d" * 64)
+    again = submit(recorder, scripted, request_sha256="d" * 64, unique=True)
     assert first.key == again.job.key
     assert [] == scripted.asked

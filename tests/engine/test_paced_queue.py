@@ -18,7 +18,7 @@ from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.rate_limit import BURST, PacedQueue, RateLimiter
 from bgresp.engine.submit import Submitter
-from tests.scripted import EPOCH, Scripted, books_at, refusal, snapshot
+from tests.scripted import EPOCH, Scripted, recorder_at, refusal, snapshot
 from tests.virtualclock import run_virtual
 
 # What the endpoint answers one after the other: (kind, seconds until the answer, wait).
@@ -71,7 +71,7 @@ def _answer(kind: str, wait: float | None, number: int) -> Signal:
 def _sent(endpoint: Telling, queue: PacedQueue, drafts: int) -> None:
     async def main(state: Path) -> None:
         sender = Submitter(
-            endpoint.api, books_at(state), lambda _: None, lambda: 0.5, queue, 1e6
+            endpoint.api, recorder_at(state), lambda _: None, lambda: 0.5, queue, 1e6
         )
         draft = Draft(Job("", submitted_at=EPOCH), {}, keep=False)
         await asyncio.gather(*(sender.submit(draft) for _ in range(drafts)))
@@ -139,9 +139,9 @@ def test_too_long_a_wait_is_said_and_nothing_is_written(tmp_path: Path) -> None:
     async def main() -> BgrespError:
         limiter = RateLimiter(0.0)
         limiter.hold(7200.0)
-        books = books_at(tmp_path)
+        recorder = recorder_at(tmp_path)
         sender = Submitter(
-            Telling().api, books, lambda _: None, lambda: 0.5, PacedQueue(limiter)
+            Telling().api, recorder, lambda _: None, lambda: 0.5, PacedQueue(limiter)
         )
         with pytest.raises(UnreachableError) as raised:
             await sender.submit(Draft(Job("", submitted_at=EPOCH), {}))
@@ -156,14 +156,14 @@ def test_what_is_told_between_the_turn_and_the_request_is_heard(tmp_path: Path) 
     endpoint, limiter = Telling(), RateLimiter(0.0)
 
     async def main() -> None:
-        books = books_at(tmp_path)
+        recorder = recorder_at(tmp_path)
 
         def now() -> float:  # asked when the turn has come, before the intent
             if not endpoint.left:
                 limiter.hold(30.0)
-            return books.now()
+            return recorder.now()
 
-        told = replace(books, now=now)
+        told = replace(recorder, now=now)
         sender = Submitter(
             endpoint.api, told, lambda _: None, lambda: 0.5, PacedQueue(limiter)
         )

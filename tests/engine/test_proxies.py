@@ -20,7 +20,7 @@ from tests import fakeanswers as fa
 from tests import hastyclock
 from tests.endpoint import dialect, endpoint
 from tests.fakeserver import FakeServer
-from tests.scripted import EPOCH, books_at
+from tests.scripted import EPOCH, recorder_at
 from tests.tunnelproxy import BASE_URL, Connect, TunnelProxy
 
 BODY = {"model": "m", "input": "hi", "background": True, "store": True}
@@ -34,8 +34,8 @@ def submit(
     job = Job("", submitted_at=EPOCH, dialect="openai", base_url=base_url)
 
     async def go() -> Submitted:
-        api, books = Api(place, environ), books_at(state)
-        sender = Submitter(api, books, lambda _: None, jitter=lambda: 0.0)
+        api, recorder = Api(place, environ), recorder_at(state)
+        sender = Submitter(api, recorder, lambda _: None, jitter=lambda: 0.0)
         return await sender.submit(Draft(job, BODY))
 
     with asyncio.Runner(loop_factory=hastyclock.loop) as runner:
@@ -43,7 +43,7 @@ def submit(
 
 
 def recorded(state: Path) -> Job:
-    (found,) = books_at(state).ledger.newest()
+    (found,) = recorder_at(state).ledger.newest()
     return found
 
 

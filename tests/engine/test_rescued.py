@@ -8,7 +8,7 @@ import pytest
 
 from bgresp.core.errors import LedgerError
 from bgresp.engine.rescued import bring_home
-from tests.scripted import books_at, job
+from tests.scripted import job, recorder_at
 
 
 def rescue(folder: Path) -> Path:
@@ -20,7 +20,7 @@ def rescue(folder: Path) -> Path:
 def test_a_rescue_file_of_ours_comes_home(tmp_path: Path, state: Path) -> None:
     """A record that the disk could not take stays outside."""
     path = rescue(tmp_path)
-    assert job().id == bring_home(books_at(state), path).id
+    assert job().id == bring_home(recorder_at(state), path).id
     assert not path.exists()
 
 
@@ -34,8 +34,8 @@ def test_a_rescue_file_of_another_is_not_believed(tmp_path: Path, state: Path) -
         os.chown(path, 65534, 65534)
     else:
         path = Path("/etc/hosts")
-    books = books_at(state)
+    recorder = recorder_at(state)
     with pytest.raises(LedgerError, match="is not a small file of ours"):
-        bring_home(books, path)
+        bring_home(recorder, path)
     assert path.exists()
-    assert [] == list(books.ledger.newest())
+    assert [] == list(recorder.ledger.newest())

@@ -8,8 +8,8 @@ import pytest
 
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind
-from bgresp.engine.books import Books
 from bgresp.engine.rate_limit import BURST
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
 from tests import fakewire as fw
@@ -21,9 +21,9 @@ from tests.scripted import (
     Heard,
     Late,
     Scripted,
-    books_at,
     events,
     job,
+    recorder_at,
     refusal,
     snapshot,
     tools,
@@ -53,7 +53,7 @@ def follow_all(
     trackers: list[Tracker] = []
 
     async def main() -> float:
-        shared = tools(scripted.api, books_at(state), heard or Heard(), mode=mode)
+        shared = tools(scripted.api, recorder_at(state), heard or Heard(), mode=mode)
         trackers.extend(tracker(one, shared) for one in many)
         await (fleet or Scheduler(16)).run(trackers)
         return asyncio.get_running_loop().time()
@@ -71,7 +71,7 @@ def test_all_come_to_their_end(state: Path, count: int, mode: str) -> None:
     assert all(each.done for each in trackers)
     assert {one.key: fw.FOX for one in many} == heard.shown
     assert {one.key: [fw.FOX] for one in many} == heard.ends
-    found = [one.status for one in books_at(state).ledger.newest()]
+    found = [one.status for one in recorder_at(state).ledger.newest()]
     assert [Status.COMPLETED] * count == found
     expected = {"get": 2 * count} if mode == "poll" else {"get": 0, "stream": count}
     assert expected == {op: scripted.count(op) for op in expected}
@@ -81,12 +81,12 @@ def test_all_come_to_their_end(state: Path, count: int, mode: str) -> None:
 def test_thousands_of_jobs(count: int) -> None:
     """Each job ends after two polls, at the endpoint's rate, on few tasks."""
     scripted, heard = Scripted(get=[RUNNING, ANSWER]), Heard()
-    books = cast(Books, Memory(scripted.endpoint.dialect))
+    recorder = cast(Recorder, Memory(scripted.endpoint.dialect))
 
     trackers: list[Tracker] = []
 
     async def main() -> None:
-        shared = tools(scripted.api, books, heard, mode="poll")
+        shared = tools(scripted.api, recorder, heard, mode="poll")
         trackers.extend(tracker(one, shared) for one in jobs(count))
         await Scheduler(16).run(trackers)
 
@@ -115,7 +115,7 @@ def test_a_waiting_job_has_no_task(state: Path) -> None:
     scripted = Scripted(get=[RUNNING, RUNNING, ANSWER], endpoint=UNGATED)
 
     async def main() -> None:
-        shared = tools(scripted.api, books_at(state), Heard(), mode="poll")
+        shared = tools(scripted.api, recorder_at(state), Heard(), mode="poll")
         fleet = Scheduler(16)
         running = asyncio.create_task(fleet.run([tracker(j, shared) for j in jobs(50)]))
         while not running.done():
@@ -177,10 +177,10 @@ def test_stopping_early_leaves_the_rest_open(state: Path) -> None:
 def test_leaving_detaches_everybody(state: Path) -> None:
     """A timeout closes every stream and keeps every cursor."""
     scripted = Scripted(streams=[[*EVENTS[:5], Late(1000, CLOSED)]])
-    books, many = books_at(state), jobs(3)
+    recorder, many = recorder_at(state), jobs(3)
 
     async def main() -> None:
-        shared = tools(scripted.api, books, Heard())
+        shared = tools(scripted.api, recorder, Heard())
         try:
             async with asyncio.timeout(10):
                 await Scheduler(16).run([tracker(one, shared) for one in many])
@@ -189,7 +189,7 @@ def test_leaving_detaches_everybody(state: Path) -> None:
 
     run_virtual(main())
     assert 3 == scripted.closed
-    found = list(books.ledger.newest())
+    found = list(recorder.ledger.newest())
     assert [(Status.IN_PROGRESS, 4)] * 3 == [(j.status, j.cursor) for j in found]
 
 
@@ -231,12 +231,12 @@ def test_a_wait_for_one_endpoint_is_none_for_another(state: Path) -> None:
     limited = refusal(429, FaultKind.RATE_LIMITED, retry_after=500.0)
     held = Scripted(get=[limited, ANSWER])
     free = Scripted(get=[RUNNING, RUNNING, ANSWER])
-    books, heard = books_at(state), Heard()
+    recorder, heard = recorder_at(state), Heard()
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        waiting = tools(held.api, books, heard, mode="poll")
-        going = tools(free.api, books, heard, mode="poll")
+        waiting = tools(held.api, recorder, heard, mode="poll")
+        going = tools(free.api, recorder, heard, mode="poll")
         slow = [tracker(one, waiting) for one in jobs(40)]
         fast = [tracker(job(n), going) for n in range(100, 103)]
         fleet = Scheduler(16, stop=lambda _: all(each.done for each in fast))

@@ -13,7 +13,7 @@ from bgresp.core.errors import LedgerError, NotFinishedError, UsageError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault
 from bgresp.engine import settle
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import (
     KEYS_KEPT,
     SHOWN_WITHIN,
@@ -42,8 +42,8 @@ def idempotent() -> Iterator[FakeServer]:
 
 
 @pytest.fixture
-def books(state: Path) -> Books:
-    return Books.at(state)
+def recorder(state: Path) -> Recorder:
+    return Recorder.at(state)
 
 
 def quiet(message: str) -> None:
@@ -55,15 +55,15 @@ def ledger_lines(state: Path) -> list[bytes]:
 
 
 def test_a_listed_job_is_adopted(
-    listing: FakeServer, books: Books, state: Path
+    listing: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """Case 7: what the endpoint lists under our key is ours, and nothing is sent."""
-    job = died(books, listing)
+    job = died(recorder, listing)
     said: list[str] = []
 
     async def recover(api: Api) -> None:
         await posted(api, job)
-        await settle.settle(api, books, [job], said.append)
+        await settle.settle(api, recorder, [job], said.append)
 
     using(endpoint(listing.base_url, spoken=speaking(listing=True)), recover)
     assert (Status.IN_PROGRESS, FIRST_ID) == found(state, job)
@@ -72,27 +72,27 @@ def test_a_listed_job_is_adopted(
 
 
 def test_an_ended_job_is_adopted_with_its_answer(
-    listing: FakeServer, books: Books, state: Path
+    listing: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """A job that ended before it was found has its answer saved at once."""
-    job = died(books, listing)
+    job = died(recorder, listing)
 
     async def recover(api: Api) -> None:
         await posted(api, job)
         for _ in range(2):
             await api.retrieve(FIRST_ID)
-        await settle.settle(api, books, [job], quiet)
+        await settle.settle(api, recorder, [job], quiet)
 
     using(endpoint(listing.base_url, spoken=speaking(listing=True)), recover)
     assert (Status.COMPLETED, FIRST_ID) == found(state, job)
-    assert books.answers.response(job.key) is not None
+    assert recorder.answers.response(job.key) is not None
 
 
 def test_an_answer_that_cannot_be_saved_is_not_noted(
-    listing: FakeServer, books: Books, state: Path
+    listing: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """The id is kept whatever the disk does; `completed` means that the text is too."""
-    job = died(books, listing)
+    job = died(recorder, listing)
     (state / "responses").rmdir()
     (state / "responses").write_text("in the way")
 
@@ -100,7 +100,7 @@ def test_an_answer_that_cannot_be_saved_is_not_noted(
         await posted(api, job)
         for _ in range(2):
             await api.retrieve(FIRST_ID)
-        await settle.settle(api, books, [job], quiet)
+        await settle.settle(api, recorder, [job], quiet)
 
     with pytest.raises(LedgerError, match="responses"):
         using(endpoint(listing.base_url, spoken=speaking(listing=True)), recover)
@@ -108,27 +108,31 @@ def test_an_answer_that_cannot_be_saved_is_not_noted(
 
 
 def test_an_absent_job_stays_unknown(
-    listing: FakeServer, books: Books, state: Path
+    listing: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """Case 8: a job that the list does not show is never sent again by itself."""
-    job = died(books, listing)
+    job = died(recorder, listing)
     place = endpoint(listing.base_url, spoken=speaking(listing=True))
     for _ in range(3):
-        using(place, lambda api: settle.settle(api, books, candidates(books), quiet))
+        using(
+            place, lambda api: settle.settle(api, recorder, candidates(recorder), quiet)
+        )
     assert (Status.UNKNOWN, None) == found(state, job)
     assert () == listing.creates
 
 
 def test_a_job_is_not_looked_for_forever(
-    listing: FakeServer, state: Path, books: Books
+    listing: FakeServer, state: Path, recorder: Recorder
 ) -> None:
     """A list that does not show a job an hour later is believed, and asked no more."""
-    job = died(books, listing)
-    later = Books(books.ledger, books.answers, lambda: books.now() + 2 * SHOWN_WITHIN)
+    job = died(recorder, listing)
+    later = Recorder(
+        recorder.ledger, recorder.answers, lambda: recorder.now() + 2 * SHOWN_WITHIN
+    )
     place = endpoint(listing.base_url, spoken=speaking(listing=True))
 
     async def recover(api: Api) -> None:
-        for now in (books, later, later):
+        for now in (recorder, later, later):
             await settle.settle(api, now, candidates(now), quiet)
 
     using(place, recover)
@@ -140,15 +144,15 @@ def test_a_job_is_not_looked_for_forever(
 
 @pytest.mark.parametrize("arrived", [True, False])
 def test_a_replay_makes_no_second_job(
-    idempotent: FakeServer, books: Books, state: Path, *, arrived: bool
+    idempotent: FakeServer, recorder: Recorder, state: Path, *, arrived: bool
 ) -> None:
     """Case 9: where keys are honoured the same request under its key is one job."""
-    job = died(books, idempotent)
+    job = died(recorder, idempotent)
 
     async def recover(api: Api) -> None:
         if arrived:
             await posted(api, job)
-        await settle.settle(api, books, [job], quiet)
+        await settle.settle(api, recorder, [job], quiet)
 
     using(endpoint(idempotent.base_url, spoken=speaking(idempotency="replay")), recover)
     assert (Status.QUEUED, FIRST_ID) == found(state, job)
@@ -159,26 +163,26 @@ def test_a_replay_makes_no_second_job(
 
 
 def test_an_endpoint_that_rejects_used_keys_is_asked_nothing(
-    server: FakeServer, books: Books, state: Path
+    server: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """Case 10: where a used key is an error nothing is sent again by itself."""
-    job = died(books, server)
+    job = died(recorder, server)
     place = endpoint(server.base_url, spoken=speaking(idempotency="reject"))
-    using(place, lambda api: settle.settle(api, books, [job], quiet))
+    using(place, lambda api: settle.settle(api, recorder, [job], quiet))
     assert (Status.UNKNOWN, None) == found(state, job)
     assert () == server.requests
 
 
 @pytest.mark.parametrize("status", [409, 422])
 def test_a_used_key_is_no_refusal(
-    server: FakeServer, books: Books, state: Path, status: int
+    server: FakeServer, recorder: Recorder, state: Path, status: int
 ) -> None:
     """Case 10: 409 or 422 on our own key does not make the first POST rejected."""
-    job = died(books, server)
+    job = died(recorder, server)
     server.script("create", refusal(status, "key already used"))
 
     async def resend(api: Api) -> Job | Fault:
-        return await Settling(api, books, quiet).resend(job)
+        return await Settling(api, recorder, quiet).resend(job)
 
     place = endpoint(server.base_url, spoken=speaking(idempotency="reject"))
     assert isinstance(using(place, resend), Fault)
@@ -186,74 +190,76 @@ def test_a_used_key_is_no_refusal(
 
 
 def test_without_list_or_keys_nobody_is_asked(
-    server: FakeServer, books: Books, state: Path
+    server: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """An endpoint that cannot tell gets no request; the job becomes unknown."""
-    job = died(books, server)
+    job = died(recorder, server)
     said: list[str] = []
     place = endpoint(server.base_url)
-    using(place, lambda api: settle.settle(api, books, [job], said.append))
+    using(place, lambda api: settle.settle(api, recorder, [job], said.append))
     assert (Status.UNKNOWN, None) == found(state, job)
     assert () == server.requests
     assert any(job.key in line for line in said)
 
 
 def test_a_live_submit_is_left_alone(
-    listing: FakeServer, books: Books, state: Path
+    listing: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """A submit whose process lives is neither listed as dead nor touched."""
-    job = died(books, listing)
+    job = died(recorder, listing)
     place = endpoint(listing.base_url, spoken=speaking(listing=True))
-    with holding(Books.at(state), job):
-        assert [] == candidates(books)
-        assert [] == using(place, lambda api: settle.settle(api, books, [job], quiet))
+    with holding(Recorder.at(state), job):
+        assert [] == candidates(recorder)
+        assert [] == using(
+            place, lambda api: settle.settle(api, recorder, [job], quiet)
+        )
     assert (Status.SUBMITTING, None) == found(state, job)
     assert () == listing.requests
 
 
 def test_what_was_settled_meanwhile_is_not_settled_again(
-    listing: FakeServer, books: Books, state: Path
+    listing: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """Under the lock the record is looked at again, and its id kept."""
-    job = died(books, listing)
-    books.ledger.record(replace(job, status=Status.QUEUED, id="resp_known"))
+    job = died(recorder, listing)
+    recorder.ledger.record(replace(job, status=Status.QUEUED, id="resp_known"))
     place = endpoint(listing.base_url, spoken=speaking(listing=True))
-    done = using(place, lambda api: settle.settle(api, books, [job], quiet))
+    done = using(place, lambda api: settle.settle(api, recorder, [job], quiet))
     assert ["resp_known"] == [one.id for one in done]
     assert () == listing.requests
 
 
 @pytest.mark.parametrize("mode", ["list", "replay", "none"])
 def test_a_second_recovery_changes_nothing(
-    state: Path, books: Books, mode: str
+    state: Path, recorder: Recorder, mode: str
 ) -> None:
     """Two recoveries in a row end in the same state, to the byte."""
     with FakeServer(listing=mode == "list", idempotent=mode == "replay") as server:
         keys = "replay" if mode == "replay" else "none"
         spoken = speaking(listing=mode == "list", idempotency=keys)
         place = endpoint(server.base_url, spoken=spoken)
-        jobs = [died(books, server) for _ in range(3)]
+        jobs = [died(recorder, server) for _ in range(3)]
 
         async def recover(api: Api) -> None:
             await posted(api, jobs[1])
-            await settle.settle(api, books, jobs, quiet)
+            await settle.settle(api, recorder, jobs, quiet)
 
         using(place, recover)
         before = ledger_lines(state)
         if mode == "replay":
-            jobs = candidates(books)
-        using(place, lambda api: settle.settle(api, books, jobs, quiet))
+            jobs = candidates(recorder)
+        using(place, lambda api: settle.settle(api, recorder, jobs, quiet))
         assert before == ledger_lines(state)
 
 
 def test_recoveries_at_once_end_as_one(
-    idempotent: FakeServer, books: Books, state: Path
+    idempotent: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """Of recoveries at the same moment one does the work, and all agree."""
-    job = died(books, idempotent)
+    job = died(recorder, idempotent)
 
     async def recover(api: Api) -> None:
-        every = [Books.at(state) for _ in range(5)]
+        every = [Recorder.at(state) for _ in range(5)]
         await asyncio.gather(*(settle.settle(api, b, [job], quiet) for b in every))
 
     using(endpoint(idempotent.base_url, spoken=speaking(idempotency="replay")), recover)
@@ -271,48 +277,52 @@ def other(number: int, created: float) -> Any:
     return {**made, "created_at": created}
 
 
-def test_the_list_is_read_page_by_page(server: FakeServer, books: Books) -> None:
+def test_the_list_is_read_page_by_page(server: FakeServer, recorder: Recorder) -> None:
     """A job on the second page is found, and the third is not asked for."""
-    job, now = died(books, server), books.now()
+    job, now = died(recorder, server), recorder.now()
     ours = response_of("queued") | {"metadata": {"bgresp_key": job.key}}
     server.script("list", page(other(1, now), more=True), page(ours, more=True))
     server.script("get", as_json(ours))
     place = endpoint(server.base_url, spoken=speaking(listing=True))
-    done = using(place, lambda api: settle.settle(api, books, [job], quiet))
+    done = using(place, lambda api: settle.settle(api, recorder, [job], quiet))
     assert [FIRST_ID] == [one.id for one in done]
     after = [seen.query.get("after") for seen in server.asked("list")]
     assert [None, "resp_other_1"] == after
 
 
-def test_the_search_ends_before_the_submit(server: FakeServer, books: Books) -> None:
+def test_the_search_ends_before_the_submit(
+    server: FakeServer, recorder: Recorder
+) -> None:
     """Pages from long before the submit are not asked for."""
-    job, long_ago = died(books, server), books.now() - 86400
+    job, long_ago = died(recorder, server), recorder.now() - 86400
     server.script("list", page(other(1, long_ago), more=True))
     place = endpoint(server.base_url, spoken=speaking(listing=True))
-    using(place, lambda api: settle.settle(api, books, [job], quiet))
+    using(place, lambda api: settle.settle(api, recorder, [job], quiet))
     assert 1 == len(server.asked("list"))
 
 
-def test_the_search_ends_after_ten_pages(server: FakeServer, books: Books) -> None:
+def test_the_search_ends_after_ten_pages(
+    server: FakeServer, recorder: Recorder
+) -> None:
     """An endless list costs ten requests."""
-    job, now = died(books, server), books.now()
+    job, now = died(recorder, server), recorder.now()
     pages = [page(other(number, now), more=True) for number in range(10)]
     server.script("list", *pages)
     place = endpoint(server.base_url, spoken=speaking(listing=True))
-    using(place, lambda api: settle.settle(api, books, [job], quiet))
+    using(place, lambda api: settle.settle(api, recorder, [job], quiet))
     assert 10 == len(server.asked("list"))
 
 
 def test_a_list_that_fails_proves_nothing(
-    server: FakeServer, books: Books, state: Path
+    server: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """A list that is refused leaves the job unknown and is told."""
-    job = died(books, server)
+    job = died(recorder, server)
     server.script("list", refusal(500, "Oh no."))
     said: list[str] = []
 
     async def recover(api: Api) -> list[Fault]:
-        settling = Settling(api, books, said.append)
+        settling = Settling(api, recorder, said.append)
         await settling.settle([job])
         return settling.faults
 
@@ -327,9 +337,11 @@ def test_an_old_key_is_not_replayed(
     idempotent: FakeServer, state: Path, days: int
 ) -> None:
     """A key that the endpoint may have forgotten is never posted by itself."""
-    books = Books.at(state)
-    job = died(books, idempotent)
-    later = Books(books.ledger, books.answers, lambda: books.now() + days * 86400)
+    recorder = Recorder.at(state)
+    job = died(recorder, idempotent)
+    later = Recorder(
+        recorder.ledger, recorder.answers, lambda: recorder.now() + days * 86400
+    )
     place = endpoint(idempotent.base_url, spoken=speaking(idempotency="replay"))
     using(place, lambda api: settle.settle(api, later, [job], quiet))
     assert (Status.UNKNOWN, None) == found(state, job)
@@ -338,27 +350,27 @@ def test_an_old_key_is_not_replayed(
 
 
 def test_a_request_that_was_not_kept_is_not_replayed(
-    idempotent: FakeServer, books: Books, state: Path
+    idempotent: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """Without its request a submit is left for a person, who is told."""
-    job = died(books, idempotent)
-    books.answers.request_path(job.key).unlink()
+    job = died(recorder, idempotent)
+    recorder.answers.request_path(job.key).unlink()
     said: list[str] = []
     place = endpoint(idempotent.base_url, spoken=speaking(idempotency="replay"))
-    using(place, lambda api: settle.settle(api, books, [job], said.append))
+    using(place, lambda api: settle.settle(api, recorder, [job], said.append))
     assert (Status.UNKNOWN, None) == found(state, job)
     assert any("not kept" in line for line in said)
 
 
 def test_a_resend_that_fails_leaves_it_unknown(
-    server: FakeServer, books: Books, state: Path
+    server: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """Whatever a second POST meets says nothing of the first one."""
-    job = died(books, server)
+    job = died(recorder, server)
     place = endpoint(server.base_url)
 
     async def resend(api: Api) -> Job | Fault:
-        return await Settling(api, books, quiet).resend(job)
+        return await Settling(api, recorder, quiet).resend(job)
 
     server.script("create", refusal(400), RESET, refusal(429), refusal(503))
     for _ in range(4):
@@ -370,48 +382,50 @@ def test_a_resend_that_fails_leaves_it_unknown(
 
 
 def test_an_id_of_another_job_is_refused(
-    server: FakeServer, books: Books, state: Path
+    server: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """One id is never two jobs."""
-    job = died(books, server)
-    theirs = books.ledger.adopt(Job(key="", status=Status.QUEUED, id="resp_1"))
+    job = died(recorder, server)
+    theirs = recorder.ledger.adopt(Job(key="", status=Status.QUEUED, id="resp_1"))
 
     async def adopt(api: Api) -> Job | Fault:
-        return await Settling(api, books, quiet).adopt(job, "resp_1")
+        return await Settling(api, recorder, quiet).adopt(job, "resp_1")
 
     with pytest.raises(UsageError, match=theirs.key):
         using(endpoint(server.base_url), adopt)
     assert (Status.SUBMITTING, None) == found(state, job)
 
 
-def test_an_id_of_another_submit_is_refused(server: FakeServer, books: Books) -> None:
+def test_an_id_of_another_submit_is_refused(
+    server: FakeServer, recorder: Recorder
+) -> None:
     """A response that carries another key is not what this submit made."""
-    job, another = died(books, server), died(books, server)
+    job, another = died(recorder, server), died(recorder, server)
 
     async def adopt(api: Api) -> Job | Fault:
         await posted(api, another)
-        return await Settling(api, books, quiet).adopt(job, FIRST_ID)
+        return await Settling(api, recorder, quiet).adopt(job, FIRST_ID)
 
     with pytest.raises(UsageError, match=another.key):
         using(endpoint(server.base_url), adopt)
 
 
-def test_abandoned_is_rejected_for_good(books: Books, state: Path) -> None:
+def test_abandoned_is_rejected_for_good(recorder: Recorder, state: Path) -> None:
     """A submit that was given up is `rejected` with the code `abandoned`."""
     with FakeServer() as server:
-        job = died(books, server)
-    done = abandoned(books, job)
+        job = died(recorder, server)
+    done = abandoned(recorder, job)
     assert done.error is not None
     assert (Status.REJECTED, "abandoned") == (done.status, done.error.code)
-    assert [] == candidates(Books.at(state))
+    assert [] == candidates(Recorder.at(state))
 
 
-def test_a_key_has_one_lock(books: Books, server: FakeServer) -> None:
+def test_a_key_has_one_lock(recorder: Recorder, server: FakeServer) -> None:
     """Under a --key the claim is the lock: a submit under it cannot be settled."""
-    job = died(books, server, submit_key="nightly")
+    job = died(recorder, server, submit_key="nightly")
     with (
-        books.ledger.claim("key:nightly"),
+        recorder.ledger.claim("key:nightly"),
         pytest.raises(NotFinishedError),
-        holding(books, job),
+        holding(recorder, job),
     ):
         raise AssertionError("held twice")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bgresp.core.signals import Event
 from bgresp.engine.shown_text import ShownText
-from tests.scripted import books_at, job
+from tests.scripted import job, recorder_at
 
 KEY = job().key
 
@@ -19,25 +19,25 @@ def begins(index: int) -> Event:
 
 def test_a_cursor_is_kept_only_for_level_text(state: Path) -> None:
     """Who resumes goes on behind text that was never shown."""
-    books = books_at(state)
-    shown = ShownText(books.progress(KEY))
+    recorder = recorder_at(state)
+    shown = ShownText(recorder.progress(KEY))
     told = [(delta("a"), "a", 0), (begins(1), "a", 0), (delta("b"), "ab", None)]
     told += [(delta("later", 1), "ab", None)]
     for sequence, (event, text, cursor) in enumerate(told):
         shown.wrote(shown.take(event, sequence))
         shown.flush(sync=True)
-        kept = books.shown(KEY)
+        kept = recorder.shown(KEY)
         assert (text, cursor) == (kept.text, kept.cursor)
-    assert ShownText(books.progress(KEY), kept).start_cursor is None
+    assert ShownText(recorder.progress(KEY), kept).start_cursor is None
 
 
 def test_a_cursor_is_kept_again_once_all_is_shown(state: Path) -> None:
     """A watch that caught up is replayed from the start for ever."""
-    books = books_at(state)
-    shown = ShownText(books.progress(KEY))
+    recorder = recorder_at(state)
+    shown = ShownText(recorder.progress(KEY))
     done = Event("response.content_part.done", part=(0, 0))
     for sequence, event in enumerate([begins(0), begins(1), delta("a"), done]):
         shown.wrote(shown.take(event, sequence))
     shown.wrote(shown.take(delta("b", 1), 4))
     shown.flush(sync=True)
-    assert ("ab", 4) == (books.shown(KEY).text, books.shown(KEY).cursor)
+    assert ("ab", 4) == (recorder.shown(KEY).text, recorder.shown(KEY).cursor)

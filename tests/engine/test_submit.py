@@ -36,9 +36,9 @@ from tests.scripted import (
     Answer,
     Late,
     Scripted,
-    books_at,
     event,
     events,
+    recorder_at,
     refusal,
     snapshot,
 )
@@ -64,8 +64,8 @@ def submit(
     said: list[str] = []
 
     async def main() -> tuple[Submitted, float]:
-        books = books_at(state)
-        sender = Submitter(scripted.api, books, said.append, jitter=lambda: 0.5)
+        recorder = recorder_at(state)
+        sender = Submitter(scripted.api, recorder, said.append, jitter=lambda: 0.5)
         submitted = await sender.submit(one or draft())
         return submitted, asyncio.get_running_loop().time()
 
@@ -74,7 +74,7 @@ def submit(
 
 
 def recorded(state: Path) -> Job:
-    (found,) = books_at(state).ledger.newest()
+    (found,) = recorder_at(state).ledger.newest()
     return found
 
 
@@ -87,7 +87,7 @@ def test_an_accepted_submit_is_on_disk(state: Path) -> None:
     assert (fw.FIRST_ID, Status.QUEUED) == (job.id, job.status)
     key = {"bgresp_key": job.key}
     assert [{**BODY, "metadata": key}] == scripted.bodies
-    kept = books_at(state).answers.request(job.key)
+    kept = recorder_at(state).answers.request(job.key)
     assert kept is not None
     assert scripted.bodies[0] == json.loads(kept)
     assert [("create", job.key, 0.0)] == scripted.asked
@@ -101,11 +101,11 @@ def test_the_intent_is_on_disk_before_the_first_byte(state: Path) -> None:
         async def create(
             self, body: bytes, *, key: str, stream: bool, sent: Sent
         ) -> AsyncGenerator[Signal, None]:
-            books = books_at(state)
-            job = books.ledger.by_key(key)
+            recorder = recorder_at(state)
+            job = recorder.ledger.by_key(key)
             assert job is not None
-            kept = books.answers.request(key) == body
-            seen.append((job.status, kept, books.ledger.is_dead(job)))
+            kept = recorder.answers.request(key) == body
+            seen.append((job.status, kept, recorder.ledger.is_dead(job)))
             yield QUEUED
 
     submit(Looking(), state)
@@ -130,7 +130,7 @@ def test_the_key_joins_the_user_s_metadata(
 def test_a_request_need_not_be_kept(state: Path) -> None:
     """With keep=False nothing of the prompt is on disk."""
     submitted, _, _ = submit(Scripted(creates=[[QUEUED]]), state, draft(keep=False))
-    assert books_at(state).answers.request(submitted.job.key) is None
+    assert recorder_at(state).answers.request(submitted.job.key) is None
 
 
 def test_an_answer_at_once_is_saved(state: Path) -> None:
@@ -141,7 +141,7 @@ def test_an_answer_at_once_is_saved(state: Path) -> None:
         submitted, _, _ = submit(scripted, folder, draft(stream=stream))
         assert Status.COMPLETED is submitted.job.status
         assert submitted.signals is None
-        assert fw.FOX == books_at(folder).text(submitted.job.key, dialect())
+        assert fw.FOX == recorder_at(folder).text(submitted.job.key, dialect())
         assert 1 == scripted.closed
 
 
@@ -267,7 +267,7 @@ def test_a_creating_stream_goes_on(state: Path, first: list[Event]) -> None:
     seen: list[Any] = []
 
     async def main() -> Status:
-        sender = Submitter(scripted.api, books_at(state), seen.append)
+        sender = Submitter(scripted.api, recorder_at(state), seen.append)
         submitted = await sender.submit(draft(stream=True))
         assert submitted.signals is not None
         async for signal in submitted.signals:
@@ -307,7 +307,7 @@ def leaving(
 
     async def main() -> tuple[Submitted, float]:
         loop = asyncio.get_running_loop()
-        sender = Submitter(scripted.api, books_at(state), said.append)
+        sender = Submitter(scripted.api, recorder_at(state), said.append)
         task = asyncio.create_task(sender.submit(draft()))
         for moment in moments:
             await asyncio.sleep(moment - loop.time())
@@ -358,7 +358,7 @@ def test_an_id_that_comes_with_the_signal_is_kept(state: Path, signals: int) -> 
     submitting: list[asyncio.Task[Submitted]] = []
 
     async def main() -> Submitted:
-        sender = Submitter(Leaving().api, books_at(state), lambda _: None)
+        sender = Submitter(Leaving().api, recorder_at(state), lambda _: None)
         submitting.append(asyncio.create_task(sender.submit(draft())))
         return await submitting[0]
 
@@ -384,7 +384,7 @@ def test_a_connection_that_cannot_be_set_up_sent_nothing(
     monkeypatch.setenv("HTTPS_PROXY", "nonsense://x")
     api = Api(endpoint("https://llm.invalid/v1"))
     with pytest.raises(ConfigError):
-        asyncio.run(Submitter(api, books_at(state), print).submit(draft()))
+        asyncio.run(Submitter(api, recorder_at(state), print).submit(draft()))
     job = recorded(state)
     assert Status.REJECTED is job.status
     assert job.error is not None
@@ -395,9 +395,9 @@ def test_without_a_ledger_nothing_is_sent(server: FakeServer, tmp_path: Path) ->
     """When the intent cannot be written, no request leaves."""
     (tmp_path / "file").touch()
     api = Api(endpoint(server.base_url))
-    books = books_at(tmp_path / "file" / "state")
+    recorder = recorder_at(tmp_path / "file" / "state")
     with pytest.raises(LedgerError):
-        asyncio.run(Submitter(api, books, print).submit(draft()))
+        asyncio.run(Submitter(api, recorder, print).submit(draft()))
     assert () == server.requests
 
 
@@ -433,7 +433,7 @@ def test_the_server_sees_one_request(
     async def main() -> Submitted:
         end = getattr(answer, "answer", answer)
         api = Api(endpoint(server.base_url, spoken=patient_unless_hanging(end)))
-        submitted = await Submitter(api, books_at(state), lambda _: None).submit(
+        submitted = await Submitter(api, recorder_at(state), lambda _: None).submit(
             draft()
         )
         if submitted.signals is not None:
@@ -458,7 +458,7 @@ def test_a_server_that_comes_up_is_reached(server: FakeServer, state: Path) -> N
 
     async def main() -> Submitted:
         api = Api(endpoint(server.base_url))
-        return await Submitter(api, books_at(state), said).submit(draft())
+        return await Submitter(api, recorder_at(state), said).submit(draft())
 
     assert Status.QUEUED is run_virtual(main(), patience=5).job.status
     assert 1 == len(server.creates)

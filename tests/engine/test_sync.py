@@ -11,7 +11,7 @@ from bgresp.api.client import Api
 from bgresp.core.dialect import Dialect
 from bgresp.core.model import Job, Status
 from bgresp.engine.asking import BETWEEN, BROKEN, FRESH, LOOKS, YOUNG
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.sync import Pass
 from bgresp.ledger.ledger import Ledger
 from bgresp.render.columns import Look, Times
@@ -45,7 +45,7 @@ class Told:
 
 def gone_over(
     server: FakeServer,
-    books: Books,
+    recorder: Recorder,
     jobs: Sequence[Job],
     spoken: Dialect | None = None,
 ) -> Told:
@@ -53,165 +53,171 @@ def gone_over(
     told = Told()
 
     async def ask(api: Api) -> None:
-        one = Pass(books, told.tell, told.said.append, told.codes, told.sleep)
+        one = Pass(recorder, told.tell, told.said.append, told.codes, told.sleep)
         await one.over(api, jobs)
 
     using(endpoint(server.base_url, spoken=spoken), ask)
     return told
 
 
-def opened(books: Books, id_: str, *, age: float = 0.0, **changes: Any) -> Job:
+def opened(recorder: Recorder, id_: str, *, age: float = 0.0, **changes: Any) -> Job:
     """Put an open job into the ledger."""
     draft = Job(
         key="",
         status=Status.QUEUED,
         raw_status="queued",
         id=id_,
-        submitted_at=books.now() - age,
-        checked_at=books.now(),
+        submitted_at=recorder.now() - age,
+        checked_at=recorder.now(),
     )
-    return books.ledger.adopt(replace(draft, **changes))
+    return recorder.ledger.adopt(replace(draft, **changes))
 
 
 @pytest.fixture
-def books(state: Path) -> Books:
-    return Books.at(state)
+def recorder(state: Path) -> Recorder:
+    return Recorder.at(state)
 
 
 def answered(*words: str) -> list[Any]:
     return [as_json(response_of(word, "Four.")) for word in words]
 
 
-def test_the_soonest_to_expire_is_asked_first(server: FakeServer, books: Books) -> None:
+def test_the_soonest_to_expire_is_asked_first(
+    server: FakeServer, recorder: Recorder
+) -> None:
     """When the pass is cut short what would have been lost next is safe."""
     late, never, soon = (
-        opened(books, name, expires_at=moment)
+        opened(recorder, name, expires_at=moment)
         for name, moment in (("late", 3e9), ("never", None), ("soon", 2e9))
     )
     server.script("get", *answered("completed", "completed", "completed"))
     spoken = dialect(limits={"connections": 1})
-    gone_over(server, books, [late, never, soon], spoken)
+    gone_over(server, recorder, [late, never, soon], spoken)
     assert ["soon", "late", "never"] == [seen.job for seen in server.asked("get")]
 
 
-def test_every_result_is_saved(server: FakeServer, books: Books) -> None:
+def test_every_result_is_saved(server: FakeServer, recorder: Recorder) -> None:
     """What ended is told with its old status and is on disk."""
-    ended, open_ = opened(books, "ended"), opened(books, "open")
+    ended, open_ = opened(recorder, "ended"), opened(recorder, "open")
     server.script("get", *answered("completed"), job="ended")
     server.script("get", *answered("in_progress"), job="open")
-    told = gone_over(server, books, [ended, open_])
+    told = gone_over(server, recorder, [ended, open_])
     changes = [("ended", "queued", "completed"), ("open", "queued", "in_progress")]
     assert sorted(changes) == sorted(told.changes)
-    assert books.answers.response(ended.key) is not None
-    assert books.answers.response(open_.key) is None
+    assert recorder.answers.response(ended.key) is not None
+    assert recorder.answers.response(open_.key) is None
 
 
-def test_a_young_404_is_not_believed(server: FakeServer, books: Books) -> None:
+def test_a_young_404_is_not_believed(server: FakeServer, recorder: Recorder) -> None:
     """Case 78: a job that was just submitted is not lost because of a 404."""
-    job = opened(books, "resp_1", age=YOUNG / 2)
+    job = opened(recorder, "resp_1", age=YOUNG / 2)
     server.script("get", GONE)
-    told = gone_over(server, books, [job])
+    told = gone_over(server, recorder, [job])
     assert ([], []) == (told.changes, told.codes)
     server.script("get", *answered("completed"))
-    told = gone_over(server, books, [job])
+    told = gone_over(server, recorder, [job])
     assert [("resp_1", "queued", "completed")] == told.changes
 
 
 def test_an_old_404_is_believed_the_third_time(
-    server: FakeServer, books: Books
+    server: FakeServer, recorder: Recorder
 ) -> None:
     """Case 79: lost is said after three looks over ten seconds, with the reason."""
-    job = opened(books, "resp_1", age=DAY)
+    job = opened(recorder, "resp_1", age=DAY)
     server.script("get", GONE, GONE, GONE)
-    told = gone_over(server, books, [job])
+    told = gone_over(server, recorder, [job])
     assert [("resp_1", "queued", "lost")] == told.changes
     assert (10.0, [BETWEEN] * (LOOKS - 1)) == (sum(told.slept), told.slept)
-    lost = books.ledger.by_key(job.key)
+    lost = recorder.ledger.by_key(job.key)
     assert lost is not None
     assert "no longer has it" in str(lost.last_error)
     assert [] == told.codes
 
 
-def test_a_404_that_passes_loses_nothing(server: FakeServer, books: Books) -> None:
+def test_a_404_that_passes_loses_nothing(
+    server: FakeServer, recorder: Recorder
+) -> None:
     """One good answer among the looks keeps the job."""
-    job = opened(books, "resp_1", age=DAY)
+    job = opened(recorder, "resp_1", age=DAY)
     server.script("get", GONE, GONE, *answered("completed"))
-    told = gone_over(server, books, [job])
+    told = gone_over(server, recorder, [job])
     assert [("resp_1", "queued", "completed")] == told.changes
 
 
-def test_many_lost_jobs_cost_one_wait(server: FakeServer, books: Books) -> None:
+def test_many_lost_jobs_cost_one_wait(server: FakeServer, recorder: Recorder) -> None:
     """The looks at a hundred jobs are shared: ten seconds, not a thousand."""
-    jobs = [opened(books, f"resp_{number}", age=DAY) for number in range(20)]
+    jobs = [opened(recorder, f"resp_{number}", age=DAY) for number in range(20)]
     server.script("get", Forever(GONE))
-    told = gone_over(server, books, jobs, dialect(limits={"rate": 0}))
+    told = gone_over(server, recorder, jobs, dialect(limits={"rate": 0}))
     assert 20 == len(told.changes)
     assert 10.0 == sum(told.slept)
 
 
 def test_a_pass_without_news_writes_nothing(
-    server: FakeServer, books: Books, state: Path
+    server: FakeServer, recorder: Recorder, state: Path
 ) -> None:
     """A cron job that runs every minute does not grow the ledger."""
-    jobs = [opened(books, f"resp_{number}") for number in range(3)]
+    jobs = [opened(recorder, f"resp_{number}") for number in range(3)]
     server.script("get", Forever(*answered("queued")))
     before = (state / "ledger.jsonl").read_bytes()
     for _ in range(3):
-        gone_over(server, books, jobs)
+        gone_over(server, recorder, jobs)
     assert before == (state / "ledger.jsonl").read_bytes()
 
 
-def test_an_old_look_is_noted(server: FakeServer, books: Books) -> None:
+def test_an_old_look_is_noted(server: FakeServer, recorder: Recorder) -> None:
     """The ledger is never much behind the last look at a job."""
-    job = opened(books, "resp_1", checked_at=books.now() - 2 * FRESH)
+    job = opened(recorder, "resp_1", checked_at=recorder.now() - 2 * FRESH)
     server.script("get", *answered("queued"))
-    gone_over(server, books, [job])
-    now = books.ledger.by_key(job.key)
+    gone_over(server, recorder, [job])
+    now = recorder.ledger.by_key(job.key)
     assert now is not None
     assert now.checked_at is not None
-    assert books.now() - now.checked_at < FRESH
+    assert recorder.now() - now.checked_at < FRESH
 
 
 def test_a_rate_limit_is_heeded_and_asked_again(
-    server: FakeServer, books: Books
+    server: FakeServer, recorder: Recorder
 ) -> None:
     """A short Retry-After delays a job, it does not cost it the pass."""
-    job = opened(books, "resp_1")
+    job = opened(recorder, "resp_1")
     server.script("get", refusal(429, retry_after="0.01"), *answered("completed"))
-    told = gone_over(server, books, [job])
+    told = gone_over(server, recorder, [job])
     assert [("resp_1", "queued", "completed")] == told.changes
     assert [] == told.codes
 
 
-def test_a_long_retry_after_ends_the_pass(server: FakeServer, books: Books) -> None:
+def test_a_long_retry_after_ends_the_pass(
+    server: FakeServer, recorder: Recorder
+) -> None:
     """An endpoint that asks for an hour is left alone; the jobs stay as they are."""
-    jobs = [opened(books, f"resp_{number}") for number in range(9)]
+    jobs = [opened(recorder, f"resp_{number}") for number in range(9)]
     server.script("get", refusal(429, retry_after="3600"))
-    told = gone_over(server, books, jobs, dialect(limits={"connections": 1}))
+    told = gone_over(server, recorder, jobs, dialect(limits={"connections": 1}))
     assert 1 == len(server.requests)
     assert ([], {6}) == (told.changes, set(told.codes))
     assert any("8 jobs" in line for line in told.said)
 
 
-def test_a_dead_endpoint_is_left_alone(server: FakeServer, books: Books) -> None:
+def test_a_dead_endpoint_is_left_alone(server: FakeServer, recorder: Recorder) -> None:
     """After five failed connections nobody waits for the sixth."""
-    jobs = [opened(books, f"resp_{number}") for number in range(20)]
+    jobs = [opened(recorder, f"resp_{number}") for number in range(20)]
     server.refuse()
-    told = gone_over(server, books, jobs, dialect(limits={"connections": 1}))
+    told = gone_over(server, recorder, jobs, dialect(limits={"connections": 1}))
     assert BROKEN == len([line for line in told.said if "resp_" in line])
     assert ([], {6}) == (told.changes, set(told.codes))
 
 
 @pytest.mark.parametrize(("status", "code"), [(401, 4), (400, 5), (500, 6)])
 def test_what_went_wrong_has_its_code(
-    server: FakeServer, books: Books, status: int, code: int
+    server: FakeServer, recorder: Recorder, status: int, code: int
 ) -> None:
     """A fault of the endpoint is told, coded, and changes no job."""
-    job = opened(books, "resp_1")
+    job = opened(recorder, "resp_1")
     server.script("get", Forever(refusal(status, "No.")))
-    told = gone_over(server, books, [job])
+    told = gone_over(server, recorder, [job])
     assert ([], [code], ["resp_1: No."]) == (told.changes, told.codes, told.said)
-    now = books.ledger.by_key(job.key)
+    now = recorder.ledger.by_key(job.key)
     assert now is not None
     assert (Status.QUEUED, "No.") == (now.status, now.last_error)
 
@@ -221,30 +227,30 @@ def test_what_went_wrong_has_its_code(
     [(-10, ["resp_3", "resp_2", "resp_1"]), (20 * 365, ["resp_2", "resp_3", "resp_1"])],
 )
 def test_the_clock_may_jump(
-    server: FakeServer, state: Path, books: Books, days: float, order: list[str]
+    server: FakeServer, state: Path, recorder: Recorder, days: float, order: list[str]
 ) -> None:
     """Case 53: a clock that jumps lets nothing expire, and changes no other's order.
 
     A key that is years ahead of time stays in front; it sets no other key.
     """
-    first = opened(books, "resp_1", expires_at=books.now() + DAY)
+    first = opened(recorder, "resp_1", expires_at=recorder.now() + DAY)
 
     def clock() -> float:
-        return books.now() + days * DAY
+        return recorder.now() + days * DAY
 
-    later = Books(Ledger(state, clock), books.answers, clock)
+    later = Recorder(Ledger(state, clock), recorder.answers, clock)
     second = opened(later, "resp_2", expires_at=clock() + DAY)
-    third = opened(Books.at(state), "resp_3")
+    third = opened(Recorder.at(state), "resp_3")
     keys = {str(job.id): job.key for job in (first, second, third)}
     assert first.key < third.key
-    assert order == [job.id for job in Books.at(state).ledger.newest()]
+    assert order == [job.id for job in Recorder.at(state).ledger.newest()]
     assert order == sorted(order, key=lambda id_: keys[id_], reverse=True)
     server.script("get", *answered("in_progress"), job="resp_1")
     server.script("get", *answered("completed"), job="resp_2")
     server.script("get", *answered("queued"), job="resp_3")
     told = gone_over(server, later, [first, second, third])
     assert {"in_progress", "completed"} == {status for _, _, status in told.changes}
-    for now in (books.now(), clock()):
+    for now in (recorder.now(), clock()):
         table = Table(Streams(None, None), Look(now, Times.RELATIVE))
         cells = [cell for job in later.ledger.newest() for cell in table.cells(job)]
         assert not [cell for cell in cells if cell.startswith("-") and cell != "-"]

@@ -13,7 +13,7 @@ import pytest
 from bgresp.api.client import Api, Sent
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
@@ -29,10 +29,10 @@ from tests.scripted import (
     Heard,
     Late,
     Scripted,
-    books_at,
     event,
     events,
     job,
+    recorder_at,
     refusal,
     snapshot,
     tools,
@@ -58,7 +58,7 @@ def follow(
     told = heard or Heard()
 
     async def main() -> tuple[Tracker, float]:
-        shared = tools(scripted.api, books_at(state), told, **policy)
+        shared = tools(scripted.api, recorder_at(state), told, **policy)
         only = tracker(one or job(), shared, shown)
         await Scheduler(16).run([only])
         return only, asyncio.get_running_loop().time()
@@ -101,7 +101,7 @@ def test_a_job_is_polled_to_its_answer(state: Path) -> None:
     assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
     assert ["in_progress"] == heard.statuses[only.job.key]
     assert (4, 0) == (scripted.count("get"), scripted.count("stream"))
-    kept = books_at(state)
+    kept = recorder_at(state)
     found = kept.ledger.by_key(only.job.key)
     assert found is not None
     assert (Status.COMPLETED, only.job) == (found.status, found)
@@ -120,7 +120,7 @@ def test_a_whole_stream_needs_no_poll(state: Path) -> None:
     assert (Status.COMPLETED, LAST) == (only.job.status, only.job.cursor)
     assert [each.raw for each in EVENTS] == heard.raws
     assert "stream" == heard.views[0].mode
-    saved = books_at(state).answers.response(only.job.key)
+    saved = recorder_at(state).answers.response(only.job.key)
     assert saved is not None
     assert fw.FOX == fw.text_of(json.loads(saved))
 
@@ -152,7 +152,7 @@ def test_an_end_without_its_answer_is_asked_for(
     only, heard, _ = follow(scripted, state)
     assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
     assert 1 == scripted.count("get")
-    assert ANSWER.raw == books_at(state).answers.response(only.job.key)
+    assert ANSWER.raw == recorder_at(state).answers.response(only.job.key)
 
 
 def test_an_answer_without_text_keeps_the_streamed_one(state: Path) -> None:
@@ -161,9 +161,9 @@ def test_an_answer_without_text_keeps_the_streamed_one(state: Path) -> None:
     scripted = Scripted(get=[empty], streams=[[*EVENTS[:-1], CLOSED]])
     only, heard, _ = follow(scripted, state)
     assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
-    books = books_at(state)
-    assert fw.FOX == books.text(only.job.key, dialect())
-    assert empty.raw == books.answers.response(only.job.key)
+    recorder = recorder_at(state)
+    assert fw.FOX == recorder.text(only.job.key, dialect())
+    assert empty.raw == recorder.answers.response(only.job.key)
 
 
 @pytest.mark.parametrize("kind", [FaultKind.CLOSED, FaultKind.IDLE])
@@ -183,9 +183,9 @@ def test_a_cut_after_any_event_shows_the_text_once(
     assert Status.COMPLETED is only.job.status
 
 
-def over_sockets(server: FakeServer, state: Path, count: int) -> tuple[Heard, Books]:
+def over_sockets(server: FakeServer, state: Path, count: int) -> tuple[Heard, Recorder]:
     """Make jobs at a real server and follow them all."""
-    heard, books = Heard(), books_at(state)
+    heard, recorder = Heard(), recorder_at(state)
     jobs = [job(n) for n in range(1, count + 1)]
 
     async def main() -> None:
@@ -193,12 +193,12 @@ def over_sockets(server: FakeServer, state: Path, count: int) -> tuple[Heard, Bo
         for one in jobs:
             created = api.create(b"{}", key=one.key, stream=False, sent=Sent())
             assert isinstance((await listed(created))[0], Snapshot)
-        shared = tools(api, books, heard)
+        shared = tools(api, recorder, heard)
         await Scheduler(16).run([tracker(one, shared) for one in jobs])
         await api.aclose()
 
     run_virtual(main(), patience=5)
-    return heard, books
+    return heard, recorder
 
 
 @pytest.mark.parametrize("resume", list(fw.Resume))
@@ -212,11 +212,11 @@ def test_cuts_of_a_real_connection_show_the_text_once(
         for cut, one in enumerate(jobs):
             replies = Stream(until=cut, end=end), Stream(resume=resume)
             server.script("stream", *replies, job=one.id)
-        heard, books = over_sockets(server, state, LAST)
+        heard, recorder = over_sockets(server, state, LAST)
     for one in jobs:
         assert fw.FOX == heard.shown[one.key]
         assert [fw.FOX] == heard.ends[one.key]
-        found = books.ledger.by_key(one.key)
+        found = recorder.ledger.by_key(one.key)
         assert found is not None
         assert Status.COMPLETED is found.status
 
@@ -251,9 +251,9 @@ def test_whatever_a_stream_does_the_text_is_shown_once(
     """Gaps, replays, resets, refusals: what is shown at the end is the answer, once."""
     with FakeServer(polls=["in_progress"] * 3) as server:
         server.script("stream", answer)
-        heard, books = over_sockets(server, state, 1)
+        heard, recorder = over_sockets(server, state, 1)
     assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
-    assert fw.FOX == books.text(job().key, dialect())
+    assert fw.FOX == recorder.text(job().key, dialect())
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -261,9 +261,9 @@ def test_an_error_event_is_not_believed(state: Path, nested: bool) -> None:
     """A stream that ends in an error is asked about, and the job's own word holds."""
     with FakeServer(polls=[]) as server:
         server.script("stream", Stream(change=fw.errored(9, nested=nested)))
-        heard, books = over_sockets(server, state, 1)
+        heard, recorder = over_sockets(server, state, 1)
     assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
-    found = books.ledger.by_key(job().key)
+    found = recorder.ledger.by_key(job().key)
     assert found is not None
     assert Status.COMPLETED is found.status
 
@@ -277,7 +277,7 @@ def test_a_gap_is_filled_by_the_final_answer(state: Path) -> None:
     seen: list[str] = []
 
     async def main() -> None:
-        shared = tools(scripted.api, books_at(state), heard)
+        shared = tools(scripted.api, recorder_at(state), heard)
         task = asyncio.create_task(Scheduler(16).run([tracker(job(), shared)]))
         await asyncio.sleep(1)
         seen.append(shown(heard))
@@ -295,7 +295,7 @@ def test_a_text_that_changed_its_mind_is_not_patched_up(state: Path) -> None:
     only, heard, _ = follow(scripted, state)
     assert fw.FOX == shown(heard)
     assert [f"bgresp get {only.job.id}"] == [n.split(": ")[1] for n in heard.notes]
-    assert "Something else." == books_at(state).text(only.job.key, dialect())
+    assert "Something else." == recorder_at(state).text(only.job.key, dialect())
 
 
 @pytest.mark.parametrize(
@@ -320,36 +320,38 @@ def test_each_end_is_recorded_as_it_is(state: Path, status: str, code: int) -> N
 @pytest.mark.parametrize("number", range(LAST))
 def test_detaching_and_resuming_joins_to_the_text(state: Path, number: int) -> None:
     """Left after any event and resumed, the two outputs are the whole text, once."""
-    books, key = books_at(state), job().key
+    recorder, key = recorder_at(state), job().key
     hanging = Scripted(streams=[[*EVENTS[: number + 1], Late(1000, CLOSED)]])
     first, again = Heard(), Heard()
-    follow_for(10, tools(hanging.api, books, first), ShownText(books.progress(key)))
-    found, before = books.ledger.by_key(key), books.shown(key)
+    follow_for(
+        10, tools(hanging.api, recorder, first), ShownText(recorder.progress(key))
+    )
+    found, before = recorder.ledger.by_key(key), recorder.shown(key)
     assert found is not None
     assert (True, number) == (found.status.is_open, found.cursor)
     after = -1 if before.cursor is None else int(before.cursor)
     rest = Scripted(streams=[[*EVENTS[after + 1 :], CLOSED]])
-    watched = ShownText(books.progress(key), before)
-    follow_for(None, tools(rest.api, books, again), watched, found)
+    watched = ShownText(recorder.progress(key), before)
+    follow_for(None, tools(rest.api, recorder, again), watched, found)
     assert [before.cursor] == rest.afters
     assert fw.FOX == shown(first) + shown(again)
     assert ([], [fw.FOX]) == (ended(first), ended(again))
-    noted = books.shown(key)
+    noted = recorder.shown(key)
     assert (fw.FOX, True) == (noted.text, noted.ended)
 
 
 def test_a_reader_who_leaves_stops_the_watch_not_the_job(state: Path) -> None:
     """A closed pipe ends following at once; the job's record stays open."""
     scripted = Scripted(streams=[[*EVENTS, CLOSED]])
-    books, heard = books_at(state), Heard(breaks_after=2)
-    watched = ShownText(books.progress(job().key))
+    recorder, heard = recorder_at(state), Heard(breaks_after=2)
+    watched = ShownText(recorder.progress(job().key))
     with pytest.raises(BrokenPipeError):
-        follow_for(None, tools(scripted.api, books, heard), watched)
-    found = books.ledger.by_key(job().key)
+        follow_for(None, tools(scripted.api, recorder, heard), watched)
+    found = recorder.ledger.by_key(job().key)
     assert found is not None
     assert found.status.is_open
     assert found.cursor is not None
-    assert shown(heard) == books.shown(job().key).text
+    assert shown(heard) == recorder.shown(job().key).text
     assert 1 == scripted.closed
 
 
@@ -440,7 +442,7 @@ def test_many_jobs_share_an_outage(state: Path) -> None:
     heard = Heard()
 
     async def main() -> None:
-        shared = tools(scripted.api, books_at(state), heard, mode="poll")
+        shared = tools(scripted.api, recorder_at(state), heard, mode="poll")
         await Scheduler(16).run([tracker(one, shared) for one in many])
 
     run_virtual(main())
@@ -453,9 +455,9 @@ def test_many_jobs_share_an_outage(state: Path) -> None:
 def test_a_fault_is_no_news_of_the_job(state: Path) -> None:
     """While nothing is heard the record keeps the endpoint's last word."""
     scripted = Scripted(get=[RUNNING, REFUSED, Late(60, REFUSED)])
-    books = books_at(state)
-    assert not follow_for(600, tools(scripted.api, books, Heard(), mode="poll"))
-    found = books.ledger.by_key(job().key)
+    recorder = recorder_at(state)
+    assert not follow_for(600, tools(scripted.api, recorder, Heard(), mode="poll"))
+    found = recorder.ledger.by_key(job().key)
     assert found is not None
     assert Status.IN_PROGRESS is found.status
 
@@ -504,7 +506,7 @@ def test_a_repetition_is_no_line_of_the_ledger(state: Path) -> None:
     """A job that only stays as it is is not written down again and again."""
     scripted = Scripted(get=[RUNNING] * 50 + [ANSWER])
     only, _, _ = follow(scripted, state, mode="poll")
-    lines = books_at(state).ledger.path.read_bytes().count(b"\n")
+    lines = recorder_at(state).ledger.path.read_bytes().count(b"\n")
     assert (51, True) == (scripted.count("get"), lines <= 3)
     assert Status.COMPLETED is only.job.status
 
@@ -561,7 +563,7 @@ def test_an_end_without_its_text_is_left_to_the_stream(state: Path) -> None:
 def test_a_server_without_progress_is_not_hammered(state: Path) -> None:
     """Streams that always break at once and polls that never end cost few requests."""
     scripted = Scripted(get=[RUNNING], streams=[[CLOSED]])
-    assert not follow_for(3600, tools(scripted.api, books_at(state), Heard()))
+    assert not follow_for(3600, tools(scripted.api, recorder_at(state), Heard()))
     assert len(scripted.asked) < 300
     assert scripted.count("stream") <= 10
 
@@ -577,15 +579,15 @@ def test_a_wait_that_is_asked_for_holds_everybody(state: Path) -> None:
             streams=[[limited], [*EVENTS, CLOSED]],
             asked=scripted.asked,
         )
-        books = books_at(state / mode)
+        recorder = recorder_at(state / mode)
 
         async def main(
             scripted: Scripted = scripted,
             first: Scripted = first,
-            books: Books = books,
+            recorder: Recorder = recorder,
             mode: str = mode,
         ) -> None:
-            shared = tools(first.api, books, Heard(), mode=mode)
+            shared = tools(first.api, recorder, Heard(), mode=mode)
             others = replace(shared, api=scripted.api)
             jobs = [job(n) for n in range(2, 6)]
 
@@ -604,10 +606,10 @@ def test_a_wait_that_is_asked_for_holds_everybody(state: Path) -> None:
 def test_an_opened_stream_is_used(state: Path) -> None:
     """The stream that created a job is read on, and no other is opened."""
     scripted, creating = Scripted(), Scripted(streams=[[*EVENTS, CLOSED]])
-    books, heard = books_at(state), Heard()
+    recorder, heard = recorder_at(state), Heard()
 
     async def main() -> None:
-        only = tracker(job(), tools(scripted.api, books, heard))
+        only = tracker(job(), tools(scripted.api, recorder, heard))
         only.opened = creating.stream("x", None)
         await Scheduler(16).run([only])
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bgresp.core.model import Job, Status
-from bgresp.engine.books import Books
+from bgresp.engine.recorder import Recorder
 from bgresp.ledger.ledger import Ledger
 
 DATA = Path(__file__).parent.parent / "data"
@@ -93,7 +93,7 @@ def test_a_whole_folder_of_version_1_loads(tmp_path: Path) -> None:
     """Something in an older folder is lost, or its index is read as another's."""
     state = _folder(tmp_path)
     before = _derived(state)
-    ledger, books = Ledger(state), Books.at(state)
+    ledger, recorder = Ledger(state), Recorder.at(state)
     said = [json.loads(line) for line in SAID.read_text().splitlines()]
     assert said == [job.to_line() for job in ledger.newest()]
     found = [ledger.by_key(line["key"]) for line in said]
@@ -108,11 +108,11 @@ def test_a_whole_folder_of_version_1_loads(tmp_path: Path) -> None:
         has_id = number % 10 not in {7, 8, 9}
         assert (f"resp_{number:032x}" if has_id else None) == earlier.id
     done = next(job for job in ledger.newest() if job.status is Status.COMPLETED)
-    raw = books.answers.response(done.key)
+    raw = recorder.answers.response(done.key)
     assert raw is not None
     assert b'"answer 30"' in raw
-    assert "answer 30" == books.shown(done.key).text
-    assert not books.answers.notices(done.key)
+    assert "answer 30" == recorder.shown(done.key).text
+    assert not recorder.answers.notices(done.key)
     assert before == _derived(state)
 
 

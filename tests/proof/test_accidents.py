@@ -31,8 +31,8 @@ from bgresp.core.model import Job
 from bgresp.core.request import Draft
 from bgresp.core.signals import Signal
 from bgresp.core.signals import Snapshot as Seen
-from bgresp.engine.books import Books
 from bgresp.engine.keyed import Keyed
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import Settling, abandoned, candidates, holding
 from bgresp.engine.submit import Submitter
 from bgresp.ledger.answers import Answers
@@ -129,7 +129,7 @@ class Accidents(RuleBasedStateMachine):
         self.server.__enter__()
         self.runner = asyncio.Runner(loop_factory=VirtualLoop)
         self.clock = 1_800_000_000.0
-        self.books = [self.opened(), self.opened()]
+        self.recorders = [self.opened(), self.opened()]
         self.told = Believed()
 
     def teardown(self) -> None:
@@ -138,14 +138,14 @@ class Accidents(RuleBasedStateMachine):
         self.server.__exit__(None, None, None)
         self.folder.cleanup()
 
-    def opened(self) -> Books:
-        """Open the books as a new process does; small, so that they are indexed."""
+    def opened(self) -> Recorder:
+        """Record as a new process does; in small files, so that they are indexed."""
 
         def now() -> float:
             return self.clock
 
         ledger = Ledger(self.state, now=now, run_bytes=2500, seal_bytes=9000)
-        return Books(ledger, Answers(self.state), now)
+        return Recorder(ledger, Answers(self.state), now)
 
     def api(self, *, lists: bool) -> Api:
         """Return a client of the endpoint, which can list or cannot."""
@@ -156,7 +156,7 @@ class Accidents(RuleBasedStateMachine):
 
     def settling(self, writer: int, *, lists: bool) -> Settling:
         """Settle as a command with the network does."""
-        return Settling(self.api(lists=lists), self.books[writer], lambda _: None)
+        return Settling(self.api(lists=lists), self.recorders[writer], lambda _: None)
 
     def do(self, work: Coroutine[Any, Any, Result], api: Api) -> Result:
         """Run to the end, and let connections go."""
@@ -177,8 +177,9 @@ class Accidents(RuleBasedStateMachine):
         HAPPENED[answer] += 1
         api = self.api(lists=False)
         moment = answer if answer in CRASHES else None
-        submitter = Submitter(Mortal(api, moment), self.books[writer], lambda _: None)  # type: ignore[arg-type]
-        keyed = Keyed(submitter, Settling(None, self.books[writer], lambda _: None))
+        mortal: Any = Mortal(api, moment)
+        submitter = Submitter(mortal, self.recorders[writer], lambda _: None)
+        keyed = Keyed(submitter, Settling(None, self.recorders[writer], lambda _: None))
         known = {job.key for job in self.opened().ledger.newest()}
         submitted_at = self.clock
         draft = Job("", submit_key=key, base_url=api.endpoint.base_url)
@@ -189,7 +190,7 @@ class Accidents(RuleBasedStateMachine):
         try:
             submitted = self.do(keyed.submit(Draft(draft, {"input": "x"})), api)
         except CrashedError:
-            self.books[writer] = self.opened()
+            self.recorders[writer] = self.opened()
         else:
             if submitted.fault is None and submitted.job.id is not None:
                 self.told.printed[submitted.job.key] = submitted.job.id
@@ -207,7 +208,7 @@ class Accidents(RuleBasedStateMachine):
         for _ in range(2):
             settling = self.settling(writer, lists=lists)
             assert settling.api is not None
-            jobs = candidates(self.books[writer])
+            jobs = candidates(self.recorders[writer])
             self.do(settling.settle(jobs), settling.api)
             found.append(list(self.opened().ledger.newest()))
         assert found[0] == found[1]
@@ -221,7 +222,7 @@ class Accidents(RuleBasedStateMachine):
     )
     def hear(self, pick: int, word: str, text: str, writer: int) -> None:
         """Hear news of a job, which may be older than what is known."""
-        books = self.books[writer]
+        recorder = self.recorders[writer]
         job = self.picked(pick, lambda job: job.id is not None)
         if job is None:
             return
@@ -232,8 +233,8 @@ class Accidents(RuleBasedStateMachine):
         body = b'{"id": "%b", "status": "%b", "output_text": "%b"}'
         raw = body % (str(job.id).encode(), word.encode(), text.encode())
         news = replace(news, reading=replace(news.reading, text=text), raw=raw)
-        books.heard(job, news, api.endpoint.dialect)
-        saved = books.text(job.key, api.endpoint.dialect)
+        recorder.heard(job, news, api.endpoint.dialect)
+        saved = recorder.text(job.key, api.endpoint.dialect)
         self.told.texts[job.key] = max(
             self.told.texts.get(job.key, 0), len(saved or "")
         )
@@ -249,7 +250,7 @@ class Accidents(RuleBasedStateMachine):
         assert settling.api is not None
         with (
             suppress(UsageError, NoSuchJobError),
-            holding(self.books[writer], job) as j,
+            holding(self.recorders[writer], job) as j,
         ):
             self.do(settling.adopt(j, made), settling.api)
             self.told.printed[job.key] = made
@@ -260,8 +261,8 @@ class Accidents(RuleBasedStateMachine):
         """Give an unknown submit up."""
         job = self.picked(pick, lambda job: job.status.is_unsettled)
         if job is not None:
-            with holding(self.books[writer], job) as now:
-                abandoned(self.books[writer], now)
+            with holding(self.recorders[writer], job) as now:
+                abandoned(self.recorders[writer], now)
             self.told.given_up.add(job.key)
 
     @rule(pick=st.integers(0, 99), writer=st.integers(0, 1))
@@ -269,14 +270,14 @@ class Accidents(RuleBasedStateMachine):
         """Forget a job that is over."""
         job = self.picked(pick, lambda job: job.status.is_terminal)
         if job is not None:
-            self.books[writer].ledger.forget(job)
+            self.recorders[writer].ledger.forget(job)
             self.told.forgotten.add(job.key)
             HAPPENED["forgotten"] += 1
 
     @rule(writer=st.integers(0, 1))
     def compact(self, writer: int) -> None:
         """Rewrite the files."""
-        self.books[writer].ledger.compact()
+        self.recorders[writer].ledger.compact()
 
     @rule(days=st.sampled_from([-10, -3650, 0.0001, 1, 7300, 20]))
     def jump(self, days: float) -> None:
@@ -286,22 +287,22 @@ class Accidents(RuleBasedStateMachine):
     @rule(writer=st.integers(0, 1))
     def reopen(self, writer: int) -> None:
         """Start a new process."""
-        self.books[writer] = self.opened()
+        self.recorders[writer] = self.opened()
 
     # ---- what was promised ---------------------------------------------------
 
     @invariant()
     def every_promise(self) -> None:
         """Keep what RELIABILITY.md section 9 promises."""
-        books = self.opened()
-        jobs = {job.key: job for job in books.ledger.newest()}
+        recorder = self.opened()
+        jobs = {job.key: job for job in recorder.ledger.newest()}
         tags = [seen.json["metadata"]["bgresp_key"] for seen in self.server.creates]
         self._posts_once(jobs, tags)
-        self._keeps_ids(jobs, books.ledger)
-        self._turns_nothing_back(jobs, books)
+        self._keeps_ids(jobs, recorder.ledger)
+        self._turns_nothing_back(jobs, recorder)
         kept = [key for key in self.told.order if key not in self.told.forgotten]
         assert kept == [*jobs][::-1], "not in the order of the submits"
-        for writer in self.books:
+        for writer in self.recorders:
             assert [*jobs] == [job.key for job in writer.ledger.newest()]
 
     def _posts_once(self, jobs: dict[str, Job], tags: list[str]) -> None:
@@ -322,15 +323,15 @@ class Accidents(RuleBasedStateMachine):
                 assert id_ == jobs[key].id
                 assert jobs[key] == ledger.by_id(id_) == ledger.by_key(key)
 
-    def _turns_nothing_back(self, jobs: dict[str, Job], books: Books) -> None:
+    def _turns_nothing_back(self, jobs: dict[str, Job], recorder: Recorder) -> None:
         """Lower no status, shorten no answer, bring nothing back."""
         for key, rank in self.told.ranks.items():
             assert key in self.told.forgotten or jobs[key].status.rank >= rank
         self.told.ranks = {key: job.status.rank for key, job in jobs.items()}
         for key in self.told.texts.keys() - self.told.forgotten:
-            assert self.told.texts[key] == len(books.text(key, dialect()) or "")
+            assert self.told.texts[key] == len(recorder.text(key, dialect()) or "")
         assert not self.told.forgotten & jobs.keys()
-        assert [] == books.ledger.bad
+        assert [] == recorder.ledger.bad
 
     # ---- help ----------------------------------------------------------------
 

@@ -13,8 +13,8 @@ import pytest
 from bgresp.api.client import Api, Sent
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
-from bgresp.engine.books import Books
 from bgresp.engine.rate_limit import RateLimiter
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
@@ -82,14 +82,14 @@ async def made(api: Api, many: int) -> None:
 
 async def watched(server: FakeServer, state: Path, jobs: Sequence[Job]) -> Heard:
     """Watch all jobs with the real engine; its waits are as short as they can be."""
-    heard, books = Heard(), Books.at(state)
+    heard, recorder = Heard(), Recorder.at(state)
     api = Api(endpoint(server.base_url, spoken=dialect(limits={"rate": 0})))
     try:
         await made(api, len(jobs))
         tools = Tools(
-            api, books, heard, RateLimiter(0), Policy(poll=(0.01, 0.01)), lambda: 0
+            api, recorder, heard, RateLimiter(0), Policy(poll=(0.01, 0.01)), lambda: 0
         )
-        places = [books.progress(job.key) for job in jobs]
+        places = [recorder.progress(job.key) for job in jobs]
         await Scheduler(8).run(
             Tracker(job, tools, ShownText(notes))
             for job, notes in zip(jobs, places, strict=True)
@@ -110,11 +110,11 @@ def test_a_cut_after_every_event(
         jobs = [cut(server, behaviour, k, n) for n, k in enumerate(at, 1)]
         heard = asyncio.run(watched(server, state, jobs))
         streams = len(server.asked("stream"))
-    books = Books.at(state)
+    recorder = Recorder.at(state)
     wrong = [
         k
         for k, job in zip(at, jobs, strict=True)
-        if not TEXT == heard.shown.get(job.key) == books.text(job.key, dialect())
+        if not TEXT == heard.shown.get(job.key) == recorder.text(job.key, dialect())
     ]
     notes = [note for note in heard.notes if "not how the answer begins" in note]
     figure(

@@ -29,8 +29,8 @@ from bgresp.core import update
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind, Reading, Signal, Snapshot
-from bgresp.engine.books import Books
 from bgresp.engine.keyed import Keyed
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
 from bgresp.ledger.answers import Answers
@@ -94,10 +94,10 @@ class Promises(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.folder.cleanup()
 
-    def books(self) -> Books:
-        """Open the books as a fresh process would."""
+    def recorder(self) -> Recorder:
+        """Record as a fresh process would."""
         ledger = Ledger(self.state, now=lambda: self.clock, run_bytes=2000)
-        return Books(ledger, Answers(self.state), lambda: self.clock)
+        return Recorder(ledger, Answers(self.state), lambda: self.clock)
 
     def draft(self, key: str | None) -> Job:
         return Job(
@@ -111,10 +111,10 @@ class Promises(RuleBasedStateMachine):
     @rule(target=jobs, outcome=st.sampled_from(OUTCOMES), key=st.sampled_from(KEYS))
     def submit(self, outcome: str, key: str | None) -> Any:
         self.values.outcome = outcome
-        books = self.books()
+        recorder = self.recorder()
         api = cast("Api", self.values)
-        submitter = Submitter(api, books, lambda _: None, lambda: 0.0)
-        keyed = Keyed(submitter, Settling(None, books, lambda _: None))
+        submitter = Submitter(api, recorder, lambda _: None, lambda: 0.0)
+        keyed = Keyed(submitter, Settling(None, recorder, lambda _: None))
         body = {"model": "m", "input": "hi"}
         done = asyncio.run(keyed.submit(Draft(self.draft(key), body)))
         if done.fault is None:
@@ -127,7 +127,7 @@ class Promises(RuleBasedStateMachine):
     @rule(target=jobs, sent=st.booleans(), key=st.sampled_from(KEYS))
     def die(self, sent: bool, key: str | None) -> Any:
         """Let a process die between its intent and the reply; perhaps it had posted."""
-        ledger = self.books().ledger
+        ledger = self.recorder().ledger
         earlier = ledger.by_submit_key(key) if key else None
         if earlier is not None and earlier.status is not Status.REJECTED:
             return multiple()
@@ -141,45 +141,47 @@ class Promises(RuleBasedStateMachine):
     def recover(self) -> None:
         """Two recoveries in a row end in the same state."""
         for _ in range(2):
-            books = self.books()
-            lost = list(books.ledger.unsettled())
-            asyncio.run(Settling(None, books, lambda _: None).settle(lost))
-            after = [job.to_line() for job in self.books().ledger.newest()]
-        assert after == [job.to_line() for job in self.books().ledger.newest()]
-        assert all(j.status is Status.UNKNOWN for j in self.books().ledger.unsettled())
+            recorder = self.recorder()
+            lost = list(recorder.ledger.unsettled())
+            asyncio.run(Settling(None, recorder, lambda _: None).settle(lost))
+            after = [job.to_line() for job in self.recorder().ledger.newest()]
+        assert after == [job.to_line() for job in self.recorder().ledger.newest()]
+        assert all(
+            j.status is Status.UNKNOWN for j in self.recorder().ledger.unsettled()
+        )
 
     @rule(key=jobs)
     def adopt(self, key: str) -> None:
         """Let a person find the response of an unknown submit."""
-        books = self.books()
-        job = books.ledger.by_key(key)
+        recorder = self.recorder()
+        job = recorder.ledger.by_key(key)
         id_ = self.values.accepted.get(key)
         if job is None or id_ is None or job.status is not Status.UNKNOWN:
             return
         reading = Reading(Status.QUEUED, "queued", id=id_)
         limits = dialect().limits
-        books.ledger.record(
+        recorder.ledger.record(
             update.accepted(job, reading, now=self.clock, limits=limits)
         )
 
     @rule(key=jobs)
     def news(self, key: str) -> None:
-        books = self.books()
-        job = books.ledger.by_key(key)
+        recorder = self.recorder()
+        job = recorder.ledger.by_key(key)
         if job is not None and job.status.is_open:
-            books.ledger.record(replace(job, status=Status.COMPLETED))
+            recorder.ledger.record(replace(job, status=Status.COMPLETED))
 
     @rule(key=jobs)
     def forget(self, key: str) -> None:
-        books = self.books()
-        job = books.ledger.by_key(key)
+        recorder = self.recorder()
+        job = recorder.ledger.by_key(key)
         if job is not None and job.status.is_terminal:
-            books.ledger.forget(job)
+            recorder.ledger.forget(job)
             self.forgotten.add(key)
 
     @rule()
     def compact(self) -> None:
-        self.books().ledger.compact()
+        self.recorder().ledger.compact()
 
     @rule(days=st.sampled_from([-10.0, 0.01, 1.0, 7300.0]))
     def jump(self, days: float) -> None:
@@ -194,7 +196,7 @@ class Promises(RuleBasedStateMachine):
     @invariant()
     def never_lost(self) -> None:
         """Each accepted job has a record, and each id that was printed is found."""
-        ledger = self.books().ledger
+        ledger = self.recorder().ledger
         for key in self.values.accepted:
             assert key in self.forgotten or ledger.by_key(key) is not None
         kept = {job.id for job in ledger.newest()}
@@ -206,7 +208,7 @@ class Promises(RuleBasedStateMachine):
     @invariant()
     def ordered(self) -> None:
         """Whatever the clock did, keys were given in ascending order."""
-        found = [job.key for job in self.books().ledger.newest()]
+        found = [job.key for job in self.recorder().ledger.newest()]
         assert found == sorted(found, reverse=True)
 
 

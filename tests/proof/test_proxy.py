@@ -16,9 +16,9 @@ from bgresp.core.dialect import Dialect
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
-from bgresp.engine.books import Books
 from bgresp.engine.cancel import cancelled
 from bgresp.engine.rate_limit import RateLimiter
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.submit import Submitter
@@ -89,18 +89,18 @@ CELLS: Final = [Cell(*cell) for cell in product(OPERATIONS, Kind, Place)]
 
 @dataclass(slots=True)
 class Bench:
-    """One cell at work: an endpoint behind the proxy, and books of its own."""
+    """One cell at work: an endpoint behind the proxy, and a recorder of its own."""
 
     server: FakeServer
     api: Api
-    books: Books
+    recorder: Recorder
     heard: Heard
 
     async def create(self) -> str:
         """Submit once; follow what was accepted to its end."""
-        submitter = Submitter(self.api, self.books, lambda _: None, lambda: 0)
+        submitter = Submitter(self.api, self.recorder, lambda _: None, lambda: 0)
         draft = Job("", profile="test", base_url="", dialect="openai")
-        draft = replace(draft, submitted_at=self.books.now())
+        draft = replace(draft, submitted_at=self.recorder.now())
         outcome = await submitter.submit(Draft(draft, dict(BODY)))
         if outcome.signals is not None:
             await outcome.signals.aclose()
@@ -116,11 +116,11 @@ class Bench:
         """Follow a job to its end and compare with what the server holds."""
         policy = Policy(mode=mode, poll=(0.01, 0.01))
         tools = Tools(
-            self.api, self.books, self.heard, RateLimiter(0), policy, lambda: 0
+            self.api, self.recorder, self.heard, RateLimiter(0), policy, lambda: 0
         )
-        tracker = Tracker(job, tools, ShownText(self.books.progress(job.key)))
+        tracker = Tracker(job, tools, ShownText(self.recorder.progress(job.key)))
         await Scheduler(1).run([tracker])
-        saved = self.books.text(job.key, self.api.endpoint.dialect)
+        saved = self.recorder.text(job.key, self.api.endpoint.dialect)
         if (Status.COMPLETED, FOX) != (tracker.job.status, saved):
             return f"{tracker.job.status} {saved!r} {self.heard.notes}"
         if self.heard.shown.get(job.key) == FOX:
@@ -130,7 +130,7 @@ class Bench:
 
     async def cancelled(self, job: Job) -> str:
         """Cancel a job and compare with what the server holds."""
-        verdict = await cancelled(self.api, self.books, job)
+        verdict = await cancelled(self.api, self.recorder, job)
         theirs = self.server.jobs[str(job.id)]
         told = (verdict.job.status, verdict.code, theirs)
         return "truth" if told == (Status.CANCELLED, 0, "cancelled") else f"{told}"
@@ -149,13 +149,13 @@ async def outcome(cell: Cell, server: FakeServer, state: Path, number: int) -> s
     )
     async with FaultProxy(server.address, cell.kind, cell.place) as proxy:
         api = Api(endpoint(proxy.base_url, spoken=cell.spoken))
-        bench = Bench(server, api, Books.at(state / str(number)), Heard())
+        bench = Bench(server, api, Recorder.at(state / str(number)), Heard())
         try:
             match cell.operation:
                 case "create":
                     came = await bench.create()
                 case "cancel":
-                    came = await bench.cancelled(bench.books.ledger.record(job))
+                    came = await bench.cancelled(bench.recorder.ledger.record(job))
                 case _:
                     mode = {"get": "poll", "stream": "auto"}[cell.operation]
                     came = await bench.followed(job, mode)

@@ -81,7 +81,7 @@ async def _cancelled(context: Context, job: Job, *, alone: bool) -> "Verdict":
         context.say(f"{job.ref} is {job.status.value} already")
         return Verdict(job, code)
     async with context.api(context.settings_of(job)) as api:
-        verdict = await cancelled(api, context.books, job)
+        verdict = await cancelled(api, context.recorder, job)
     error = _not_cancelled(verdict)
     if error is not None and alone:
         raise error

@@ -81,13 +81,13 @@ def _gone(
     asked = {job.key: job.checked_at for job in choice.jobs}
     for job in jobs:
         heard = job.checked_at != asked.get(job.key)
-        if heard and part not in APART and context.books.owes(job):
+        if heard and part not in APART and context.recorder.owes(job):
             yield int(output.say_gone(context, job))
 
 
 def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Job]:
     """Return the jobs, asked about where their answer is not on disk."""
-    answers = context.books.answers
+    answers = context.recorder.answers
     if not choice.foreign and all(
         answers.response_path(job.key).exists() or job.id is None for job in choice.jobs
     ):
@@ -115,8 +115,8 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
         return
     records = []
     for job in (job for job in jobs if not job.status.is_open):
-        text = context.books.text(job.key, context.dialect_of(job))
-        has = text is not None or not context.books.owes(job)
+        text = context.recorder.text(job.key, context.dialect_of(job))
+        has = text is not None or not context.recorder.owes(job)
         records.append(record(job, wanted, text=(text or "") if has else None))
     if records or not single:
         context.show_records(records, single)
@@ -162,9 +162,9 @@ def _part(context: Context, job: Job, part: str) -> str | bytes | None:
 
     Raises RefusedError where the answer is to be JSON and is not.
     """
-    answers = context.books.answers
+    answers = context.recorder.answers
     if part in {"text", "data"}:
-        text = context.books.text(job.key, context.dialect_of(job))
+        text = context.recorder.text(job.key, context.dialect_of(job))
         return text if part == "text" else _data(job, text)
     if part in {"usage", "error"}:
         value = job.usage if part == "usage" else job.error

@@ -49,8 +49,8 @@ def retry(which: Refs, options: Options, common: Common) -> int:
         sending = Sending(context)
         if options.failed:
             # Two of them at once would pay for each job twice.
-            until_sent.enter_context(context.books.ledger.claim("retry --failed"))
-            jobs = engine.failed(context.books, jobs)
+            until_sent.enter_context(context.recorder.ledger.claim("retry --failed"))
+            jobs = engine.failed(context.recorder, jobs)
         drafts = _drafts(sending, jobs, failed=options.failed)
         if not drafts and not sending.codes:
             context.say("nothing to retry")
@@ -64,13 +64,13 @@ def _drafts(
 
     Raises the reason why a named job cannot be retried; of many, it is told.
     """
-    books, found = sending.context.books, list[tuple[Job, Draft]]()
+    recorder, found = sending.context.recorder, list[tuple[Job, Draft]]()
     for job in jobs:
-        reason = engine.refusal(books, job)
+        reason = engine.refusal(recorder, job)
         if reason is not None:
             raise reason
         try:
-            found.append((job, engine.draft(books, job)))
+            found.append((job, engine.draft(recorder, job)))
         except NoSuchJobError as error:
             if not failed:
                 raise

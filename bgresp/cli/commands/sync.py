@@ -49,7 +49,7 @@ def sync(which: Refs, options: Options, common: Common) -> int:
     """
     context = Context.of(common)
     context.notify(options.notify)
-    context.books.ledger.prepare()
+    context.recorder.ledger.prepare()
     with ExitStack() as until_done:
         try:
             lock = locks.inflight(context.state / "sync.lock", wait=0.0)
@@ -86,21 +86,21 @@ class Syncing:
 
     def _chosen(self, which: Refs) -> Iterator[Job]:
         """Yield open jobs and unsettled submits, as REFs or selectors say."""
-        context, ledger = self.context, self.context.books.ledger
+        context, ledger = self.context, self.context.recorder.ledger
         if which.refs:
             named = refs.chosen(context, which).known()
-            unsettled = {job.key for job in candidates(context.books)}
+            unsettled = {job.key for job in candidates(context.recorder)}
             yield from (j for j in named if j.status.is_open or j.key in unsettled)
             return
         selector = which.selector(context.common, now=context.now)
         yield from (job for job in ledger.open_jobs() if selector.matches(job))
         anyway = replace(selector, open=False)
-        yield from (job for job in candidates(context.books) if anyway.matches(job))
+        yield from (job for job in candidates(context.recorder) if anyway.matches(job))
 
     async def _endpoint(self, settings: "Settings", jobs: list[Job]) -> None:
         from bgresp.engine.sync import Pass
 
-        one = Pass(self.context.books, self._tell, self.context.say, self.codes)
+        one = Pass(self.context.recorder, self._tell, self.context.say, self.codes)
         if not can_settle(settings.dialect):
             await one.bury(job for job in jobs if job.status.is_unsettled)
             jobs = [job for job in jobs if not job.status.is_unsettled]

@@ -29,7 +29,7 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Recorder:
     """The ledger and the folders beside it, with the clock that dates entries."""
 
     ledger: Ledger
@@ -37,8 +37,8 @@ class Books:
     now: Callable[[], float] = time.time
 
     @classmethod
-    def at(cls, state: Path) -> "Books":
-        """Open the books of a state folder; nothing is read or created yet."""
+    def at(cls, state: Path) -> "Recorder":
+        """Record in a state folder; nothing is read or created yet."""
         return cls(Ledger(state), Answers(state))
 
     def heard(
