@@ -16,10 +16,9 @@ from bgresp.core.errors import BgrespError, ExitCode, LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.engine.created import hold
 from bgresp.engine.keyed import Keyed
-from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.scheduler import Scheduler
+from bgresp.engine.submit import OF_ONE, Submitted, error_of, hold
 from bgresp.engine.tracker import Tracker
 
 

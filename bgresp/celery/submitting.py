@@ -19,8 +19,7 @@ from bgresp.core.errors import BgrespError, UnknownOutcomeError
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Signal
 from bgresp.engine import list_poll
-from bgresp.engine.created import first_told
-from bgresp.engine.outcome import Submitted, error_of, failed
+from bgresp.engine.submit import Submitted, error_of, failed, first_outcome
 
 PATIENCE: Final = 86_400.0
 SLACK: Final = 5.0
@@ -115,7 +114,7 @@ class Submitting:
             async with asyncio.timeout(self.within):
                 create = api.create(self.ready.body, key=key, stream=False, sent=sent)
                 async with aclosing(create) as signals:
-                    return await first_told(signals, endpoint.dialect.streaming)
+                    return await first_outcome(signals, endpoint.dialect.streaming)
         except TimeoutError:
             kind = FaultKind.AMBIGUOUS if sent.started else FaultKind.UNREACHABLE
             return Fault(kind, f"no reply came in {self.within:g} s")

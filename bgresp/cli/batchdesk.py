@@ -17,8 +17,7 @@ from bgresp.cli.following import moving
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
-from bgresp.engine.outcome import NOT_SENT
-from bgresp.engine.submit import GRACE
+from bgresp.engine.submit import GRACE, NOT_SENT
 from bgresp.render import columns
 from bgresp.render.plain import Quiet
 from bgresp.render.streams import as_json

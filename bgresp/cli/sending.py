@@ -12,11 +12,9 @@ from bgresp.cli.settling import settled
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
 from bgresp.core.request import Draft
-from bgresp.engine.created import hold
 from bgresp.engine.keyed import Keyed
-from bgresp.engine.outcome import OF_ONE, Submitted, error_of
 from bgresp.engine.settle import Settling
-from bgresp.engine.submit import Submitter
+from bgresp.engine.submit import OF_ONE, Submitted, Submitter, error_of, hold
 
 SECRET_LENGTH: Final = 8  # what is shorter only stands where some key must
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"

@@ -10,10 +10,9 @@ from bgresp.core.errors import NotFinishedError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.engine.outcome import Submitted
 from bgresp.engine.rescued import check_whole
 from bgresp.engine.settle import Settling
-from bgresp.engine.submit import Submitter
+from bgresp.engine.submit import Submitted, Submitter
 from bgresp.ledger.damage import is_in_doubt
 from bgresp.ledger.lookup import holding
 

@@ -19,9 +19,8 @@ from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapsho
 from bgresp.core.text import one_line
 from bgresp.engine import list_poll
 from bgresp.engine.cancel import cancelled
-from bgresp.engine.outcome import Submitted, error_of
 from bgresp.engine.recorder import Recorder
-from bgresp.engine.submit import Submitter
+from bgresp.engine.submit import Submitted, Submitter, error_of
 
 YES: Final = Verdict.YES
 NO: Final = Verdict.NO

@@ -22,8 +22,8 @@ from bgresp.core.errors import (
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
 from bgresp.engine import list_poll
-from bgresp.engine.created import hold
 from bgresp.engine.recorder import Recorder
+from bgresp.engine.submit import hold
 from bgresp.ledger import locks
 
 ABANDONED: Final = "abandoned"

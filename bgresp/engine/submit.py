@@ -6,21 +6,159 @@ RELIABILITY.md 1.4 and 1.5 are the source of what may be sent again.
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from bgresp.api.client import Api, Sent
-from bgresp.core import schedule, update
-from bgresp.core.errors import ConfigError, UnreachableError
-from bgresp.core.model import Job, Status
+from bgresp.core import faults, schedule, update
+from bgresp.core.dialect import Streaming
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    RefusedError,
+    UnknownOutcomeError,
+    UnreachableError,
+)
+from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.request import Draft, keyed
-from bgresp.core.signals import Event, Fault, FaultKind, Signal
+from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
+from bgresp.core.text import one_line
 from bgresp.core.times import brief
-from bgresp.engine.created import first_told, told_twice
-from bgresp.engine.outcome import Submitted, failed
 from bgresp.engine.rate_limit import PacedQueue
 from bgresp.engine.recorder import Recorder
+
+# A refusal of these may be of one request; any other is of the endpoint.
+OF_ONE: Final = frozenset({400, 413, 415, 422})
+_EVERY_REFUSAL: Final = frozenset({"", "refused", "invalid_request_error"})
+
+
+NOT_SENT: Final = "not_sent"  # the code of an error of ours: nothing reached them
+
+
+@dataclass(slots=True)
+class Submitted:
+    """What became of a submit; `signals` go on where a stream was asked for.
+
+    `posted` is false where it was accepted before. `interrupted`: a signal asked us to
+    leave while the reply was awaited. `rescued`: the ledger could not take the accepted
+    job, this says where it is kept instead.
+    """
+
+    job: Job
+    signals: AsyncGenerator[Signal, None] | None = None
+    fault: Fault | None = None
+    interrupted: bool = False
+    rescued: str | None = None
+    posted: bool = True
+
+
+def failed(job: Job, fault: Fault) -> Job:
+    """Return the record of a submit that got no id: not sent, refused, or unknown."""
+    if fault.kind in {FaultKind.UNREACHABLE, FaultKind.RATE_LIMITED}:
+        status, error = Status.REJECTED, ResponseError(NOT_SENT, fault.message)
+    elif fault.kind is FaultKind.REFUSED:
+        status = Status.REJECTED
+        error = fault.error or ResponseError("refused", fault.message)
+    else:
+        status, error = Status.UNKNOWN, None
+    return replace(
+        job,
+        status=status,
+        error=error,
+        last_error=fault.message,
+        request_id=fault.request_id or job.request_id,
+    )
+
+
+def error_of(submitted: Submitted) -> BgrespError:
+    """Return the error that says why a submit did not end with an id."""
+    fault, job = submitted.fault, submitted.job
+    if fault is None:
+        raise ValueError("nothing went wrong")
+    rid = fault.request_id
+    if job.status is Status.UNKNOWN:
+        message = f"{job.key}: {fault.message}; it may have been accepted"
+        hint = f"do not submit it again: bgresp resolve {job.key}"
+        return UnknownOutcomeError(message, hint=hint, request_id=rid)
+    if job.error is not None and job.error.code == NOT_SENT:
+        return faults.error_of(fault, f"not sent: {_why_not_sent(submitted, fault)}")
+    message = f"{job.key}: refused: {fault.message}{_code(fault)}"
+    error = faults.error_of(fault, message, job=job)
+    if isinstance(error, RefusedError):
+        profile = f" -p {job.profile}" if job.profile else ""
+        error.hint = f"where it went: bgresp config show{profile}"
+    return error
+
+
+def _why_not_sent(submitted: Submitted, fault: Fault) -> str:
+    if fault.retry_after:
+        return f"{fault.message}; the endpoint asks to wait {fault.retry_after:g} s"
+    host = urlsplit(submitted.job.base_url or "").netloc
+    if fault.kind is not FaultKind.UNREACHABLE or submitted.interrupted or not host:
+        return fault.message
+    return f"could not connect to {host} ({fault.message})"
+
+
+def _code(fault: Fault) -> str:
+    """Return the endpoint's own code, unless it says no more than `refused`."""
+    code = fault.error.code if fault.error else ""
+    return f" ({one_line(code, limit=64)})" if code not in _EVERY_REFUSAL else ""
+
+
+HOLD: Final = 3.0
+
+
+async def hold(signals: AsyncGenerator[Signal, None]) -> None:
+    """Keep a creating stream until the job runs, or three seconds.
+
+    A stream dropped at its first event has left jobs queued for ever: community
+    thread 1382584 (WIRE.md 1.4).
+    """
+    try:
+        async with asyncio.timeout(HOLD), aclosing(signals):
+            async for signal in signals:
+                reading = signal.reading if isinstance(signal, Event) else None
+                if reading is not None and reading.status is not Status.QUEUED:
+                    return
+    except TimeoutError:
+        return
+
+
+async def first_outcome(
+    signals: AsyncGenerator[Signal, None], how: Streaming
+) -> Signal:
+    """Return the signal that tells the outcome; comments alone never do."""
+    try:
+        async with asyncio.timeout(how.idle_events):
+            async for signal in signals:
+                if _is_outcome(signal):
+                    return signal
+    except TimeoutError:
+        return Fault(FaultKind.IDLE, f"no id came for {how.idle_events:g} s")
+    return Fault(FaultKind.CLOSED, "the reply ended before an id came")
+
+
+async def repeat_outcome(
+    signals: AsyncGenerator[Signal, None],
+) -> AsyncGenerator[Signal, None]:
+    """Pass signals on; the one that tells the outcome comes again, to who follows."""
+    repeated = False
+    async with aclosing(signals) as source:
+        async for signal in source:
+            yield signal
+            if not repeated and _is_outcome(signal):
+                repeated = True
+                yield signal
+
+
+def _is_outcome(signal: Signal) -> bool:
+    """Say whether a signal tells the outcome; events without an id do not."""
+    if isinstance(signal, Fault | Snapshot):
+        return True
+    return signal.reading is not None and signal.reading.id is not None
+
 
 ATTEMPTS: Final = 4
 RATE_BUDGET: Final = 120.0
@@ -136,8 +274,8 @@ class Submitter:
             sent.started = False
             began = asyncio.get_running_loop().time()
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
-            signals = told_twice(create)
-            first = await first_told(signals, self.api.endpoint.dialect.streaming)
+            signals = repeat_outcome(create)
+            first = await first_outcome(signals, self.api.endpoint.dialect.streaming)
             if not isinstance(first, Event) and first.retry_after is not None:
                 self.queue.limiter.hold(first.retry_after)
             if not isinstance(first, Fault):

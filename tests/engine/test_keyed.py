@@ -10,10 +10,9 @@ from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import FaultKind
 from bgresp.engine.keyed import Keyed
-from bgresp.engine.outcome import Submitted
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import Settling
-from bgresp.engine.submit import Submitter
+from bgresp.engine.submit import Submitted, Submitter
 from tests.scripted import EPOCH, Scripted, recorder_at, snapshot
 from tests.virtualclock import run_virtual
 

@@ -14,8 +14,7 @@ from bgresp.api.client import Api, Sent
 from bgresp.core.errors import BgrespError, ConfigError, UnreachableError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
-from bgresp.engine.outcome import Submitted, error_of
-from bgresp.engine.submit import Submitter
+from bgresp.engine.submit import Submitted, Submitter, error_of
 from tests import fakeanswers as fa
 from tests import hastyclock
 from tests.endpoint import dialect, endpoint

@@ -20,9 +20,7 @@ from bgresp.core.errors import (
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import Event, Fault, FaultKind, Signal
-from bgresp.engine.created import hold
-from bgresp.engine.outcome import Submitted, error_of
-from bgresp.engine.submit import Submitter
+from bgresp.engine.submit import Submitted, Submitter, error_of, hold
 from tests import fakeanswers as fa
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint, patient_unless_hanging
