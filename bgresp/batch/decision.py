@@ -5,8 +5,7 @@ from enum import Enum, auto
 
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status
-from bgresp.engine.recorder import Recorder
-from bgresp.engine.rescued import check_whole
+from bgresp.engine.recorder import Recorder, check_whole
 
 
 class RowDecision(Enum):

@@ -17,8 +17,7 @@ from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
-from bgresp.engine import rescued
-from bgresp.engine.recorder import Recorder
+from bgresp.engine.recorder import Recorder, rescue_files, restore_rescued
 from bgresp.ledger import aside, damage, files, journal, locks, segments
 from bgresp.ledger.damage import BadLine
 from bgresp.ledger.line import BadLineError
@@ -180,7 +179,7 @@ class Checkup:
         yield Check("unsettled", WARN, f"{said} (bgresp resolve {found[0]})")
 
     def _rescues(self) -> Iterator[Check]:
-        found = list(rescued.waiting(self.recorder, self.environ))
+        found = list(rescue_files(self.recorder, self.environ))
         if not found:
             yield Check("rescue", OK, "no record lies outside the ledger")
         for path in found:
@@ -189,7 +188,7 @@ class Checkup:
                 yield Check("rescue", BAD, f"{said} (bgresp doctor --fix)")
                 continue
             try:
-                job = rescued.bring_home(self.recorder, path)
+                job = restore_rescued(self.recorder, path)
             except LedgerError as error:
                 yield Check("rescue", BAD, error.message)
             else:

@@ -10,7 +10,7 @@ from bgresp.core.errors import NotFinishedError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.engine.rescued import check_whole
+from bgresp.engine.recorder import check_whole
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitted, Submitter
 from bgresp.ledger.damage import is_in_doubt

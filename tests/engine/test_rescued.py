@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.core.errors import LedgerError
-from bgresp.engine.rescued import bring_home
+from bgresp.engine.recorder import restore_rescued
 from tests.scripted import job, recorder_at
 
 
@@ -20,7 +20,7 @@ def rescue(folder: Path) -> Path:
 def test_a_rescue_file_of_ours_comes_home(tmp_path: Path, state: Path) -> None:
     """A record that the disk could not take stays outside."""
     path = rescue(tmp_path)
-    assert job().id == bring_home(recorder_at(state), path).id
+    assert job().id == restore_rescued(recorder_at(state), path).id
     assert not path.exists()
 
 
@@ -36,6 +36,6 @@ def test_a_rescue_file_of_another_is_not_believed(tmp_path: Path, state: Path) -
         path = Path("/etc/hosts")
     recorder = recorder_at(state)
     with pytest.raises(LedgerError, match="is not a small file of ours"):
-        bring_home(recorder, path)
+        restore_rescued(recorder, path)
     assert path.exists()
     assert [] == list(recorder.ledger.newest())
