@@ -20,7 +20,7 @@ from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapsho
 
 PAGE: Final = 100
 _JSON: Final = {"Accept": "application/json"}
-Told = TypeVar("Told", Event, Snapshot | Fault)
+AnySignal = TypeVar("AnySignal", Event, Snapshot | Fault)
 
 
 # What httpcore 1.0 calls its steps before a request is written.
@@ -281,7 +281,7 @@ class Api:
         return {**headers, **self.endpoint.headers}
 
 
-def _hiding(response: httpx.Response, signal: Told) -> Told:
+def _hiding(response: httpx.Response, signal: AnySignal) -> AnySignal:
     """Take our secrets out of the error that a response object tells of.
 
     The object itself stays as it came: it is the answer.

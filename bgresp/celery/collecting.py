@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bgresp.api.client import Api
-from bgresp.celery.asked import endpoint_of, place_of, settings_of
+from bgresp.celery.arguments import endpoint_of, place_of, settings_of
 from bgresp.celery.intents import Intents
 from bgresp.config.settings import Settings
 from bgresp.core import machine, schedule, update

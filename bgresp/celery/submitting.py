@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bgresp.api.client import Api, Sent
-from bgresp.celery.asked import Ready, endpoint_of, place_of
+from bgresp.celery.arguments import Ready, endpoint_of, place_of
 from bgresp.celery.intents import Intent, Intents, another_request
 from bgresp.core import schedule, update
 from bgresp.core.dialect import Endpoint

@@ -17,7 +17,7 @@ from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bgresp.celery.asked import Asked, ready
+from bgresp.celery.arguments import Arguments, ready
 from bgresp.celery.collecting import Open, Plan, collect
 from bgresp.celery.intents import Intent, Intents
 from bgresp.celery.submitting import LaterError, Submitting
@@ -73,10 +73,10 @@ class Tasks:
         patience, in seconds. Raises UsageError before anything is sent, also when the
         id was revoked or stands for another request.
         """
-        asked = Asked.read(text, options)
+        arguments = Arguments.read(text, options)
         task = task_id or str(uuid.uuid4())
         if task_id is not None:
-            _bind(self.app, task, asked)
+            _bind(self.app, task, arguments)
             self._forget_failure(task)
         first = self.submit.s(text, **options).set(task_id=task)
         soon = schedule.pace(0.0, bounds=(1.0, 60.0), expect=expect)
@@ -119,8 +119,8 @@ class SubmitTask(Task):  # type: ignore[type-arg]  # a generic in its stubs alon
         Raises UsageError before anything is sent.
         """
         if task_id is not None and task_id != self.request.id:  # no retry
-            asked = _asked(*(args or ()), **(kwargs or {}))
-            _bind(self.app, task_id, asked)
+            arguments = _arguments(*(args or ()), **(kwargs or {}))
+            _bind(self.app, task_id, arguments)
         return super().apply_async(args, kwargs, task_id=task_id, **options)
 
 
@@ -136,15 +136,16 @@ def install(app: Celery) -> Tasks:
         bgresp.core.errors.UnknownOutcomeError, which names the key, when it may have
         been accepted.
         """
-        asked, task = Asked.read(text, options), self.request.id or str(uuid.uuid4())
+        arguments = Arguments.read(text, options)
+        task = self.request.id or str(uuid.uuid4())
         _check_expiry(self)
-        made = ready(task, asked)
-        wanted = Intent(task, uuid.uuid4().hex, asked.digest, made.job)
+        made = ready(task, arguments)
+        wanted = Intent(task, uuid.uuid4().hex, arguments.digest, made.job)
         within = float(app.conf.get("bgresp_post_timeout", POST_TIMEOUT))
         tries = int(self.request.retries or 0)
         try:
             with _intents(app.connection_for_write()) as intents:
-                intents.bind(task, asked.digest, _kept(app))
+                intents.bind(task, arguments.digest, _kept(app))
                 one = Submitting(intents, wanted, made, within, tries, _jitter())
                 return one.run().to_record()
         except LaterError as later:
@@ -219,17 +220,17 @@ def _check_expiry(task: "Task[Any, Any]") -> None:
         )
 
 
-def _asked(text: Any = None, **options: Any) -> Asked:
-    return Asked.read(text, options)
+def _arguments(text: Any = None, **options: Any) -> Arguments:
+    return Arguments.read(text, options)
 
 
-def _bind(app: Celery, task: str, asked: Asked) -> None:
+def _bind(app: Celery, task: str, arguments: Arguments) -> None:
     """Let an id stand for what is asked.
 
     Raises UsageError when it stands for something else.
     """
     with _intents(app.connection_or_acquire()) as intents:
-        intents.bind(task, asked.digest, _kept(app))
+        intents.bind(task, arguments.digest, _kept(app))
 
 
 def _kept(app: Celery) -> float | None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bgresp.api.client import Api, Sent
-from bgresp.celery.asked import Asked, endpoint_of, ready
+from bgresp.celery.arguments import Arguments, endpoint_of, ready
 from bgresp.celery.intents import Intent
 from bgresp.celery.submitting import PATIENCE, LaterError, Submitting
 from bgresp.core.errors import ConfigError, UnknownOutcomeError, UnreachableError
@@ -37,7 +37,7 @@ NOW = -5.0  # less the slack: an intent belongs to a dead execution at once
 
 def execution(url: str, token: str, within: float, **options: Any) -> Submitting:
     """Return an execution of task `t`."""
-    asked = Asked.read("hi", {"model": "m", **options})
+    asked = Arguments.read("hi", {"model": "m", **options})
     made = ready("t", asked)
     wanted = Intent("t", token, asked.digest, made.job)
     return Submitting(intents_at(url), wanted, made, within, tries=0, jitter=0.5)

@@ -9,7 +9,7 @@ from celery.contrib.testing.worker import start_worker
 from celery.exceptions import TaskRevokedError
 from celery.worker import state as worker_state
 
-from bgresp.celery.asked import Asked
+from bgresp.celery.arguments import Arguments
 from bgresp.celery.tasks import Tasks
 from bgresp.core.errors import (
     ConfigError,
@@ -129,7 +129,7 @@ def test_another_request_by_its_name(
     tasks: Tasks, broker: Broker, server: FakeServer
 ) -> None:
     """A program that knows the task's name alone can take a used id."""
-    asked = Asked.read("one", {}).digest
+    asked = Arguments.read("one", {}).digest
     intents_at(broker.url).bind("named", asked, 60.0)  # sent, not yet taken
     options: dict[str, Any] = {"task_id": "named", "expires": 60}
     sent = tasks.app.send_task("bgresp.submit", args=("other",), **options)

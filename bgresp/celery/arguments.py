@@ -32,7 +32,7 @@ _KINDS: Final[dict[str, tuple[type, str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Arguments:
     """What one submit asks for; JSON-safe, without secrets."""
 
     text: str | None = None
@@ -52,7 +52,7 @@ class Asked:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, text: Any, options: Mapping[str, Any]) -> "Asked":
+    def read(cls, text: Any, options: Mapping[str, Any]) -> "Arguments":
         """Read a task's arguments.
 
         What the command line refuses is refused: a prompt that is no text. Raises
@@ -140,31 +140,31 @@ def place_of(settings: Settings) -> str:
     return hashlib.blake2b(settings.identity.encode(), digest_size=12).hexdigest()
 
 
-def ready(task: str, asked: Asked) -> Ready:
+def ready(task: str, arguments: Arguments) -> Ready:
     """Return a task's submit, ready to be sent.
 
     Raises UsageError, RefusedError, ConfigError.
     """
-    settings = settings_of(asked.profile, asked.model)
+    settings = settings_of(arguments.profile, arguments.model)
     request = Request(
-        text=asked.text,
+        text=arguments.text,
         model=settings.model,
-        instructions=asked.instructions,
-        previous_id=asked.previous_id,
-        metadata=asked.metadata,
-        tools=tuple(asked.tools),
-        schema=asked.schema,
-        max_output_tokens=asked.max_output_tokens,
-        body=asked.body,
-        changes=tuple(asked.changes.items()),
-        variables=asked.variables,
+        instructions=arguments.instructions,
+        previous_id=arguments.previous_id,
+        metadata=arguments.metadata,
+        tools=tuple(arguments.tools),
+        schema=arguments.schema,
+        max_output_tokens=arguments.max_output_tokens,
+        body=arguments.body,
+        changes=tuple(arguments.changes.items()),
+        variables=arguments.variables,
     )
-    check_clashes(replace(request, model=asked.model), settings.dialect)
+    check_clashes(replace(request, model=arguments.model), settings.dialect)
     job = Job(
         key=key_of(task),
-        name=asked.name,
-        group=asked.group,
-        labels=asked.labels,
+        name=arguments.name,
+        group=arguments.group,
+        labels=arguments.labels,
         profile=settings.profile,
         base_url=settings.base_url,
         dialect=settings.dialect.name,
