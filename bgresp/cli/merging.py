@@ -13,7 +13,7 @@ from bgresp.config.files import built_in
 from bgresp.config.settings import Flags, resolve
 from bgresp.core.errors import ConfigError, ExitCode, UsageError
 from bgresp.core.model import Job
-from bgresp.engine import merging
+from bgresp.engine import merge
 from bgresp.ledger.journal import MOST
 
 NAMED: Final = 20  # refusals that are told one by one
@@ -58,9 +58,9 @@ def merged(context: Context, name: str) -> int:
 def _take(context: Context, line: bytes, counts: Counts) -> None:
     if len(line) > MOST:
         raise UsageError(f"longer than {MOST >> 20} MiB")
-    record = merging.read(line)
+    record = merge.read(line)
     placed = replace(record, job=_placed(context, record.job))
-    before, now = merging.take(context.recorder, placed)
+    before, now = merge.take(context.recorder, placed)
     counts.new += before is None
     counts.changed += before is not None and before != now
     if before != now:

@@ -10,7 +10,7 @@ from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 
 if TYPE_CHECKING:
-    from bgresp.engine.asking import News
+    from bgresp.engine.polling import News
 
 
 async def refreshed(
@@ -26,7 +26,7 @@ async def refreshed(
     if not worth:
         return jobs, []  # without what speaks HTTP, which takes longer to import
 
-    from bgresp.engine.asking import Asking
+    from bgresp.engine.polling import JobPoller
 
     found = {job.key: job for job in jobs}
     codes: list[int] = []
@@ -47,7 +47,7 @@ async def refreshed(
     for settings, some in by_endpoint(context, worth, failed):
         try:
             async with context.api(settings) as api:
-                await Asking(api, context.recorder, tell).all(some)
+                await JobPoller(api, context.recorder, tell).all(some)
         except (ConfigError, RefusedError) as error:
             failed(some, error)
     return [found[job.key] for job in jobs], [*codes, *troubles.tell()]

@@ -35,7 +35,7 @@ class News:
 
 
 @dataclass(slots=True)
-class Asking:
+class JobPoller:
     """One round of questions to one endpoint; `tell` hears each answer as it comes.
 
     `patient`: ask again after a 429 or a 5xx. `thrifty`: a mere repetition is not

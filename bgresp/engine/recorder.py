@@ -1,7 +1,7 @@
 """Write down what was heard, in the order that loses nothing.
 
 The raw response is on disk before the record says so, and both are before anybody is
-told.
+told. What the ledger could not take lies in a rescue file until it is brought home.
 """
 
 import errno
@@ -28,6 +28,7 @@ from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.progress import Progress, Shown, load
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+MOST: Final = 1 << 20  # bytes of a rescue file
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,6 @@ class Recorder:
         if not isinstance(payload, dict):
             return None
         return read_text(dialect, payload)
-
-
-MOST: Final = 1 << 20
 
 
 def rescue_files(recorder: Recorder, environ: Mapping[str, str]) -> Iterator[Path]:

@@ -8,14 +8,14 @@ from bgresp.api.client import Api
 from bgresp.core.faults import exit_code
 from bgresp.core.model import Job
 from bgresp.core.signals import FaultKind
-from bgresp.engine.asking import Asking, News
+from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import Settling, can_settle
 
 
 @dataclass(slots=True)
-class Pass:
-    """A pass of one process; `tell` is given each job as it was and as it is.
+class Sync:
+    """One pass of one process; `tell` is given each job as it was and as it is.
 
     `say` is told what went wrong, `codes` has an exit code for it.
     """
@@ -26,24 +26,24 @@ class Pass:
     codes: list[int] = field(default_factory=list)
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
-    async def over(self, api: Api, jobs: Iterable[Job]) -> None:
+    async def run(self, api: Api, jobs: Iterable[Job]) -> None:
         """Settle what is unsettled, then ask about the rest, soonest to expire first.
 
         Raises LedgerError.
         """
         some = list(jobs)
         await self._settle(api, [job for job in some if job.status.is_unsettled])
-        asking = Asking(
+        poller = JobPoller(
             api, self.recorder, self._take, patient=True, thrifty=True, sleep=self.sleep
         )
         rest = [job for job in some if not job.status.is_unsettled and job.id]
-        await asking.all(sorted(rest, key=_urgency))
-        if asking.skipped:
+        await poller.all(sorted(rest, key=_urgency))
+        if poller.skipped:
             self.say(
-                f"{asking.skipped} jobs at {api.endpoint.host} were not asked about"
+                f"{poller.skipped} jobs at {api.endpoint.host} were not asked about"
             )
 
-    async def bury(self, jobs: Iterable[Job]) -> None:
+    async def record_dead(self, jobs: Iterable[Job]) -> None:
         """Record which submissions died, where nobody can tell what became of them."""
         await self._settle(None, list(jobs))
 

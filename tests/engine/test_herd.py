@@ -10,7 +10,7 @@ import pytest
 
 from bgresp.core.dialect import Op
 from bgresp.core.model import Job, Status
-from bgresp.engine.asking import Asking, News
+from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.rate_limit import BURST, Semaphore
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
@@ -166,7 +166,9 @@ def test_a_pass_believes_the_list(state: Path) -> None:
     news: list[News] = []
 
     async def main() -> None:
-        await Asking(place.api, recorder_at(state), news.append, thrifty=True).all(jobs)
+        await JobPoller(place.api, recorder_at(state), news.append, thrifty=True).all(
+            jobs
+        )
 
     run_virtual(main())
     assert (500, 50, 5) == (len(news), place.polls.total(), place.count("list"))

@@ -10,9 +10,9 @@ import pytest
 from bgresp.api.client import Api
 from bgresp.core.dialect import Dialect
 from bgresp.core.model import Job, Status
-from bgresp.engine.asking import BETWEEN, BROKEN, FRESH, LOOKS, YOUNG
+from bgresp.engine.polling import BETWEEN, BROKEN, FRESH, LOOKS, YOUNG
 from bgresp.engine.recorder import Recorder
-from bgresp.engine.sync import Pass
+from bgresp.engine.sync import Sync
 from bgresp.ledger.ledger import Ledger
 from bgresp.render.columns import Look, Times
 from bgresp.render.streams import Streams
@@ -53,8 +53,8 @@ def gone_over(
     told = Told()
 
     async def ask(api: Api) -> None:
-        one = Pass(recorder, told.tell, told.said.append, told.codes, told.sleep)
-        await one.over(api, jobs)
+        one = Sync(recorder, told.tell, told.said.append, told.codes, told.sleep)
+        await one.run(api, jobs)
 
     using(endpoint(server.base_url, spoken=spoken), ask)
     return told

@@ -98,17 +98,17 @@ class Syncing:
         yield from (job for job in candidates(context.recorder) if anyway.matches(job))
 
     async def _endpoint(self, settings: "Settings", jobs: list[Job]) -> None:
-        from bgresp.engine.sync import Pass
+        from bgresp.engine.sync import Sync
 
-        one = Pass(self.context.recorder, self._tell, self.context.say, self.codes)
+        one = Sync(self.context.recorder, self._tell, self.context.say, self.codes)
         if not can_settle(settings.dialect):
-            await one.bury(job for job in jobs if job.status.is_unsettled)
+            await one.record_dead(job for job in jobs if job.status.is_unsettled)
             jobs = [job for job in jobs if not job.status.is_unsettled]
         if not jobs:
             return
         try:
             async with self.context.api(settings) as api:
-                await one.over(api, jobs)
+                await one.run(api, jobs)
         except (ConfigError, RefusedError) as error:
             self._failed(jobs, error)
 
