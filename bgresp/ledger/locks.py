@@ -50,13 +50,21 @@ def prove(path: Path) -> None:
 def _acquire(lock: "BaseFileLock", path: Path, wait: float) -> None:
     """Take a lock; raises what filelock does, and LedgerError where nothing answers.
 
-    One that comes too late is let go with its object: nobody has that then.
+    One that comes too late is given back.
     """
-    _answered(path, lock.acquire, wait + ANSWER)
+    _answered(path, lock.acquire, wait + ANSWER, too_late=lock.release)
 
 
-def _answered(path: Path, ask: Callable[[], object], patience: float) -> None:
+def _answered(
+    path: Path,
+    ask: Callable[[], object],
+    patience: float,
+    *,
+    too_late: Callable[[], object] = lambda: None,
+) -> None:
     """Ask for a lock, and for the first one of a file system in a thread.
+
+    `too_late` is called, in that thread, where the answer comes after we gave up.
 
     On NFS whose lock service is gone flock never returns, not even with LOCK_NB, and
     no handler of a signal runs meanwhile; a thread that waits there ends with us.
@@ -66,19 +74,28 @@ def _answered(path: Path, ask: Callable[[], object], patience: float) -> None:
         ask()
         return
     raised: list[BaseException] = []
+    came: list[bool] = []  # in time, or not: who is first to say so decides
+    turn = threading.Lock()
 
     def run() -> None:
         try:
             ask()
         except BaseException as error:  # noqa: BLE001  raised again below
             raised.append(error)
+        with turn:
+            came.append(True)
+        if not came[0] and not raised:
+            too_late()
         _ANSWERED[device] = True
 
     if device not in _ANSWERED:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         thread.join(patience)
-    if not _ANSWERED.setdefault(device, False):
+    with turn:
+        came.append(False)
+    if not came[0]:
+        _ANSWERED.setdefault(device, False)
         raise LedgerError(
             f"the file system does not answer for a lock on {path}: "
             "is it NFS without its lock service?",

@@ -15,7 +15,6 @@ from bgresp.core.errors import LedgerError, NotFinishedError
 from bgresp.core.model import Job, Status
 from bgresp.ledger import locks
 from bgresp.ledger.ledger import Ledger
-from tests.cli.processes import eventually
 
 FORK = multiprocessing.get_context("fork")
 
@@ -158,7 +157,7 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
 
 def test_a_lock_that_never_comes_is_named(tmp_path: Path, silence: Silence) -> None:
     """On NFS without its lock service a command hangs for ever, or waits each time."""
-    path = tmp_path / "ledger.lock"
+    path, before = tmp_path / "ledger.lock", set(threading.enumerate())
     with (
         pytest.raises(LedgerError, match=r"does not answer.*ledger\.lock") as caught,
         locks.held(path, wait=0.0),
@@ -171,7 +170,9 @@ def test_a_lock_that_never_comes_is_named(tmp_path: Path, silence: Silence) -> N
             again(path)
     assert waiting == threading.active_count()
     silence.end()
-    eventually(lambda: silence.is_free(path), "the lock that came too late, given back")
+    for late in set(threading.enumerate()) - before:
+        late.join()
+    assert silence.is_free(path), "the lock that came too late was not given back"
 
 
 def test_a_lock_that_answers_needs_no_thread(tmp_path: Path) -> None:
