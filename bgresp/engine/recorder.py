@@ -59,7 +59,7 @@ class Recorder:
             return self.ledger.record(told)
         if self.ledger.is_forgotten(job.key):
             return told
-        self._save(told.key, news, (dialect, text))
+        self._save(told.key, news, dialect, streamed=text)
         recorded = self.ledger.record(told)
         if self.ledger.is_forgotten(job.key):  # while the answer was saved
             self.answers.forget(job.key)
@@ -127,9 +127,10 @@ class Recorder:
     def _progress_path(self, key: str) -> Path:
         return self.ledger.state / "progress" / f"{key}.jsonl"
 
-    def _save(self, key: str, news: Event | Snapshot, how: tuple[Dialect, str]) -> None:
+    def _save(
+        self, key: str, news: Event | Snapshot, dialect: Dialect, *, streamed: str
+    ) -> None:
         """Save the answer unless a longer one is there already."""
-        dialect, streamed = how
         if isinstance(news, Snapshot):
             raw = news.raw
         else:

@@ -166,6 +166,14 @@ GRACE: Final = 10.0
 SLOW: Final = 30.0  # an attempt that fails after that long is the last one
 
 
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What a create told first; `signals` go on where it was accepted."""
+
+    first: Signal
+    signals: AsyncGenerator[Signal, None] | None = None
+
+
 @dataclass(slots=True)
 class Submitter:
     """Sends drafts to one endpoint; `say` is told what a person should know.
@@ -223,11 +231,11 @@ class Submitter:
     async def _until_outcome(self, job: Job, body: bytes, stream: bool) -> Submitted:
         sent, interrupted = Sent(), False
         self._on_their_way.append(sent)
-        task = asyncio.create_task(self._post(job, body, (stream, sent)))
+        task = asyncio.create_task(self._post(job, body, sent, stream=stream))
         try:
-            first, signals = await asyncio.shield(task)
+            reply = await asyncio.shield(task)
         except asyncio.CancelledError:
-            first, signals = await self._leave(job, task, sent)
+            reply = await self._leave(job, task, sent)
             interrupted = True
         except ConfigError as error:
             fault = Fault(FaultKind.UNREACHABLE, error.message)
@@ -235,24 +243,23 @@ class Submitter:
             raise
         finally:
             self._on_their_way = [s for s in self._on_their_way if s is not sent]
-        outcome = self._outcome(job, first, signals)
+        outcome = self._outcome(job, reply)
         outcome.interrupted = interrupted
-        if signals is not None and outcome.signals is None:
+        if reply.signals is not None and outcome.signals is None:
             try:
-                await signals.aclose()
+                await reply.signals.aclose()
             except asyncio.CancelledError:  # the id is to be printed all the same
                 outcome.interrupted = True
         return outcome
 
-    async def _leave(
-        self, job: Job, task: "asyncio.Task[_Answer]", sent: Sent
-    ) -> "_Answer":
+    async def _leave(self, job: Job, task: asyncio.Task[_Reply], sent: Sent) -> _Reply:
         """Wait a little for the id before leaving: the job may be accepted already."""
         if not sent.started:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             if not sent.started:
-                return Fault(FaultKind.UNREACHABLE, "interrupted before sending"), None
+                fault = Fault(FaultKind.UNREACHABLE, "interrupted before sending")
+                return _Reply(fault)
         self.say(f"waiting up to {GRACE:.0f} s for the id of {job.key}; again to leave")
         try:
             return await asyncio.wait_for(asyncio.shield(task), GRACE)
@@ -261,11 +268,10 @@ class Submitter:
             await asyncio.gather(task, return_exceptions=True)
             if not task.cancelled() and task.exception() is None:
                 return task.result()  # it came just now
-            return Fault(FaultKind.AMBIGUOUS, "left before the reply came"), None
+            return _Reply(Fault(FaultKind.AMBIGUOUS, "left before the reply came"))
 
-    async def _post(self, job: Job, body: bytes, how: tuple[bool, Sent]) -> "_Answer":
+    async def _post(self, job: Job, body: bytes, sent: Sent, *, stream: bool) -> _Reply:
         """Post until it is accepted, refused, or may have been accepted."""
-        stream, sent = how
         waited, attempt = 0.0, 0
         while True:
             while self.queue.limiter.held:  # another draft was told to wait meanwhile
@@ -279,12 +285,12 @@ class Submitter:
             if not isinstance(first, Event) and first.retry_after is not None:
                 self.queue.limiter.hold(first.retry_after)
             if not isinstance(first, Fault):
-                return first, signals
+                return _Reply(first, signals)
             await signals.aclose()
             took = asyncio.get_running_loop().time() - began
             wait = self._again(first, attempt, waited)
             if wait is None or (first.kind is FaultKind.UNREACHABLE and took > SLOW):
-                return first, None
+                return _Reply(first)
             self.say(f"{first.message}; trying again in {wait:.1f} s")
             sent.started = False
             with self.idle():
@@ -312,9 +318,8 @@ class Submitter:
             return None
         return min(wait, max(least, self.patience - waited))
 
-    def _outcome(
-        self, job: Job, first: Signal, signals: AsyncGenerator[Signal, None] | None
-    ) -> Submitted:
+    def _outcome(self, job: Job, reply: _Reply) -> Submitted:
+        first = reply.first
         now = self.recorder.now()
         limits = self.api.endpoint.dialect.limits
         if isinstance(first, Fault):
@@ -338,7 +343,7 @@ class Submitter:
         if taken.status.is_terminal:
             dialect = self.api.endpoint.dialect
             return Submitted(self.recorder.heard(recorded, first, dialect), None)
-        return Submitted(recorded, signals if isinstance(first, Event) else None)
+        return Submitted(recorded, reply.signals if isinstance(first, Event) else None)
 
     def _tell_of_background(self, job: Job, echo: bool | None) -> None:
         """Say that an endpoint does not run jobs in the background."""
@@ -349,6 +354,3 @@ class Submitter:
         elif echo is False:
             said = "does not run in the background, it may end with this command:"
             self.say(f"{job.ref} {said} {host}")
-
-
-_Answer = tuple[Signal, AsyncGenerator[Signal, None] | None]
