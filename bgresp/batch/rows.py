@@ -39,7 +39,7 @@ class RowObserver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BatchPlan:
     """How a batch is run: so many POSTs, and rows, at once.
 
     `track` returns who follows a job, None where that is over; without it nobody waits.
@@ -90,7 +90,7 @@ class Rows:
 
     keyed: Keyed
     observer: RowObserver
-    plan: Plan
+    plan: BatchPlan
     counts: RowCounts = field(default_factory=RowCounts)
     pool: WorkerPool = field(init=False)
     _order: deque[Place] = field(default_factory=deque)

@@ -27,7 +27,7 @@ _COUNTED: Final = ("faults", "gone", "unreadable")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PollPlan:
     """How a job is collected: seconds of its expected length, and of our patience.
 
     `counted` and `started` carry what the machine knew from one execution to the next.
@@ -45,11 +45,11 @@ class Open:
 
     seconds: float
     record: Record
-    plan: Plan
+    plan: PollPlan
 
 
 def collect(
-    record: Mapping[str, Any], plan: Plan, intents: Intents, jitter: float
+    record: Mapping[str, Any], plan: PollPlan, intents: Intents, jitter: float
 ) -> Record | Open:
     """Ask once; return the final record with its text, or when to ask again.
 
@@ -103,7 +103,7 @@ def _settings(job: Job) -> Settings:
     return settings
 
 
-def _before(job: Job, plan: Plan) -> Follow:
+def _before(job: Job, plan: PollPlan) -> Follow:
     """Return where the machine stood after the execution before."""
     counted = plan.counted or {}
     return Follow(

@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bgresp.celery.arguments import Arguments, ready
-from bgresp.celery.collecting import Open, Plan, collect
+from bgresp.celery.collecting import Open, PollPlan, collect
 from bgresp.celery.intents import Intent, Intents
 from bgresp.celery.submitting import LaterError, Submitting
 from bgresp.core import schedule
@@ -192,9 +192,9 @@ def _jitter() -> float:
     return random.random()  # noqa: S311  it spreads load
 
 
-def _plan(given: Mapping[str, Any]) -> Plan:
+def _plan(given: Mapping[str, Any]) -> PollPlan:
     try:
-        return Plan(**given)
+        return PollPlan(**given)
     except TypeError:
         raise UsageError("collect takes a record, expect and timeout") from None
 

@@ -8,7 +8,7 @@ from typing import Final
 from bgresp.batch.decision import RowDecision, Rules, changed, look_up
 from bgresp.batch.manifest import RowDrafts, Source, from_disk, from_thread
 from bgresp.batch.results import Results
-from bgresp.batch.rows import Plan, Rows
+from bgresp.batch.rows import BatchPlan, Rows
 from bgresp.cli import manifests
 from bgresp.cli.batch import Options
 from bgresp.cli.batchdesk import BatchDesk
@@ -194,12 +194,12 @@ class Batching:
         self.context.report_ledger()
         return int(worst(rows.counts.codes))
 
-    def _plan(self, trackers: Trackers) -> Plan:
+    def _plan(self, trackers: Trackers) -> BatchPlan:
         options = self.options
         connections = self.settings.dialect.limits.connections
         usual = WAITING if options.waits else connections
         in_flight = options.in_flight or usual
-        return Plan(
+        return BatchPlan(
             self.rules,
             posts=min(connections, in_flight),
             in_flight=in_flight,

@@ -23,7 +23,7 @@ _CANNOT: Final = frozenset({405, 501})
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CancelResult:
     """What a cancel came to: the job as it is now, an exit code, a word on it.
 
     `fault` is why the endpoint could not be asked.
@@ -35,7 +35,7 @@ class Verdict:
     fault: Fault | None = None
 
 
-async def cancelled(api: Api, recorder: Recorder, job: Job) -> Verdict:
+async def cancelled(api: Api, recorder: Recorder, job: Job) -> CancelResult:
     """Cancel an open job, then ask until it ended or ten seconds passed.
 
     Where cancel is a DELETE, the job is asked for first: a finished answer is never
@@ -50,14 +50,14 @@ async def cancelled(api: Api, recorder: Recorder, job: Job) -> Verdict:
     if op is None:
         name = api.endpoint.dialect.name
         said = f"goes on: {name} has no way to cancel a job"
-        return Verdict(job, ExitCode.REFUSED, said)
+        return CancelResult(job, ExitCode.REFUSED, said)
 
     def note() -> None:
         recorder.ledger.record(replace(job, cancel_requested_at=recorder.now()))
 
     reply = await _asked_to_cancel(api, job, Sent(leaving=note))
     job = recorder.ledger.by_key(job.key) or job
-    verdict = _hopeless(job, reply) or await _confirmed(api, recorder, (job, reply))
+    verdict = _hopeless(job, reply) or await _confirmed(api, recorder, job, reply)
     advisory = api.endpoint.dialect.limits.advisory_cancel
     if verdict.job.status is Status.CANCELLED and not verdict.said and advisory:
         name = api.endpoint.dialect.name
@@ -66,11 +66,13 @@ async def cancelled(api: Api, recorder: Recorder, job: Job) -> Verdict:
     return verdict
 
 
-async def _looked(api: Api, recorder: Recorder, job: Job) -> tuple[Job, Verdict | None]:
+async def _looked(
+    api: Api, recorder: Recorder, job: Job
+) -> tuple[Job, CancelResult | None]:
     news = await _within(CONFIRM, api.retrieve(str(job.id)))
     if isinstance(news, Fault):
         said = f"was not cancelled: {news.message}"
-        unsure = Verdict(job, ExitCode.NOT_FINISHED, said)
+        unsure = CancelResult(job, ExitCode.NOT_FINISHED, said)
         redirected = _not_heard(job, news) if news.is_redirect else None
         return job, _hopeless(job, news) or redirected or unsure
     job = recorder.heard(job, news, api.endpoint.dialect)
@@ -101,7 +103,7 @@ async def _within(
         return Fault(FaultKind.IDLE, "no reply came")
 
 
-def _hopeless(job: Job, reply: Snapshot | Fault) -> Verdict | None:
+def _hopeless(job: Job, reply: Snapshot | Fault) -> CancelResult | None:
     if not isinstance(reply, Fault):
         return None
     unreached = reply.kind is FaultKind.UNREACHABLE and reply.http_status is None
@@ -110,15 +112,14 @@ def _hopeless(job: Job, reply: Snapshot | Fault) -> Verdict | None:
     return None  # a redirect may come after the work: 303
 
 
-def _not_heard(job: Job, fault: Fault) -> Verdict:
+def _not_heard(job: Job, fault: Fault) -> CancelResult:
     said = f"was not cancelled: {fault.message}"
-    return Verdict(job, exit_code(fault), said, fault)
+    return CancelResult(job, exit_code(fault), said, fault)
 
 
 async def _confirmed(
-    api: Api, recorder: Recorder, asked: tuple[Job, Snapshot | Fault]
-) -> Verdict:
-    job, reply = asked
+    api: Api, recorder: Recorder, job: Job, reply: Snapshot | Fault
+) -> CancelResult:
     loop = asyncio.get_running_loop()
     deadline, pace = loop.time() + CONFIRM, iter(PACE)
     said = ""
@@ -141,12 +142,10 @@ async def _confirmed(
         if last:
             break
         await asyncio.sleep(wait)
-    if isinstance(reply, Fault) and reply.kind is FaultKind.GONE and not said:
-        return _cannot(job, reply)  # the job is there, so it is the route that is not
     return _not_confirmed(job, reply, said)
 
 
-def _not_confirmed(job: Job, reply: Snapshot | Fault, said: str) -> Verdict:
+def _not_confirmed(job: Job, reply: Snapshot | Fault, said: str) -> CancelResult:
     """Return what is left to say; `said` is why the job could not be asked about."""
     if isinstance(reply, Fault) and not said:
         if reply.is_redirect:
@@ -156,12 +155,12 @@ def _not_confirmed(job: Job, reply: Snapshot | Fault, said: str) -> Verdict:
     why = reply.message if isinstance(reply, Fault) else said
     detail = f" ({why})" if why else ""
     text = f"is {job.status.value}: not confirmed within {CONFIRM:.0f} s{detail}"
-    return Verdict(job, ExitCode.NOT_FINISHED, text)
+    return CancelResult(job, ExitCode.NOT_FINISHED, text)
 
 
-def _cannot(job: Job, reply: Fault) -> Verdict:
+def _cannot(job: Job, reply: Fault) -> CancelResult:
     said = f"goes on: the endpoint cannot cancel ({reply.message})"
-    return Verdict(job, ExitCode.REFUSED, said)
+    return CancelResult(job, ExitCode.REFUSED, said)
 
 
 def _took_it_away(
@@ -189,16 +188,18 @@ def _is_done(reply: Snapshot | Fault) -> bool:
 
 def _taken_away(
     api: Api, recorder: Recorder, job: Job, reply: Snapshot | Fault
-) -> Verdict:
+) -> CancelResult:
     if isinstance(reply, Snapshot) and reply.reading.status is Status.CANCELLED:
         job = recorder.heard(job, reply, api.endpoint.dialect)
     else:
         job = recorder.ledger.record(update.deleted(job, now=recorder.now()))
     said = "is cancelled: the endpoint no longer has it"
-    return Verdict(job, ExitCode.OK, said)
+    return CancelResult(job, ExitCode.OK, said)
 
 
-def _over(job: Job) -> Verdict:
+def _over(job: Job) -> CancelResult:
     if job.status is Status.CANCELLED:
-        return Verdict(job, ExitCode.OK)
-    return Verdict(job, ExitCode.OK, f"ended before the cancel: {job.status.value}")
+        return CancelResult(job, ExitCode.OK)
+    return CancelResult(
+        job, ExitCode.OK, f"ended before the cancel: {job.status.value}"
+    )

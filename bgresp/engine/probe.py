@@ -89,7 +89,7 @@ PATIENCE: Final = 30.0  # for the next sign of a stream
 
 
 @dataclass(slots=True)
-class Streams:
+class StreamProbe:
     """The streams of one endpoint; `left` says that one was left before its end."""
 
     api: Api
@@ -191,12 +191,12 @@ class Probe:
     say: Callable[[str], None]
     jobs: list[Job] = field(default_factory=list)
     findings: Findings = field(init=False)
-    streams: Streams = field(init=False)
+    streams: StreamProbe = field(init=False)
 
     def __post_init__(self) -> None:
         """Find nothing yet."""
         self.findings = Findings(self.api.endpoint.dialect.name)
-        self.streams = Streams(self.api, self.findings)
+        self.streams = StreamProbe(self.api, self.findings)
 
     async def run(self) -> Capabilities:
         """Make the jobs and look; the first one must be accepted.

@@ -270,7 +270,7 @@ def behind(job: Job, painter: Painter, room: int, *, is_named: bool) -> list[Pie
     return fitting([[("", "")], spent, told, named], room)
 
 
-class Tally(Protocol):
+class SentCounts(Protocol):
     """How many rows got their job, had it, or got none."""
 
     @property
@@ -288,10 +288,10 @@ class Tally(Protocol):
 
 @dataclass(slots=True)
 class LiveSent(Observer):
-    """The line; `tally` is asked at each tick, `total` is 0 where nobody knows it."""
+    """The line; `counts` is asked at each tick, `total` is 0 where nobody knows it."""
 
     streams: Streams
-    tally: Callable[[], Tally]
+    counts: Callable[[], SentCounts]
     total: int = 0
     clock: Callable[[], float] = time.monotonic
     period: ClassVar[float | None] = 1 / 8
@@ -328,16 +328,16 @@ class LiveSent(Observer):
         if self._began is None:
             return
         moment = self.clock()
-        tally = self.tally()
-        done = tally.accepted + tally.kept + tally.failures
-        self._screen.pin([self._drawn(tally, done, moment)])
+        counts = self.counts()
+        done = counts.accepted + counts.kept + counts.failures
+        self._screen.pin([self._drawn(counts, done, moment)])
         part = done / self.total if self.total else None
-        failing = bool(tally.failures)
+        failing = bool(counts.failures)
         self._screen.taskbar.show(moment, part, failing=failing)
 
-    def _drawn(self, tally: Tally, done: int, moment: float) -> str:
+    def _drawn(self, counts: SentCounts, done: int, moment: float) -> str:
         passed = moment - (self._began or moment)
-        rate = tally.accepted / passed if passed >= 1.0 else 0.0
+        rate = counts.accepted / passed if passed >= 1.0 else 0.0
         left = (self.total - done) / rate if rate and self.total > done else 0.0
         of = f" of {number(self.total)}" if self.total else ""
         fields = [
@@ -346,10 +346,10 @@ class LiveSent(Observer):
                 (" sending ", ""),
                 (f"{number(done)}{of}", BOLD),
             ],
-            [(f"{number(tally.failures)} failed", RED)] if tally.failures else [],
+            [(f"{number(counts.failures)} failed", RED)] if counts.failures else [],
             [(f"{_speed(rate)}", "")] if rate else [],
             [(f"ETA {brief(left)}", "")] if left else [],
-            [(f"{number(tally.kept)} had their job", DIM)] if tally.kept else [],
+            [(f"{number(counts.kept)} had their job", DIM)] if counts.kept else [],
         ]
         width = self.streams.size()[0] - 1
         return self._painter.line(fitting(fields, width), width)

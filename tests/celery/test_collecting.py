@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.celery.collecting import Open, Plan, collect
+from bgresp.celery.collecting import Open, PollPlan, collect
 from bgresp.celery.intents import Intents
 from bgresp.core.errors import ConfigError, NotFinishedError, UsageError
 from bgresp.core.times import rfc3339
@@ -37,8 +37,8 @@ def asked(told: Any, intents: Intents, **plan: Any) -> dict[str, Any] | Open:
     return collect(told, plan_of(**plan), intents, 0.5)
 
 
-def plan_of(**plan: Any) -> Plan:
-    return Plan(**plan)
+def plan_of(**plan: Any) -> PollPlan:
+    return PollPlan(**plan)
 
 
 def open_of(told: dict[str, Any] | Open) -> Open:

@@ -11,7 +11,7 @@ from bgresp.core.dialect import Op
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot
-from bgresp.engine.cancel import Verdict, cancelled
+from bgresp.engine.cancel import CancelResult, cancelled
 from tests import fakeanswers as fa
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint, listed
@@ -51,10 +51,12 @@ REPLIES = {
 }
 
 
-def cancel(scripted: Scripted, state: Path, **fields: Any) -> tuple[Verdict, float]:
+def cancel(
+    scripted: Scripted, state: Path, **fields: Any
+) -> tuple[CancelResult, float]:
     """Cancel a job in virtual time; return how long it took."""
 
-    async def main() -> tuple[Verdict, float]:
+    async def main() -> tuple[CancelResult, float]:
         verdict = await cancelled(scripted.api, recorder_at(state), job(**fields))
         return verdict, asyncio.get_running_loop().time()
 
@@ -319,7 +321,7 @@ def test_a_cancel_over_sockets(
 ) -> None:
     """Over a real connection the verdict is what the server then shows."""
 
-    async def main() -> Verdict:
+    async def main() -> CancelResult:
         api = Api(endpoint(server.base_url))
         await listed(api.create(b"{}", key="k", stream=False, sent=Sent()))
         server.script("cancel", *answers)

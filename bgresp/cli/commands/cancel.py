@@ -17,7 +17,7 @@ from bgresp.core.faults import error_of
 from bgresp.core.model import Job, Status
 
 if TYPE_CHECKING:
-    from bgresp.engine.cancel import Verdict
+    from bgresp.engine.cancel import CancelResult
 
 
 def cancel(which: Refs, common: Common) -> int:
@@ -42,9 +42,9 @@ def cancel(which: Refs, common: Common) -> int:
     return run(context, work())
 
 
-async def _one(context: Context, job: Job, *, alone: bool) -> "Verdict":
+async def _one(context: Context, job: Job, *, alone: bool) -> "CancelResult":
     """Cancel a job; what is wrong with its settings costs the others nothing."""
-    from bgresp.engine.cancel import Verdict
+    from bgresp.engine.cancel import CancelResult
 
     try:
         return await _cancelled(context, job, alone=alone)
@@ -52,10 +52,10 @@ async def _one(context: Context, job: Job, *, alone: bool) -> "Verdict":
         if alone:
             raise
         code = errors.tell_of(context.streams, [job], error)
-        return Verdict(job, ExitCode(code))
+        return CancelResult(job, ExitCode(code))
 
 
-def _not_cancelled(verdict: "Verdict") -> BgrespError | None:
+def _not_cancelled(verdict: "CancelResult") -> BgrespError | None:
     """Return the error of a cancel that came to nothing; None where it is none."""
     ref = verdict.job.ref
     said, again = f"{ref} {verdict.said}", f"bgresp cancel {ref}"
@@ -68,18 +68,18 @@ def _not_cancelled(verdict: "Verdict") -> BgrespError | None:
     return None
 
 
-async def _cancelled(context: Context, job: Job, *, alone: bool) -> "Verdict":
-    from bgresp.engine.cancel import Verdict, cancelled
+async def _cancelled(context: Context, job: Job, *, alone: bool) -> "CancelResult":
+    from bgresp.engine.cancel import CancelResult, cancelled
 
     if job.status.is_unsettled:
         said = "its submit has no known outcome, it may be running"
         context.say(f"{job.ref} was not cancelled: {said} (bgresp resolve {job.ref})")
-        return Verdict(job, job.status.exit_code)
+        return CancelResult(job, job.status.exit_code)
     if not job.status.is_open:
         over = job.status.is_terminal or job.status is Status.REJECTED
         code = ExitCode.OK if over else job.status.exit_code
         context.say(f"{job.ref} is {job.status.value} already")
-        return Verdict(job, code)
+        return CancelResult(job, code)
     async with context.api(context.settings_of(job)) as api:
         verdict = await cancelled(api, context.recorder, job)
     error = _not_cancelled(verdict)
