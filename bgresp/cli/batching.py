@@ -16,8 +16,6 @@ from bgresp.cli.context import Context
 from bgresp.cli.inputs import labels
 from bgresp.cli.options import seconds
 from bgresp.cli.request_options import Shape, request_of
-from bgresp.cli.settling import settled
-from bgresp.cli.trackers import Trackers
 from bgresp.config.effective import destination
 from bgresp.config.settings import Settings
 from bgresp.core import times
@@ -28,6 +26,7 @@ from bgresp.engine.keyed import Keyed
 from bgresp.engine.rate_limit import PacedQueue, RateLimiter
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
+from bgresp.engine.trackers import Trackers
 from bgresp.render.streams import as_json
 
 WAITING: Final = 1000  # rows in flight where their ends are waited for
@@ -166,13 +165,15 @@ class Batching:
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(self.context.api(self.settings))
             self.context.note_endpoint(self.settings)
-            await settled(self.context, at=self.settings)
+            await self.context.settle(at=self.settings)
             queue = self._queue()
             submitter = Submitter(
                 api, self.context.recorder, self._say, queue=queue, patience=PATIENCE
             )
             told = self.desk.audience(self.counts, self.options)
-            trackers = Trackers(self.context, stack, told)
+            trackers = Trackers(
+                self.context.endpoints, self.context.recorder, stack, told
+            )
             trackers.know(self.settings, api, queue.limiter)
             rows = Rows(
                 Keyed(

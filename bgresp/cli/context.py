@@ -3,16 +3,16 @@
 import os
 import time
 from collections.abc import Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bgresp.cli import errors
 from bgresp.cli.options import Common
-from bgresp.cli.probed import as_probed
 from bgresp.config import files as config_files
 from bgresp.config.files import Config
-from bgresp.core.errors import ConfigError, UsageError
+from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.core.model import Job
 from bgresp.engine.recorder import Recorder
 from bgresp.ledger import folders
@@ -22,12 +22,13 @@ from bgresp.render.streams import Streams, as_json, closed_at_start, of_process
 from bgresp.render.table import STEPS, Table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from bgresp.api.client import Api
-    from bgresp.cli.notifying import Notifier
     from bgresp.config.settings import Flags, Machine, Settings
     from bgresp.core.dialect import Dialect
+    from bgresp.engine.endpoints import Endpoints
+    from bgresp.engine.notify import Notifier
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Context:
     _reported: bool = False
     _reported_dead: bool = False
     _machine: "Machine | None" = None
-    _settings: "dict[str, Settings]" = field(default_factory=dict)
+    _endpoints: "Endpoints | None" = None
     _dialects: "dict[str, Dialect]" = field(default_factory=dict)
 
     @classmethod
@@ -129,6 +130,7 @@ class Context:
         Raises ConfigError.
         """
         from bgresp.config.settings import resolve
+        from bgresp.engine.endpoints import as_probed
 
         flags = replace(self.flags, model=model)
         found = resolve(flags, self.environ, self.config, keyed=keyed)
@@ -167,20 +169,24 @@ class Context:
             again = "give the same flags and variables to later commands"
             self.say(f"{error.message}: {again}")
 
+    @property
+    def endpoints(self) -> "Endpoints":
+        """Return the endpoints of jobs, as this machine's configuration knows them.
+
+        Raises ConfigError.
+        """
+        if self._endpoints is None:
+            from bgresp.engine.endpoints import Endpoints
+
+            self._endpoints = Endpoints(self.machine, self.state, self._start_local)
+        return self._endpoints
+
     def settings_of(self, job: Job) -> "Settings":
         """Return the settings that a job was made with.
 
         Raises ConfigError.
         """
-        kept = map(job.extra.get, ("key_source", "profile_url", "dialects"))
-        who = (job.profile, job.base_url, job.dialect, *kept)
-        made_with = repr((*who, sorted(job.vars.items())))
-        if made_with not in self._settings:
-            from bgresp.config.settings import of_job
-
-            found = of_job(job, self.machine)
-            self._settings[made_with] = as_probed(self.state, found)
-        return self._settings[made_with]
+        return self.endpoints.settings_of(job)
 
     def dialect_of(self, job: Job) -> "Dialect":
         """Return the dialect that a job was made with.
@@ -196,36 +202,33 @@ class Context:
             self._dialects[made_with] = dialect(job.dialect or "openai", config)
         return self._dialects[made_with]
 
-    @asynccontextmanager
-    async def api(self, settings: "Settings") -> "AsyncIterator[Api]":
+    def api(self, settings: "Settings") -> "AbstractAsyncContextManager[Api]":
         """Open the endpoint of some settings; the local one is started when needed.
 
         Raises ConfigError.
         """
-        from bgresp.api.client import Api
-        from bgresp.core.dialect import Endpoint
+        return self.endpoints.open(settings)
 
-        base_url, key = settings.base_url, settings.key_source.read(self.environ)
-        if settings.is_local:
-            from bgresp.serve import daemon
+    def _start_local(self, profile: str) -> tuple[str, str | None]:
+        from bgresp.serve import daemon
 
-            environ = self.environ_of_children(settings.profile)
-            local = daemon.ensure(self.state, said=self.say, environ=environ)
-            base_url, key = local.base_url, local.key
-        api = Api(
-            Endpoint(
-                profile=settings.profile,
-                base_url=base_url,
-                dialect=settings.dialect,
-                vars=settings.vars,
-                key=key,
-                headers=settings.headers,
-            )
+        environ = self.environ_of_children(profile)
+        local = daemon.ensure(self.state, said=self.say, environ=environ)
+        return local.base_url, local.key
+
+    async def settle(self, *, at: "Settings") -> None:
+        """Settle what submissions left at an endpoint, before more are sent there.
+
+        Raises LedgerError.
+        """
+        from bgresp.engine.settle import settle_all
+
+        def failed(error: BgrespError) -> None:
+            errors.show(self.streams, error)
+
+        await settle_all(
+            self.endpoints, self.recorder, say=self.say, failed=failed, at=at
         )
-        try:
-            yield api
-        finally:
-            await api.aclose()
 
     def environ_of_children(self, profile: str | None) -> dict[str, str]:
         """Return what a program that we run sees: no key that its profile keeps.
@@ -250,10 +253,10 @@ class Context:
         Raises UsageError.
         """
         if command is not None:
-            from bgresp.cli.notifying import Notifier
+            from bgresp.engine.notify import Notifier
 
             environ = self.environ_of_children
-            self.notifier = Notifier.of(command, self.recorder, self.streams, environ)
+            self.notifier = Notifier.of(command, self.recorder, self.say, environ)
 
     def ended(self, job: Job) -> None:
         """Take that a job was seen to have ended."""

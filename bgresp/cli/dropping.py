@@ -54,11 +54,9 @@ class Dropping:
         return run(self.context, self._everywhere(jobs))
 
     async def _everywhere(self, jobs: list[Job]) -> int:
-        from bgresp.cli.endpoints import by_endpoint
-
         self._forget([job for job in jobs if job.id is None])
         known = [job for job in jobs if job.id is not None]
-        for settings, some in by_endpoint(self.context, known, self._failed):
+        for settings, some in self.context.endpoints.grouped(known, self._failed):
             try:
                 async with self.context.api(settings) as api:
                     await self._at(api, some)

@@ -14,18 +14,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bgresp.api.client import Api
-from bgresp.cli import errors, output, trackers
+from bgresp.cli import errors, output
 from bgresp.cli.context import Context
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
 from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
 from bgresp.core.signals import FaultKind, Signal
-from bgresp.engine.rate_limit import RateLimiter, Semaphore
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
-from bgresp.engine.tracker import Tools, Tracker, conclude
+from bgresp.engine.tracker import Tracker, conclude
+from bgresp.engine.trackers import Trackers, is_at_rest
 from bgresp.ledger.progress import Shown
 from bgresp.render.columns import record
 from bgresp.render.plain import Events, JsonLines, Plain, Quiet
@@ -110,31 +109,35 @@ class Following:
         opened: AsyncGenerator[Signal, None] | None,
         stack: AsyncExitStack,
     ) -> None:
-        tools: dict[str, Tools] = {}
+        mode = self.options.mode
+        trackers = Trackers(
+            self.context.endpoints,
+            self.context.recorder,
+            stack,
+            self.observer,
+            mode="poll" if mode == "auto" and self.options.silent else mode,
+            interval=self.options.interval,
+            is_alone=self.single,
+        )
         troubles = errors.Troubles(self.context.streams)
         for job in jobs:
             if self._is_at_rest(job):
                 self._conclude(job)
                 continue
             try:
-                settings = self.context.settings_of(job)
-                name = settings.identity
-                if name not in tools:
-                    api = await stack.enter_async_context(self.context.api(settings))
-                    tools[name] = self._tools(api)
+                tracker = await trackers.tracker(job, created=opened)
             except (ConfigError, RefusedError) as error:
                 if len(jobs) == 1:
                     raise
                 troubles.add([job], error)
                 self._unasked[job.key] = error.code
                 continue
-            asked = trackers.opened(job)
-            tracker = Tracker(asked, tools[name], self._shown_text(job), opened)
+            tracker.shown = self._shown_text(job)
             self.trackers.append(tracker)
         troubles.tell()
 
     def _is_at_rest(self, job: Job) -> bool:
-        return trackers.is_at_rest(job, self.context.recorder)
+        return is_at_rest(job, self.context.recorder)
 
     def _has_ended(self, tracker: Tracker) -> bool:
         """Take that a job is over; say whether that ends all of it."""
@@ -151,17 +154,6 @@ class Following:
             conclude(job, text, self._shown_text(job), self.observer)
             return
         self.observer.note(job, output.standing(job))
-
-    def _tools(self, api: Api) -> Tools:
-        dialect = api.endpoint.dialect
-        mode = self.options.mode
-        if mode == "auto" and self.options.silent:
-            mode = "poll"
-        policy = trackers.policy(dialect, mode, self.options.interval)
-        recorder, limiter = self.context.recorder, RateLimiter(dialect.limits.rate)
-        streams = Semaphore() if self.single else Semaphore(dialect.limits.streams)
-        how = (api, recorder, self.observer, limiter, policy)
-        return Tools(*how, streams=streams, is_alone=self.single)
 
     def _shown_text(self, job: Job) -> ShownText:
         """Return where in the text to start, noting how far we come if it is shown."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from bgresp.cli.context import Context
-from bgresp.cli.probed import PROBE
+from bgresp.cli.refs import PROBE
 from bgresp.config.settings import Settings, resolve
 from bgresp.core.capabilities import Ability, Capabilities, Verdict
 from bgresp.core.errors import ExitCode, UsageError

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from bgresp.cli import errors
 from bgresp.cli.context import Context
-from bgresp.cli.endpoints import by_endpoint
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError
 from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
@@ -44,7 +43,7 @@ async def refreshed(
             raise error
         troubles.add(some, error)
 
-    for settings, some in by_endpoint(context, worth, failed):
+    for settings, some in context.endpoints.grouped(worth, failed):
         try:
             async with context.api(settings) as api:
                 await JobPoller(api, context.recorder, tell).all(some)

@@ -10,7 +10,6 @@ from typing import Final
 from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.cli.options import Refs
-from bgresp.cli.probed import PROBE
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -23,7 +22,8 @@ from bgresp.core.selection import Selector
 from bgresp.core.text import did_you_mean
 from bgresp.ledger.keys import is_key
 
-PREFIX = 4
+PREFIX: Final = 4
+PROBE: Final = "probe"  # in a job's `extra`: a probe made it, so it is not @last
 _NEVER_TYPED = re.compile(r"[/?#%\\\s\x00-\x1f\x7f-\x9f]")
 KNOWN: Final = 10  # names that are told where none matches
 _AT = re.compile(r"@(last|[1-9][0-9]*)")

@@ -8,7 +8,6 @@ from bgresp.api.client import Api
 from bgresp.cli import errors, inputs
 from bgresp.cli.context import Context
 from bgresp.cli.following import Following, FollowOptions
-from bgresp.cli.settling import settled
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
 from bgresp.core.request import Draft
@@ -50,7 +49,7 @@ class Sending:
             if len(key) >= SECRET_LENGTH and key == drafts[0].job.submit_key:
                 raise inputs.key_as_name()
             self.context.note_endpoint(settings)
-            await settled(self.context, at=settings)
+            await self.context.settle(at=settings)
             await self.send(api, drafts)
             self.context.report_ledger()
             if not self.waits or not self._accepted:

@@ -11,17 +11,23 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgresp.api.client import Api, Sent
+from bgresp.config.settings import Settings
 from bgresp.core import update
 from bgresp.core.dialect import Dialect, Limits
 from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
     LedgerError,
     NoSuchJobError,
     NotFinishedError,
+    RefusedError,
     UsageError,
 )
+from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
 from bgresp.engine import list_poll
+from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import hold
 from bgresp.ledger import locks
@@ -270,3 +276,48 @@ def _may_replay(job: Job, limits: Limits, now: float) -> bool:
         return False
     kept = min(KEYS_KEPT, limits.retention_stored or KEYS_KEPT)
     return abs(now - job.submitted_at) < kept
+
+
+@dataclass(slots=True)
+class Settled:
+    """What became of submissions, and an exit code for each thing that went wrong."""
+
+    jobs: list[Job] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+
+
+async def settle_all(
+    endpoints: Endpoints,
+    recorder: Recorder,
+    *,
+    say: Callable[[str], None],
+    failed: Callable[[BgrespError], None],
+    at: Settings | None = None,
+) -> Settled:
+    """Settle the submissions that may be, each at its own endpoint.
+
+    With `at` only that endpoint is asked: another one must not hold up a submit. Where
+    nobody is asked a dead submission becomes `unknown`. `failed` is told why an
+    endpoint could not be opened. Raises LedgerError.
+    """
+    found = Settled()
+    unasked: list[Job] = []
+
+    def unconfigured(jobs: list[Job], _: ConfigError) -> None:
+        unasked.extend(jobs)
+
+    for settings, jobs in endpoints.grouped(candidates(recorder), unconfigured):
+        elsewhere = at is not None and settings.identity != at.identity
+        if elsewhere or not can_settle(settings.dialect):
+            unasked += jobs
+            continue
+        try:
+            async with endpoints.open(settings) as api:
+                settling = Settling(api, recorder, say)
+                found.jobs += await settling.settle(jobs)
+                found.codes += [int(exit_code(fault)) for fault in settling.faults]
+        except (ConfigError, RefusedError) as error:
+            failed(error)
+            found.codes.append(int(error.code))
+    found.jobs += await Settling(None, recorder, say).settle(unasked)
+    return found

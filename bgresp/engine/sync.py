@@ -1,16 +1,20 @@
-"""One pass over the jobs of one endpoint: settle, refresh, save, and leave."""
+"""One pass over jobs that are open: settle, refresh, save, and leave."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from bgresp.api.client import Api
+from bgresp.config.settings import Settings
+from bgresp.core.errors import BgrespError, ConfigError, RefusedError
 from bgresp.core.faults import exit_code
 from bgresp.core.model import Job
+from bgresp.core.selection import Selector
 from bgresp.core.signals import FaultKind
+from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.recorder import Recorder
-from bgresp.engine.settle import Settling, can_settle
+from bgresp.engine.settle import Settling, can_settle, candidates
 
 
 @dataclass(slots=True)
@@ -43,9 +47,32 @@ class Sync:
                 f"{poller.skipped} jobs at {api.endpoint.host} were not asked about"
             )
 
-    async def record_dead(self, jobs: Iterable[Job]) -> None:
-        """Record which submissions died, where nobody can tell what became of them."""
-        await self._settle(None, list(jobs))
+    async def everywhere(
+        self,
+        endpoints: Endpoints,
+        jobs: Iterable[Job],
+        failed: Callable[[list[Job], BgrespError], None],
+    ) -> None:
+        """Go over jobs at all their endpoints at once.
+
+        `failed` is told of jobs whose endpoint could not be opened. Raises LedgerError.
+        """
+
+        async def at(settings: Settings, some: list[Job]) -> None:
+            if not can_settle(settings.dialect):
+                # Nobody can tell what became of them: what died is recorded.
+                await self._settle(None, [j for j in some if j.status.is_unsettled])
+                some = [job for job in some if not job.status.is_unsettled]
+            if not some:
+                return
+            try:
+                async with endpoints.open(settings) as api:
+                    await self.run(api, some)
+            except (ConfigError, RefusedError) as error:
+                failed(some, error)
+
+        groups = endpoints.grouped(jobs, failed)
+        await asyncio.gather(*(at(*group) for group in groups))
 
     async def _settle(self, api: Api | None, jobs: list[Job]) -> None:
         able = api if api is not None and can_settle(api.endpoint.dialect) else None
@@ -63,6 +90,13 @@ class Sync:
         self.codes.append(int(exit_code(fault)))
         if news.asked:
             self.say(f"{news.job.ref}: {fault.message}")
+
+
+def due(recorder: Recorder, selector: Selector) -> Iterator[Job]:
+    """Yield the selected jobs that a pass is about: open ones, unsettled submits."""
+    yield from (job for job in recorder.ledger.open_jobs() if selector.matches(job))
+    anyway = replace(selector, open=False)
+    yield from (job for job in candidates(recorder) if anyway.matches(job))
 
 
 def _urgency(job: Job) -> tuple[bool, float, str]:

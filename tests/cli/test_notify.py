@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from bgresp.cli.notifying import Notifier
 from bgresp.core.model import Job, Status
+from bgresp.engine.notify import Notifier
 from bgresp.engine.recorder import Recorder
-from bgresp.render.streams import Streams
 from tests.cli.books import seed
 from tests.cli.processes import Start
 from tests.command import Run
@@ -91,16 +90,14 @@ def test_a_failing_hook_harms_nothing(
 def test_a_hanging_hook_is_stopped(tmp_path: Path) -> None:
     """It is killed with all that it started, and one line says so."""
     import asyncio
-    import io
 
-    err = io.BytesIO()
-    streams = Streams(out=None, err=err)
+    said: list[str] = []
     script = "sleep 600 & echo $! > child; wait"
     command = shlex.join(["sh", "-c", f"cd {shlex.quote(str(tmp_path))}; {script}"])
 
     async def main() -> None:
         recorder, environ = Recorder.at(tmp_path / "state"), {**os.environ}
-        notifier = Notifier.of(command, recorder, streams, lambda _: environ)
+        notifier = Notifier.of(command, recorder, said.append, lambda _: environ)
         notifier.timeout = 0.5
         notifier.recorder.ledger.prepare()
         for number in range(2):
@@ -108,7 +105,7 @@ def test_a_hanging_hook_is_stopped(tmp_path: Path) -> None:
         await notifier.drain()
 
     asyncio.run(main())
-    assert 1 == err.getvalue().count(b"was stopped after")
+    assert [True] == ["was stopped after" in line for line in said]
     child = int((tmp_path / "child").read_text())
     status = Path(f"/proc/{child}/stat")
     assert not status.exists() or status.read_text().split()[2] == "Z"

@@ -9,12 +9,18 @@ import pytest
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
-from bgresp.cli.settling import Settled, settled
+from bgresp.core.errors import BgrespError
+from bgresp.engine.settle import Settled, settle_all
 from tests import fakeanswers as fa
 from tests.cli.books import seed
 from tests.cli.killed import configure, died
 from tests.command import Run
 from tests.fakeserver import FakeServer
+
+
+def unopened(error: BgrespError) -> None:
+    """Take that an endpoint could not be opened: here each can."""
+    raise error
 
 
 @pytest.fixture
@@ -34,7 +40,10 @@ def now() -> str:
 
 def settle(context: Context, *, here: bool) -> Settled:
     at = context.settings() if here else None
-    return asyncio.run(settled(context, at=at))
+    settling = settle_all(
+        context.endpoints, context.recorder, say=context.say, failed=unopened, at=at
+    )
+    return asyncio.run(settling)
 
 
 def statuses(state: Path) -> dict[str, str]:

@@ -82,11 +82,9 @@ async def _sent(
     sending: "Sending", drafts: list[tuple[Job, Draft]], *, single: bool
 ) -> int:
     """Send all, each at the endpoint of its old job; return the exit code."""
-    from bgresp.cli.endpoints import by_endpoint
-
     context = sending.context
     by_key = {job.key: draft for job, draft in drafts}
-    for settings, jobs in by_endpoint(context, [job for job, _ in drafts]):
+    for settings, jobs in context.endpoints.grouped([job for job, _ in drafts]):
         async with context.api(settings) as api:
             await sending.send(api, [by_key[job.key] for job in jobs])
             await sending.let_go()

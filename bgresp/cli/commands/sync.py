@@ -1,29 +1,18 @@
 """`bgresp sync`: one pass for cron, over every endpoint at once."""
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, field
+from typing import Annotated
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt
 from bgresp.cli.running import run
-from bgresp.core.errors import (
-    BgrespError,
-    ConfigError,
-    NotFinishedError,
-    RefusedError,
-    worst,
-)
+from bgresp.core.errors import BgrespError, NotFinishedError, worst
 from bgresp.core.model import Job
-from bgresp.engine.settle import can_settle, candidates
 from bgresp.ledger import locks
 from bgresp.render.cells import GAP
-
-if TYPE_CHECKING:
-    from bgresp.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,45 +61,18 @@ class Syncing:
 
     async def run(self, which: Refs, *, exit_status: bool) -> int:
         """Go over the jobs and return the exit code."""
-        jobs = list(self._chosen(which))
-        self._jobs = {job.key: job for job in jobs}
-        from bgresp.cli.endpoints import by_endpoint
+        from bgresp.engine.sync import Sync
 
-        groups = by_endpoint(self.context, jobs, self._failed)
-        await asyncio.gather(*(self._endpoint(*group) for group in groups))
-        if self.context.common.json:
-            self.context.show_jobs(self._changed, single=False)
+        context = self.context
+        self._jobs = {job.key: job for job in _chosen(context, which)}
+        one = Sync(context.recorder, self._tell, context.say, self.codes)
+        jobs = list(self._jobs.values())
+        await one.everywhere(context.endpoints, jobs, self._failed)
+        if context.common.json:
+            context.show_jobs(self._changed, single=False)
         if exit_status:
             self.codes += [int(job.status.exit_code) for job in self._jobs.values()]
         return int(worst(self.codes))
-
-    def _chosen(self, which: Refs) -> Iterator[Job]:
-        """Yield open jobs and unsettled submits, as REFs or selectors say."""
-        context, ledger = self.context, self.context.recorder.ledger
-        if which.refs:
-            named = refs.chosen(context, which).known()
-            unsettled = {job.key for job in candidates(context.recorder)}
-            yield from (j for j in named if j.status.is_open or j.key in unsettled)
-            return
-        selector = which.selector(context.common, now=context.now)
-        yield from (job for job in ledger.open_jobs() if selector.matches(job))
-        anyway = replace(selector, open=False)
-        yield from (job for job in candidates(context.recorder) if anyway.matches(job))
-
-    async def _endpoint(self, settings: "Settings", jobs: list[Job]) -> None:
-        from bgresp.engine.sync import Sync
-
-        one = Sync(self.context.recorder, self._tell, self.context.say, self.codes)
-        if not can_settle(settings.dialect):
-            await one.record_dead(job for job in jobs if job.status.is_unsettled)
-            jobs = [job for job in jobs if not job.status.is_unsettled]
-        if not jobs:
-            return
-        try:
-            async with self.context.api(settings) as api:
-                await one.run(api, jobs)
-        except (ConfigError, RefusedError) as error:
-            self._failed(jobs, error)
 
     def _failed(self, jobs: list[Job], error: BgrespError) -> None:
         self.codes.append(errors.tell_of(self.context.streams, jobs, error))
@@ -129,3 +91,15 @@ class Syncing:
             cells = (job.ref, before.status.value, job.status.value)
             streams = self.context.streams
             streams.line((GAP if streams.out_is_terminal else "\t").join(cells))
+
+
+def _chosen(context: Context, which: Refs) -> Iterable[Job]:
+    """Return open jobs and unsettled submits, as REFs or selectors say."""
+    from bgresp.engine.settle import candidates
+    from bgresp.engine.sync import due
+
+    if not which.refs:
+        return due(context.recorder, which.selector(context.common, now=context.now))
+    named = refs.chosen(context, which).known()
+    unsettled = {job.key for job in candidates(context.recorder)}
+    return [job for job in named if job.status.is_open or job.key in unsettled]

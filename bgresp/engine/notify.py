@@ -18,7 +18,6 @@ from typing import Final
 from bgresp.core.errors import LedgerError, UsageError
 from bgresp.core.model import Job, Status
 from bgresp.engine.recorder import Recorder
-from bgresp.render.streams import Streams
 
 AT_ONCE: Final = 4
 TIMEOUT: Final = 60.0
@@ -26,11 +25,14 @@ TIMEOUT: Final = 60.0
 
 @dataclass(slots=True)
 class Notifier:
-    """The hook of one invocation; `environ` says what it sees for a profile's job."""
+    """The hook of one invocation; `say` is told what is wrong with it.
+
+    `environ` says what it sees for a profile's job.
+    """
 
     argv: list[str]
     recorder: Recorder
-    streams: Streams
+    say: Callable[[str], None]
     environ: Callable[[str | None], dict[str, str]]
     timeout: float = TIMEOUT
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
@@ -42,7 +44,7 @@ class Notifier:
         cls,
         command: str,
         recorder: Recorder,
-        streams: Streams,
+        say: Callable[[str], None],
         environ: Callable[[str | None], dict[str, str]],
     ) -> "Notifier":
         """Read the option.
@@ -56,7 +58,7 @@ class Notifier:
         if not argv or shutil.which(argv[0]) is None:
             name = argv[0] if argv else command
             raise UsageError(f"--notify: no program {name!r}")
-        return cls(argv, recorder, streams, environ)
+        return cls(argv, recorder, say, environ)
 
     def tell(self, job: Job) -> None:
         """Run the program for a job that ended, unless that was done ever before."""
@@ -109,4 +111,4 @@ class Notifier:
     def _warn(self, message: str) -> None:
         if not self._said:
             self._said = True
-            self.streams.note(f"--notify {self.argv[0]}: {message}")
+            self.say(f"--notify {self.argv[0]}: {message}")
