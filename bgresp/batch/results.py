@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,22 +81,12 @@ class Folder:
     def add(self, job: Job, text: str) -> None:
         """Write a row's answer whole, or leave the same one that is there."""
         target, data = self.path / file_name(str(job.row)), _bytes(text)
-        temp: str | None = None
         try:
             if target.is_file() and target.read_bytes() == data:
                 return
-            fd, temp = tempfile.mkstemp(prefix=".bgresp-", dir=self.path)
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                files.sync(file.fileno())
-            Path(temp).replace(target)
-            temp = None
+            files.write_whole(target, [data])
         except OSError as error:
             raise OutputError(f"cannot write {target}: {error.strerror}") from error
-        finally:
-            if temp is not None:
-                Path(temp).unlink(missing_ok=True)
 
 
 def file_name(row: str) -> str:

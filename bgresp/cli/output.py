@@ -3,9 +3,7 @@
 Files are written by temp and rename, never over what is there, never through a link.
 """
 
-import os
 import shlex
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -70,27 +68,14 @@ def write_file(path: Path, text: str | bytes, *, force: bool, hint: str = "") ->
     Without `force` the name must be free when the answer is ready: a link is as much
     in the way as a file. `hint` says where the answer is if that fails.
     """
-    temp: str | None = None
     try:
-        fd, temp = tempfile.mkstemp(prefix=".bgresp-", dir=path.parent)
-        with os.fdopen(fd, "wb") as file:
-            file.writelines(_pieces(text))
-            file.flush()
-            files.sync(file.fileno())
-        if force:
-            Path(temp).replace(path)
-        else:
-            os.link(temp, path)
-            Path(temp).unlink()
+        files.write_whole(path, _pieces(text), exclusive=not force)
     except FileExistsError:
         message = f"{path} appeared meanwhile and was not touched"
         raise OutputError(message, hint=hint) from None
     except OSError as error:
         message = f"cannot write {path}: {error.strerror}"
         raise OutputError(message, hint=hint) from error
-    finally:
-        if temp is not None:
-            Path(temp).unlink(missing_ok=True)
 
 
 def say_why_over(context: Context, jobs: Iterable[Job]) -> None:

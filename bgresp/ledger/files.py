@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -101,20 +101,42 @@ def sync_folder(folder: Path) -> None:
 def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a whole private file: temp, sync, rename, sync the folder."""
     with blamed(path, "write"):
-        fd, name = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
-        try:
-            try:
-                write_all(fd, data)
-                if durable:
-                    sync(fd)
-            finally:
-                os.close(fd)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, [data], prefix=".tmp-", durable=durable)
         if durable:
             sync_folder(path.parent)
+
+
+def write_whole(
+    path: Path,
+    pieces: Iterable[bytes],
+    *,
+    prefix: str = ".bgresp-",
+    durable: bool = True,
+    exclusive: bool = False,
+) -> None:
+    """Write a file whole or not at all: temp, sync, rename.
+
+    Raises OSError; FileExistsError where the file is `exclusive` and the name taken: a
+    link is as much in the way as a file.
+    """
+    fd, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
+    temp = Path(name)
+    try:
+        try:
+            for piece in pieces:
+                write_all(fd, piece)
+            if durable:
+                sync(fd)
+        finally:
+            os.close(fd)
+        if exclusive:
+            os.link(temp, path)
+            temp.unlink()
+        else:
+            temp.replace(path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
 
 
 def read(path: Path) -> bytes | None:
