@@ -21,6 +21,7 @@ from bgresp.engine import list_poll
 from bgresp.engine.cancel import cancelled
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import Submitted, Submitter, error_of
+from bgresp.engine.tracker import next_signal
 
 YES: Final = Verdict.YES
 NO: Final = Verdict.NO
@@ -160,13 +161,8 @@ class StreamProbe:
 
 
 async def _next(signals: AsyncGenerator[Signal, None]) -> Signal:
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await anext(signals)
-    except TimeoutError:
-        return Fault(FaultKind.IDLE, f"nothing came for {PATIENCE:.0f} s")
-    except StopAsyncIteration:
-        return Fault(FaultKind.CLOSED, "the stream ended")
+    signal = await next_signal(signals, asyncio.timeout(PATIENCE))
+    return signal or Fault(FaultKind.IDLE, f"nothing came for {PATIENCE:.0f} s")
 
 
 NAME: Final = "probe"

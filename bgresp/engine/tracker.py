@@ -50,8 +50,24 @@ SILENT: Final = 10.0  # a proxy that keeps events back is noticed by then
 LATE: Final = 2.0  # an end that was seen elsewhere gives its event so long to arrive
 
 
+async def next_signal(
+    signals: AsyncIterator[Signal], limit: asyncio.Timeout
+) -> Signal | None:
+    """Return the next signal; None where none came within the limit.
+
+    The end of the stream is Fault "closed".
+    """
+    try:
+        async with limit:
+            return await anext(signals)
+    except TimeoutError:
+        return None
+    except StopAsyncIteration:
+        return Fault(FaultKind.CLOSED, "the stream ended")
+
+
 @dataclass(slots=True)
-class Patience:
+class SilenceTimeout:
     """How long one stream may be silent; times in seconds.
 
     After `idle` seconds without an event it is given up. After ten the job is looked
@@ -83,15 +99,11 @@ class Patience:
 
         Fault "idle" after a silence; the end of the stream is Fault "closed".
         """
-        try:
-            async with asyncio.timeout(self.idle) as self._limit:
-                signal = await anext(signals)
-        except TimeoutError:
-            if self._found is not None:
-                return self._found
-            return Fault(FaultKind.IDLE, f"no event for {self.idle:g} s")
-        except StopAsyncIteration:
-            return Fault(FaultKind.CLOSED, "the stream ended")
+        self._limit = asyncio.timeout(self.idle)
+        signal = await next_signal(signals, self._limit)
+        if signal is None:
+            idle = Fault(FaultKind.IDLE, f"no event for {self.idle:g} s")
+            return self._found or idle
         self._since = asyncio.get_running_loop().time()
         self._heard.set()
         return signal
@@ -217,12 +229,12 @@ class Tracker:
             self.shown.restart(replayed=action.starting_after is None)
         self.opened = None
         idle = self.tools.api.endpoint.dialect.streaming.idle_events
-        patience = Patience(idle, self._look)
+        silence = SilenceTimeout(idle, self._look)
         answer = None
         async with aclosing(signals) as source:
-            with patience.looking():
+            with silence.looking():
                 while answer is None:
-                    answer = self._step(await patience.next_signal(source))
+                    answer = self._step(await silence.next_signal(source))
         self.action = answer
 
     async def _look(self) -> Snapshot | None:
