@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bgresp.core.dialect import Dialect
     from bgresp.engine.endpoints import Endpoints
     from bgresp.engine.notify import Notifier
+    from bgresp.serve.daemon import Launch
 
 
 @dataclass(slots=True)
@@ -202,6 +203,35 @@ class Context:
             self._dialects[made_with] = dialect(job.dialect or "openai", config)
         return self._dialects[made_with]
 
+    def launch_of(self, base_url: str, profile: str | None = None) -> "Launch":
+        """Return how the local endpoint of a base URL `local:PROFILE` is started.
+
+        What runs its jobs is said by this user's configuration alone; `profile` says
+        which variables a program sees though they look like keys. Raises ConfigError.
+        """
+        from bgresp.config import local
+        from bgresp.serve.daemon import Launch
+        from bgresp.serve.engine_options import EngineOptions
+
+        said = local.engine(base_url, self.config)
+        engine = None
+        if said is not None:
+            engine = EngineOptions(
+                command=tuple(said.get("exec", ())),
+                whole_request=bool(said.get("exec_json", False)),
+                upstream=said.get("upstream"),
+                upstream_key_env=said.get("upstream_key_env"),
+                upstream_api=said.get("upstream_api"),
+                env_pass=tuple(sorted(self.config.env_pass(profile))),
+            )
+            engine.check()
+        return Launch(
+            profile=local.profile_of(base_url),
+            engine=engine,
+            workers=(said or {}).get("workers"),
+            secrets=self.config.key_variables,
+        )
+
     def api(self, settings: "Settings") -> "AbstractAsyncContextManager[Api]":
         """Open the endpoint of some settings; the local one is started when needed.
 
@@ -209,11 +239,11 @@ class Context:
         """
         return self.endpoints.open(settings)
 
-    def _start_local(self, profile: str) -> tuple[str, str | None]:
+    def _start_local(self, settings: "Settings") -> tuple[str, str | None]:
         from bgresp.serve import daemon
 
-        environ = self.environ_of_children(profile)
-        local = daemon.ensure(self.state, said=self.say, environ=environ)
+        launch = self.launch_of(settings.base_url, settings.profile)
+        local = daemon.ensure(self.state, launch, said=self.say)
         return local.base_url, local.key
 
     async def settle(self, *, at: "Settings") -> None:

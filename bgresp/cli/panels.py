@@ -10,6 +10,8 @@ from typer.core import TyperCommand, TyperGroup
 
 ARGUMENTS: Final = "Arguments"
 OPTIONS: Final = "Options"
+ENGINE: Final = "What runs the jobs"
+LIMITS: Final = "Limits"
 INPUT: Final = "Input"
 REQUEST: Final = "Request"
 LEDGER: Final = "In the ledger"
@@ -19,7 +21,19 @@ OUTPUT: Final = "Output"
 ENDPOINT: Final = "Endpoint"
 GLOBAL: Final = "Global"
 ORDER: Final = (
-    *(ARGUMENTS, OPTIONS, INPUT, REQUEST, LEDGER, SELECT, FOLLOW, OUTPUT, ENDPOINT),
+    *(
+        ARGUMENTS,
+        OPTIONS,
+        ENGINE,
+        LIMITS,
+        INPUT,
+        REQUEST,
+        LEDGER,
+        SELECT,
+        FOLLOW,
+        OUTPUT,
+        ENDPOINT,
+    ),
     GLOBAL,
 )
 # Where an option stands, by its name in the program.

@@ -1,12 +1,20 @@
 """`bgresp serve`: the local endpoint, background mode on this machine."""
 
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt, seconds
+from bgresp.cli.panels import ENGINE, LIMITS
 from bgresp.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from bgresp.serve.daemon import Launch
+    from bgresp.serve.engine_options import EngineOptions
+
+_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,10 @@ class Options:
         Path | None,
         opt("--uds", help="Listen on a unix socket, too.", metavar="PATH"),
     ] = None
+    key_env: Annotated[
+        str | None,
+        opt("--key-env", help="Ask for the key in this variable.", metavar="NAME"),
+    ] = None
     idle: Annotated[
         str | None,
         opt("--idle", help="Stop when idle for so long.", metavar="D"),
@@ -30,7 +42,86 @@ class Options:
     opens: Annotated[
         bool, opt("--open", help="Open its page in a browser: the jobs, live.")
     ] = False
-    stop: Annotated[bool, opt("--stop", help="Stop the one that runs.")] = False
+    stop: Annotated[
+        bool, opt("--stop", help="Stop what runs; with -p that profile's.")
+    ] = False
+    command: Annotated[
+        str | None,
+        opt(
+            "--exec",
+            help="Run this for each job: prompt on stdin, answer on stdout.",
+            metavar="CMD",
+            panel=ENGINE,
+        ),
+    ] = None
+    whole_request: Annotated[
+        bool,
+        opt("--exec-json", help="Give CMD the whole request.", panel=ENGINE),
+    ] = False
+    upstream: Annotated[
+        str | None,
+        opt(
+            "--upstream",
+            help="Ask this server of Responses or chat completions.",
+            metavar="URL",
+            panel=ENGINE,
+        ),
+    ] = None
+    upstream_key_env: Annotated[
+        str | None,
+        opt(
+            "--upstream-key-env",
+            help="Its key is in this variable.",
+            metavar="NAME",
+            panel=ENGINE,
+        ),
+    ] = None
+    upstream_api: Annotated[
+        str | None,
+        opt(
+            "--upstream-api",
+            help="What it speaks; else it is found out.",
+            metavar="responses|chat",
+            panel=ENGINE,
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        opt("--workers", help="So many jobs at once (2).", metavar="N", panel=LIMITS),
+    ] = None
+    queue: Annotated[
+        int,
+        opt("--queue", help="So many may wait; then 429.", metavar="N", panel=LIMITS),
+    ] = 10_000
+    max_run: Annotated[
+        str,
+        opt("--max-run", help="A job may run so long.", metavar="D", panel=LIMITS),
+    ] = "30m"
+    retention: Annotated[
+        str,
+        opt("--retention", help="Keep answers so long.", metavar="D", panel=LIMITS),
+    ] = "24h"
+    disk: Annotated[
+        int,
+        opt("--disk", help="All jobs may take so many MiB.", metavar="N", panel=LIMITS),
+    ] = 8192
+    grace: Annotated[
+        str,
+        opt(
+            "--grace",
+            help="At a stop, running jobs have so long to end.",
+            metavar="D",
+            panel=LIMITS,
+        ),
+    ] = "10s"
+    rerun: Annotated[
+        bool,
+        opt(
+            "--rerun",
+            help="After a crash, run again what ran.",
+            panel=LIMITS,
+        ),
+    ] = False
 
 
 def serve(options: Options, common: Common) -> int:
@@ -39,6 +130,8 @@ def serve(options: Options, common: Common) -> int:
     Examples:
 
       bgresp serve --port 8080
+      bgresp serve --exec 'llm -m smol'
+      bgresp serve --upstream http://127.0.0.1:11434/v1
       bgresp submit prompt.txt -p local
       bgresp serve --open
       bgresp serve --stop
@@ -46,18 +139,29 @@ def serve(options: Options, common: Common) -> int:
     from bgresp.serve import daemon
 
     context = Context.of(common)
+    launch = _launch(context, options)
+    profile = launch.profile
     if options.stop:
-        stopped = daemon.stop(context.state)
+        stopped = daemon.stop(context.state, profile if common.profile else None)
         context.say("stopped" if stopped else "no local endpoint was running")
         return 0
-    if options.opens and (running := daemon.find(context.state)) is not None:
-        daemon.open_page(context.state, running, said=context.say)
+    if options.opens and (running := daemon.find(context.state, profile)) is not None:
+        daemon.open_page(context.state, running, said=context.say, profile=profile)
         return 0
-    if not 0 <= options.port <= 65535:
-        raise UsageError("--port takes 0 to 65535")
+    _check(options, launch)
     daemon.check_extra()
     from bgresp.serve.server import ServeOptions, run
 
+    limits = {
+        name: value
+        for name, value in (
+            ("max_run", seconds(options.max_run)),
+            ("retention", seconds(options.retention)),
+            ("grace", seconds(options.grace)),
+            ("workers", options.workers or launch.workers),
+        )
+        if value is not None
+    }
     return run(
         ServeOptions(
             state=context.state,
@@ -67,5 +171,72 @@ def serve(options: Options, common: Common) -> int:
             said=context.say if context.is_json else None,
             opens=options.opens,
             uds=options.uds,
+            key_env=options.key_env,
+            profile=profile,
+            engine=_engine(options, launch),
+            queue=options.queue,
+            disk=options.disk * _MIB,
+            rerun=options.rerun,
+            secrets=tuple(launch.secrets),
+            **limits,  # type: ignore[arg-type]
         )
     )
+
+
+def _launch(context: Context, options: Options) -> "Launch":
+    """Return which endpoint is meant: that of a profile with -p, else the plain one.
+
+    Raises ConfigError, and UsageError where the profile is no endpoint of ours.
+    """
+    from bgresp.config.urls import LOCAL
+
+    if not context.common.profile:
+        return context.launch_of(LOCAL, context.config.default_profile)
+    settings = context.settings(keyed=False)
+    if not settings.is_local:
+        raise UsageError(
+            f"profile {settings.profile!r} is served elsewhere",
+            hint='bgresp serve runs profiles with dialect = "local"',
+        )
+    launch = context.launch_of(settings.base_url, settings.profile)
+    if launch.profile and (options.command or options.upstream):
+        raise UsageError(f"profile {launch.profile!r} says what runs its jobs")
+    return launch
+
+
+def _engine(options: Options, launch: "Launch") -> "EngineOptions":
+    """Return the engine of the options, or else of the profile. Raises UsageError."""
+    from bgresp.serve.engine_options import EngineOptions
+
+    if launch.profile and launch.engine is not None:
+        return launch.engine
+    try:
+        command = tuple(shlex.split(options.command or ""))
+    except ValueError as error:
+        raise UsageError(f"--exec: {error}") from None
+    if options.command is not None and not command:
+        raise UsageError("--exec takes a program and its arguments")
+    engine = replace(
+        launch.engine or EngineOptions(),
+        command=command,
+        whole_request=options.whole_request,
+        upstream=options.upstream,
+        upstream_key_env=options.upstream_key_env,
+        upstream_api=options.upstream_api,
+    )
+    engine.check()
+    return engine
+
+
+def _check(options: Options, launch: "Launch") -> None:
+    """Refuse what cannot be meant. Raises UsageError."""
+    if not 0 <= options.port <= 65535:
+        raise UsageError("--port takes 0 to 65535")
+    for name, value in (
+        ("--workers", options.workers),
+        ("--queue", options.queue),
+        ("--disk", options.disk),
+    ):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} takes 1 or more")
+    _engine(options, launch)

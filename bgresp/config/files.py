@@ -37,13 +37,20 @@ PROFILE_KEYS: Final = {
     "rate": schema.NUMBER,
     "connections": schema.WHOLE,
     "streams": schema.WHOLE,
+    "exec": schema.LIST,
+    "exec_json": schema.SWITCH,
+    "upstream": schema.TEXT,
+    "upstream_key_env": schema.TEXT,
+    "upstream_api": schema.TEXT,
+    "workers": schema.WHOLE,
 }
 _HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
 _LISTS: Final = {
     "api_key_cmd": "must be a program and its arguments, each text",
+    "exec": "must be a program and its arguments, each text",
     "env_pass": "must be names of variables, each text",
 }
-_LEAST: Final = {"rate": 0, "connections": 1, "streams": 0}
+_LEAST: Final = {"rate": 0, "connections": 1, "streams": 0, "workers": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,11 @@ class Config:
         """Return the variables that a profile or a dialect names as its key's."""
         dialects = [*built_in().values(), *self.dialects.values()]
         named = [_text_in(table.get("auth"), "env") for table in dialects]
-        named += [_text_in(table, "api_key_env") for table in self.profiles.values()]
+        named += [
+            _text_in(table, name)
+            for table in self.profiles.values()
+            for name in ("api_key_env", "upstream_key_env")
+        ]
         return frozenset({*filter(None, named), "BGRESP_API_KEY"})
 
     def env_pass(self, profile: str | None) -> frozenset[str]:
@@ -254,6 +265,6 @@ def _beyond(key: str, value: Any) -> str | None:
     if key in _LEAST and not _LEAST[key] <= value < math.inf:
         return f"must be {_LEAST[key]} or more"
     is_text = key not in _LISTS or all(isinstance(v, str) for v in value)
-    if is_text and (key != "api_key_cmd" or value):
+    if is_text and (key not in {"api_key_cmd", "exec"} or value):
         return None
     return _LISTS[key]

@@ -70,7 +70,7 @@ def choose(
     `to` is the base URL, and whether the user named it. Raises ConfigError.
     """
     base_url, explicit = to
-    if base_url == urls.LOCAL:
+    if urls.is_local(base_url):
         return KeySource("local")
     if environ.get("BGRESP_API_KEY"):
         return KeySource("env", "BGRESP_API_KEY")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bgresp.config import own, secret, trust, urls
+from bgresp.config import local, own, secret, trust, urls
 from bgresp.config import variables as variables_
 from bgresp.config.files import Config, Table, built_in
 from bgresp.config.names import known_profiles, meant
@@ -75,7 +75,7 @@ class Settings:
     @property
     def is_local(self) -> bool:
         """Say whether this is the endpoint that bgresp itself starts."""
-        return self.base_url == urls.LOCAL
+        return urls.is_local(self.base_url)
 
 
 def dialect(name: str, config: Config) -> Dialect:
@@ -356,9 +356,10 @@ def _home(name: str, config: Config) -> str | None:
     """Return the base URL that a profile says now; None where it says none."""
     try:
         profile = _profile(name, config)
-        own = profile.get("base_url")
+        spoken = dialect(str(profile.get("dialect", OPENAI)), config)
+        own = local.base_url(name, profile, spoken) or profile.get("base_url")
         if own is None:
-            own = dialect(str(profile.get("dialect", OPENAI)), config).base_url
+            own = spoken.base_url
         return variables_.filled(str(own), _strings(profile, "vars", name)) or None
     except ConfigError:
         return None
@@ -368,12 +369,15 @@ def _base_url(
     name: str, profile: Table, flags: Flags, rest: tuple[Mapping[str, str], Dialect]
 ) -> tuple[str, str]:
     environ, spoken = rest
+    engine = local.base_url(name, profile, spoken)
     if flags.base_url:
         return flags.base_url, "--base-url"
     if environ.get("BGRESP_BASE_URL"):
         return environ["BGRESP_BASE_URL"], "BGRESP_BASE_URL"
     if name == OPENAI and environ.get("OPENAI_BASE_URL"):
         return environ["OPENAI_BASE_URL"], "OPENAI_BASE_URL"
+    if engine is not None:
+        return engine, f"profile {name}"
     if "base_url" in profile:
         return profile["base_url"], f"profile {name}"
     return spoken.base_url, f"dialect {spoken.name}"

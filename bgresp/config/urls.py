@@ -9,12 +9,17 @@ from bgresp.core.errors import ConfigError
 LOCAL: Final = "local:"
 
 
+def is_local(base_url: str) -> bool:
+    """Say whether this is an endpoint that bgresp itself starts: local:PROFILE."""
+    return base_url.startswith(LOCAL)
+
+
 def check(base_url: str, *, keyed: bool, allow_http: bool) -> None:
     """Refuse a base URL that is none, or that a key must not go to.
 
     Raises ConfigError; a password in the URL is never repeated.
     """
-    if base_url == LOCAL:
+    if is_local(base_url):
         return
     parts = _parts(base_url)
     if parts is not None and "@" in parts.netloc:

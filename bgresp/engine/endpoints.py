@@ -28,13 +28,13 @@ def as_probed(state: Path, settings: Settings) -> Settings:
 class Endpoints:
     """Endpoints as this machine's configuration knows them.
 
-    `local` starts the endpoint of this machine for a profile; it returns its base URL
-    and its key.
+    `local` starts the endpoint of this machine that some settings mean; it returns its
+    base URL and its key.
     """
 
     machine: Machine
     state: Path
-    local: Callable[[str], tuple[str, str | None]]
+    local: Callable[[Settings], tuple[str, str | None]]
     _settings: dict[str, Settings] = field(default_factory=dict)
 
     def settings_of(self, job: Job) -> Settings:
@@ -81,7 +81,7 @@ class Endpoints:
         base_url = settings.base_url
         key = settings.key_source.read(self.machine.environ)
         if settings.is_local:
-            base_url, key = self.local(settings.profile)
+            base_url, key = self.local(settings)
         api = Api(
             Endpoint(
                 profile=settings.profile,

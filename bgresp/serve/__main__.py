@@ -26,6 +26,8 @@ def main(argv: list[str]) -> int:
 def _options(argv: list[str]) -> ServeOptions:
     parser = argparse.ArgumentParser(prog="python -m bgresp.serve")
     parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--profile")
+    parser.add_argument("--key-env")
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     parser.add_argument("--uds", type=Path)

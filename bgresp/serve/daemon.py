@@ -4,13 +4,13 @@ Imports nothing heavy: the server runs in a process of its own.
 """
 
 import os
+import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from bgresp.core.environment import without_keys
 from bgresp.core.errors import BgrespError, ConfigError
 from bgresp.serve import endpoint
 from bgresp.serve.endpoint import Endpoint
+from bgresp.serve.engine_options import EngineOptions
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -28,9 +29,38 @@ _STEP = 0.05
 _STOP_WAIT = 10.0
 
 
-def find(state: Path) -> Endpoint | None:
-    """Return the endpoint of this state folder if its process lives."""
-    found = endpoint.read(state / endpoint.FOLDER)
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Which endpoint of a state folder is meant, and how it is started.
+
+    `engine` is None where a profile's is not known any more: then the endpoint is found
+    if it runs, and not started. `secrets` are variables that hold anyone's key.
+    """
+
+    profile: str = ""
+    engine: EngineOptions | None = field(default_factory=EngineOptions)
+    workers: int | None = None
+    secrets: frozenset[str] = frozenset()
+
+    def arguments(self) -> list[str]:
+        """Return what `python -m bgresp.serve` is told of it."""
+        found = [f"--profile={self.profile}"] if self.profile else []
+        if self.workers is not None:
+            found.append(f"--workers={self.workers}")
+        return [*found, *(self.engine.arguments() if self.engine else [])]
+
+    @property
+    def named(self) -> str:
+        """Return what a command is told of the profile."""
+        return f" -p {shlex.quote(self.profile)}" if self.profile else ""
+
+
+PLAIN = Launch()
+
+
+def find(state: Path, profile: str = "") -> Endpoint | None:
+    """Return the endpoint of this state folder and profile if its process lives."""
+    found = endpoint.read(endpoint.folder_of(state, profile))
     if found is None:
         return None
     os.close(found[1])
@@ -39,55 +69,80 @@ def find(state: Path) -> Endpoint | None:
 
 def ensure(
     state: Path,
+    launch: Launch = PLAIN,
     *,
     said: Callable[[str], None],
-    environ: Mapping[str, str] | None = None,
     wait: float = 15.0,
 ) -> Endpoint:
     """Find the endpoint of this state folder, or start it in the background.
 
-    `environ` is what it sees; without one it is ours, less whatever looks like a key.
+    Raises ConfigError where it does not run and nothing says what would run its jobs.
     """
     deadline = time.monotonic() + wait
-    running = find(state)
+    running = find(state, launch.profile)
     if running is not None and _answers(running):
-        return running
+        return _checked(running, launch, said)
+    if launch.engine is None:
+        raise ConfigError(
+            f"profile {launch.profile!r} does not say any more what runs its jobs",
+            hint="give it exec or upstream again: bgresp config edit",
+        )
     check_extra()
-    folder = endpoint.private_folder(state)
+    launch.engine.upstream_key(os.environ)
+    folder = endpoint.private_folder(state, launch.profile)
     while time.monotonic() < deadline:
         turn = endpoint.try_lock(folder / "start.lock")
         if turn is not None:
             try:
-                seen = without_keys(os.environ) if environ is None else environ
-                spawn = partial(_spawn, state, folder, seen)
-                return _start(state, spawn, said=said, deadline=deadline)
+                return _start(state, launch, said=said, deadline=deadline)
             finally:
                 os.close(turn)
         time.sleep(_STEP)
-        running = find(state)
+        running = find(state, launch.profile)
         if running is not None and _answers(running):
             return running
     raise BgrespError("the local endpoint does not answer", hint=_log_hint(folder))
 
 
-def stop(state: Path) -> bool:
-    """Stop the endpoint of this state folder; False if none ran."""
-    found = endpoint.read(state / endpoint.FOLDER)
-    if found is None:
-        return False
-    running, handle = found
-    deadline = time.monotonic() + _STOP_WAIT
+def _checked(
+    running: Endpoint, launch: Launch, said: Callable[[str], None]
+) -> Endpoint:
+    """Say where a profile was changed since its endpoint started; it may have jobs."""
+    if launch.profile and launch.engine and running.engine != launch.engine.digest():
+        said(
+            f"the endpoint of profile {launch.profile!r} runs as it was configured "
+            f"before; bgresp serve{launch.named} --stop lets it start anew"
+        )
+    return running
+
+
+def stop(state: Path, profile: str | None = None) -> bool:
+    """Stop the endpoint of a profile, without one every one; False if none ran."""
+    if profile is None:
+        # Each is asked before any is waited for: they end together.
+        found = [endpoint.read(folder) for folder in endpoint.all_folders(state)]
+    else:
+        found = [endpoint.read(endpoint.folder_of(state, profile))]
+    running = [one for one in found if one is not None]
     try:
-        with suppress(ProcessLookupError):
-            os.kill(running.pid, signal.SIGTERM)
-        while not endpoint.is_free(handle):
-            if time.monotonic() > deadline:
-                message = f"the local endpoint did not stop (process {running.pid})"
-                raise BgrespError(message)
-            time.sleep(_STEP)
+        for one, _ in running:
+            with suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGTERM)
+        for one, handle in running:
+            _wait_for_end(one, handle)
     finally:
-        os.close(handle)
-    return True
+        for _, handle in running:
+            os.close(handle)
+    return bool(running)
+
+
+def _wait_for_end(running: Endpoint, handle: int) -> None:
+    deadline = time.monotonic() + running.grace + _STOP_WAIT
+    while not endpoint.is_free(handle):
+        if time.monotonic() > deadline:
+            message = f"the local endpoint did not stop (process {running.pid})"
+            raise BgrespError(message)
+        time.sleep(_STEP)
 
 
 def page_url(running: Endpoint) -> str:
@@ -95,7 +150,13 @@ def page_url(running: Endpoint) -> str:
     return f"{running.base_url.removesuffix('/v1')}/"
 
 
-def open_page(state: Path, running: Endpoint, *, said: Callable[[str], None]) -> None:
+def open_page(
+    state: Path,
+    running: Endpoint,
+    *,
+    said: Callable[[str], None],
+    profile: str = "",
+) -> None:
     """Open the endpoint's page in the user's browser, or say how to open it by hand.
 
     The key must not stand in a browser's argv, where ps shows it: a private file leads
@@ -107,7 +168,7 @@ def open_page(state: Path, running: Endpoint, *, said: Callable[[str], None]) ->
     page = page_url(running)
     url, by_hand = page, f"open {page} in a browser"
     if running.key is not None:
-        door = endpoint.private_folder(state) / endpoint.DOOR
+        door = endpoint.private_folder(state, profile) / endpoint.DOOR
         target = escape(f"{page}#key={quote(running.key, safe='')}")
         handle = os.open(door, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -144,17 +205,13 @@ def check_extra() -> None:
 
 
 def _start(
-    state: Path,
-    spawn: "Callable[[], Popen[bytes]]",
-    *,
-    said: Callable[[str], None],
-    deadline: float,
+    state: Path, launch: Launch, *, said: Callable[[str], None], deadline: float
 ) -> Endpoint:
     """Start a server, unless one came up while we waited for our turn."""
     process: Popen[bytes] | None = None
-    folder = state / endpoint.FOLDER
+    folder = endpoint.folder_of(state, launch.profile)
     while time.monotonic() < deadline:
-        running = find(state)
+        running = find(state, launch.profile)
         if running is not None and _answers(running):
             if process is None or running.pid != process.pid:
                 return running
@@ -162,11 +219,11 @@ def _start(
             process.returncode = 0
             said(
                 f"started the local endpoint at {running.base_url} "
-                "(stops when idle for 15m; bgresp serve --stop)"
+                f"(stops when idle for 15m; bgresp serve{launch.named} --stop)"
             )
             return replace(running, started=True)
         if process is None and running is None:
-            process = spawn()
+            process = _spawn(state, folder, launch)
         elif process is not None and process.poll() is not None and running is None:
             break
         time.sleep(_STEP)
@@ -175,11 +232,12 @@ def _start(
     raise BgrespError(message, hint=_log_hint(folder))
 
 
-def _spawn(state: Path, folder: Path, environ: Mapping[str, str]) -> "Popen[bytes]":
+def _spawn(state: Path, folder: Path, launch: Launch) -> "Popen[bytes]":
     from subprocess import DEVNULL, Popen
 
     command = [sys.executable, "-P", "-m", "bgresp.serve"]
     command += ["--state", str(state.absolute()), "--detached", "--idle", str(IDLE)]
+    command += launch.arguments()
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     log = os.open(folder / "log", flags, 0o600)
     try:
@@ -189,16 +247,18 @@ def _spawn(state: Path, folder: Path, environ: Mapping[str, str]) -> "Popen[byte
             stdout=log,
             stderr=log,
             cwd=folder,
-            env=_environment(state, environ),
+            env=_environment(state, launch),
             start_new_session=True,
         )
     finally:
         os.close(log)
 
 
-def _environment(state: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what the endpoint sees, and where to find bgresp."""
-    kept = {**environ, "BGRESP_STATE_DIR": str(state.absolute())}
+def _environment(state: Path, launch: Launch) -> dict[str, str]:
+    """Return our environment without keys, but the engine's, and where bgresp is."""
+    needed = launch.engine.needed if launch.engine else frozenset()
+    kept = without_keys(os.environ, named=launch.secrets, passed=needed)
+    kept["BGRESP_STATE_DIR"] = str(state.absolute())
     source = Path(__file__).resolve().parents[2]
     if source.name not in {"site-packages", "dist-packages"}:
         # A source tree, and -P keeps the current folder out of the path.

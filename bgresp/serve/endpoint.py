@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 FOLDER = "serve"
 _FILE = "endpoint.json"
@@ -19,12 +20,18 @@ DOOR = "open.html"  # leads a browser to the page, with the key (see `daemon`)
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A running local endpoint; `started` says whether this call started it."""
+    """A running local endpoint; `started` says whether this call started it.
+
+    `engine` is what runs its jobs, as a digest; `grace` the seconds that they have to
+    end when it is stopped.
+    """
 
     base_url: str
     key: str | None
     pid: int
     started: bool = False
+    engine: str = ""
+    grace: float = 0.0
 
 
 def read(folder: Path) -> tuple[Endpoint, int] | None:
@@ -48,7 +55,13 @@ def publish(folder: Path, endpoint: Endpoint) -> None:
     temporary = folder / f"{_FILE}.{os.getpid()}"
     handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    fields = {"base_url": endpoint.base_url, "key": endpoint.key, "pid": endpoint.pid}
+    fields = {
+        "base_url": endpoint.base_url,
+        "key": endpoint.key,
+        "pid": endpoint.pid,
+        "engine": endpoint.engine,
+        "grace": endpoint.grace,
+    }
     os.write(handle, json.dumps(fields).encode())
     temporary.replace(folder / _FILE)
 
@@ -79,14 +92,34 @@ def is_free(handle: int) -> bool:
     return True
 
 
-def private_folder(state: Path) -> Path:
-    """Create the endpoint's folder below the state folder and return it."""
+def folder_of(state: Path, profile: str = "") -> Path:
+    """Return the folder of the endpoint of a profile; of the plain one without."""
     folder = state / FOLDER
-    for missing in (state, folder):
+    if not profile:
+        return folder
+    # Any printable text may be a profile's name, and dots alone lead elsewhere.
+    return folder / "profiles" / quote(profile, safe="").replace(".", "%2E")
+
+
+def all_folders(state: Path) -> list[Path]:
+    """Return the folders of every endpoint that a state folder has had."""
+    return [state / FOLDER, *sorted((state / FOLDER / "profiles").glob("*/"))]
+
+
+def private_folder(state: Path, profile: str = "") -> Path:
+    """Create the endpoint's folder below the state folder and return it."""
+    folder = folder_of(state, profile)
+    for missing in (state, state / FOLDER, folder.parent, folder):
         missing.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
 def _parse(text: bytes) -> Endpoint:
     fields = json.loads(text)
-    return Endpoint(str(fields["base_url"]), fields["key"], int(fields["pid"]))
+    return Endpoint(
+        base_url=str(fields["base_url"]),
+        key=fields["key"],
+        pid=int(fields["pid"]),
+        engine=str(fields.get("engine", "")),
+        grace=float(fields.get("grace", 0.0)),
+    )

@@ -1,6 +1,6 @@
 """Which engine an endpoint has: as options, as a process's arguments, as an engine."""
 
-import argparse
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
@@ -9,6 +9,8 @@ from bgresp.core.environment import without_keys
 from bgresp.core.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    import argparse
+
     from bgresp.serve.engines import Engine
 
 APIS: Final = ("responses", "chat")
@@ -62,6 +64,21 @@ class EngineOptions:
                 found += [option if v is True else f"{option}={v}" for v in values]
         return found
 
+    def digest(self) -> str:
+        """Return what is equal for engines that do the same."""
+        return hashlib.sha256(repr(self.arguments()).encode()).hexdigest()
+
+    def upstream_key(self, environ: Mapping[str, str]) -> str | None:
+        """Return the upstream's key. Raises ConfigError where it is not set."""
+        name = self.upstream_key_env
+        if name is None:
+            return None
+        key = environ.get(name, "").strip()
+        if not key or not key.isascii() or not key.isprintable():
+            message = f"no key for the upstream: {name} is not set"
+            raise ConfigError(message, hint=f"export {name}=...")
+        return key
+
     def build(self, environ: Mapping[str, str], named: Sequence[str] = ()) -> "Engine":
         """Make the engine; `named` are the variables of keys that it must not see.
 
@@ -76,13 +93,7 @@ class EngineOptions:
         if self.upstream is not None:
             from bgresp.serve.upstream import Upstream
 
-            key = None
-            if self.upstream_key_env is not None:
-                key = environ.get(self.upstream_key_env, "").strip() or None
-                if key is None:
-                    name = self.upstream_key_env
-                    message = f"no key for the upstream: {name} is not set"
-                    raise ConfigError(message, hint=f"export {name}=...")
+            key = self.upstream_key(environ)
             return Upstream(self.upstream.rstrip("/"), key=key, api=self.upstream_api)
         from bgresp.serve.engines import Demo
 
@@ -100,7 +111,7 @@ _OPTIONS: Final = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: "argparse.ArgumentParser") -> None:
     """Let a parser take what `arguments` returns."""
     for field, option in _OPTIONS.items():
         if field in {"command", "env_pass"}:

@@ -59,15 +59,23 @@ class Gate:
             await _answer(no, send)
 
     def _refusal(self, headers: dict[bytes, bytes]) -> Refusal | None:
+        host = headers.get(b"host", b"")
+        if not _is_own_page(headers, host):
+            return refusal.foreign_page()
         if self._key is None:
-            # Without a key the browser's pages are strangers too: a page of another
-            # site (Origin), or a name that was rebound to this address (Host).
-            host = headers.get(b"host", b"")
-            own = headers.get(b"origin", b"http://" + host) == b"http://" + host
-            return None if own and _is_local(host) else refusal.foreign_page()
+            # A name that was rebound to this address is a stranger's (Host).
+            return None if _is_local(host) else refusal.foreign_page()
         wanted = f"Bearer {self._key}".encode()
         given = headers.get(b"authorization", b"")
         return None if hmac.compare_digest(wanted, given) else refusal.unauthorized()
+
+
+def _is_own_page(headers: dict[bytes, bytes], host: bytes) -> bool:
+    """Say whether a browser's request comes from our page; programs say nothing."""
+    own = {b"http://" + host, b"https://" + host}
+    origin = headers.get(b"origin")
+    site = headers.get(b"sec-fetch-site", b"none")
+    return (origin is None or origin in own) and site in {b"none", b"same-origin"}
 
 
 def _is_local(host: bytes) -> bool:

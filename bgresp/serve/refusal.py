@@ -64,8 +64,8 @@ def unauthorized() -> Refusal:
 
 
 def foreign_page() -> Refusal:
-    """Refuse a browser page that is not the endpoint's own, where there is no key."""
-    return Refusal(403, "Without a key this endpoint answers no web page but its own.")
+    """Refuse a browser page that is not the endpoint's own."""
+    return Refusal(403, "This endpoint answers no web page but its own.")
 
 
 def too_large(limit: int) -> Refusal:

@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from bgresp.core.errors import BgrespError, UsageError
+from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.serve import endpoint
 from bgresp.serve.daemon import IDLE, check_extra, open_page
 from bgresp.serve.endpoint import Endpoint
@@ -63,6 +63,8 @@ class ServeOptions:
     opens: bool = False
     uds: Path | None = None
     secrets: tuple[str, ...] = ()
+    profile: str = ""
+    key_env: str | None = None
 
     def say(self, text: str) -> None:
         """Tell the person who started the server."""
@@ -76,11 +78,17 @@ class ServeOptions:
 def run(options: ServeOptions) -> int:
     """Serve until a signal comes or nothing is left to do; return the exit code."""
     check_extra()
-    folder = endpoint.private_folder(options.state)
+    folder = endpoint.private_folder(options.state, options.profile)
     lock = _lock(folder)
     try:
         with _bind(options) as listener, _unix(options.uds) as others:
-            where = _where(options, listener)
+            key = _key(options)
+            if key is None and not _is_loopback(listener.getsockname()[0]):
+                raise ConfigError(
+                    f"an endpoint on {options.host} needs a key",
+                    hint="export SERVE_KEY=...; bgresp serve --key-env SERVE_KEY",
+                )
+            where = _where(options, listener, key)
             queue = _queue(options, folder)
             queue.open()
             # Its lock goes with the process: who stops us waits for our very end.
@@ -163,14 +171,35 @@ def _no_socket(path: Path, reason: str) -> BgrespError:
     return BgrespError(message, hint="bgresp serve --uds ANOTHER_PATH")
 
 
-def _where(options: ServeOptions, listener: socket.socket) -> Endpoint:
+def _where(options: ServeOptions, listener: socket.socket, key: str | None) -> Endpoint:
     address = listener.getsockname()
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # how to reach it
     host = here.get(address[0], address[0])
     shown = f"[{host}]" if ":" in host else host
-    needs_key = options.detached or not _is_loopback(address[0])
-    key = secrets.token_urlsafe(32) if needs_key else None
-    return Endpoint(f"http://{shown}:{address[1]}/v1", key, os.getpid(), started=True)
+    return Endpoint(
+        base_url=f"http://{shown}:{address[1]}/v1",
+        key=key,
+        pid=os.getpid(),
+        started=True,
+        engine=options.engine.digest(),
+        grace=options.grace,
+    )
+
+
+def _key(options: ServeOptions) -> str | None:
+    """Return the key that every request must bring; None where none has to.
+
+    Raises ConfigError where one is needed and none is named.
+    """
+    if options.key_env is not None:
+        key = os.environ.get(options.key_env, "").strip()
+        if not key or not key.isascii() or not key.isprintable():
+            message = f"no key for the endpoint: {options.key_env} has none"
+            raise ConfigError(message, hint=f"export {options.key_env}=...")
+        return key
+    if options.detached:
+        return secrets.token_urlsafe(32)
+    return None
 
 
 def _is_loopback(host: str) -> bool:
@@ -195,11 +224,16 @@ def _queue(options: ServeOptions, folder: Path) -> JobQueue:
 def _greet(options: ServeOptions, where: Endpoint) -> None:
     if options.detached:
         return
-    key = "" if where.key is None else f"\nkey: {where.key}"
-    options.say(f"listening on {where.base_url} (Ctrl-C stops){key}")
+    options.say(f"listening on {where.base_url} (Ctrl-C stops)")
     if options.opens:
         # Beside the server: some browsers are waited for, and ask for the page first.
-        opening = partial(open_page, options.state, where, said=options.say)
+        opening = partial(
+            open_page,
+            options.state,
+            where,
+            said=options.say,
+            profile=options.profile,
+        )
         Thread(target=opening, daemon=True).start()
 
 

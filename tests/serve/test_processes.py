@@ -11,8 +11,8 @@ from pathlib import Path
 import openai
 import pytest
 
-from bgresp.core.errors import BgrespError
-from bgresp.serve import daemon
+from bgresp.core.errors import BgrespError, ConfigError
+from bgresp.serve import daemon, endpoint
 from tests.serve.endpoints import (
     DEADLINE,
     ROOT,
@@ -246,6 +246,21 @@ def test_a_server_that_cannot_start_says_why(state: Path) -> None:
     (folder / "jobs").write_text("in the way")
     with pytest.raises(BgrespError, match=r"did not start: .*FileExistsError"):
         daemon.ensure(state, said=print)
+
+
+def test_a_profile_without_an_engine_is_not_started(state: Path) -> None:
+    """Where nothing says what would run the jobs, the demo is not put in its place."""
+    with pytest.raises(ConfigError, match="'night' does not say any more"):
+        daemon.ensure(state, daemon.Launch("night", engine=None), said=print)
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "ä", "x.y"])
+def test_any_name_has_a_folder_of_its_own(tmp_path: Path, name: str) -> None:
+    """Whatever a profile is called, its folder lies where all of them lie."""
+    folder = endpoint.private_folder(tmp_path, name)
+    assert tmp_path / "serve" / "profiles" == folder.resolve().parent
+    assert folder in [Path(str(found)) for found in endpoint.all_folders(tmp_path)]
 
 
 def test_looking_for_it_is_cheap() -> None:

@@ -116,6 +116,28 @@ def test_web_pages_do_not_get_in_without_a_key(
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("key", [None, "secret"])
+def test_no_foreign_page_submits_or_reads(
+    serve: Serve, headers: dict[str, str], key: str | None
+) -> None:
+    """A page of another origin gets nothing, with a key or without."""
+    served = serve(key=key)
+    for method in ("GET", "POST"):
+        reply = served.http.request(method, "/responses", headers=headers)
+        assert 403 == reply.status_code
+        assert "access-control-allow-origin" not in reply.headers
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/responses/resp_none", 404),
