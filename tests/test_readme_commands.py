@@ -31,6 +31,8 @@ ELSEWHERE: Final = {
     "systemctl": "needs a systemd of one's own: bash parses it",
     "SLURM_ARRAY_TASK_ID": "needs its scheduler: test_examples.py sets the variable",
     "JOB_COMPLETION_INDEX": "needs its scheduler: test_examples.py sets the variable",
+    "-p shout": "its profile is the block above: serve/test_recipes.py runs both",
+    "-p night": "its profile is the block above: serve/test_recipes.py runs both",
     "parallel ": "test_examples.py runs it where GNU parallel is installed",
 }
 ANSWER: Final = '{"overdue": [17, 4]}'
@@ -288,7 +290,7 @@ def examples(group: Any = ROOT_COMMAND) -> list[str]:
 def test_what_a_text_names_is_there(line: str) -> None:
     """A command in the page's text or in a help exists, with all its options."""
     command = ROOT_COMMAND
-    words = re.split(r" (?:\||&&|;|>>?) ", line)[0].split()[1:]
+    words = shlex.split(re.split(r" (?:\||&&|;|>>?) ", line)[0])[1:]
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     options = [word.partition("=")[0] for word in words if re.match("--?[a-z]", word)]

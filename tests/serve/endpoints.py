@@ -119,7 +119,9 @@ def stream(sdk: openai.OpenAI, prompt: str) -> Any:
     )
 
 
-def poll(sdk: openai.OpenAI, response_id: str, *statuses: str) -> Response:
+def poll(
+    sdk: openai.OpenAI, response_id: str, *statuses: str, deadline: float = DEADLINE
+) -> Response:
     """Retrieve until the response has one of the statuses, by default a final one."""
     wanted = statuses or ("completed", "failed", "incomplete", "cancelled")
 
@@ -127,5 +129,5 @@ def poll(sdk: openai.OpenAI, response_id: str, *statuses: str) -> Response:
         response = sdk.responses.retrieve(response_id)
         return response if response.status in wanted else None
 
-    found: Response = wait_until(look)
+    found: Response = wait_until(look, deadline=deadline)
     return found
