@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bgresp.config import files
+from bgresp.config import files, places
 from bgresp.core.errors import ConfigError, ExitCode
 from tests.command import Run
 from tests.fakeserver import FakeServer
@@ -13,7 +13,7 @@ from tests.fakeserver import FakeServer
 
 def test_a_forgotten_state_folder_is_an_error(no_home: Path) -> None:
     """Without BGRESP_STATE_DIR a test cannot make the ledger's folder."""
-    folder = files.state_path(os.environ)
+    folder = places.state_path(os.environ)
     assert folder.is_relative_to(no_home)
     with pytest.raises(NotADirectoryError, match="you-forgot-BGRESP_STATE_DIR"):
         folder.mkdir(parents=True)
@@ -21,7 +21,7 @@ def test_a_forgotten_state_folder_is_an_error(no_home: Path) -> None:
 
 def test_a_forgotten_configuration_is_an_error(no_home: Path) -> None:
     """Without BGRESP_CONFIG a test cannot even read a configuration."""
-    path = files.config_path(os.environ)
+    path = places.config_path(os.environ)
     assert path.is_relative_to(no_home)
     with pytest.raises(ConfigError, match="you-forgot-BGRESP_STATE_DIR-or-_CONFIG"):
         files.load(path)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bgresp.config import files
+from bgresp.config import files, places
 from bgresp.config.settings import Flags, Settings, resolve
 from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import ConfigError, UsageError
@@ -111,7 +111,7 @@ def settings_of(profile: str | None, model: str | None = None) -> Settings:
 
     Raises ConfigError.
     """
-    config = files.load(files.config_path(os.environ))
+    config = files.load(places.config_path(os.environ))
     settings = resolve(Flags(profile=profile, model=model), os.environ, config)
     if settings.is_local:
         raise ConfigError(

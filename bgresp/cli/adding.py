@@ -10,7 +10,7 @@ from bgresp.cli.configuring import Name, done, write
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import pairs
 from bgresp.cli.options import Common, opt
-from bgresp.config import files, profiles
+from bgresp.config import files, places, profiles
 from bgresp.config.variables import MissingError, as_options
 from bgresp.core.errors import ConfigError, UsageError
 
@@ -50,7 +50,7 @@ def add(options: Add, common: Common) -> int:
     context = Context.of(common)
     if common.profile is not None:
         raise UsageError("the new profile is NAME; -p has no meaning here")
-    path = files.config_path(context.environ)
+    path = places.config_path(context.environ)
     target = profiles.path_of(path, options.name)
     profile = _table(options, common)
     config = files.load(path)

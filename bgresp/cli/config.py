@@ -6,7 +6,7 @@ from typing import Any, Final
 from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
-from bgresp.config import files
+from bgresp.config import files, places
 from bgresp.core.errors import worst
 from bgresp.render.streams import as_json
 from bgresp.render.table import show_rows
@@ -23,16 +23,16 @@ def path(common: Common) -> int:
       BGRESP_CONFIG=./bgresp.toml bgresp config path --json
     """
     context = Context.of(common)
-    config = files.config_path(context.environ)
-    places = {
+    config = places.config_path(context.environ)
+    found = {
         "config": str(config),
         "profiles": str(config.parent / "profiles"),
-        "state": str(files.state_path(context.environ)),
+        "state": str(places.state_path(context.environ)),
     }
     if context.is_json:
-        context.show_records([places], single=True)
+        context.show_records([found], single=True)
     else:
-        show_rows(context.streams, [list(place) for place in places.items()])
+        show_rows(context.streams, [list(place) for place in found.items()])
     return 0
 
 

@@ -17,7 +17,7 @@ import typer
 from bgresp.cli import errors, output
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
-from bgresp.config import files, profiles
+from bgresp.config import files, places, profiles
 from bgresp.config.names import meant
 from bgresp.core.errors import ConfigError, OutputError
 from bgresp.ledger.files import PRIVATE_DIR
@@ -41,7 +41,7 @@ def init(common: Common) -> int:
       bgresp config init
     """
     context = Context.of(common)
-    path = files.config_path(context.environ)
+    path = places.config_path(context.environ)
     if os.path.lexists(path):
         raise ConfigError(f"{path} is there already", hint="bgresp config edit")
     write(path, profiles.template())
@@ -58,7 +58,7 @@ def remove(options: Remove, common: Common) -> int:
       bgresp config remove work
     """
     context = Context.of(common)
-    path = files.config_path(context.environ)
+    path = places.config_path(context.environ)
     target = profiles.path_of(path, options.name)
     try:
         target.unlink()
@@ -83,7 +83,7 @@ def edit(common: Common) -> int:
       bgresp config edit
     """
     context = Context.of(common)
-    path = files.config_path(context.environ)
+    path = places.config_path(context.environ)
     argv = _editor(context)
     if not os.path.lexists(path):
         write(path, profiles.template())

@@ -3,19 +3,17 @@
 import os
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bgresp.cli import errors
 from bgresp.cli.options import Common
-from bgresp.config import files as config_files
-from bgresp.config.files import Config
+from bgresp.config import places
 from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.core.model import Job
-from bgresp.engine.recorder import Recorder
 from bgresp.ledger import folders
+from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
 from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
 from bgresp.render.streams import Streams, as_json, closed_at_start, of_process
@@ -25,10 +23,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from bgresp.api.client import Api
+    from bgresp.config.files import Config
     from bgresp.config.settings import Flags, Machine, Settings
     from bgresp.core.dialect import Dialect
     from bgresp.engine.endpoints import Endpoints
     from bgresp.engine.notify import Notifier
+    from bgresp.engine.recorder import Recorder
     from bgresp.serve.daemon import Launch
 
 
@@ -39,9 +39,10 @@ class Context:
     common: Common
     environ: Mapping[str, str]
     streams: Streams
-    _config: Config | None = None
+    _config: "Config | None" = None
     _state: Path | None = None
-    _recorder: Recorder | None = None
+    _ledger: Ledger | None = None
+    _recorder: "Recorder | None" = None
     detached: str = ""
     notifier: "Notifier | None" = None
     _reported: bool = False
@@ -87,30 +88,39 @@ class Context:
         Raises ConfigError where it is another user's: he may have written the ledger.
         """
         if self._state is None:
-            state = config_files.state_path(self.environ)
+            state = places.state_path(self.environ)
             for message in folders.vouched(state, self.environ, uid=os.getuid()):
                 self.say(message)
             self._state = state
         return self._state
 
     @property
-    def config(self) -> Config:
+    def config(self) -> "Config":
         """Return the configuration, read once.
 
         Raises ConfigError.
         """
         if self._config is None:
-            self._config = config_files.load(config_files.config_path(self.environ))
-            own = sorted({*self._config.profiles, *self._config.dialects})
-            with suppress(ConfigError):  # what reads the folder tells whose it is
-                save_profiles(self.state / "index", own)
+            from bgresp.config import files
+
+            self._config = files.load(places.config_path(self.environ))
         return self._config
 
     @property
-    def recorder(self) -> Recorder:
-        """Return what records in the state folder."""
+    def ledger(self) -> Ledger:
+        """Return the ledger of the state folder."""
+        if self._ledger is None:
+            self._ledger = Ledger(self.state)
+        return self._ledger
+
+    @property
+    def recorder(self) -> "Recorder":
+        """Return what records in the state folder: the ledger, and the answers."""
         if self._recorder is None:
-            self._recorder = Recorder.at(self.state)
+            from bgresp.engine.recorder import Recorder
+            from bgresp.ledger.answers import Answers
+
+            self._recorder = Recorder(self.ledger, Answers(self.state))
         return self._recorder
 
     @property
@@ -265,12 +275,13 @@ class Context:
 
         A configuration that cannot be read passes nothing on, and names no variable.
         """
+        from bgresp.config.files import Config
         from bgresp.core.environment import without_keys
 
         try:
             config = self.config
         except ConfigError:
-            config = Config(config_files.config_path(self.environ))
+            config = Config(places.config_path(self.environ))
         return without_keys(
             self.environ,
             named=config.key_variables,
@@ -299,15 +310,15 @@ class Context:
 
     def report_ledger(self) -> None:
         """Say once what is wrong with the ledger; nobody is asked."""
-        from bgresp.cli import reporting
-
-        ledger = self.recorder.ledger
-        ledger.tend_words()
+        self.ledger.tend_words()
+        if self._config is not None:
+            own = {*self._config.profiles, *self._config.dialects}
+            save_profiles(self.state / "index", sorted(own))
         if not self._reported_dead:
             self._reported_dead = True
-            reporting.report_dead(ledger, self.say)
+            errors.report_dead(self.ledger, self.say)
         if not self._reported:
-            self._reported = reporting.report_bad(ledger, self.say)
+            self._reported = errors.report_bad(self.ledger, self.say)
 
     def look(self, times: Times | None = None) -> Look:
         """Return how rows are written now."""

@@ -1,16 +1,18 @@
-"""Errors as people and scripts read them: one line on stderr, no traceback."""
+"""What went wrong as people and scripts read it: one line on stderr, no traceback."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job
 from bgresp.core.text import one_line
+from bgresp.ledger.ledger import Ledger
 from bgresp.render.streams import Streams
 from bgresp.render.streams import as_json as encode
 
 SCHEMA: Final = "bgresp.error/1"
+SPELLED: Final = 3  # lines and submits that are named; more are counted
 
 
 def show(streams: Streams, error: BgrespError) -> None:
@@ -59,3 +61,27 @@ def record(error: BgrespError) -> dict[str, Any]:
         "request_id": error.request_id,
         "retryable": error.retryable,
     }
+
+
+def report_bad(ledger: Ledger, say: Callable[[str], None]) -> bool:
+    """Name the first lines that cannot be read; say whether there are any."""
+    count, bad = ledger.first_bad(SPELLED)
+    if not bad:
+        return False
+    places = ", ".join(place for place, _ in bad)
+    more = f" and {count - SPELLED} more" if count > SPELLED else ""
+    kept = "kept as it is, the other lines are fine"
+    say(f"{places}{more}: cannot be read ({bad[0][1]}); {kept}")
+    return True
+
+
+def report_dead(ledger: Ledger, say: Callable[[str], None]) -> None:
+    """Name submissions that died before their outcome was known."""
+    dead = [job.key for job in ledger.unsettled() if ledger.is_dead(job)]
+    if not dead:
+        return
+    names = ", ".join(dead[:SPELLED])
+    more = f" and {len(dead) - SPELLED} more" if len(dead) > SPELLED else ""
+    are = "submit has" if len(dead) == 1 else "submits have"
+    how = f"(bgresp resolve {dead[0]})"
+    say(f"{len(dead)} {are} no known outcome: {names}{more} {how}")

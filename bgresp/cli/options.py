@@ -14,7 +14,6 @@ import typer
 
 from bgresp import __version__
 from bgresp.core.errors import ExitCode, UsageError
-from bgresp.core.output import KINDS
 from bgresp.core.selection import Selector, statuses
 from bgresp.core.text import did_you_mean
 from bgresp.core.times import duration, point
@@ -173,6 +172,8 @@ def asides(text: str | None) -> frozenset[str]:
 
     Raises UsageError.
     """
+    from bgresp.core.output import KINDS
+
     names = frozenset(name.strip() for name in (text or "").split(",") if name.strip())
     if names == {"all"}:
         return frozenset(KINDS)

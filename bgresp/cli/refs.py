@@ -41,7 +41,7 @@ def chosen(context: Context, refs: Refs, *, default: str | None = None) -> "Choi
             raise UsageError("give REFs or selectors, not both")
         return _by_refs(context, typed)
     if selector.given:
-        jobs = list(context.recorder.ledger.select(selector))
+        jobs = list(context.ledger.select(selector))
         context.report_ledger()
         return Choice(jobs, [], single=False)
     if default is None:
@@ -132,7 +132,7 @@ def find(context: Context, ref: str) -> Job | None:
     Raises NoSuchJobError when it is ambiguous, or an @N that is not there, UsageError
     where only @ and something else is said.
     """
-    ledger = context.recorder.ledger
+    ledger = context.ledger
     at = _AT.fullmatch(ref)
     if at:
         number = 1 if at[1] == "last" else int(at[1])
@@ -193,7 +193,7 @@ def unmatched(context: Context, which: Refs) -> tuple[str, str] | None:
 
     None where all are known, or none is.
     """
-    ledger = context.recorder.ledger
+    ledger = context.ledger
     for kind, word, selector in _named(context, which):
         if next(ledger.select(selector), None) is not None:
             continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bgresp.config import files, secret
+from bgresp.config import places, secret
 from bgresp.config.files import Config, Table, built_in
 from bgresp.config.secret import KeySource
 from bgresp.config.settings import (
@@ -159,7 +159,7 @@ def told(source: KeySource, environ: Mapping[str, str]) -> str:
         case "cmd":
             return "set (command)"
         case "file":
-            there = files.expanded(source.name).is_file()
+            there = places.expanded(source.name).is_file()
             return f"{'set' if there else 'not set'} (file {source.name})"
         case secret.MISSING:
             there = bool(environ.get(source.name))

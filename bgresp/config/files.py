@@ -1,10 +1,9 @@
-"""Where configuration and state lie, and what the TOML files say.
+"""What the TOML files of the configuration say.
 
 They are only ever read here.
 """
 
 import math
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,14 +12,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from bgresp.config import places
 from bgresp.core import dialect_schema as schema
 from bgresp.core import encoding
-from bgresp.core.errors import ConfigError, LedgerError
+from bgresp.core.errors import ConfigError
 from bgresp.core.text import did_you_mean, is_plain
 
 Table = Mapping[str, Any]
-CONFIG: Final = "BGRESP_CONFIG"
-STATE_DIR: Final = "BGRESP_STATE_DIR"
 _TOP: Final = frozenset({"default_profile", "profiles", "dialects"})
 PROFILE_KEYS: Final = {
     "dialect": schema.TEXT,
@@ -44,7 +42,6 @@ PROFILE_KEYS: Final = {
     "upstream_api": schema.TEXT,
     "workers": schema.WHOLE,
 }
-_HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
 _LISTS: Final = {
     "api_key_cmd": "must be a program and its arguments, each text",
     "exec": "must be a program and its arguments, each text",
@@ -80,85 +77,17 @@ class Config:
         return frozenset(self.profiles.get(profile or "", {}).get("env_pass", ()))
 
 
-def config_path(environ: Mapping[str, str]) -> Path:
-    """Return the path of config.toml: BGRESP_CONFIG, else the platform's place.
-
-    Raises ConfigError where nobody has a home.
-    """
-    chosen = environ.get(CONFIG)
-    if chosen:
-        return expanded(chosen)
-    return _of_platform("user_config_path") / "config.toml"
-
-
-def state_path(environ: Mapping[str, str]) -> Path:
-    """Return the ledger's folder: BGRESP_STATE_DIR, else the platform's place.
-
-    Raises LedgerError where it is something else than a folder, ConfigError where
-    nobody has a home.
-    """
-    chosen = environ.get(STATE_DIR)
-    path = expanded(chosen).absolute() if chosen else _of_platform("user_state_path")
-    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112  these never raise
-        or_not = f", or unset {STATE_DIR}" if chosen else ""
-        raise LedgerError(
-            f"{path} is no folder: the ledger cannot lie there",
-            hint=f"export {STATE_DIR}=FOLDER{or_not}",
-        )
-    return path
-
-
-def expanded(path: str) -> Path:
-    """Return a path whose ~ is the home, as HOME or passwd has it.
-
-    Raises ConfigError where neither has one.
-    """
-    _drop_relative_homes()
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise _homeless() from None
-
-
-def _of_platform(place: str) -> Path:
-    import platformdirs
-
-    _drop_relative_homes()
-    try:
-        path: Path = getattr(platformdirs, place)("bgresp")
-    except RuntimeError:  # platformdirs since 4.5
-        raise _homeless() from None
-    if not path.is_absolute():  # a folder `~` below the working directory, before
-        raise _homeless()
-    return path
-
-
-def _drop_relative_homes() -> None:
-    """Take away what names no whole path: the XDG specification says so of its own.
-
-    Else a job's record would lie wherever the command was run, or in the root folder.
-    """
-    for name in _HOMES:
-        if not os.path.isabs(os.environ.get(name, "/")):  # noqa: PTH117  no Path yet
-            del os.environ[name]
-
-
-def _homeless() -> ConfigError:
-    return ConfigError(
-        "there is no home: HOME is no whole path, and passwd has none for this user",
-        hint=f"export {STATE_DIR}=FOLDER {CONFIG}=FILE",
-    )
-
-
 def astray(environ: Mapping[str, str]) -> str | None:
     """Return what to say where BGRESP_CONFIG names nothing; None where all is well.
 
     That is an empty configuration, as with KUBECONFIG, and may be a slip of the pen.
     """
-    path = config_path(environ)
-    if not environ.get(CONFIG) or not _is_bare(path):
+    path = places.config_path(environ)
+    if not environ.get(places.CONFIG) or not _is_bare(path):
         return None
-    return f"{CONFIG} names {path}, which is not there: bgresp config init makes it"
+    return (
+        f"{places.CONFIG} names {path}, which is not there: bgresp config init makes it"
+    )
 
 
 def load(path: Path) -> Config:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bgresp.config import files, urls
+from bgresp.config import places, urls
 from bgresp.config.files import Table
 from bgresp.core import encoding
 from bgresp.core.dialect import Auth
@@ -58,7 +58,7 @@ class KeySource:
             said = f"the output of {self.command[0]!r}"
             return checked(_run(self.command, seen), said)
         if self.kind == "file":
-            return checked(_read(files.expanded(self.name)), self.name)
+            return checked(_read(places.expanded(self.name)), self.name)
         return None
 
 

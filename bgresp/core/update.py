@@ -1,13 +1,16 @@
 """A job's record after news of it: pure."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from bgresp.core.dialect import Limits
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Reading
 
+if TYPE_CHECKING:
+    from bgresp.core.dialect import Limits
 
-def accepted(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
+
+def accepted(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job:
     """Return the record of a submit that the endpoint took."""
     taken = replace(
         job,
@@ -19,7 +22,7 @@ def accepted(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
     return heard(taken, reading, now=now, limits=limits)
 
 
-def heard(job: Job, reading: Reading, *, now: float, limits: Limits) -> Job:
+def heard(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job:
     """Return the record after the endpoint spoke of the job, by rank.
 
     A lower rank never replaces a higher one: `cancelled` may turn `completed`, nothing
@@ -100,7 +103,7 @@ def _status(job: Job, reading: Reading) -> Status:
     return job.status if job.status.is_open else Status.IN_PROGRESS
 
 
-def _expires(job: Job, limits: Limits) -> float | None:
+def _expires(job: Job, limits: "Limits") -> float | None:
     if not limits.retention_stored:
         return None
     stored = job.extra.get("store") is not False

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from bgresp.core.errors import ConfigError
-from bgresp.ledger import files, rescue
+from bgresp.ledger import files
 
 README: Final = """\
 This folder is the ledger of bgresp, a command-line tool for background jobs of model
@@ -74,6 +74,8 @@ def prepare(state: Path) -> None:
         files.make_private(state)
         for name in FOLDERS:
             files.make_private(state / name)
+    from bgresp.ledger import rescue
+
     rescue.keep_ballast(state)
     if is_bare:
         files.replace(readme, README.encode(), durable=False)

@@ -10,14 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.selection import Selector
-from bgresp.core.update import merge
 from bgresp.ledger import (
-    aside,
-    compact,
     damage,
     files,
     folders,
@@ -29,11 +27,13 @@ from bgresp.ledger import (
     segments,
     strays,
 )
-from bgresp.ledger.aside import Aside
 from bgresp.ledger.checkpoint import tombstone
 from bgresp.ledger.line import encode
 from bgresp.ledger.view import View
 from bgresp.ledger.words import Words
+
+if TYPE_CHECKING:
+    from bgresp.ledger.aside import Aside
 
 
 @dataclass(slots=True)
@@ -278,6 +278,8 @@ class Ledger:
 
         Raises LedgerError when it could not be made durable.
         """
+        from bgresp.core.update import merge  # whoever asked an endpoint has it
+
         with self._writing():
             old = self._view.by_key(job.key)
             if old is not None and old.is_forgotten:
@@ -327,17 +329,21 @@ class Ledger:
 
         Raises LedgerError; then every file is the old one or the new one, whole.
         """
+        from bgresp.ledger import compact
+
         with self._writing():
             saved = compact.compact(self._view)
             self._view.close()
             self.words.rebuild(self._look())
         return saved
 
-    def set_aside(self) -> list[Aside]:
+    def set_aside(self) -> "list[Aside]":
         """Move what cannot be read to `ledger.bad.jsonl`; return what was moved.
 
         Raises LedgerError.
         """
+        from bgresp.ledger import aside
+
         with self._writing():
             moved = aside.set_aside(self._view, self.bad_path)
             if moved:

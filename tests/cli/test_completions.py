@@ -222,7 +222,7 @@ def test_where_the_ledger_lies(shell: Shell, place: str, tmp_path: Path) -> None
     chosen = {"HOME": str(home), "PATH": os.environ["PATH"]}
     if place == "XDG_STATE_HOME":
         chosen[place] = str(tmp_path / "xdg")
-    asking = "import os; from bgresp.config.files import state_path as s; print(s(os.environ))"
+    asking = "import os; from bgresp.config.places import state_path as s; print(s(os.environ))"
     state = subprocess.check_output(
         [sys.executable, "-c", asking],
         env={**chosen, "PYTHONPATH": str(ROOT)},

@@ -29,6 +29,7 @@ from tests.golden import FOLDER, Golden
 
 ROOT: Any = build().whole()
 WIDE = {"COLUMNS": "80"}
+FEW = 45  # modules of ours, packages and __main__ among them
 HEAVY = ("httpx", "rich.live", "rich.console", "starlette", "uvicorn", "pydantic")
 
 
@@ -212,6 +213,17 @@ def test_the_version_is_faster(option: str, each: Each) -> None:
     alone, of_a_command = each([option], ["list", option])
     assert (0, f"bgresp {__version__}\n", "") == (alone.code, alone.out, alone.err)
     assert alone == of_a_command
+
+
+def test_the_ledger_alone_is_few_modules(state: Path, tmp_path: Path) -> None:
+    """What asks nobody imports no more than 45 modules of ours, and no TOML."""
+    seed(state, {"status": "completed", "text": FOX}, {"status": "queued"})
+    config = empty_config(tmp_path / "config.toml")
+    env = {"BGRESP_STATE_DIR": str(state), "BGRESP_CONFIG": config}
+    for words in ("list", "list --json --open", "status --local @2"):
+        found = ours(words, env)
+        assert len(found) <= FEW, (words, len(found), found)
+        assert "bgresp.config.files" not in found
 
 
 def ours(words: str, env: Changes | None = None) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bgresp.config import files
+from bgresp.config import files, places
 from bgresp.core.errors import ConfigError
 
 
@@ -175,9 +175,9 @@ def test_what_cannot_be_read_is_named(path: Path) -> None:
 def test_paths_come_from_the_environment(tmp_path: Path) -> None:
     """BGRESP_CONFIG names a file and BGRESP_STATE_DIR a folder; ~ is the home."""
     environ = {"BGRESP_CONFIG": "~/c.toml", "BGRESP_STATE_DIR": "~/state"}
-    assert Path("~/c.toml").expanduser() == files.config_path(environ)
-    assert Path("~/state").expanduser() == files.state_path(environ)
-    assert Path.cwd() / "here" == files.state_path({"BGRESP_STATE_DIR": "here"})
+    assert Path("~/c.toml").expanduser() == places.config_path(environ)
+    assert Path("~/state").expanduser() == places.state_path(environ)
+    assert Path.cwd() / "here" == places.state_path({"BGRESP_STATE_DIR": "here"})
 
 
 def test_every_built_in_dialect_is_a_table() -> None:

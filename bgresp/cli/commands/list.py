@@ -127,7 +127,7 @@ def _jobs(context: Context, which: Refs, options: Options) -> tuple[list[Job], b
         found = refs.chosen(context, which).known()
         return ordered(found, options.sort, reverse=options.reverse), False
     selector = which.selector(context.common, now=context.now)
-    jobs = context.recorder.ledger.select(selector)
+    jobs = context.ledger.select(selector)
     found = _limited(jobs, which, options)
     context.report_ledger()
     if which.all or options.limit == 0:

@@ -49,7 +49,7 @@ def retry(which: Refs, options: Options, common: Common) -> int:
         sending = Sending(context)
         if options.failed:
             # Two of them at once would pay for each job twice.
-            until_sent.enter_context(context.recorder.ledger.claim("retry --failed"))
+            until_sent.enter_context(context.ledger.claim("retry --failed"))
             jobs = engine.failed(context.recorder, jobs)
         drafts = _drafts(sending, jobs, failed=options.failed)
         if not drafts and not sending.codes:

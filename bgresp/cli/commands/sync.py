@@ -38,7 +38,7 @@ def sync(which: Refs, options: Options, common: Common) -> int:
     """
     context = Context.of(common)
     context.notify(options.notify)
-    context.recorder.ledger.prepare()
+    context.ledger.prepare()
     with ExitStack() as until_done:
         try:
             lock = locks.inflight(context.state / "sync.lock", wait=0.0)

@@ -76,7 +76,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
     )
     given = bool(which.refs) or which.selector(common, now=context.now).given
     if not given:
-        jobs = list(context.recorder.ledger.open_jobs())
+        jobs = list(context.ledger.open_jobs())
         if not jobs:
             context.report_ledger()
             context.say("nothing is open: bgresp list")

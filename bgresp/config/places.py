@@ -1,0 +1,82 @@
+"""Where configuration and state lie: as a variable says, else as the platform does."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from bgresp.core.errors import ConfigError, LedgerError
+
+CONFIG: Final = "BGRESP_CONFIG"
+STATE_DIR: Final = "BGRESP_STATE_DIR"
+_HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
+
+
+def config_path(environ: Mapping[str, str]) -> Path:
+    """Return the path of config.toml: BGRESP_CONFIG, else the platform's place.
+
+    Raises ConfigError where nobody has a home.
+    """
+    chosen = environ.get(CONFIG)
+    if chosen:
+        return expanded(chosen)
+    return _of_platform("user_config_path") / "config.toml"
+
+
+def state_path(environ: Mapping[str, str]) -> Path:
+    """Return the ledger's folder: BGRESP_STATE_DIR, else the platform's place.
+
+    Raises LedgerError where it is something else than a folder, ConfigError where
+    nobody has a home.
+    """
+    chosen = environ.get(STATE_DIR)
+    path = expanded(chosen).absolute() if chosen else _of_platform("user_state_path")
+    if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112  these never raise
+        or_not = f", or unset {STATE_DIR}" if chosen else ""
+        raise LedgerError(
+            f"{path} is no folder: the ledger cannot lie there",
+            hint=f"export {STATE_DIR}=FOLDER{or_not}",
+        )
+    return path
+
+
+def expanded(path: str) -> Path:
+    """Return a path whose ~ is the home, as HOME or passwd has it.
+
+    Raises ConfigError where neither has one.
+    """
+    _drop_relative_homes()
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise _homeless() from None
+
+
+def _of_platform(place: str) -> Path:
+    import platformdirs
+
+    _drop_relative_homes()
+    try:
+        path: Path = getattr(platformdirs, place)("bgresp")
+    except RuntimeError:  # platformdirs since 4.5
+        raise _homeless() from None
+    if not path.is_absolute():  # a folder `~` below the working directory, before
+        raise _homeless()
+    return path
+
+
+def _drop_relative_homes() -> None:
+    """Take away what names no whole path: the XDG specification says so of its own.
+
+    Else a job's record would lie wherever the command was run, or in the root folder.
+    """
+    for name in _HOMES:
+        if not os.path.isabs(os.environ.get(name, "/")):  # noqa: PTH117  no Path yet
+            del os.environ[name]
+
+
+def _homeless() -> ConfigError:
+    return ConfigError(
+        "there is no home: HOME is no whole path, and passwd has none for this user",
+        hint=f"export {STATE_DIR}=FOLDER {CONFIG}=FILE",
+    )
