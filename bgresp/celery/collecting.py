@@ -141,7 +141,7 @@ def _ended(job: Job, done: Done) -> Record:
     """Return the last record; raise where no last word was heard."""
     if isinstance(done.final, Snapshot):
         if done.final.unread is not None:
-            said = f"the answer is {done.final.unread}: bgresp import {job.id}"
+            said = f"the answer is {done.final.unread}: bgresp import {job.quoted}"
             job = replace(job, last_error=said)
         return {**job.to_record(), "text": done.final.reading.text or ""}
     fault = done.fault

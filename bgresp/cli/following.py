@@ -218,7 +218,7 @@ class Following:
         path, text = self.options.output, self._text(job)
         has = job.status.is_terminal and not self.context.recorder.owes(job)
         if path is not None and has:
-            again = f"the answer is kept: bgresp get {job.ref} -o FILE"
+            again = f"the answer is kept: bgresp get {job.quoted} -o FILE"
             output.write_file(path, text or "", force=self.options.force, hint=again)
 
     def _text(self, job: Job) -> str | None:
@@ -253,7 +253,7 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
 def _how_to_go_on(jobs: list[Job]) -> str:
     """Return what to type after leaving."""
     if len(jobs) == 1:
-        return f"the job goes on: bgresp watch {jobs[0].ref} --resume"
+        return f"the job goes on: bgresp watch {jobs[0].quoted} --resume"
     groups = {job.group for job in jobs}
     one = groups.pop() if len(groups) == 1 else None
     which = f" --group {shlex.quote(one)}" if one else ""

@@ -36,7 +36,7 @@ def say_gone(context: Context, job: Job) -> ExitCode:
     again = context.recorder.answers.request(job.key) is not None
     context.say(
         f"{job.ref} is {job.status.value}, but its answer is not here and the endpoint "
-        "no longer has it" + (f" (bgresp retry {job.ref})" if again else "")
+        "no longer has it" + (f" (bgresp retry {job.quoted})" if again else "")
     )
     return ExitCode.LOST
 
@@ -92,7 +92,7 @@ def say_open(context: Context, jobs: Iterable[Job]) -> None:
         context.say(f"{len(left)} jobs are still open: bgresp watch")
         return
     for job in left:
-        again = f"bgresp watch {job.ref} --resume"
+        again = f"bgresp watch {job.quoted} --resume"
         context.say(f"{job.ref} is still {job.status.value}: {again}")
 
 
@@ -110,11 +110,11 @@ def say_failed(context: Context, jobs: Iterable[Job]) -> None:
 def say_why(context: Context, job: Job) -> None:
     """Say how a job stands that did not complete: its text alone would not tell."""
     if job.status.is_open:
-        context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.ref}")
+        context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.quoted}")
     elif job.status.is_unsettled:
         context.say(f"{job.ref} is {standing(job)}")
     elif job.status is not Status.COMPLETED:
-        context.say(f"{job.ref} {summary(job)} (bgresp retry {job.ref})")
+        context.say(f"{job.ref} {summary(job)} (bgresp retry {job.quoted})")
 
 
 def standing(job: Job) -> str:
@@ -122,4 +122,4 @@ def standing(job: Job) -> str:
     if not job.status.is_unsettled:
         return summary(job)
     said = "no answer, its submit has no known outcome"
-    return f"{job.status.value}: {said} (bgresp resolve {job.ref})"
+    return f"{job.status.value}: {said} (bgresp resolve {job.quoted})"

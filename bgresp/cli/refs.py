@@ -17,10 +17,9 @@ from bgresp.core.errors import (
     NoSuchJobError,
     UsageError,
 )
-from bgresp.core.model import Job
+from bgresp.core.model import Job, may_be_key
 from bgresp.core.selection import Selector
 from bgresp.core.text import did_you_mean
-from bgresp.ledger.keys import is_key
 
 PREFIX: Final = 4
 PROBE: Final = "probe"  # in a job's `extra`: a probe made it, so it is not @last
@@ -141,11 +140,7 @@ def find(context: Context, ref: str) -> Job | None:
         if job is None:
             raise NoSuchJobError(f"there is no {ref}", hint="bgresp list")
         return job
-    if is_key(ref):
-        found = ledger.by_key(ref)
-        if found:
-            return found
-    exact = ledger.by_id(ref) or ledger.by_name(ref)
+    exact = _exact(context, ref)
     if exact is None and ref.startswith("@"):
         raise UsageError(
             f"not a reference: {ref[:80]!r}",
@@ -155,7 +150,7 @@ def find(context: Context, ref: str) -> Job | None:
         return exact
     several = ledger.by_prefix(ref, limit=6)
     if len(several) > 1:
-        names = ", ".join(str(job.id) for job in several[:5])
+        names = ", ".join(job.ref for job in several[:5])
         more = ", ..." if len(several) > 5 else ""
         raise NoSuchJobError(
             f"{ref!r} is ambiguous: {names}{more}", hint="write more of the id"
@@ -177,6 +172,23 @@ def _by_refs(context: Context, typed: list[str]) -> Choice:
             jobs.append(job)
     context.report_ledger()
     return Choice(jobs, foreign, single=len(typed) == 1)
+
+
+def _exact(context: Context, ref: str) -> Job | None:
+    """Return the job that has a REF as its key, its id or its name.
+
+    An id is its endpoint's to choose: one that is another job's key means neither.
+    Raises NoSuchJobError then.
+    """
+    ledger = context.recorder.ledger
+    ours = ledger.by_key(ref) if may_be_key(ref) else None
+    theirs = ledger.by_id(ref)
+    if ours is not None and theirs is not None and ours.key != theirs.key:
+        raise NoSuchJobError(
+            f"{ref!r} is ambiguous: a key here, and the id of {theirs.key}",
+            hint="bgresp list --json",
+        )
+    return ours or theirs or ledger.by_name(ref)
 
 
 def check_typed(ref: str) -> None:

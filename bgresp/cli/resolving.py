@@ -51,7 +51,7 @@ def _is_done(job: Job, options: "Options") -> bool:
         return True
     raise UsageError(
         f"{job.ref} is {job.status.value}: there is nothing to resolve",
-        hint=f"bgresp status {job.ref}",
+        hint=f"bgresp status {job.quoted}",
     )
 
 

@@ -85,7 +85,7 @@ class Sending:
         if asked.submit_key and was not in {None, asked.request_sha256}:
             said = f"--key {asked.submit_key} was accepted for another request"
             self.context.say(
-                f"{said}, nothing was sent: bgresp get {got.ref} --part request"
+                f"{said}, nothing was sent: bgresp get {got.quoted} --part request"
             )
 
     async def let_go(self) -> None:

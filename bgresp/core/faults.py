@@ -4,6 +4,7 @@ A question that nobody answered says nothing about a job; what is told here is w
 person who asked can do.
 """
 
+import shlex
 from typing import Final
 
 from bgresp.core.errors import (
@@ -55,7 +56,8 @@ def _hint(fault: Fault, job: Job | None) -> str:
     if fault.http_status == 407:
         return PROXY
     profile = job.profile if job is not None else None
-    settings = f"bgresp config show -p {profile}" if profile else "bgresp config show"
+    of = f" -p {shlex.quote(profile)}" if profile else ""
+    settings = f"bgresp config show{of}"
     if job is None or fault.is_redirect:
         return settings
     source = job.extra.get("key_source", "none")

@@ -18,6 +18,8 @@ SCHEMA: Final = "bgresp.job/1"
 LEDGER_VERSION: Final = 1
 FORGOTTEN: Final = "forgotten"  # in the line of a job that was dropped
 # The form of any key, whoever made it: it names files.
+# What no shell reads as anything but itself.
+_PASTED: Final = re.compile(r"[A-Za-z0-9_.:+,/=-]+", re.ASCII)
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -201,8 +203,17 @@ class Job:
 
     @property
     def ref(self) -> str:
-        """Return what a person types to mean this job."""
-        return self.id or self.key
+        """Return what a person or a script types to mean this job: one plain word.
+
+        That is its id, but our key where the id would be taken for an option or a
+        reference, be split, or show as something else.
+        """
+        return self.id if self.id and _is_word(self.id) else self.key
+
+    @property
+    def quoted(self) -> str:
+        """Return what means it in a command that may be pasted into a shell."""
+        return self.ref if _PASTED.fullmatch(self.ref) else self.key
 
     @property
     def is_forgotten(self) -> bool:
@@ -312,6 +323,12 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 def _count(raw: object) -> int | None:
     """Read a number of tokens; one that cannot be is as good as none."""
     return raw if type(raw) is int and 0 <= raw <= _MOST_TOKENS else None
+
+
+def _is_word(text: str) -> bool:
+    """Say whether a text can be typed as a REF, and shows as what it is."""
+    is_whole = not any(map(str.isspace, text))
+    return is_whole and is_plain(text) and not text.startswith(("-", "@"))
 
 
 def may_be_key(value: object) -> bool:

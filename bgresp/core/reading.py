@@ -16,18 +16,21 @@ from bgresp.core.times import unix
 _MESSAGES: Final = ("error.message", "error.system_message", "message", "error_message")
 _DETAILS: Final = ("detail", "detail[*].msg", "error")
 MAX_ID: Final = 4096
-_UNSAFE_IN_ID: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_NO_TEXT: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def read_id(dialect: Dialect, payload: Any) -> str | None:
-    """Return a usable response id: text of 1 to 4096 characters, no controls."""
+    """Return a usable response id: text of 1 to 4096 characters.
+
+    It may hold anything, controls too: it is shown by its job's own key then.
+    """
     value = paths.first(payload, dialect.reads.id)
     return value if isinstance(value, str) and is_id(value) else None
 
 
 def is_id(text: str) -> bool:
     """Say whether an endpoint's word can be the id of a response."""
-    return 0 < len(text) <= MAX_ID and not _UNSAFE_IN_ID.search(text)
+    return 0 < len(text) <= MAX_ID and not _NO_TEXT.search(text)
 
 
 def read_response(

@@ -94,7 +94,7 @@ def take(recorder: Recorder, record: Record) -> tuple[Job | None, Job]:
         if twin is not None and (mine is not None or not _is_twin(twin, theirs)):
             where = twin.base_url or "nowhere"
             said = f"id: it is of another job here, {twin.key} at {where}"
-            raise UsageError(said, hint=f"bgresp show {twin.key}")
+            raise UsageError(said, hint=f"bgresp status {twin.key} --json")
         mine = mine or twin
     if mine is None:
         return None, ledger.record(theirs)
@@ -153,7 +153,7 @@ def _other(name: str, said: Any, mine: Job) -> UsageError:
     shown = rfc3339(said) if isinstance(said, float) else said
     return UsageError(
         f"{name}: {one_line(str(shown), limit=80)!r} is not what {mine.key} has here",
-        hint=f"bgresp show {mine.key}",
+        hint=f"bgresp status {mine.key} --json",
     )
 
 

@@ -28,7 +28,7 @@ def refusal(recorder: Recorder, job: Job) -> BgrespError | None:
     if job.status.is_open or job.status is Status.SUBMITTING:
         return NotFinishedError(
             f"{job.ref} is {job.status.value}: it may still answer",
-            hint=f"bgresp cancel {job.ref}, or bgresp watch {job.ref}",
+            hint=f"bgresp cancel {job.quoted}, or bgresp watch {job.quoted}",
         )
     return None
 

@@ -5,6 +5,7 @@ under it. A second POST leaves only where the endpoint tells duplicates apart, o
 a person said so.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -168,7 +169,7 @@ class Settling:
             if answer.reading.key not in {None, job.key}:
                 raise UsageError(
                     f"{id_} was made by the submit {answer.reading.key}",
-                    hint=f"bgresp import {id_}",
+                    hint=f"bgresp import {shlex.quote(id_)}",
                 )
             return self.accepted(job, id_, answer)
 

@@ -5,6 +5,7 @@ RELIABILITY.md 1.4 and 1.5 are the source of what may be sent again.
 
 import asyncio
 import random
+import shlex
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -87,7 +88,7 @@ def error_of(submitted: Submitted) -> BgrespError:
     message = f"{job.key}: refused: {fault.message}{_code(fault)}"
     error = faults.error_of(fault, message, job=job)
     if isinstance(error, RefusedError):
-        profile = f" -p {job.profile}" if job.profile else ""
+        profile = f" -p {shlex.quote(job.profile)}" if job.profile else ""
         error.hint = f"where it went: bgresp config show{profile}"
     return error
 

@@ -137,7 +137,7 @@ def conclude(job: Job, text: str, shown: ShownText, observer: Observer) -> None:
     rest = shown.settle(text)
     if rest is None:
         message = "what was shown is not how the answer begins"
-        observer.note(job, f"{message}: bgresp get {job.ref}")
+        observer.note(job, f"{message}: bgresp get {job.quoted}")
     elif rest:
         observer.text(job, rest)
         shown.wrote(rest)
@@ -352,7 +352,7 @@ class Tracker:
         told = final.reading.text if final.reading else None
         text = told or recorder.text(self.job.key, dialect) or ""
         if isinstance(final, Snapshot) and final.unread is not None:
-            how = f"bgresp get {self.job.ref} --part raw"
+            how = f"bgresp get {self.job.quoted} --part raw"
             self._note(f"the answer is {final.unread}: kept as it came, {how}")
         conclude(self.job, text, self.shown, self.tools.observer)
 

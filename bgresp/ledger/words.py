@@ -141,7 +141,8 @@ def lines(job: Job) -> list[bytes]:
     named = f"{status} {job.name or ''} {job.model or ''}"
     unsettled = job.key if job.status.is_unsettled else None
     name = job.name if job.id is not None else None
-    found = [("u", unsettled, named), ("i", job.id, named), ("n", name, status)]
+    ref = job.ref if job.id is not None else None
+    found = [("u", unsettled, named), ("i", ref, named), ("n", name, status)]
     found += [("g", job.group, ""), ("m", job.model, ""), ("p", job.profile, "")]
     found += [("l", f"{label}={value}", "") for label, value in job.labels.items()]
     return [

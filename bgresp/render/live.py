@@ -257,7 +257,9 @@ class LiveOne(Observer):
     def ended(self, job: Job, text: str) -> None:
         """End the text, and say how it ended."""
         self.stop()
-        again = f"bgresp {'retry' if job.status is Status.FAILED else 'get'} {job.ref}"
+        again = (
+            f"bgresp {'retry' if job.status is Status.FAILED else 'get'} {job.quoted}"
+        )
         painter = self._status_line.painter
         said = outcome(job, painter)
         where = painter.safe(self.where or again)

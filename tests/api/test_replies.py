@@ -68,7 +68,7 @@ def test_an_id_without_a_status_is_accepted() -> None:
         response_of("queued") | {"id": None},
         response_of("queued") | {"id": 7},
         response_of("queued") | {"id": ""},
-        response_of("queued") | {"id": "resp_\n"},
+        response_of("queued") | {"id": "resp_\ud800"},
         response_of("queued") | {"id": "x" * 4097},
         b'{"id": "resp_1", "status": "queued", "n": NaN}',
         b"[" * 100_000,

@@ -110,7 +110,7 @@ def test_a_merged_batch_is_known_here(
         *(({"schema": "x"}, "not a job"), ({"key": "../../x"}, "key:")),
         *(({"status": "odd"}, "status:"), ({"id": 5}, "id:")),
         *(({"labels": []}, "labels:"), ({"cursor": []}, "cursor:")),
-        *(({"created_at": 5}, "created_at:"), ({"id": "a\0b"}, "id: not an id")),
+        *(({"created_at": 5}, "created_at:"), ({"id": "x" * 4097}, "id: not an id")),
         ({"submitted_at": "yesterday"}, "submitted_at: 'yesterday' is not RFC 3339"),
         ({"expires_at": {}}, "expires_at: must be text"),
         ({"base_url": "javascript:x"}, "base_url: not a base URL"),

@@ -105,13 +105,13 @@ def test_any_id_survives_the_url(value: str) -> None:
     ("value", "usable"),
     [
         *(("resp_1", True), ("é/..?#%", True), ("a" * 4096, True), (" ", True)),
-        *(("", False), ("a" * 4097, False), ("a\nb", False), ("a\x00", False)),
-        *(("\x7f", False), ("\x9b", False), ("\ud800", False), (7, False)),
+        *(("", False), ("a" * 4097, False), ("a\nb", True), ("a\x00", True)),
+        *(("\x7f", True), ("\x9b", True), ("\ud800", False), (7, False)),
         *((None, False), (["a"], False)),
     ],
 )
 def test_which_ids_can_be_used(openai: Dialect, value: object, usable: bool) -> None:
-    """An id is any text of 1 to 4096 characters without controls."""
+    """An id is any text of 1 to 4096 characters that can be sent."""
     assert (value if usable else None) == read_id(openai, {"id": value})
 
 

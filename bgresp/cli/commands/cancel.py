@@ -57,8 +57,8 @@ async def _one(context: Context, job: Job, *, alone: bool) -> "CancelResult":
 
 def _not_cancelled(verdict: "CancelResult") -> BgrespError | None:
     """Return the error of a cancel that came to nothing; None where it is none."""
-    ref = verdict.job.ref
-    said, again = f"{ref} {verdict.said}", f"bgresp cancel {ref}"
+    ref = verdict.job.quoted
+    said, again = f"{verdict.job.ref} {verdict.said}", f"bgresp cancel {ref}"
     if verdict.fault is not None:
         error = error_of(verdict.fault, said, job=verdict.job)
         error.hint = f"{error.hint}, then {again}" if error.hint else f"again: {again}"
@@ -73,7 +73,8 @@ async def _cancelled(context: Context, job: Job, *, alone: bool) -> "CancelResul
 
     if job.status.is_unsettled:
         said = "its submit has no known outcome, it may be running"
-        context.say(f"{job.ref} was not cancelled: {said} (bgresp resolve {job.ref})")
+        how = f"bgresp resolve {job.quoted}"
+        context.say(f"{job.ref} was not cancelled: {said} ({how})")
         return CancelResult(job, job.status.exit_code)
     if not job.status.is_open:
         over = job.status.is_terminal or job.status is Status.REJECTED
@@ -88,7 +89,7 @@ async def _cancelled(context: Context, job: Job, *, alone: bool) -> "CancelResul
     if error is not None:
         errors.show(context.streams, error)
     elif verdict.code is ExitCode.NOT_FINISHED:
-        context.say(f"{job.ref} {verdict.said} (bgresp watch {job.ref})")
+        context.say(f"{job.ref} {verdict.said} (bgresp watch {job.quoted})")
     elif verdict.said:
         context.say(f"{job.ref} {verdict.said}")
     return verdict

@@ -188,7 +188,7 @@ def _data(job: Job, text: str | None) -> str | None:
     except ValueError as error:
         raise RefusedError(
             f"the answer of {job.ref} is not JSON ({str(error)[:80]})",
-            hint=f"bgresp get {job.ref} has its text",
+            hint=f"bgresp get {job.quoted} has its text",
         ) from None
 
 
