@@ -48,7 +48,9 @@ def test_a_script_that_trusts_an_id_cancels_one_job(
     seed(state, {}, {}, server=server)
     server.script("create", as_json(response_of("queued", response_id="--all")))
     printed = bgresp("submit", "-t", "x", "-m", "m").out.strip()
-    server.script("cancel", as_json(response_of("cancelled", response_id="--all")))
+    over = as_json(response_of("cancelled", response_id="--all"))
+    server.script("cancel", over)
+    server.script("get", Forever(over), job="--all")
     assert 0 == bgresp("cancel", printed).code
     assert ["--all"] == [seen.job for seen in server.asked("cancel")]
 
