@@ -157,7 +157,11 @@ class Context:
             from bgresp.config import trust
             from bgresp.config.settings import Machine
 
-            noted = trust.load(trust.path_of(self.config.path))
+            noted = trust.Noted()
+            try:
+                noted = trust.load(trust.path_of(self.config.path))
+            except ConfigError as error:  # it joins nothing; the configuration may
+                self.say(error.message)
             self._machine = Machine(self.config, self.environ, self.flags, noted)
         return self._machine
 

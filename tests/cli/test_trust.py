@@ -132,6 +132,11 @@ def test_a_submit_that_cannot_be_noted_is_sent_and_said(
     ran = bgresp("submit", "-t", "x")
     assert (0, 1) == (ran.code, len(server.creates)), ran
     assert "give the same flags and variables to later commands" in ran.err
+    ran = bgresp("status", "@1")  # as this call does
+    assert 0 == ran.code
+    ran = bgresp("status", "@1", env={"BGRESP_BASE_URL": "http://127.0.0.1:9/v1"})
+    assert 4 == ran.code
+    assert "endpoints.jsonl: Is a directory" in ran.err
 
 
 def test_headers_go_to_no_base_url_of_the_ledger_s(
