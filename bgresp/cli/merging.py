@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 
 from bgresp.cli import errors, inputs
 from bgresp.cli.context import Context
+from bgresp.config import trust
 from bgresp.config.files import built_in
 from bgresp.config.settings import Flags, resolve
 from bgresp.core.errors import ConfigError, ExitCode, UsageError
@@ -103,7 +104,7 @@ def _placed(context: Context, job: Job) -> Job:
         known = {*context.config.dialects, *built_in()}
         spoken = table.get("dialect", profile if profile in known else None)
         return replace(job, dialect=spoken)
-    same = settings.base_url == job.base_url
+    same = trust.is_same(settings.base_url, job.base_url)
     return replace(
         job,
         dialect=settings.dialect.name,

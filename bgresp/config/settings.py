@@ -222,7 +222,8 @@ def _granted(job: Job, base_url: str, machine: Machine) -> _Grant:
     """
     name, config = job.profile or OPENAI, machine.config
     if base_url == urls.LOCAL:
-        return _Grant(name, KeySource("local"))
+        lends = trust.is_same(_home(name, config), urls.LOCAL)
+        return _Grant(name, KeySource("local"), lends)
     stored = str(job.extra.get("key_source") or "")
     others: list[_Grant] = []
     for grant in _grants(name, base_url, machine):

@@ -84,7 +84,7 @@ def take(recorder: Recorder, record: Record) -> tuple[Job | None, Job]:
     ledger, theirs = recorder.ledger, record.job
     if ledger.is_ahead(theirs.key):
         raise UsageError("key: more than a day ahead of the clock")
-    if ledger.was_forgotten(theirs.key):
+    if ledger.is_forgotten(theirs.key):
         return theirs, theirs
     mine = ledger.by_key(theirs.key)
     if mine is not None:

@@ -202,11 +202,6 @@ class Ledger:
         """Say whether a key lies ahead of time: no clock gave it."""
         return key > self._look().horizon
 
-    def was_forgotten(self, key: str) -> bool:
-        """Say whether a job was dropped from view for good."""
-        job = self._look().by_key(key)
-        return job is not None and job.is_forgotten
-
     def ahead(self) -> Iterator[Job]:
         """Yield the jobs whose keys lie ahead of time: no clock gave them."""
         view = self._look()

@@ -460,6 +460,13 @@ def test_headers_go_where_their_profile_s_key_goes() -> None:
     assert {} == of_job(job, moved).headers
 
 
+def test_headers_do_not_follow_a_record_to_the_local_endpoint() -> None:
+    """A record at `local:` takes another profile's headers, or key, there."""
+    work = {"base_url": A, "api_key_env": "K", "headers": {"X-Gate": "hunter2"}}
+    found = of_job(made(base_url=urls.LOCAL), config(work=work))
+    assert ("local", {}) == (str(found.key_source), found.headers)
+
+
 OWNED = {
     "extends": "openai",
     "base_url": A,
