@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
@@ -34,6 +34,9 @@ from bgresp.ledger.words import Words
 
 if TYPE_CHECKING:
     from bgresp.ledger.aside import Aside
+
+
+MOST_TAKEN: Final = 10_000  # keys in a row that are tried before a submit fails
 
 
 @dataclass(slots=True)
@@ -414,13 +417,17 @@ class Ledger:
     def _next_key(self) -> str:
         """Return a key that nothing has: greater than every one that time gave.
 
-        Raises LedgerError; then nothing may be sent.
+        Those right behind the last one are taken where they were ahead of time once,
+        and the clock has been put back since. Raises LedgerError; then nothing may be
+        sent.
         """
-        key = keys.make(self.now(), secrets.randbits(80), after=self._view.last)
-        if self._view.by_key(key) is not None:
-            said = f"the next key, {key}, is taken by a record ahead of time"
-            raise LedgerError(said, hint="bgresp doctor")
-        return key
+        key = self._view.last
+        for _ in range(MOST_TAKEN):
+            key = keys.make(self.now(), secrets.randbits(80), after=key)
+            if self._view.by_key(key) is None:
+                return key
+        said = f"the next key, {key}, is taken by a record ahead of time"
+        raise LedgerError(said, hint="bgresp doctor")
 
     def _look(self) -> View:
         self._view.refresh()
