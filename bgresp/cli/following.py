@@ -109,6 +109,14 @@ class Following:
         opened: AsyncGenerator[Signal, None] | None,
         stack: AsyncExitStack,
     ) -> None:
+        left = []
+        for job in jobs:
+            if self._is_at_rest(job):
+                self._conclude(job)
+            else:
+                left.append(job)
+        if not left:
+            return  # what is saved needs no configuration
         mode = self.options.mode
         trackers = Trackers(
             self.context.endpoints,
@@ -120,10 +128,7 @@ class Following:
             is_alone=self.single,
         )
         troubles = errors.Troubles(self.context.streams)
-        for job in jobs:
-            if self._is_at_rest(job):
-                self._conclude(job)
-                continue
+        for job in left:
             try:
                 tracker = await trackers.tracker(job, created=opened)
             except (ConfigError, RefusedError) as error:

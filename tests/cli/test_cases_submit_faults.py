@@ -98,7 +98,7 @@ def test_case_14_request_id(bgresp: Run, server: FakeServer, state: Path) -> Non
 @pytest.mark.parametrize(
     "body",
     [{}, {"id": 7}, [], "resp_1"]
-    + [response_of("queued") | {"id": bad} for bad in (7, "", "a\nb", "x" * 5000)],
+    + [response_of("queued") | {"id": bad} for bad in (7, "", "x" * 5000)],
 )
 def test_case_15_no_readable_id(
     bgresp: Run, server: FakeServer, state: Path, body: Any

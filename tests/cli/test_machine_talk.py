@@ -93,7 +93,7 @@ def test_a_bug_is_one_line(run: Run, broken: dict[str, str | None]) -> None:
     """What nobody expected is exit 1 and a line, without control or secret."""
     ran = run("config", "path", env=broken)
     said = (
-        "internal error: RuntimeError: it broke \\u{1b}[31m [secret] (config/files.py"
+        "internal error: RuntimeError: it broke \\u{1b}[31m [secret] (config/places.py"
     )
     assert (1, "") == (ran.code, ran.out)
     assert ran.err.startswith(f"bgresp: {said}:")

@@ -26,7 +26,8 @@ _LACKING = {
     "socket": ("SOCK_CLOEXEC", "SOCK_NONBLOCK", "SO_BINDTODEVICE", "TCP_USER_TIMEOUT"),
 }
 _AS_ON_MACOS = f"""
-import importlib, os
+import importlib, os, sys
+sys.modules["trio"] = None  # httpcore imports it where selenium brought it; not as on macOS
 for module, names in {_LACKING!r}.items():
     found = importlib.import_module(module)
     for name in names:
