@@ -426,6 +426,8 @@ class Ledger:
             key = keys.make(self.now(), secrets.randbits(80), after=key)
             if self._view.by_key(key) is None:
                 return key
+            if key > self._view.horizon:
+                break
         said = f"the next key, {key}, is taken by a record ahead of time"
         raise LedgerError(said, hint="bgresp doctor")
 
