@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import FORGOTTEN, Job, Status
-from bgresp.ledger import files
+from bgresp.ledger import files, keys
 from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
 
@@ -45,15 +45,11 @@ def matters(job: Job) -> bool:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Where the records of open jobs stand: key to (segment, offset).
-
-    `last` is the greatest key that was met, up to the `horizon` of the look.
-    """
+    """Where the records of open jobs stand: key to (segment, offset)."""
 
     path: Path
     places: dict[str, Place] = field(default_factory=dict)
-    last: str = ""
-    horizon: str = ""
+    latest: keys.Latest = field(default_factory=keys.Latest)
 
     def note(self, number: int, scan: Scan) -> None:
         """Take over what a scan of a segment's range found."""
@@ -63,7 +59,7 @@ class Checkpoint:
                 self.places[key] = (number, entry.offset)
             else:
                 self.places.pop(key, None)
-        self.last = max(self.last, scan.last)
+        self.latest.join(scan.latest)
 
     def load(self, segments: list[Segment], upto: int) -> int:
         """Read the file, and the journal from there to `upto` in the last segment.
@@ -78,7 +74,7 @@ class Checkpoint:
             start = offset if segment.number == number else 0
             end = upto if segment is segments[-1] else segment.size
             if start < end:
-                scan = Scan(stop=start, horizon=self.horizon)
+                scan = Scan(stop=start, latest=keys.Latest(self.latest.horizon))
                 scan.take(segment.lines(start), upto=end)
                 self.note(segment.number, scan)
                 total += end - start
@@ -89,7 +85,8 @@ class Checkpoint:
         value = {
             "at": (segment.number, upto),
             "print": segment.fingerprint(upto),
-            "last": self.last,
+            "last": self.latest.last,
+            "ahead": self.latest.ahead,
             "open": [[key, *place] for key, place in self.places.items()],
         }
         data = json.dumps(value, separators=(",", ":")).encode("ascii")
@@ -98,17 +95,19 @@ class Checkpoint:
 
     def _read(self, segments: list[Segment]) -> Place:
         """Read the file; return the place up to which it holds."""
+        horizon = self.latest.horizon
         try:
             said: Any = json.loads(self.path.read_bytes())
             number, offset = said["at"]
             holder = next(s for s in segments if s.number == number)
             is_of_it = holder.size >= offset
             is_of_it = is_of_it and holder.fingerprint(offset) == said["print"]
-            if is_of_it and said["last"] <= self.horizon:
+            latest = keys.Latest(horizon, str(said["last"]), str(said["ahead"]))
+            if is_of_it and latest.holds(horizon):
                 self.places = {key: (n, at) for key, n, at in said["open"]}
-                self.last = str(said["last"])
+                self.latest = latest
                 return number, offset
         except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
             pass
-        self.places, self.last = {}, ""
+        self.places, self.latest = {}, keys.Latest(horizon)
         return segments[0].number, 0

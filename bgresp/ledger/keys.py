@@ -3,6 +3,7 @@
 The form is a ULID's: 48 bits of milliseconds, 80 random bits, Crockford's base 32.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from bgresp.core.errors import LedgerError
@@ -36,6 +37,34 @@ def horizon(moment: float) -> str:
     last.
     """
     return make(moment + _AHEAD, (1 << _RANDOM_BITS) - 1, after=None)
+
+
+@dataclass(slots=True)
+class Latest:
+    """The greatest key that was met up to a horizon, and the smallest beyond it.
+
+    Either is "" where there is none.
+    """
+
+    horizon: str = ""
+    last: str = ""
+    ahead: str = ""
+
+    def take(self, key: str) -> None:
+        """Take a key into account; what has not the form of one is passed over."""
+        if self.last < key <= self.horizon and is_key(key):
+            self.last = key
+        elif key > self.horizon and (not self.ahead or key < self.ahead):
+            self.ahead = key if is_key(key) else self.ahead
+
+    def join(self, other: "Latest") -> None:
+        """Take another range's keys into account, met under the same horizon."""
+        self.last = max(self.last, other.last)
+        self.ahead = min(filter(None, (self.ahead, other.ahead)), default="")
+
+    def holds(self, horizon: str) -> bool:
+        """Say whether no key has changed sides since: a clock may be set either way."""
+        return self.last <= horizon and not (self.ahead and self.ahead <= horizon)
 
 
 def is_key(text: str) -> bool:

@@ -40,16 +40,14 @@ class Entry:
 class Scan:
     """The last line of each job by rank, what could not be read, how far it went.
 
-    `last` is the greatest key up to `horizon`; `taken` has the key of each line that
-    was folded in, in their order.
+    `taken` has the key of each line that was folded in, in their order.
     """
 
     entries: dict[str, Entry] = field(default_factory=dict)
     bad: list[tuple[int, str]] = field(default_factory=list)
     newer: bool = False
     stop: int = 0
-    last: str = ""
-    horizon: str = ""
+    latest: keys.Latest = field(default_factory=keys.Latest)
     taken: list[str] = field(default_factory=list)
 
     def take(self, lines: Iterable[RawLine], *, upto: int | None = None) -> None:
@@ -74,6 +72,5 @@ class Scan:
         old = self.entries.get(key)
         if old is None or rank >= old.rank or FORGOTTEN in line.table:
             self.entries[key] = Entry(line, raw.offset, rank)
-            if self.last < key <= self.horizon and keys.is_key(key):
-                self.last = key
+            self.latest.take(key)
             self.taken.append(key)

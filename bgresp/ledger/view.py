@@ -58,7 +58,7 @@ class View:
     @property
     def last(self) -> str | None:
         """Return the greatest key that was ever given; none that is ahead of time."""
-        return max(self._open.last, self.tail.last) or None
+        return max(self._open.latest.last, self.tail.latest.last) or None
 
     @property
     def horizon(self) -> str:
@@ -219,7 +219,13 @@ class View:
     # ---- keeping up --------------------------------------------------------
 
     def refresh(self) -> None:
-        """Read what was appended; start over when files were sealed or rewritten."""
+        """Read what was appended; start over when files were sealed or rewritten.
+
+        Also where the clock was set so that a key is ahead of time now, or no more.
+        """
+        horizon = self.horizon
+        if not (self._open.latest.holds(horizon) and self.tail.latest.holds(horizon)):
+            self.close()
         if not self._stands():
             for _ in range(PATIENCE):
                 found = segments.listed(self.state)
@@ -227,7 +233,7 @@ class View:
                     break
                 self._load(found)
         if self.active.size > self.tail.stop:
-            self.tail.horizon = self.horizon
+            self.tail.latest.horizon = self.horizon
             self.tail.take(self.active.lines(self.tail.stop))
 
     def _stands(self) -> bool:
@@ -277,13 +283,15 @@ class View:
         self.segments = current = [segment.pinned() for segment in found]
         if self.active.pin is not None:
             self._written_at = os.fstat(self.active.pin.fileno()).st_mtime
-        self._open.horizon = self.horizon
+        horizon = self.horizon
+        self._open.latest.horizon = horizon
         for segment in current[:-1]:
             self._runs += runs.covered(self.index, segment, segment.size)[0]
         upto = self.active.size - self.spare_bytes
         covered, start = runs.covered(self.index, self.active, upto, is_growing=True)
         self._runs += covered
-        self.tail, self._tail_start = Scan(stop=start), start
+        self.tail = Scan(stop=start, latest=keys.Latest(horizon))
+        self._tail_start = start
         if self._open.load(current, start) > self.spare_bytes:
             self._open.save(self.active, start)
 

@@ -13,6 +13,7 @@ from bgresp.core.model import Job, Status
 from bgresp.ledger import keys
 from bgresp.ledger.ledger import Ledger
 
+DAY = 86_400.0
 END = "7" + "Z" * 25
 
 
@@ -46,6 +47,42 @@ def test_a_checkpoint_that_counts_a_key_ahead_is_made_anew(tmp_path: Path) -> No
     again = Ledger(tmp_path)
     with again.submitting(Job(key="")) as newer:
         assert job.key < newer.key < END
+
+
+@pytest.mark.parametrize("reopens", [False, True])
+def test_a_clock_that_is_put_back_stops_no_submit(
+    tmp_path: Path, *, reopens: bool
+) -> None:
+    """Keys that a clock gave before it was put back are taken for the last ones."""
+    clock = [4_000_000_000.0]
+    ledger = Ledger(tmp_path, now=lambda: clock[0], run_bytes=1)
+    for days in (0, -10, 0, 0):
+        clock[0] += days * DAY
+        with ledger.submitting(Job(key="")) as job:
+            ledger.record(replace(job, status=Status.QUEUED, id=f"resp_{job.key}"))
+        os.utime(ledger.path, (1.0, 1.0))
+        ledger = Ledger(tmp_path, now=ledger.now, run_bytes=1) if reopens else ledger
+    given = [job.key for job in ledger.newest()]
+    assert len(given) == 4
+    assert keys.horizon(clock[0]) < given[0]
+
+
+@pytest.mark.parametrize("reopens", [False, True])
+def test_a_key_that_time_has_reached_counts_again(
+    tmp_path: Path, *, reopens: bool
+) -> None:
+    """A key that was ahead is not the last one, though the clock is near it now."""
+    clock = [4_000_000_000.0]
+    ledger = Ledger(tmp_path, now=lambda: clock[0], run_bytes=1)
+    last = ""
+    for days in (5, -5, 4.5):
+        clock[0] += days * DAY
+        with ledger.submitting(Job(key="")) as job:
+            ledger.record(replace(job, status=Status.QUEUED, id=f"resp_{job.key}"))
+        os.utime(ledger.path, (1.0, 1.0))
+        ledger = Ledger(tmp_path, now=ledger.now, run_bytes=1) if reopens else ledger
+        last = job.key
+    assert last == next(ledger.newest()).key
 
 
 def test_a_key_that_is_taken_is_not_given_again(tmp_path: Path) -> None:

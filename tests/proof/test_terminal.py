@@ -11,7 +11,7 @@ import pyte
 import pytest
 
 from bgresp.render.streams import Streams
-from tests.cli.books import ident, seed
+from tests.cli.books import ident, key, seed
 from tests.cli.terminal import Terminal
 from tests.command import command
 from tests.fakeanswers import Forever, Reply, as_json, refusal
@@ -137,7 +137,10 @@ def test_a_hostile_text_is_watched(watching: Watching) -> None:
 def test_a_hostile_endpoint(
     watching: Watching, server: FakeServer, state: Path, verb: str
 ) -> None:
-    """An id, error, status word or header of the endpoint acts on the terminal."""
+    """An id, error, status word or header of the endpoint acts on the terminal.
+
+    An id that is no plain word is shown by its job's local key.
+    """
     name = "resp_\u202e[link=x]y[/link]:warning:\u2066"
     seed(state, {"id": name, "model": HOSTILE, "status": "queued"}, server=server)
     failed = response_of("failed", HOSTILE, response_id=name)
@@ -151,7 +154,8 @@ def test_a_hostile_endpoint(
     it = watching(verb, "@1", *pace)
     assert it.finish() in {0, 12}
     harmless(it)
-    assert it.shows("\\u{202e}[link=x]y[/link]:warning:\\u{2066}")
+    assert it.shows(key(1))
+    assert not it.shows("[link=x]")
 
 
 def test_a_hostile_refusal(watching: Watching, server: FakeServer) -> None:
