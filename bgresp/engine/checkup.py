@@ -20,8 +20,8 @@ from bgresp.core.times import brief
 from bgresp.engine.recorder import Recorder, rescue_files, restore_rescued
 from bgresp.ledger import aside, damage, files, journal, locks, segments
 from bgresp.ledger.damage import BadLine
+from bgresp.ledger.index import decoded
 from bgresp.ledger.line import BadLineError
-from bgresp.ledger.scan import decoded
 
 OK: Final = "ok"
 WARN: Final = "warn"

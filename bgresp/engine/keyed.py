@@ -14,7 +14,7 @@ from bgresp.engine.recorder import check_whole
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitted, Submitter
 from bgresp.ledger.damage import is_in_doubt
-from bgresp.ledger.lookup import holding
+from bgresp.ledger.view import holding
 
 WAIT: Final = 120.0
 PACE: Final = 0.02

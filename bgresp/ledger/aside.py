@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bgresp.ledger import damage, files, journal, runs
+from bgresp.ledger import damage, files, index, journal
 from bgresp.ledger.damage import BadLine
+from bgresp.ledger.index import decoded
 from bgresp.ledger.line import BadLineError
-from bgresp.ledger.scan import decoded
 from bgresp.ledger.segments import Segment
 from bgresp.ledger.view import View
 
@@ -56,7 +56,7 @@ def set_aside(view: View, path: Path) -> list[Aside]:
         ]
         journal.append(path, b"".join(whole + b"\n" for _, whole in lines))
         (view.index / "open").unlink(missing_ok=True)
-        runs.drop(view.index, segment.number)
+        index.drop(view.index, segment.number)
         files.replace(segment.path, bytes(kept))
     return moved
 

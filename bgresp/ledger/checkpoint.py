@@ -13,7 +13,7 @@ from typing import Any, Final
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import FORGOTTEN, Job, Status
 from bgresp.ledger import files, keys
-from bgresp.ledger.scan import Scan
+from bgresp.ledger.index import Scan
 from bgresp.ledger.segments import Segment
 
 WANTED: Final = frozenset(

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgresp.core.model import Job
-from bgresp.ledger import files, journal, keys, runs
+from bgresp.ledger import files, index, journal, keys
+from bgresp.ledger.index import decoded
 from bgresp.ledger.journal import RawLine
 from bgresp.ledger.line import BadLineError
-from bgresp.ledger.scan import decoded
 from bgresp.ledger.segments import Segment
 from bgresp.ledger.view import View
 
@@ -61,7 +61,7 @@ def _rewrite(view: View, segment: Segment, what: Kept) -> int:
     kept = b"".join(raw + b"\n" for raw in _kept(segment, what))
     if len(kept) == segment.size:
         return 0
-    runs.drop(view.index, segment.number)
+    index.drop(view.index, segment.number)
     files.replace(segment.path, kept)
     return segment.size - len(kept)
 

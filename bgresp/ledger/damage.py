@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from bgresp.core.model import Job, Status
+from bgresp.ledger.index import Run, Scan, decoded
 from bgresp.ledger.journal import MOST
 from bgresp.ledger.line import BadLineError, decode, is_cut_short, key_of
-from bgresp.ledger.run import Run
-from bgresp.ledger.scan import Scan, decoded
 from bgresp.ledger.segments import Segment
 
 DAMAGED: Final = "damaged"

@@ -19,17 +19,16 @@ from bgresp.ledger import (
     damage,
     files,
     folders,
+    index,
     journal,
     keys,
     locks,
-    lookup,
-    runs,
     segments,
     strays,
 )
 from bgresp.ledger.checkpoint import tombstone
 from bgresp.ledger.line import encode
-from bgresp.ledger.view import View
+from bgresp.ledger.view import View, bearers, by_prefix, holding, select
 from bgresp.ledger.words import Words
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Ledger:
 
     def select(self, selector: Selector) -> Iterator[Job]:
         """Yield the jobs a selector means, newest first."""
-        return lookup.select(self._look(), selector)
+        return select(self._look(), selector)
 
     def by_key(self, key: str) -> Job | None:
         """Return the job with our key."""
@@ -136,35 +135,35 @@ class Ledger:
 
     def by_id(self, id_: str) -> Job | None:
         """Return the job with the endpoint's id: of several the one that holds."""
-        found = lookup.bearers(self._look(), runs.id_term(id_), id=id_)
-        return lookup.holding(job for job in found if not job.is_forgotten)
+        found = bearers(self._look(), index.id_term(id_), id=id_)
+        return holding(job for job in found if not job.is_forgotten)
 
     def by_name(self, name: str) -> Job | None:
         """Return the newest bearer of a name."""
-        found = lookup.bearers(self._look(), runs.term("n", name), name=name)
+        found = bearers(self._look(), index.term("n", name), name=name)
         return next((job for job in found if not job.is_forgotten), None)
 
     def by_prefix(self, prefix: str, *, limit: int) -> list[Job]:
         """Return jobs whose id begins so, with or without `resp_`; at most `limit`."""
-        return lookup.by_prefix(self._look(), prefix, limit=limit)
+        return by_prefix(self._look(), prefix, limit=limit)
 
     def by_submit_key(self, submit_key: str) -> Job | None:
         """Return the submission under a `--key` that holds, forgotten ones included.
 
         Before one more is sent `check_whole` says whether another may be hidden.
         """
-        term = runs.term("s", submit_key)
-        found = lookup.bearers(self._look(), term, submit_key=submit_key)
-        return lookup.holding(found)
+        term = index.term("s", submit_key)
+        found = bearers(self._look(), term, submit_key=submit_key)
+        return holding(found)
 
     def by_row(self, group: str, row: str) -> Job | None:
         """Return the submission of a batch's row that holds; see `by_submit_key`."""
-        return lookup.holding(self.of_row(group, row))
+        return holding(self.of_row(group, row))
 
     def of_row(self, group: str, row: str) -> Iterator[Job]:
         """Yield every submission of a batch's row, newest first, as `by_row` looks."""
-        term = runs.row_term(group, row)
-        return lookup.bearers(self._look(), term, group=group, row=row)
+        term = index.row_term(group, row)
+        return bearers(self._look(), term, group=group, row=row)
 
     def check_whole(self) -> None:
         """Refuse to believe that something was never submitted, where it may be hidden.

@@ -1,29 +1,28 @@
 """The read side: what the journal says, without folding it whole.
 
 The tail of the active segment is folded in memory; what lies before is found through
-runs. A small checkpoint holds the open jobs. All derived: whatever is missing is read
+index. A small checkpoint holds the open jobs. All derived: whatever is missing is read
 from the journal.
 """
 
 import heapq
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from bgresp.core.model import Job
-from bgresp.ledger import damage, keys, runs, segments
+from bgresp.core.model import Job, Status
+from bgresp.core.selection import Selector
+from bgresp.ledger import damage, index, keys, segments
 from bgresp.ledger.checkpoint import WANTED, Checkpoint, matters
-from bgresp.ledger.damage import BadLine, Salvage
+from bgresp.ledger.damage import BadLine, Salvage, is_in_doubt
 from bgresp.ledger.files import blamed
+from bgresp.ledger.index import Hit, Run, Scan, TailTerms
 from bgresp.ledger.line import BadLineError, decode
-from bgresp.ledger.run import Hit, Run
-from bgresp.ledger.scan import Scan
 from bgresp.ledger.segments import Segment
-from bgresp.ledger.tail import Words
 
 PATIENCE: Final = 20  # compactions that may interrupt one look
 
@@ -39,7 +38,7 @@ class View:
     tail: Scan = field(default_factory=Scan)
     is_sure: bool = False  # no seal came between the listing and the opening
     _runs: list[Run] = field(default_factory=list)
-    _words: Words = field(default_factory=Words)
+    _terms: TailTerms = field(default_factory=TailTerms)
     _open: Checkpoint = field(init=False)
     _tail_start: int = 0
     _written_at: float = 0.0  # the active file's own time, before we write
@@ -146,7 +145,7 @@ class View:
         """Return what holds for a key, a forgotten job's tombstone included."""
         if key in self.tail.entries:
             return self.tail.entries[key].line.job or self._in_doubt(key)
-        wanted = runs.term("k", key) + b" "
+        wanted = index.term("k", key) + b" "
         for run in reversed(self._runs):
             for hit in run.starting(wanted):
                 if hit.key == key:
@@ -169,7 +168,7 @@ class View:
     def matching(self, term: bytes, fits: Callable[[Job], bool]) -> Iterator[Job]:
         """Yield the jobs under a term that fit, lazily, in no order; tombstones too."""
         seen = set(self.tail.entries)
-        for key in set(self._words.starting(self.tail, term)):
+        for key in set(self._terms.starting(self.tail, term)):
             job = self.by_key(key)
             if job is not None and fits(job):
                 yield job
@@ -187,7 +186,7 @@ class View:
 
         Those that once bore it, too: the caller compares.
         """
-        tail = sorted(self._words.under(self.tail, term), reverse=True)
+        tail = sorted(self._terms.under(self.tail, term), reverse=True)
         ends = [_keys(run.ending(term + b" ")) for run in self._runs]
         for key, _ in groupby(heapq.merge(tail, *ends, reverse=True)):
             job = self.by_key(key)
@@ -264,10 +263,10 @@ class View:
     def index_tail(self) -> None:
         """Move the tail into a run of its own, and keep the runs few."""
         span = (self._tail_start, self.tail.stop)
-        runs.write(self.index, self.active, span, self.tail)
+        index.write(self.index, self.active, span, self.tail)
         self._open.note(self.active.number, self.tail)
         self._open.save(self.active, self.tail.stop)
-        runs.tend(self.index, self.active)
+        index.tend(self.index, self.active)
         self.close()
 
     def close(self) -> None:
@@ -275,7 +274,7 @@ class View:
         for run in self._runs:
             run.close()
         self._runs, self.segments, self.is_sure = [], [], False
-        self.tail, self._words = Scan(), Words()
+        self.tail, self._terms = Scan(), TailTerms()
         self._salvage, self._torn = Salvage({}, []), set()
 
     def _load(self, found: list[Segment]) -> None:
@@ -286,14 +285,74 @@ class View:
         horizon = self.horizon
         self._open.latest.horizon = horizon
         for segment in current[:-1]:
-            self._runs += runs.covered(self.index, segment, segment.size)[0]
+            self._runs += index.covered(self.index, segment, segment.size)[0]
         upto = self.active.size - self.spare_bytes
-        covered, start = runs.covered(self.index, self.active, upto, is_growing=True)
+        covered, start = index.covered(self.index, self.active, upto, is_growing=True)
         self._runs += covered
         self.tail = Scan(stop=start, latest=keys.Latest(horizon))
         self._tail_start = start
         if self._open.load(current, start) > self.spare_bytes:
             self._open.save(self.active, start)
+
+
+def select(view: View, selector: Selector) -> Iterator[Job]:
+    """Yield the jobs a selector means, newest first, reading no more than it must."""
+    if selector.open or (selector.statuses and selector.statuses <= WANTED):
+        jobs = iter(view.open_jobs())
+    elif selector.group is not None:
+        group = selector.group
+        grouped = view.matching(index.term("g", group), lambda j: j.group == group)
+        jobs = iter(sorted(grouped, key=lambda job: job.key, reverse=True))
+    else:
+        jobs = view.since(selector.since)
+    return (job for job in jobs if not job.is_forgotten and selector.matches(job))
+
+
+def by_prefix(view: View, prefix: str, *, limit: int) -> list[Job]:
+    """Return jobs whose id begins so, with or without `resp_`; at most `limit`."""
+    forms = (prefix, index.PREFIX + prefix)
+
+    def fits(job: Job) -> bool:
+        return not job.is_forgotten and job.id is not None and job.id.startswith(forms)
+
+    terms = {index.id_term(prefix), index.term("i", prefix)}
+    hits = chain(*(islice(view.matching(term, fits), limit) for term in terms))
+    found = {job.key: job for job in hits}
+    return sorted(found.values(), key=lambda job: job.key, reverse=True)[:limit]
+
+
+def bearers(view: View, term: bytes, **wanted: str) -> Iterator[Job]:
+    """Yield the jobs under a term whose fields are these, newest first.
+
+    Tombstones too; and a job in doubt of which nothing is known but the term.
+    """
+    for job in view.bearing(term):
+        found = {name: getattr(job, name) for name in wanted}
+        if found == wanted:
+            yield job
+        elif is_in_doubt(job) and not any(found.values()):
+            yield _named(job, wanted)
+
+
+def holding(jobs: Iterable[Job]) -> Job | None:
+    """Return which of several submissions under one key, row or id holds.
+
+    `jobs` are newest first. One that was accepted, whatever came after it; else one
+    whose outcome is not known; else one that was rejected.
+    """
+    best: Job | None = None
+    for job in jobs:
+        if job.status.is_accepted:
+            return job
+        if best is None or (
+            best.status is Status.REJECTED and job.status is not Status.REJECTED
+        ):
+            best = job
+    return best
+
+
+def _named(job: Job, names: Mapping[str, Any]) -> Job:
+    return replace(job, **names)
 
 
 def _decoded(key: str, raw: bytes) -> Job | None:

@@ -1,0 +1,400 @@
+"""The index: what stands where in the journal, so that nobody folds it whole; derived.
+
+A range of lines is folded by a scan; what the scan found is written as a run, a file of
+lines `<kind><text> <key> <offset>`, sorted, with a last line that says for what it
+holds. Runs are searched by halving and never the truth: a missing, torn or stale one is
+read past and made anew. What is not in a run yet, the tail, is looked up in memory.
+
+Kinds: i id, k key, n name, s submit key, r group and row, g group.
+
+A database of the standard library was measured in its place (100 000 jobs): look-ups
+cost the same, its import half of `python -c pass`, and a record 120 us of transaction,
+where a run costs a few; and without it a scan would have to answer all the same.
+"""
+
+import heapq
+import json
+import mmap
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from bgresp.core.errors import LedgerError
+from bgresp.core.model import FORGOTTEN, Status
+from bgresp.ledger import files, keys
+from bgresp.ledger.journal import MOST, RawLine
+from bgresp.ledger.line import BadLineError, Line, decode
+from bgresp.ledger.segments import Segment
+
+END: Final = b"~"
+TOO_LONG: Final = f"longer than {MOST >> 20} MiB"
+BUILD_BYTES: Final = 8 * 1024 * 1024
+MOST_TERM: Final = 60
+GROWTH: Final = 3
+PREFIX: Final = "resp_"
+
+
+def decoded(raw: RawLine) -> Line:
+    """Read a line of the journal.
+
+    Raises BadLineError with the reason.
+    """
+    if not raw.is_whole:
+        raise BadLineError(TOO_LONG)
+    return decode(raw.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The line that holds for a job, and where it stands."""
+
+    line: Line
+    offset: int
+    rank: int
+
+    def text(self, name: str) -> str | None:
+        """Return a field of the record where it is text."""
+        value = (self.line.table or {}).get(name)
+        return value if isinstance(value, str) else None
+
+
+@dataclass(slots=True)
+class Scan:
+    """The last line of each job by rank, what could not be read, how far it went.
+
+    `taken` has the key of each line that was folded in, in their order.
+    """
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    bad: list[tuple[int, str]] = field(default_factory=list)
+    newer: bool = False
+    stop: int = 0
+    latest: keys.Latest = field(default_factory=keys.Latest)
+    taken: list[str] = field(default_factory=list)
+
+    def take(self, lines: Iterable[RawLine], *, upto: int | None = None) -> None:
+        """Fold lines in, up to an offset."""
+        for line in lines:
+            if upto is not None and line.end > upto:
+                return
+            self.stop = line.end
+            if line.raw:
+                self._one(line)
+
+    def _one(self, raw: RawLine) -> None:
+        try:
+            line = decoded(raw)
+        except BadLineError as error:
+            self.bad.append((raw.offset, str(error)))
+            return
+        self.newer |= line.newer
+        if line.table is None:
+            return
+        key, rank = line.key, Status(line.table["status"]).rank
+        old = self.entries.get(key)
+        if old is None or rank >= old.rank or FORGOTTEN in line.table:
+            self.entries[key] = Entry(line, raw.offset, rank)
+            self.latest.take(key)
+            self.taken.append(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A line of the journal that an index line points to."""
+
+    key: str
+    offset: int
+
+
+@dataclass(slots=True)
+class Run:
+    """One index run of [start, stop) of a segment, opened when first asked."""
+
+    segment: Segment
+    start: int
+    stop: int
+    path: Path
+    bad: tuple[tuple[int, str], ...] = ()
+    newer: bool = False
+    _map: mmap.mmap | None = field(default=None, repr=False)
+    _end: int = 0
+
+    def open(self) -> bool:
+        """Open the file; say whether it holds for the segment as it is."""
+        try:
+            with self.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):
+            return False
+        self._end = self._map.rfind(b"\n", 0, len(self._map) - 1) + 1
+        try:
+            said = json.loads(self._map[self._end + 1 :])
+            fine = self._map[self._end : self._end + 1] == END
+            self.bad = tuple((int(at), str(why)) for at, why in said["bad"])
+            self.newer = bool(said["newer"])
+            return fine and said["print"] == self.segment.fingerprint(self.stop)
+        except (ValueError, KeyError, TypeError, LedgerError):
+            return False
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+
+    def starting(self, prefix: bytes) -> Iterator[Hit]:
+        """Yield the hits whose index line begins so, in order."""
+        at = self._bound(prefix)
+        while at < self._end:
+            line, at = self._line(at)
+            if not line.startswith(prefix):
+                return
+            yield _hit(line)
+
+    def ending(self, prefix: bytes) -> Iterator[Hit]:
+        """Yield the same hits from the last to the first."""
+        at = self._bound(prefix + b"\xff")
+        while at > 0:
+            start = self._mapped().rfind(b"\n", 0, at - 1) + 1
+            line = self._mapped()[start : at - 1]
+            if not line.startswith(prefix):
+                return
+            yield _hit(line)
+            at = start
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield every index line."""
+        at = 0
+        while at < self._end:
+            line, at = self._line(at)
+            yield line
+
+    def _bound(self, wanted: bytes) -> int:
+        """Return the offset of the first line that is not below `wanted`."""
+        low, high = 0, self._end
+        while low < high:
+            middle = self._mapped().rfind(b"\n", low, (low + high) // 2) + 1
+            middle = max(middle, low)
+            line, after = self._line(middle)
+            if line < wanted:
+                low = after
+            else:
+                high = middle
+        return low
+
+    def _line(self, at: int) -> tuple[bytes, int]:
+        end = self._mapped().find(b"\n", at)
+        return self._mapped()[at:end], end + 1
+
+    def _mapped(self) -> mmap.mmap:
+        if self._map is None:
+            raise LedgerError(f"{self.path} is not open")
+        return self._map
+
+
+def _hit(line: bytes) -> Hit:
+    _, key, offset = line.rsplit(b" ", 2)
+    return Hit(key.decode("ascii"), int(offset))
+
+
+def term(kind: str, text: str) -> bytes:
+    """Return the beginning of an index line: safe, ASCII, cut to a length."""
+    safe = quote(text, safe="", errors="surrogatepass")[:MOST_TERM]
+    return f"{kind}{safe}".encode("ascii")
+
+
+def id_term(id_: str) -> bytes:
+    """Return the term of an id, without `resp_`: a prefix need not say it."""
+    return term("i", id_.removeprefix(PREFIX))
+
+
+def terms(key: str, entry: Entry) -> list[bytes]:
+    """Return what a job can be found by."""
+    found = [term("k", key)]
+    id_, group, row = entry.text("id"), entry.text("group"), entry.text("row")
+    if id_ is not None:
+        found.append(id_term(id_))
+    for kind, name in (("n", "name"), ("s", "submit_key")):
+        value = entry.text(name)
+        if value is not None:
+            found.append(term(kind, value))
+    if group is not None:
+        found.append(term("g", group))
+        if row is not None:
+            found.append(row_term(group, row))
+    return found
+
+
+def row_term(group: str, row: str) -> bytes:
+    """Return the term of a batch's row."""
+    return term("r", f"{row}\x1f{group}")
+
+
+def write(folder: Path, segment: Segment, upto: tuple[int, int], scan: Scan) -> None:
+    """Write the run of a scanned range; failing to is no failure."""
+    lines = sorted(
+        b"%b %b %d" % (term_, key.encode("ascii"), entry.offset)
+        for key, entry in scan.entries.items()
+        for term_ in terms(key, entry)
+    )
+    _save(folder, segment, upto, (lines, scan.bad, scan.newer))
+
+
+def merge(folder: Path, older: Run, newer: Run) -> None:
+    """Join two neighbouring runs into one; of one job's lines the newer holds."""
+    span = (older.start, newer.stop)
+    bad = [*older.bad, *newer.bad]
+    joined = _joined(older.lines(), newer.lines())
+    _save(folder, newer.segment, span, (joined, bad, older.newer or newer.newer))
+    for run in (older, newer):
+        run.close()
+        with suppress(OSError):
+            run.path.unlink(missing_ok=True)
+
+
+def cover(folder: Path, segment: Segment) -> tuple[list[Run], int]:
+    """Return valid runs that follow each other from the start, and where they end."""
+    chosen: list[Run] = []
+    at = 0
+    spans = _spans(folder, segment)
+    while True:
+        stops = sorted((stop for start, stop in spans if start == at), reverse=True)
+        for stop in stops:
+            if at < stop <= segment.size:
+                path = folder / _name(segment.number, at, stop)
+                run = Run(segment, at, stop, path)
+                if run.open():
+                    chosen.append(run)
+                    break
+                run.close()
+        else:
+            return chosen, at
+        at = chosen[-1].stop
+
+
+def covered(
+    index: Path, segment: Segment, upto: int, *, is_growing: bool = False
+) -> tuple[list[Run], int]:
+    """Return the runs of a segment and where they end; build what is missing.
+
+    Where no run can be written, the rest of a growing segment is left to the tail; of
+    a sealed one that raises LedgerError.
+    """
+    found, at = cover(index, segment)
+    while at < upto:
+        scan = Scan(stop=at)
+        for line in segment.lines(at):
+            scan.take([line])
+            if scan.stop >= min(at + BUILD_BYTES, upto):
+                break
+        if scan.stop == at:  # a torn end: nothing complete is left
+            break
+        write(index, segment, (at, scan.stop), scan)
+        tend(index, segment)
+        for run in found:
+            run.close()
+        found, reached = cover(index, segment)
+        if reached <= at:
+            if not is_growing:
+                raise LedgerError(f"cannot write the index in {index}")
+            break
+        at = reached
+    return found, at
+
+
+def tend(folder: Path, segment: Segment) -> None:
+    """Keep the runs of a segment few: join neighbours of like size."""
+    runs, _ = cover(folder, segment)
+    while len(runs) > 1:
+        older, newer = runs[-2], runs[-1]
+        if older.stop - older.start > GROWTH * (newer.stop - newer.start):
+            break
+        merge(folder, older, newer)
+        for run in runs:
+            run.close()
+        runs, _ = cover(folder, segment)
+    for run in runs:
+        run.close()
+
+
+def drop(folder: Path, number: int) -> None:
+    """Remove everything derived from a segment."""
+    for path in folder.glob(f"{number:06}.*"):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _joined(older: Iterable[bytes], newer: Iterable[bytes]) -> Iterator[bytes]:
+    pending: bytes | None = None
+    tagged = heapq.merge(
+        ((line.rpartition(b" ")[0], 0, line) for line in older),
+        ((line.rpartition(b" ")[0], 1, line) for line in newer),
+    )
+    for _, _, line in tagged:
+        if pending is not None and pending.rpartition(b" ")[0] != _head(line):
+            yield pending
+        pending = line
+    if pending is not None:
+        yield pending
+
+
+def _head(line: bytes) -> bytes:
+    return line.rpartition(b" ")[0]
+
+
+def _save(
+    folder: Path,
+    segment: Segment,
+    upto: tuple[int, int],
+    content: tuple[Iterable[bytes], list[tuple[int, str]], bool],
+) -> None:
+    lines, bad, newer = content
+    last = {"print": segment.fingerprint(upto[1]), "bad": bad, "newer": newer}
+    data = b"".join(line + b"\n" for line in lines)
+    data += END + json.dumps(last).encode("ascii") + b"\n"
+    with suppress(OSError, LedgerError):
+        files.make_private(folder)
+        path = folder / _name(segment.number, *upto)
+        files.replace(path, data)
+
+
+def _name(number: int, start: int, stop: int) -> str:
+    return f"{number:06}.{start}-{stop}.idx"
+
+
+def _spans(folder: Path, segment: Segment) -> list[tuple[int, int]]:
+    try:
+        names = [path.name for path in folder.glob(f"{segment.number:06}.*-*.idx")]
+    except OSError:
+        return []
+    spans = (name[7:-4].split("-", 1) for name in names)
+    return [(int(a), int(b)) for a, b in spans if a.isdecimal() and b.isdecimal()]
+
+
+@dataclass(slots=True)
+class TailTerms:
+    """Keys of a scan by their terms; a newer record of a job may have lost one."""
+
+    _keys: dict[bytes, set[str]] = field(default_factory=dict)
+    _done: int = 0
+
+    def under(self, scan: Scan, term: bytes) -> set[str]:
+        """Return the keys that bear a whole term, or once did."""
+        self._follow(scan)
+        return self._keys.get(term, set())
+
+    def starting(self, scan: Scan, term: bytes) -> Iterator[str]:
+        """Yield the keys under terms that begin so."""
+        self._follow(scan)
+        for known, bearers in self._keys.items():
+            if known.startswith(term):
+                yield from bearers
+
+    def _follow(self, scan: Scan) -> None:
+        for key in scan.taken[self._done :]:
+            for term in terms(key, scan.entries[key]):
+                self._keys.setdefault(term, set()).add(key)
+        self._done = len(scan.taken)
