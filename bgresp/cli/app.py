@@ -163,7 +163,7 @@ VERBS: Final = (
     ),
     Verb(
         "batch",
-        "batch:batch",
+        "commands.batch:batch",
         MANY,
         "Submit a background response for each row of a manifest; "
         "print the ids in order.",

@@ -11,7 +11,6 @@ from bgresp.batch.decision import RowDecision
 from bgresp.batch.results import Folder, Results
 from bgresp.batch.rows import RowCounts, Rows
 from bgresp.cli import errors
-from bgresp.cli.batch import Options
 from bgresp.cli.context import Context
 from bgresp.cli.following import moving
 from bgresp.core.errors import BgrespError
@@ -31,8 +30,8 @@ class LiveLines(Observer, Protocol):
 
 
 @dataclass(slots=True)
-class BatchDesk:
-    """The desk of one invocation."""
+class BatchOutput:
+    """The output of one invocation."""
 
     context: Context
     results: Results | None = None
@@ -44,18 +43,20 @@ class BatchDesk:
     _printed: int = 0
     _group: str | None = None
 
-    def audience(self, counts: Mapping[RowDecision, int], options: Options) -> Observer:
+    def audience(
+        self, counts: Mapping[RowDecision, int], *, limit: int | None, waits: bool
+    ) -> Observer:
         """Choose what a person sees, by the terminal; return who is told of the jobs.
 
         `counts` are empty where the rows come one by one.
         """
         context = self.context
         streams, common = context.streams, context.common
-        planned = _planned(counts, options.limit)
+        planned = _planned(counts, limit)
         self._told = Quiet(streams)
         if not streams.animated or common.quiet or context.is_json:
             return self._told
-        if options.waits:
+        if waits:
             from bgresp.render.board import LiveMany
 
             self._told = self.live = LiveMany(streams, planned)
