@@ -18,7 +18,7 @@ from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.scheduler import Scheduler
-from bgresp.engine.submit import OF_ONE, Submitted, error_of, hold
+from bgresp.engine.submit import OF_ONE, Submitted, error_of, let_go
 from bgresp.engine.tracker import Tracker
 
 
@@ -233,8 +233,8 @@ class Rows:
         self._doubts = 0
         self.counts.accepted += submitted.posted
         self.counts.kept += not submitted.posted  # another process did, meanwhile
-        if submitted.signals is not None:
-            await hold(submitted.signals)
+        await let_go(submitted, self.keyed.submitter.recorder)
+        job = submitted.job
         if submitted.rescued is not None:
             hint = "make room, then: bgresp doctor --fix"
             self._failed(job, LedgerError(submitted.rescued, hint=hint))

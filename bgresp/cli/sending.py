@@ -13,7 +13,7 @@ from bgresp.core.model import Job
 from bgresp.core.request import Draft
 from bgresp.engine.keyed import Keyed
 from bgresp.engine.settle import Settling
-from bgresp.engine.submit import OF_ONE, Submitted, Submitter, error_of, hold
+from bgresp.engine.submit import OF_ONE, Submitted, Submitter, error_of, let_go
 
 SECRET_LENGTH: Final = 8  # what is shorter only stands where some key must
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
@@ -90,10 +90,8 @@ class Sending:
 
     async def let_go(self) -> None:
         """Leave creating streams only when their jobs run."""
-        held = [s.signals for s in self._accepted if s.signals is not None]
-        await asyncio.gather(*(hold(signals) for signals in held))
-        for accepted in self._accepted:
-            accepted.signals = None
+        recorder = self.context.recorder
+        await asyncio.gather(*(let_go(held, recorder) for held in self._accepted))
 
     def failed(self, error: BgrespError) -> None:
         """Tell of a submit that failed; the others go on."""

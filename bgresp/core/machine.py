@@ -86,7 +86,8 @@ class Follow:
     `faults` the failures since the last good reply, `unreadable` those of them that
     could not be read; `gaps` the holes in the numbering; `heard_out` that a stream came
     to its own end. `expect` is how long the job may take, `started` its age in seconds
-    when it was first seen running.
+    when it was first seen running. `held` is a terminal event without text: the last
+    word, unless the endpoint tells more when it is asked.
     """
 
     state: State
@@ -104,6 +105,7 @@ class Follow:
     expect: float | None = None
     started: float | None = None
     streams_ruled_out: str | None = None
+    held: Event | None = None
 
 
 _S, _C, _P, _E = State.STREAMING, State.CHECKING, State.POLLING, State.ENDED
@@ -162,7 +164,10 @@ def step(
     if isinstance(signal, Event) and follow.state is not State.STREAMING:
         return follow, None
     after = _noted(follow, signal, kind, now=now)
-    target = _guarded(follow, after, kind, policy=policy, now=now)
+    if after.held is not None and not isinstance(signal, Event):
+        target = _with_answer(after, signal, kind, policy)
+    else:
+        target = _guarded(follow, after, kind, policy=policy, now=now)
     if target is State.ENDED and _is_untold(after, signal, policy):
         target = State.STREAMING
     moved = replace(after, state=target)
@@ -235,6 +240,8 @@ def _noted_signal(follow: Follow, signal: Signal, kind: Kind) -> Follow:
     if isinstance(signal, Event):
         return _noted_event(follow, signal)
     if isinstance(signal, Snapshot):
+        if follow.held is not None and kind is Kind.OPEN_SNAPSHOT:
+            return replace(follow, faults=follow.faults + 1)  # it lags behind
         status, word = signal.reading.status, signal.reading.raw_status
         if not signal.reading.known and follow.status.is_open:
             status = follow.status
@@ -279,7 +286,13 @@ def _noted_event(follow: Follow, event: Event) -> Follow:
         unreadable=0,
         progressed=follow.progressed or _is_new(follow, event),
         heard_out=follow.heard_out or event.terminal,
+        held=event if _is_held(event) else follow.held,
     )
+
+
+def _is_held(event: Event) -> bool:
+    """Say whether an event brought the last word, though maybe not all of it."""
+    return event.reading is not None and event.reading.status.is_terminal
 
 
 def _is_new(follow: Follow, event: Event) -> bool:
@@ -313,6 +326,19 @@ def _guarded(
         return State.STREAMING if policy.mode == "auto" else target
     opens = target is State.STREAMING and kind is not Kind.EVENT
     return State.POLLING if opens and _streams_spent(follow, policy) else target
+
+
+def _with_answer(
+    follow: Follow, signal: Snapshot | Fault, kind: Kind, policy: Policy
+) -> State:
+    """Say whether to ask once more, though a terminal event is in hand already.
+
+    Nothing that comes later takes it away: an endpoint may store nothing.
+    """
+    spent = follow.faults > policy.faults
+    long = (signal.retry_after or 0.0) > GRACE
+    last = kind in {Kind.FINAL_SNAPSHOT, Kind.GONE, Kind.REFUSED}
+    return State.ENDED if last or spent or long else State.CHECKING
 
 
 def _asked_once(target: State) -> State:
@@ -400,6 +426,8 @@ def _answer(
 
 
 def _done(follow: Follow, signal: Signal, policy: Policy) -> Done:
+    if follow.held is not None and classify(signal) is not Kind.FINAL_SNAPSHOT:
+        return Done(status=follow.status, final=follow.held)
     if isinstance(signal, Snapshot) and signal.reading.status.is_open:
         if policy.mode != "stream" or follow.streams_ruled_out is None:
             return Done(fault=_overdue(follow, policy))
@@ -431,6 +459,8 @@ def _after_reply(
     """Say when an open job is asked again, or streamed again after a cut."""
     if follow.state is State.STREAMING:
         return Wait(schedule.backoff(follow.cuts - 1, jitter), Stream(follow.cursor))
+    if follow.held is not None:
+        return Wait(schedule.backoff(follow.faults - 1, jitter), Poll())
     if policy.interval is not None:
         return Wait(schedule.upward(policy.interval, jitter), Poll())
     pace = schedule.pace(

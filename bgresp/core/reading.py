@@ -73,6 +73,16 @@ def read_text(dialect: Dialect, payload: Mapping[str, Any]) -> str | None:
     return paths.text(payload, dialect.reads.text)
 
 
+def items_of(dialect: Dialect, payload: Mapping[str, Any]) -> list[Any]:
+    """Return the items of a response object, where its texts are told to stand."""
+    for path in dialect.reads.text:
+        name, bracket, _ = path.partition("[")
+        items = payload.get(name) if bracket else None
+        if isinstance(items, list):
+            return items
+    return []
+
+
 def _status_word(
     dialect: Dialect, payload: Mapping[str, Any], http_status: int | None
 ) -> str | None:

@@ -19,7 +19,7 @@ from bgresp.core import update
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
-from bgresp.core.reading import read_text
+from bgresp.core.reading import items_of, read_text
 from bgresp.core.signals import Cursor, Event, Fault, Snapshot
 from bgresp.ledger import rescue
 from bgresp.ledger.answers import Answers
@@ -138,19 +138,32 @@ class Recorder:
         text = (news.reading.text if news.reading else None) or streamed
         saved = self.text(key, dialect)
         self.ledger.prepare()
-        if saved is None or len(text) >= len(saved):
+        if saved is None or self._is_more(key, raw, len(text) - len(saved), dialect):
             self.answers.save_response(key, raw)
             if streamed and not (news.reading and news.reading.text):
                 self.answers.save_text(key, streamed)
 
+    def _is_more(self, key: str, raw: bytes, longer: int, dialect: Dialect) -> bool:
+        """Say whether an answer holds no less than the saved one: text, then items."""
+        if longer:
+            return longer > 0
+        there = self.answers.response(key) or b""
+        saved, new = _payload(there), _payload(raw)
+        if saved is None or new is None:
+            return len(raw) >= len(there)
+        return len(items_of(dialect, new)) >= len(items_of(dialect, saved))
+
     def _text_of(self, raw: bytes, dialect: Dialect) -> str | None:
-        try:
-            payload: Any = bounded.parse(raw)
-        except ValueError:
-            return None
-        if not isinstance(payload, dict):
-            return None
-        return read_text(dialect, payload)
+        payload = _payload(raw)
+        return None if payload is None else read_text(dialect, payload)
+
+
+def _payload(raw: bytes) -> dict[str, Any] | None:
+    try:
+        payload: Any = bounded.parse(raw)
+    except ValueError:
+        return None
+    return payload if isinstance(payload, dict) else None
 
 
 def rescue_files(recorder: Recorder, environ: Mapping[str, str]) -> Iterator[Path]:

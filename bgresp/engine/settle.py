@@ -196,8 +196,10 @@ class Settling:
                     break
                 if signal.reading is not None and signal.reading.id is not None:
                     taken = self.accepted(job, signal.reading.id, signal)
-                    await hold(signals)
-                    return taken
+                    last = await hold(signals)
+                    if last is None:
+                        return taken
+                    return self.recorder.heard(taken, last, self.api.endpoint.dialect)
         self.recorder.unheard(job, fault)
         return fault
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import faults, schedule, update
-from bgresp.core.dialect import Streaming
+from bgresp.core.dialect import Dialect, Streaming
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -44,7 +44,7 @@ class Submitted:
 
     `posted` is false where it was accepted before. `interrupted`: a signal asked us to
     leave while the reply was awaited. `rescued`: the ledger could not take the accepted
-    job, this says where it is kept instead.
+    job, this says where it is kept instead. `dialect` is that of `signals`.
     """
 
     job: Job
@@ -53,6 +53,7 @@ class Submitted:
     interrupted: bool = False
     rescued: str | None = None
     posted: bool = True
+    dialect: Dialect | None = None
 
 
 def failed(job: Job, fault: Fault) -> Job:
@@ -111,20 +112,35 @@ def _code(fault: Fault) -> str:
 HOLD: Final = 3.0
 
 
-async def hold(signals: AsyncGenerator[Signal, None]) -> None:
+async def hold(signals: AsyncGenerator[Signal, None]) -> Event | None:
     """Keep a creating stream until the job runs, or three seconds.
 
     A stream dropped at its first event has left jobs queued for ever: community
-    thread 1382584 (WIRE.md 1.4).
+    thread 1382584 (WIRE.md 1.4). Returns the event that ended the job, if one did.
     """
     try:
         async with asyncio.timeout(HOLD), aclosing(signals):
             async for signal in signals:
-                reading = signal.reading if isinstance(signal, Event) else None
-                if reading is not None and reading.status is not Status.QUEUED:
-                    return
+                if not isinstance(signal, Event) or signal.reading is None:
+                    continue
+                if signal.reading.status is not Status.QUEUED:
+                    return signal if signal.reading.status.is_terminal else None
     except TimeoutError:
+        pass
+    return None
+
+
+async def let_go(submitted: Submitted, recorder: Recorder) -> None:
+    """Leave a creating stream when its job runs; what ended it meanwhile is saved.
+
+    Raises LedgerError.
+    """
+    signals, submitted.signals = submitted.signals, None
+    if signals is None or submitted.dialect is None:
         return
+    last = await hold(signals)
+    if last is not None:
+        submitted.job = recorder.heard(submitted.job, last, submitted.dialect)
 
 
 async def first_outcome(
@@ -344,7 +360,8 @@ class Submitter:
         if taken.status.is_terminal:
             dialect = self.api.endpoint.dialect
             return Submitted(self.recorder.heard(recorded, first, dialect), None)
-        return Submitted(recorded, reply.signals if isinstance(first, Event) else None)
+        signals = reply.signals if isinstance(first, Event) else None
+        return Submitted(recorded, signals, dialect=self.api.endpoint.dialect)
 
     def _tell_of_background(self, job: Job, echo: bool | None) -> None:
         """Say that an endpoint does not run jobs in the background."""

@@ -295,8 +295,16 @@ class Tracker:
             self.shown.wrote(fresh)
         if event.reading is not None and not event.reading.status.is_terminal:
             self._heard(event)
+        elif self.follow.held is event and self.follow.state is not State.ENDED:
+            self._keep(event)
         else:
             self.tools.observer.moved(self.job, self.view)
+
+    def _keep(self, event: Event) -> None:
+        """Save an answer before its endpoint, which may not store it, is asked."""
+        dialect, text = self.tools.api.endpoint.dialect, self.shown.transcript.text
+        seen = replace(self.job, cursor=self.follow.cursor)
+        self.job = self.tools.recorder.heard(seen, event, dialect, text=text)
 
     def _heard(self, news: Event | Snapshot) -> None:
         """Record a change of status; a mere repetition is not worth a line."""

@@ -1,0 +1,129 @@
+"""What an endpoint said once is kept, whatever it says of the job afterwards."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgresp.core.model import Status
+from bgresp.core.signals import Event, FaultKind, Signal
+from bgresp.engine.submit import Submitted, let_go
+from tests import fakewire as fw
+from tests.endpoint import dialect
+from tests.engine.test_tracker import ended, follow, shown
+from tests.scripted import (
+    CLOSED,
+    REFUSED,
+    Answer,
+    Scripted,
+    event,
+    events,
+    job,
+    recorder_at,
+    refusal,
+    snapshot,
+)
+from tests.virtualclock import run_virtual
+
+GONE = refusal(404, FaultKind.GONE, "Response not found.")
+CALL = {
+    "id": "fc_1",
+    "type": "function_call",
+    "status": "completed",
+    "call_id": "call_1",
+    "name": "get_weather",
+    "arguments": '{"city":"Porto"}',
+}
+EVENTS = events(fw.events_of(fw.FOX))
+
+
+def completed(output: list[Any], **fields: Any) -> Event:
+    """Return the terminal event of a response with that output."""
+    response = fw.response_of("completed") | {"output": output, **fields}
+    last = {"type": "response.completed", "sequence_number": len(EVENTS)}
+    return event({**last, "response": response})
+
+
+def saved(state: Path, key: str) -> Any:
+    """Return the answer that is on disk."""
+    raw = recorder_at(state).answers.response(key)
+    return None if raw is None else json.loads(raw)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [GONE, refusal(401, FaultKind.REFUSED), REFUSED, snapshot("in_progress"), CLOSED],
+    ids=["404", "401", "unreachable", "still running", "closed"],
+)
+def test_a_terminal_event_in_hand_beats_what_comes_later(
+    state: Path, later: Signal
+) -> None:
+    """An answer without text is given up because its endpoint stores nothing."""
+    stream: list[Answer] = [*EVENTS[:3], completed([CALL]), CLOSED]
+    scripted = Scripted(get=[later], streams=[stream])
+    only, heard, took = follow(scripted, state)
+    assert (Status.COMPLETED, [""]) == (only.job.status, ended(heard))
+    assert [CALL] == saved(state, only.job.key)["output"]
+    found = recorder_at(state).ledger.by_key(only.job.key)
+    assert found is not None
+    assert (Status.COMPLETED, only.job.usage) == (found.status, found.usage)
+    assert took < 60
+
+
+def test_a_terminal_event_is_saved_before_anything_is_asked(state: Path) -> None:
+    """The answer is on disk only after the endpoint was asked for it again."""
+    before: list[Any] = []
+
+    def get(id_: str) -> Signal:
+        found = recorder_at(state).ledger.by_id(id_)
+        assert found is not None
+        before.append((found.status, saved(state, found.key)["output"]))
+        return GONE
+
+    scripted = Scripted(get=get, streams=[[*EVENTS[:3], completed([CALL]), CLOSED]])
+    follow(scripted, state)
+    assert [(Status.COMPLETED, [CALL])] == before
+
+
+def test_text_just_printed_is_kept_where_nothing_is_stored(state: Path) -> None:
+    """Text that only deltas told goes with the 404 of an endpoint without a store."""
+    stream: list[Answer] = [*EVENTS[:-1], completed([]), CLOSED]
+    only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
+    assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
+    assert Status.COMPLETED is only.job.status
+    assert fw.FOX == recorder_at(state).text(only.job.key, dialect())
+
+
+def test_an_emptier_object_does_not_replace_the_one_in_hand(state: Path) -> None:
+    """A stored response without items takes the call that the stream told."""
+    stream: list[Answer] = [*EVENTS[:3], completed([CALL]), CLOSED]
+    empty = snapshot("completed", output=[])
+    only, _, _ = follow(Scripted(get=[empty], streams=[stream]), state)
+    assert [CALL] == saved(state, only.job.key)["output"]
+
+
+def test_a_long_wait_is_not_waited_for_an_answer_in_hand(state: Path) -> None:
+    """An hour of a rate limit holds up an answer that is here already."""
+    limited = refusal(429, FaultKind.RATE_LIMITED, retry_after=3600.0)
+    stream: list[Answer] = [*EVENTS[:3], completed([CALL]), CLOSED]
+    only, _, took = follow(Scripted(get=[limited], streams=[stream]), state)
+    assert Status.COMPLETED is only.job.status
+    assert took < 60
+
+
+def test_a_job_that_ends_while_it_is_let_go_is_saved(state: Path) -> None:
+    """A detached submit drops the answer that comes within its three seconds."""
+    recorder, one = recorder_at(state), job()
+    recorder.ledger.record(one)
+    scripted = Scripted(streams=[[*EVENTS[:2], completed([CALL]), CLOSED]])
+
+    async def main() -> None:
+        signals = scripted.stream(str(one.id), None)
+        submitted = Submitted(one, signals, dialect=dialect())
+        await let_go(submitted, recorder)
+        assert Status.COMPLETED is submitted.job.status
+        assert submitted.signals is None
+
+    run_virtual(main())
+    assert [CALL] == saved(state, one.key)["output"]
