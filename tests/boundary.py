@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from bgresp.cli.commands.import_ import merged
 from bgresp.cli.context import Context
-from bgresp.cli.merging import merged
 from bgresp.cli.options import Common
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import SCHEMA, Job, Status

@@ -41,10 +41,6 @@ PURE: Final = {
 # What is not pure all the same.
 BUILTINS: Final = {"__import__", "eval", "exec", "input", "open", "print"}
 CLOCKS: Final = {"date.today", "datetime.now", "datetime.today", "datetime.utcnow"}
-# Circles that stand while the package is restructured: this list only ever shrinks.
-CIRCLES: Final = [
-    {"cli.resolve", "cli.resolving"},
-]
 OVER_HTTP: Final = {"api"}
 MAY_HTTP: Final = {"serve/upstream.py", "serve/webhooks.py"}
 
@@ -140,14 +136,7 @@ def _circles() -> list[set[str]]:
 
 def test_no_module_is_part_of_a_circle() -> None:
     """Who is imported never imports back; imports within functions count too."""
-    for circle in _circles():
-        assert any(circle <= known for known in CIRCLES), f"a circle: {sorted(circle)}"
-
-
-def test_the_list_of_circles_shrinks() -> None:
-    """A circle that was mended is taken off the list."""
-    mended = set[str]().union(*CIRCLES) - set[str]().union(*_circles())
-    assert not mended, "take these off CIRCLES"
+    assert [] == _circles()
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=_id)

@@ -17,8 +17,10 @@ from bgresp.core.errors import (
     NoSuchJobError,
     UsageError,
 )
-from bgresp.core.model import Job, may_be_key
+from bgresp.core.faults import error_of
+from bgresp.core.model import Job, Status, may_be_key
 from bgresp.core.selection import Selector
+from bgresp.core.signals import Fault, FaultKind
 from bgresp.core.text import did_you_mean
 
 PREFIX: Final = 4
@@ -78,8 +80,6 @@ class Choice:
         """
         if not self.foreign:
             return []
-        from bgresp.cli.adopting import adopted
-
         found = []
         for id_ in self.foreign:
             try:
@@ -101,6 +101,52 @@ class Choice:
         for id_ in self.foreign:
             raise NoSuchJobError(f"no job {id_!r} in the ledger", hint="bgresp list")
         return self.jobs
+
+
+async def adopted(context: Context, id_: str) -> Job:
+    """Ask the endpoint of -p for an id that the ledger does not know, and keep it.
+
+    Raises NoSuchJobError, RefusedError, UnreachableError.
+    """
+    from bgresp.engine import settle
+
+    try:
+        settings = context.settings()
+    except ConfigError:
+        if context.common.profile or context.common.base_url:
+            raise
+        raise NoSuchJobError(
+            f"no job {id_!r} in the ledger",
+            hint=f"{_meant(context, id_)}bgresp list; "
+            "an endpoint is asked with -p PROFILE",
+        ) from None
+    draft = Job(
+        key="",
+        status=Status.IN_PROGRESS,
+        id=id_,
+        profile=settings.profile,
+        base_url=settings.base_url,
+        dialect=settings.dialect.name,
+        vars=settings.vars,
+        extra=settings.kept,
+    )
+    async with context.api(settings) as api:
+        job = await settle.adopted(api, context.recorder, draft, context.say)
+    if not isinstance(job, Fault):
+        context.note_endpoint(settings)
+        return job
+    if job.kind is FaultKind.GONE:
+        raise NoSuchJobError(
+            f"no job {id_!r}, neither in the ledger nor at {api.endpoint.host}",
+            hint=f"{_meant(context, id_)}bgresp list",
+            request_id=job.request_id,
+        )
+    raise error_of(job, f"{id_}: {job.message}", job=draft)
+
+
+def _meant(context: Context, ref: str) -> str:
+    """Say which id or name was probably meant; nothing where none is near."""
+    return did_you_mean(ref, context.ledger.words.near("in"))
 
 
 def require_some(context: Context, jobs: list[Job], refs: Refs) -> bool:

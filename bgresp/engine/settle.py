@@ -32,6 +32,7 @@ from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import hold
 from bgresp.ledger import locks
+from bgresp.ledger.keys import is_key
 
 ABANDONED: Final = "abandoned"
 # A list that does not show a job so long after its submit never will.
@@ -265,6 +266,28 @@ class Settling:
         assert self.api is not None
         self.faults.append(fault)
         self.say(f"{self.api.endpoint.host} does not tell: {fault.message}")
+
+
+async def adopted(
+    api: Api, recorder: Recorder, draft: Job, say: Callable[[str], None]
+) -> Job | Fault:
+    """Ask the endpoint for an id that the ledger does not know, and keep it.
+
+    What a lost submit of ours made is recorded as that. Raises NotFinishedError where
+    that submit is still at work, LedgerError.
+    """
+    id_ = str(draft.id)
+    answer = await api.retrieve(id_)
+    if isinstance(answer, Fault):
+        return answer
+    key = answer.reading.key
+    lost = recorder.ledger.by_key(key) if key is not None and is_key(key) else None
+    if lost is not None and lost.status.is_unsettled:
+        with holding(recorder, lost) as job:
+            if job.status.is_unsettled:
+                return Settling(api, recorder, say).accepted(job, id_, answer)
+    job = recorder.ledger.adopt(draft)
+    return recorder.heard(job, answer, api.endpoint.dialect)
 
 
 def _is_another(owner: Job, job: Job) -> bool:

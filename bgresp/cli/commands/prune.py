@@ -1,16 +1,17 @@
 """`bgresp prune`: drop what ended long ago."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Annotated, Final
 
-from bgresp.cli import refs
+from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
-from bgresp.cli.dropping import Dropping, refusal
 from bgresp.cli.options import Common, Refs, opt, seconds
 from bgresp.core.errors import LedgerError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.times import brief
+from bgresp.engine.drop import Dropping, refusal
 
 DAY: Final = 86400.0
 # A clock so far from the newest record is wrong, or nobody was here for a year.
@@ -48,9 +49,17 @@ def prune(which: Refs, options: Options, common: Common) -> int:
     old = [job for job in _chosen(context, which) if _ended(job) < context.now - age]
     if not options.force:
         _check_clock(context, old)
-    jobs = [job for job in old if options.force or refusal(context, job) is None]
-    dropping = Dropping(context, options.remote)
-    code = dropping.drop(jobs)
+    jobs = [
+        job for job in old if options.force or refusal(context.recorder, job) is None
+    ]
+    failed = partial(errors.tell_of, context.streams)
+    dropping = Dropping(context.recorder, context.say, failed)
+    if options.remote:
+        from bgresp.cli.running import run
+
+        code = run(context, dropping.everywhere(context.endpoints, jobs))
+    else:
+        code = dropping.here(jobs)
     context.recorder.ledger.sweep()
     context.recorder.ledger.compact()
     if len(old) > len(jobs):

@@ -1,10 +1,9 @@
-"""Drop jobs from the ledger and the disk, at the endpoint too where that is asked."""
+"""Drop jobs from the ledger and the disk, and at their endpoints where asked."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bgresp.cli import errors
-from bgresp.cli.context import Context
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -15,17 +14,20 @@ from bgresp.core.errors import (
 )
 from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
+from bgresp.engine.recorder import Recorder
 
 if TYPE_CHECKING:
+    # What drops jobs here alone need not import what speaks HTTP.
     from bgresp.api.client import Api
+    from bgresp.engine.endpoints import Endpoints
 
 
-def refusal(context: Context, job: Job) -> BgrespError | None:
+def refusal(recorder: Recorder, job: Job) -> BgrespError | None:
     """Return why a job is dropped only with --force; None where it may be."""
     if job.status.is_open:
         what = f"{job.ref} is {job.status.value}: its answer would be lost"
         return NotFinishedError(what, hint="--force drops it all the same")
-    unsure = job.status is Status.UNKNOWN or context.recorder.ledger.is_dead(job)
+    unsure = job.status is Status.UNKNOWN or recorder.ledger.is_dead(job)
     if unsure:
         what = f"{job.ref} may have been accepted: nothing would tell of it any more"
         hint = f"bgresp resolve {job.key}, or --force"
@@ -37,28 +39,42 @@ def refusal(context: Context, job: Job) -> BgrespError | None:
 
 @dataclass(slots=True)
 class Dropping:
-    """One command's jobs to drop."""
+    """Drops jobs, and keeps which were `dropped`.
 
-    context: Context
-    remote: bool = False
+    `say` is told of what an endpoint would not delete; `failed` of jobs whose endpoint
+    could not be asked, and returns the exit code of that.
+    """
+
+    recorder: Recorder
+    say: Callable[[str], None]
+    failed: Callable[[list[Job], BgrespError], int]
     dropped: list[Job] = field(default_factory=list)
     _codes: list[int] = field(default_factory=list)
 
-    def drop(self, jobs: list[Job]) -> int:
-        """Drop jobs; one that its endpoint would not delete stays. Return a code."""
-        if not self.remote:
-            self._forget(jobs)
-            return 0
-        from bgresp.cli.running import run
+    def here(self, jobs: list[Job]) -> int:
+        """Drop jobs and their files; return the exit code.
 
-        return run(self.context, self._everywhere(jobs))
+        The files go first: while a line is left, the same again finishes it. And once
+        more behind the line: a process that follows the job may have saved its answer
+        in between. Raises LedgerError.
+        """
+        for job in jobs:
+            self.recorder.answers.forget(job.key)
+            self.recorder.ledger.forget(job)
+            self.recorder.answers.forget(job.key)
+            self.dropped.append(job)
+        return 0
 
-    async def _everywhere(self, jobs: list[Job]) -> int:
-        self._forget([job for job in jobs if job.id is None])
+    async def everywhere(self, endpoints: "Endpoints", jobs: list[Job]) -> int:
+        """Drop jobs at their endpoints, then here; return the worst exit code.
+
+        One that its endpoint would not delete stays. Raises LedgerError.
+        """
+        self.here([job for job in jobs if job.id is None])
         known = [job for job in jobs if job.id is not None]
-        for settings, some in self.context.endpoints.grouped(known, self._failed):
+        for settings, some in endpoints.grouped(known, self._failed):
             try:
-                async with self.context.api(settings) as api:
+                async with endpoints.open(settings) as api:
                     await self._at(api, some)
             except (ConfigError, RefusedError) as error:
                 self._failed(some, error)
@@ -75,22 +91,10 @@ class Dropping:
         for job in jobs:
             fault = await api.delete(str(job.id))
             if fault is None:
-                self._forget([job])
+                self.here([job])
             else:
-                self.context.say(f"{job.ref} was not deleted: {fault.message}")
+                self.say(f"{job.ref} was not deleted: {fault.message}")
                 self._codes.append(int(exit_code(fault)))
 
     def _failed(self, jobs: list[Job], error: BgrespError) -> None:
-        self._codes.append(errors.tell_of(self.context.streams, jobs, error))
-
-    def _forget(self, jobs: list[Job]) -> None:
-        """Drop the files first: while a line is left, the same again finishes it.
-
-        And once more behind the line: a process that follows the job may have saved its
-        answer in between.
-        """
-        for job in jobs:
-            self.context.recorder.answers.forget(job.key)
-            self.context.recorder.ledger.forget(job)
-            self.context.recorder.answers.forget(job.key)
-            self.dropped.append(job)
+        self._codes.append(self.failed(jobs, error))

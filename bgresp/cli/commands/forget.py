@@ -1,13 +1,14 @@
 """`bgresp forget`: drop jobs from the ledger and the disk."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Final
 
-from bgresp.cli import refs
+from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
-from bgresp.cli.dropping import Dropping, refusal
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.core.model import Job
+from bgresp.engine.drop import Dropping, refusal
 
 SPELLED: Final = 10  # jobs that are named; more are counted
 
@@ -40,11 +41,17 @@ def forget(which: Refs, options: Options, common: Common) -> int:
     if not refs.require_some(context, jobs, which):
         return 0
     for job in jobs if not options.force else ():
-        reason = refusal(context, job)
+        reason = refusal(context.recorder, job)
         if reason is not None:
             raise reason
-    dropping = Dropping(context, options.remote)
-    code = dropping.drop(jobs)
+    failed = partial(errors.tell_of, context.streams)
+    dropping = Dropping(context.recorder, context.say, failed)
+    if options.remote:
+        from bgresp.cli.running import run
+
+        code = run(context, dropping.everywhere(context.endpoints, jobs))
+    else:
+        code = dropping.here(jobs)
     if context.is_json or common.quiet:
         context.show_jobs(dropping.dropped, single=choice.single)
     else:
