@@ -10,14 +10,15 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any, BinaryIO, Final
 
 from bgresp.batch.disk_set import DiskSet
-from bgresp.core import encoding, manifest
+from bgresp.core import encoding
 from bgresp.core.dialect import Dialect
-from bgresp.core.errors import UsageError
-from bgresp.core.manifest import Row, Shard
+from bgresp.core.errors import NoSuchJobError, UsageError
+from bgresp.core.manifest import Reading, Row, Shard
 from bgresp.core.model import Job
 from bgresp.core.request import MAX_PROMPT, Draft, Request, check_clashes, drafted
 
@@ -27,26 +28,41 @@ STDIN: Final = "stdin"
 WHOLE: Final = Shard()
 
 
+# By the end of a manifest's name; any other is JSON Lines.
+DELIMITERS: Final = {".csv": ",", ".tsv": "\t"}
+
+
+def delimiter_of(name: str, *, csv: bool = False) -> str | None:
+    """Return what stands between the cells of a manifest; None of JSON Lines.
+
+    `csv` says that it is one, whatever its name.
+    """
+    found = DELIMITERS.get(PurePath(name).suffix.lower())
+    return found or ("," if csv else None)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where rows come from; with a prompt's `template` it is a CSV.
+    """Where rows come from; with a `delimiter` it is a CSV.
 
-    `variables` are the names that fill its holes beside the columns.
+    One that has no row at all is an error, unless it is `allow_empty`.
     """
 
     name: str
     open: Callable[[], BinaryIO]
-    template: str | None = None
+    reading: Reading = field(default_factory=Reading)
+    delimiter: str | None = None
     shard: Shard = WHOLE
-    variables: tuple[str, ...] = ()
+    allow_empty: bool = False
 
     def rows(self) -> Iterator[tuple[int, Row]]:
         """Yield the shard's rows with the lines that they stand on.
 
         Raises UsageError that names the line and the field, also of other shards' rows,
-        and where an id was met before.
+        and where an id was met before; NoSuchJobError where there is no row.
         """
-        read = self._json if self.template is None else self._csv
+        read = self._json if self.delimiter is None else self._csv
+        line = 0
         with self.open() as stream, DiskSet() as seen:
             for line, row in read(stream):
                 before = seen.add(line, row.id)
@@ -54,6 +70,10 @@ class Source:
                     raise self.bad(line, f"id: {row.id!r} is the row of line {before}")
                 if self.shard.has(row.id):
                     yield line, row
+        if not line and not self.allow_empty:
+            raise NoSuchJobError(
+                f"{self.name} has no rows", hint="--allow-empty lets it have none"
+            )
 
     def bad(self, line: int, message: str, *, hint: str = "") -> UsageError:
         """Return the error of a line."""
@@ -68,15 +88,16 @@ class Source:
             raise self.bad(line, error.message, hint=error.hint) from None
 
     def _json(self, stream: BinaryIO) -> Iterator[tuple[int, Row]]:
-        number = 0
+        number = count = 0
         while raw := stream.readline(MOST_BYTES + 1):
             number += 1
             if len(raw) > MOST_BYTES:
                 raise self.bad(number, f"longer than {MOST_BYTES >> 20} MiB")
             line = self._begun(raw) if number == 1 else raw
             if line.strip():
+                count += 1
                 with self.naming(number):
-                    row = manifest.from_json(line)
+                    row = self.reading.from_json(line, count)
                 yield number, row
 
     def _begun(self, raw: bytes) -> bytes:
@@ -89,19 +110,25 @@ class Source:
 
     def _csv(self, stream: BinaryIO) -> Iterator[tuple[int, Row]]:
         csv.field_size_limit(MOST_BYTES)
+        count = 0
         with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
-            reader = csv.reader(self._lines(text), strict=True)
-            columns = self._record(reader) or []
+            reader = csv.reader(
+                self._lines(text), strict=True, delimiter=self.delimiter or ","
+            )
+            columns = self._record(reader)
+            if columns is None:
+                return
             with self.naming(1):
-                manifest.check_columns(columns, self.template or "", self.variables)
+                self.reading.check_columns(columns)
             while True:
                 start = reader.line_num + 1
                 cells = self._record(reader)
                 if cells is None:
                     return
                 if cells:
+                    count += 1
                     with self.naming(start):
-                        row = manifest.from_record(columns, cells, self.template or "")
+                        row = self.reading.from_record(columns, cells, count)
                     yield start, row
 
     def _lines(self, text: io.TextIOWrapper) -> Iterator[str]:
@@ -110,6 +137,8 @@ class Source:
             number += 1
             if len(line) > MOST_BYTES:
                 raise self.bad(number, f"longer than {MOST_BYTES >> 20} MiB")
+            if number == 1:  # UTF-16 without a mark decodes, as text full of NULs
+                self._begun(line.encode("utf-8"))
             yield line
 
     def _record(self, reader: Any) -> list[str] | None:

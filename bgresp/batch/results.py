@@ -4,7 +4,6 @@ A run that is killed anywhere and run again neither repeats a line nor loses one
 is missing is written from the ledger. Raises OutputError.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -20,7 +19,7 @@ from bgresp.core.model import Job
 from bgresp.ledger import files
 
 _BEGINS: Final = b'{"id": "'
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
+_SAFE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
 @dataclass(slots=True)
@@ -74,26 +73,40 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The folder of `--out-dir`."""
+    """The folder of `--out-dir`, where each answer is a file named as its row."""
 
     path: Path
+    suffix: str = ".txt"
 
-    def add(self, job: Job, text: str) -> None:
-        """Write a row's answer whole, or leave the same one that is there."""
-        target, data = self.path / file_name(str(job.row)), _bytes(text)
+    def add(self, job: Job, text: str) -> Path:
+        """Write a job's answer whole, or leave the same one; return where it is."""
+        target, data = self.path / self.name_of(job), _bytes(text)
         try:
+            there = target.exists()
+            if there and all(
+                found.name != target.name for found in self.path.iterdir()
+            ):
+                # A disk that ignores case has another row's answer there.
+                target = self.path / f"{job.key}{self.suffix}"
             if target.is_file() and target.read_bytes() == data:
-                return
-            files.write_whole(target, [data])
+                return target
+            files.write_whole(target, [data], mode=files.PUBLIC_FILE)
         except OSError as error:
             raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        return target
+
+    def name_of(self, job: Job) -> str:
+        """Return the name of a job's file: its row's where that is a safe one."""
+        stem = job.row if job.row is not None and is_safe(job.row) else job.key
+        return f"{stem}{self.suffix}"
 
 
-def file_name(row: str) -> str:
-    """Return the file name of a row: safe on every file system, always the same."""
-    readable = _UNSAFE.sub("_", row)[:48]
-    digest = hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{readable}-{digest[:12]}.txt"
+def is_safe(name: str) -> bool:
+    """Say whether a name is a file's on every system, and neither hidden nor an option.
+
+    Letters that are not ASCII have two spellings, which a Mac takes for one.
+    """
+    return _SAFE.fullmatch(name) is not None
 
 
 def _opened(path: Path) -> int:

@@ -69,7 +69,9 @@ def write_file(path: Path, text: str | bytes, *, force: bool, hint: str = "") ->
     in the way as a file. `hint` says where the answer is if that fails.
     """
     try:
-        files.write_whole(path, _pieces(text), exclusive=not force)
+        files.write_whole(
+            path, _pieces(text), exclusive=not force, mode=files.PUBLIC_FILE
+        )
     except FileExistsError:
         message = f"{path} appeared meanwhile and was not touched"
         raise OutputError(message, hint=hint) from None

@@ -3,10 +3,13 @@
 What is UTF-16, as PowerShell's `>` and Notepad write it, is told with what converts it.
 """
 
+import re
 import shlex
 from typing import Final
 
 MARK: Final = b"\xef\xbb\xbf"
+# A manifest is read by the end of its name, which is kept.
+_EXTENSION: Final = re.compile(r"(\.[A-Za-z0-9]{1,8}|)$")
 _SAMPLE: Final = 64
 _LEAST: Final = 4
 # By their byte order marks; that of UTF-32 begins as one of UTF-16 does.
@@ -50,7 +53,8 @@ def check(raw: bytes, name: str | None) -> None:
         convert = f"iconv -f {found} -t UTF-8"
         hint = f"{convert} FILE | bgresp ..."
         if name is not None:
-            hint = f"{convert} {shlex.quote(name)} > {shlex.quote(f'{name}.utf8')}"
+            converted = _EXTENSION.sub(r".utf8\1", name, count=1)
+            hint = f"{convert} {shlex.quote(name)} > {shlex.quote(converted)}"
         raise NotUtf8Error(f"{found[:6]}, not UTF-8", hint)
 
 

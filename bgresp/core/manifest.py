@@ -1,14 +1,16 @@
-"""Rows of a batch's manifest: read from JSON or CSV, checked, dealt to shards; pure.
+"""Rows of a batch's manifest: JSON Lines, CSV or OpenAI's Batch, checked; pure.
 
 Every refusal is a UsageError that begins with the name of the field.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bgresp.core.chat import ChatError, to_responses
 from bgresp.core.errors import UsageError
 from bgresp.core.request import holes_in
 from bgresp.core.text import parse_json
@@ -18,6 +20,10 @@ PROMPTS: Final = ("text", "file", "input", "body")
 _OURS: Final = frozenset({"id", *PROMPTS, "model", "name", "labels", "metadata"})
 # https://platform.openai.com/docs/api-reference/batch/request-input
 _OPENAI: Final = frozenset({"custom_id", "method", "url", "body"})
+_CHAT: Final = "/chat/completions"
+# What a row of a Batch's answers has beside `custom_id`.
+_OUTPUT: Final = frozenset({"response", "error"})
+NUMBERED: Final = "row"  # as --id: a row is named by its number
 _HOLE: Final = re.compile(r"\{\{\s*([^{}]+?)\s*\}\}")
 _SHARD: Final = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
 
@@ -70,42 +76,119 @@ def hash_of(id_: str) -> int:
     return int.from_bytes(hashlib.sha256(raw).digest()[:8], "big")
 
 
-def from_json(line: bytes) -> Row:
-    """Read a row of a JSON Lines manifest, ours or OpenAI's Batch."""
-    try:
-        table = parse_json(line)
-    except ValueError as error:
-        raise UsageError(f"not JSON ({str(error)[:80]})") from None
-    if not isinstance(table, dict):
-        raise UsageError("not a JSON object")
-    return _from_openai(table) if "custom_id" in table else _from_ours(table)
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How rows are read: the field that names one, the template of their prompts.
 
-
-def from_record(columns: Sequence[str], cells: Sequence[str], prompt: str) -> Row:
-    """Read a row of a CSV: `id` names it, the columns fill the prompt's template."""
-    if len(cells) != len(columns):
-        raise UsageError(f"{len(cells)} fields under {len(columns)} columns")
-    record = dict(zip(columns, cells, strict=True))
-    return Row(_id("id", record["id"]), text=prompt, variables=record)
-
-
-def check_columns(columns: Sequence[str], prompt: str, others: Sequence[str]) -> None:
-    """Refuse a CSV without ids, and a template with a hole that nothing fills.
-
-    `others` are the names of --var.
+    An `id_field` of `row` is the row's number where there is no such field. A
+    `template` is filled with a row's fields; `others` are the names of --var.
     """
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        raise UsageError(f"two columns are named {twice!r}")
-    for name in ("id", *_HOLE.findall(prompt)):
-        if name not in {*columns, *others}:
+
+    id_field: str | None = None
+    template: str | None = None
+    others: Sequence[str] = ()
+
+    def from_json(self, line: bytes, number: int = 1) -> Row:
+        """Read a row of a JSON Lines manifest, ours or OpenAI's Batch.
+
+        `number` counts the rows from 1. Raises UsageError.
+        """
+        try:
+            table = parse_json(line)
+        except ValueError as error:
+            if line.lstrip()[:1] == b"[" and number == 1:
+                raise _array() from None
+            raise UsageError(f"not JSON ({str(error)[:80]})") from None
+        if isinstance(table, list) and number == 1:
+            raise _array()
+        if not isinstance(table, dict):
+            raise UsageError("not a JSON object")
+        if "custom_id" in table and not _OUTPUT.isdisjoint(table):
             raise UsageError(
-                f"no column {name!r}", hint="there are: " + ", ".join(columns)[:200]
+                "this is an output of OpenAI's Batch: its rows are answers",
+                hint="bgresp batch takes the input that was uploaded for it",
             )
-        if name not in holes_in(f"{{{{{name}}}}}"):
+        if self.template is not None:
+            values = {name: _cell(value) for name, value in table.items()}
+            return self._filled(values, self._named(table, number), self.template)
+        if self.id_field is not None:
+            id_ = self._named(table, number)
+            rest = {k: v for k, v in table.items() if k not in {self.id_field, "id"}}
+            if "custom_id" not in rest:
+                return _from_ours({"id": id_, **rest})
+            table = {**rest, "custom_id": id_}
+        return _from_openai(table) if "custom_id" in table else _from_ours(table)
+
+    def from_record(
+        self, columns: Sequence[str], cells: Sequence[str], number: int = 1
+    ) -> Row:
+        """Read a row of a CSV: its columns fill the template.
+
+        Raises UsageError.
+        """
+        if len(cells) != len(columns):
+            raise UsageError(f"{len(cells)} fields under {len(columns)} columns")
+        record = dict(zip(columns, cells, strict=True))
+        return self._filled(record, self._named(record, number), self.template or "")
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Refuse a CSV without ids or prompt, and a hole that nothing fills.
+
+        Raises UsageError.
+        """
+        there = "there are: " + ", ".join(columns)[:200]
+        twice = next((name for name in columns if columns.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"two columns are named {twice!r}")
+        name = self.id_field or "id"
+        if name not in columns and self.id_field != NUMBERED:
             raise UsageError(
-                f"column {name!r}: a hole takes letters, digits, _ . and -"
+                f"no column {name!r}", hint=f"--id COLUMN or --id row; {there}"
             )
+        if self.template is None:
+            raise UsageError(
+                "a CSV needs --prompt",
+                hint=f"--prompt 'Text with {{{{column}}}}'; {there}",
+            )
+        for name in _HOLE.findall(self.template):
+            if name not in {*columns, *self.others}:
+                raise UsageError(f"no column {name!r}", hint=there)
+            if name not in holes_in(f"{{{{{name}}}}}"):
+                raise UsageError(
+                    f"column {name!r}: a hole takes letters, digits, _ . and -"
+                )
+
+    def _named(self, table: Mapping[str, Any], number: int) -> str:
+        """Return the id of a row."""
+        name = self.id_field or ("custom_id" if "custom_id" in table else "id")
+        if name == NUMBERED and name not in table:
+            return str(number)
+        return _id(name, table.get(name))
+
+    def _filled(self, values: Mapping[str, str], id_: str, template: str) -> Row:
+        missing = next(
+            (n for n in holes_in(template) if n not in {*values, *self.others}), None
+        )
+        if missing is not None:
+            raise UsageError(
+                f"no field {missing!r}",
+                hint="there are: " + ", ".join(values)[:200],
+            )
+        return Row(id_, text=template, variables=values)
+
+
+def _array() -> UsageError:
+    return UsageError(
+        "a JSON array, not JSON Lines: a row is a line",
+        hint="jq -c '.[]' FILE | bgresp batch - --group G",
+    )
+
+
+def _cell(value: Any) -> str:
+    """Return a field of a JSON row as a template has it."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _from_openai(table: Mapping[str, Any]) -> Row:
@@ -114,14 +197,25 @@ def _from_openai(table: Mapping[str, Any]) -> Row:
     if table.get("method", "POST") != "POST":
         raise UsageError("method: must be POST")
     url = table.get("url", "/v1/responses")
-    if not isinstance(url, str) or not url.endswith("/responses"):
+    chat = isinstance(url, str) and url.endswith(_CHAT)
+    if not isinstance(url, str) or not (chat or url.endswith("/responses")):
         raise UsageError(
             f"url: {str(url)[:80]!r} is no background response",
-            hint="rows for /v1/responses can be sent",
+            hint="rows for /v1/responses and /v1/chat/completions can be sent",
         )
     if "body" not in table:
         raise UsageError("body: missing")
-    return Row(id_, body=_object("body", table["body"]))
+    body = _object("body", table["body"])
+    if chat or ("url" not in table and "messages" in body):
+        body = _from_chat(body)
+    return Row(id_, body=body)
+
+
+def _from_chat(body: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return to_responses(body)
+    except ChatError as error:
+        raise UsageError(f"body.{error}") from None
 
 
 def _from_ours(table: Mapping[str, Any]) -> Row:

@@ -6,10 +6,10 @@ Every call that can fail raises LedgerError with the path and the reason.
 import errno
 import fcntl
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from bgresp.core.errors import LedgerError
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIR: Final = 0o700
+PUBLIC_FILE: Final = 0o666  # less the umask, as every program does
 HINT: Final = "bgresp doctor (BGRESP_STATE_DIR chooses another folder)"
 # What a file system answers that has no F_FULLFSYNC, as SMB and NFS on macOS.
 _NO_FULL_SYNC: Final = {errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}
@@ -113,16 +114,22 @@ def write_whole(
     prefix: str = ".bgresp-",
     durable: bool = True,
     exclusive: bool = False,
+    mode: int = PRIVATE_FILE,
 ) -> None:
     """Write a file whole or not at all: temp, sync, rename.
+
+    A file that is not private (PUBLIC_FILE, less the umask) keeps the mode it had.
 
     Raises OSError; FileExistsError where the file is `exclusive` and the name taken: a
     link is as much in the way as a file.
     """
-    fd, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
-    temp = Path(name)
+    temp = path.parent / f"{prefix}{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temp, flags, mode)
     try:
         try:
+            if mode != PRIVATE_FILE:
+                _keep_mode(fd, path)
             for piece in pieces:
                 write_all(fd, piece)
             if durable:
@@ -137,6 +144,14 @@ def write_whole(
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
+
+
+def _keep_mode(fd: int, path: Path) -> None:
+    """Give a file the mode of the one that it replaces, where that is a file."""
+    with suppress(FileNotFoundError):
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode):
+            os.fchmod(fd, stat.S_IMODE(found.st_mode) & 0o777)
 
 
 def read(path: Path) -> bytes | None:

@@ -1,6 +1,7 @@
 """The results file has each line once, whatever a killed run left behind."""
 
 import json
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.batch.results import Folder, Results, file_name
+from bgresp.batch.results import Folder, Results, is_safe
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, ResponseError, Status, Usage
 
@@ -111,24 +112,49 @@ def test_files_of_rows(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    target = tmp_path / file_name("a/b")
+    target = tmp_path / "Q1.txt"
     target.symlink_to(victim)
-    folder.add(job("a/b"), "täxt")
+    assert target == folder.add(job("Q1"), "täxt")
     assert ("täxt\n", "precious") == (target.read_text("utf-8"), victim.read_text())
     before = target.stat().st_ino
-    folder.add(job("a/b"), "täxt")
+    folder.add(job("Q1"), "täxt")
     assert before == target.stat().st_ino
-    folder.add(job("a/b"), "news\n")
+    folder.add(job("Q1"), "news\n")
     assert "news\n" == target.read_text()
     assert {target, victim} == set(tmp_path.iterdir())
 
 
+def test_a_row_whose_id_is_no_file_name(tmp_path: Path) -> None:
+    """An answer goes by the job's local key, or out of the folder by its row's id."""
+    for row in ("a/b", "../x", ".hidden", "-rf", "é", "a b", "x" * 201, ""):
+        assert "K1.json" == Folder(tmp_path, ".json").name_of(job(row))
+    assert "K1.txt" == Folder(tmp_path).name_of(Job(key="K1"))
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_files_have_the_modes_of_the_umask(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    """What a user named is private against his umask, or a file's own mode changes."""
+    before = os.umask(umask)
+    try:
+        path = Folder(tmp_path).add(job("a"), "one")
+        assert mode == path.stat().st_mode & 0o777
+        path.chmod(0o640)
+        assert path == Folder(tmp_path).add(job("a"), "two")
+    finally:
+        os.umask(before)
+    assert 0o640 == path.stat().st_mode & 0o777
+
+
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_a_row_s_id_is_never_a_path(one: str, other: str) -> None:
-    """File names are safe, short, and of two rows never the same, whatever their case."""
-    name = file_name(one)
+    """File names are of safe signs, short, and of two rows never the same."""
+    folder = Folder(Path("d"))
+    name, another = folder.name_of(job(one, 1)), folder.name_of(job(other, 2))
     assert name.isascii()
     assert not set(name) & set("/\\:\0 ")
-    assert name[0] != "." or one == ""
-    assert len(name) <= 80
-    assert (one == other) == (name.lower() == file_name(other).lower())
+    assert name[0] not in ".-"
+    assert len(name) <= 204
+    assert is_safe(one) == (name == f"{one}.txt")
+    assert one == other or name != another

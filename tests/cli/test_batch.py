@@ -189,6 +189,59 @@ def test_a_csv_and_a_template(server: FakeServer, bgresp: Run, manifest: Write) 
     )
 
 
+def test_a_csv_as_people_have_it(
+    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+) -> None:
+    """A CSV needs a column id, or an option that says what its name says."""
+    (tmp_path / "people.TSV").write_bytes("\ufeffName\tNote\nAda\tx,y\n".encode())
+    args = ("people.TSV", "--prompt", "To {{Name}}: {{Note}}", "-m", "m")
+    missing = bgresp("batch", *args)
+    assert (2, True) == (missing.code, "--id COLUMN or --id row" in missing.err)
+    assert 0 == bgresp("batch", *args, "--id", "row").code
+    assert 0 == bgresp("batch", *args, "--id", "row").code
+    assert 0 == bgresp("batch", *args, "--id", "Name", "--group", "g").code
+    assert ["To Ada: x,y"] * 2 == asked(server)
+    no_prompt = bgresp("batch", "people.TSV", "--id", "row")
+    assert (2, True) == (no_prompt.code, "a CSV needs --prompt" in no_prompt.err)
+    lines = manifest({"q": "Why?"}, {"q": "How?"}, name="q.jsonl")
+    ran = bgresp("batch", lines, "--id", "row", "--prompt", "{{q}}", "-m", "m")
+    assert (0, {"Why?", "How?"}) == (ran.code, {*asked(server)} - {"To Ada: x,y"})
+
+
+def test_chat_rows_are_converted_and_shown(
+    server: FakeServer, bgresp: Run, manifest: Write
+) -> None:
+    """A Batch file of chat completions is refused, or what it becomes is not shown."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stop": "x"}
+    row = {"custom_id": "a", "url": "/v1/chat/completions", "body": body}
+    refused = bgresp("batch", manifest({"id": "b", "text": "x"}, row))
+    assert (2, ()) == (refused.code, server.requests)
+    assert "m.jsonl:2: body.stop: has no counterpart" in refused.err
+    del body["stop"]
+    dry = bgresp("batch", manifest(row), "--dry-run")
+    assert body["messages"] == json.loads(dry.out)["input"]
+    assert 0 == bgresp("batch", manifest(row)).code
+    assert body["messages"] == server.creates[0].json["input"]
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.csv"])
+def test_a_manifest_without_rows(
+    server: FakeServer, bgresp: Run, tmp_path: Path, name: str
+) -> None:
+    """A script cannot tell an export that came out empty from one that was sent."""
+    (tmp_path / name).write_text("id,word\n" if name == "m.csv" else "\n\n")
+    for content in ((tmp_path / name).read_text(), ""):
+        (tmp_path / name).write_text(content)
+        args = ("batch", name, "--prompt", "x", "-m", "m")
+        ran = bgresp(*args)
+        assert (3, "", 1) == (ran.code, ran.out, ran.err.count("\n")), ran.err
+        assert f"{name} has no rows" in ran.err
+        assert 3 == bgresp(*args, "--dry-run").code
+        assert 0 == bgresp(*args, "--allow-empty").code
+    assert 3 == bgresp("batch", "-", "--group", "g", "-m", "m", stdin="").code
+    assert () == server.requests
+
+
 def test_a_changed_row(server: FakeServer, bgresp: Run, manifest: Write) -> None:
     """Another request under the same id is refused, kept out, or sent: as was said."""
     old = bgresp("batch", manifest(*rows(2)), "-m", "m").out
@@ -386,6 +439,7 @@ def test_results_and_files(
     assert {"r1", "r2", "r3", "../../evil"} == {line["id"] for line in lines}
     assert {"completed"} == {line["status"] for line in lines}
     files = sorted((tmp_path / "out").iterdir())
+    assert {"r1.txt", "r2.txt", "r3.txt"} < {file.name for file in files}
     assert 4 == len(files)
     assert {line["text"] for line in lines} == {
         path.read_text("utf-8").rstrip("\n") for path in files

@@ -58,5 +58,5 @@ def test_the_command_converts(tmp_path_factory: pytest.TempPathFactory) -> None:
         text_of(path.read_bytes(), str(path))
     assert shlex.quote(str(path)) in caught.value.hint
     subprocess.run(["sh", "-c", caught.value.hint], check=True)
-    converted = path.with_name("my file.txt.utf8")
+    converted = path.with_name("my file.utf8.txt")
     assert "héllo\r\n" == text_of(converted.read_bytes(), str(converted))

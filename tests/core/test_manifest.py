@@ -8,15 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.errors import UsageError
-from bgresp.core.manifest import (
-    Row,
-    Shard,
-    check_columns,
-    from_json,
-    from_record,
-    hash_of,
-    shard,
-)
+from bgresp.core.manifest import Reading, Row, Shard, hash_of, shard
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -29,13 +21,22 @@ FIELDS = st.sampled_from(
 
 
 def read(**table: Any) -> Row:
-    return from_json(json.dumps(table).encode())
+    return Reading().from_json(json.dumps(table).encode())
 
 
 def refusal(**table: Any) -> str:
     with pytest.raises(UsageError) as raised:
         read(**table)
     return raised.value.message
+
+
+def chat(**body: Any) -> dict[str, Any]:
+    """Return a Batch row of /v1/chat/completions."""
+    return {"custom_id": "a", "method": "POST", "url": CHAT, "body": body}
+
+
+CHAT = "/v1/chat/completions"
+HI = [{"role": "user", "content": "hi"}]
 
 
 def test_a_row_of_ours() -> None:
@@ -55,10 +56,79 @@ def test_a_row_of_openai_s_batch() -> None:
     whole = {"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body}
     assert Row("a", body=body) == read(**whole)
     assert Row("a", body=body) == read(custom_id="a", body=body)
-    assert "chat/completions" in refusal(**{**whole, "url": "/v1/chat/completions"})
+    assert "embeddings" in refusal(**{**whole, "url": "/v1/embeddings"})
     assert "method" in refusal(**{**whole, "method": "GET"})
     assert "body: missing" == refusal(custom_id="a")
     assert "model: no such field" == refusal(**whole, model="m")
+
+
+def test_a_row_of_chat_completions_is_converted() -> None:
+    """A Batch row written for chat is sent as it is, where nothing understands it."""
+    asked = {"model": "m", "messages": HI, "max_tokens": 9, "reasoning_effort": "low"}
+    meant = {
+        "model": "m",
+        "input": HI,
+        "max_output_tokens": 9,
+        "reasoning": {"effort": "low"},
+    }
+    assert Row("a", body=meant) == read(**chat(**asked))
+    assert Row("a", body=meant) == read(custom_id="a", body=asked)
+    assert Row("a", body=meant) == read(**{**chat(**asked), "url": f"https://x{CHAT}"})
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"messages": HI, "stop": ["x"]}, "body.stop: "),
+        ({"messages": HI, "n": 2}, "body.n: "),
+        ({"messages": HI, "logit_bias": {"1": 2}}, "body.logit_bias: "),
+        ({"messages": [{"role": "x"}]}, "body.messages[0].role: "),
+        ({"input": "hi"}, "body.input: "),
+        ({"model": "m"}, "body.messages: "),
+    ],
+)
+def test_what_chat_alone_can_say_is_refused_by_its_field(body: Any, said: str) -> None:
+    """A field without a counterpart is dropped in silence, or refused without its name."""
+    assert refusal(**chat(**body)).startswith(said)
+
+
+def test_an_output_of_openai_s_batch_is_named() -> None:
+    """A file of answers is "no such field", and nobody learns that it is the wrong one."""
+    answer = {"id": "batch_req_1", "custom_id": "a", "response": {"status_code": 200}}
+    assert "output of OpenAI's Batch" in refusal(**answer, error=None)
+
+
+def test_a_row_is_named_by_a_field_of_its_own() -> None:
+    """--id takes no field of the user's, or leaves it in what is sent."""
+    row = json.dumps({"text": "hi", "doc": 7, "id": "x"}).encode()
+    assert Row("7", text="hi") == Reading("doc").from_json(row)
+    numbered = Reading("row")
+    assert Row("3", text="hi") == numbered.from_json(b'{"text": "hi"}', 3)
+    body = {"model": "m", "input": "hi"}
+    batch = json.dumps({"custom_id": "a", "body": body}).encode()
+    assert Row("3", body=body) == numbered.from_json(batch, 3)
+    with pytest.raises(UsageError, match="doc: missing"):
+        Reading("doc").from_json(b'{"id": "a", "text": "hi"}')
+
+
+def test_a_prompt_of_the_fields_of_any_json_rows() -> None:
+    """--prompt cannot be filled from JSON Lines, or a number loses its digits."""
+    reading = Reading(template="{{q}} {{n}} {{tags}} {{day}}", others=["day"])
+    line = b'{"id": "a", "q": "Why?", "n": 1.5, "tags": ["x"], "none": null}'
+    row = reading.from_json(line)
+    values = {"id": "a", "q": "Why?", "n": "1.5", "tags": '["x"]', "none": ""}
+    assert Row("a", text=reading.template, variables=values) == row
+    with pytest.raises(UsageError, match="no field 'q'") as raised:
+        reading.from_json(b'{"id": "b", "question": "?"}')
+    assert "question" in raised.value.hint
+
+
+def test_a_json_array_is_named_with_its_remedy() -> None:
+    """An array of rows is "not JSON", though it is."""
+    for line in (b'[{"id": "a"}]', b"[\n"):
+        with pytest.raises(UsageError, match="array") as raised:
+            Reading().from_json(line)
+        assert "jq -c" in raised.value.hint
 
 
 @pytest.mark.parametrize(
@@ -91,7 +161,7 @@ def test_a_bad_row_is_named_by_its_field(table: Any, said: str) -> None:
 def test_what_is_no_object_is_refused(line: bytes) -> None:
     """A line that is no JSON object is a usage error, never a crash."""
     with pytest.raises(UsageError, match="not"):
-        from_json(line)
+        Reading().from_json(line)
 
 
 @given(st.dictionaries(FIELDS, JSON) | JSON | st.binary())
@@ -99,7 +169,7 @@ def test_any_line_is_read_or_refused(value: Any) -> None:
     """No line makes reading fail in another way; what is read has one prompt."""
     line = value if isinstance(value, bytes) else json.dumps(value).encode()
     try:
-        row = from_json(line)
+        row = Reading().from_json(line)
     except UsageError:
         return
     assert 1 == sum(part is not None for part in (row.text, row.file, row.body))
@@ -108,14 +178,25 @@ def test_any_line_is_read_or_refused(value: Any) -> None:
 
 def test_a_csv_s_columns_fill_the_prompt() -> None:
     """Each record is a row of the same template, with its columns as variables."""
-    prompt = "Hi {{ name }}, {{id}}"
-    check_columns(["id", "name"], prompt, [])
-    row = from_record(["id", "name"], ["7", "{{id}}"], prompt)
+    reading = Reading(template="Hi {{ name }}, {{id}}")
+    reading.check_columns(["id", "name"])
+    row = reading.from_record(["id", "name"], ["7", "{{id}}"])
     variables = {"id": "7", "name": "{{id}}"}
-    assert Row("7", text=prompt, variables=variables) == row
-    check_columns(["id"], "{{id}} {{day}}", ["day"])
+    assert Row("7", text=reading.template, variables=variables) == row
+    Reading(template="{{id}} {{day}}", others=["day"]).check_columns(["id"])
     with pytest.raises(UsageError, match="2 fields under 1 columns"):
-        from_record(["id"], ["1", "2"], "x")
+        reading.from_record(["id"], ["1", "2"])
+
+
+def test_a_csv_without_a_column_id() -> None:
+    """A record goes by the column that --id names, or by its number."""
+    named = Reading("mail", "{{name}}")
+    named.check_columns(["mail", "name"])
+    assert "a@b" == named.from_record(["mail", "name"], ["a@b", "Ada"]).id
+    numbered = Reading("row", "{{name}}")
+    numbered.check_columns(["name"])
+    assert "4" == numbered.from_record(["name"], ["Ada"], 4).id
+    assert "r9" == numbered.from_record(["row", "name"], ["r9", "Ada"], 4).id
 
 
 @pytest.mark.parametrize(
@@ -124,14 +205,15 @@ def test_a_csv_s_columns_fill_the_prompt() -> None:
         *((["name"], "x", "no column 'id'"), ([], "x", "no column 'id'")),
         *((["id"], "{{nme}}", "no column 'nme'"), (["id", "id"], "x", "two columns")),
         (["id", "First Name"], "{{First Name}}", "a hole takes letters"),
+        (["id", "name"], None, "a CSV needs --prompt"),
     ],
 )
 def test_a_template_that_cannot_be_filled(
-    columns: list[str], prompt: str, said: str
+    columns: list[str], prompt: str | None, said: str
 ) -> None:
     """A hole without a column is refused, not sent as it stands."""
     with pytest.raises(UsageError, match=said):
-        check_columns(columns, prompt, [])
+        Reading(template=prompt).check_columns(columns)
 
 
 @given(st.integers(1, 50), st.lists(st.text(), unique=True))

@@ -11,7 +11,14 @@ from typing import Annotated, BinaryIO, Final
 import typer
 
 from bgresp.batch.decision import RowDecision, Rules, changed, look_up
-from bgresp.batch.manifest import STDIN, RowDrafts, Source, from_disk, from_thread
+from bgresp.batch.manifest import (
+    STDIN,
+    RowDrafts,
+    Source,
+    delimiter_of,
+    from_disk,
+    from_thread,
+)
 from bgresp.batch.results import Folder, Results
 from bgresp.batch.rows import BatchPlan, Rows
 from bgresp.cli import inputs
@@ -24,7 +31,7 @@ from bgresp.config.effective import destination
 from bgresp.config.settings import Settings
 from bgresp.core import times
 from bgresp.core.errors import UsageError, worst
-from bgresp.core.manifest import Row, Shard, shard
+from bgresp.core.manifest import Reading, Row, Shard, shard
 from bgresp.core.model import Job
 from bgresp.core.request import Draft, checked_prompt
 from bgresp.engine.keyed import Keyed
@@ -47,13 +54,22 @@ class Options:
     manifest: Annotated[
         str,
         typer.Argument(
-            metavar="MANIFEST", help="JSON Lines, a request a row; - is stdin."
+            metavar="MANIFEST",
+            help="JSON Lines, CSV or TSV by its name, a request a row; - is stdin.",
         ),
     ]
-    csv: Annotated[bool, opt("--csv", help="It is a CSV with a column id.")] = False
+    csv: Annotated[bool, opt("--csv", help="It is a CSV, whatever its name.")] = False
     prompt: Annotated[
         str | None,
-        opt("--prompt", help="A CSV's prompt: {{column}}.", metavar="STR|@FILE"),
+        opt(
+            "--prompt",
+            help="The rows' prompt, of their fields: {{column}}.",
+            metavar="STR|@FILE",
+        ),
+    ] = None
+    id: Annotated[
+        str | None,
+        opt("--id", help="What names a row (id); row: its number.", metavar="COLUMN"),
     ] = None
     group: Annotated[
         str | None,
@@ -102,6 +118,9 @@ class Options:
         str | None,
         opt("--out-dir", help="Wait; write a file a row there.", metavar="DIR"),
     ] = None
+    allow_empty: Annotated[
+        bool, opt("--allow-empty", help="A manifest without rows is no error.")
+    ] = False
     dry_run: Annotated[
         bool, opt("--dry-run", help="Check and count; send nothing.")
     ] = False
@@ -136,7 +155,7 @@ def batch(options: Options, shape: Shape, common: Common) -> int:
 
       bgresp batch questions.jsonl -m gpt-5
       bgresp batch questions.jsonl --results answers.jsonl --rate 30/m
-      bgresp batch people.csv --csv --prompt 'Write to {{name}} about {{topic}}.'
+      bgresp batch people.csv --id row --prompt 'Write to {{name}} about {{topic}}.'
     """
     from bgresp.cli.running import run
 
@@ -161,11 +180,6 @@ def _check(options: Options) -> None:
             raise UsageError(f"{name} takes 1 or more")
     if options.changed not in CHANGED:
         raise UsageError("--changed takes refuse, resubmit or skip")
-    if options.csv != (options.prompt is not None):
-        raise UsageError(
-            "--csv and --prompt go together",
-            hint="--csv --prompt 'Text with {{column}}'",
-        )
 
 
 @dataclass(slots=True)
@@ -180,6 +194,7 @@ class Batching:
     rules: Rules
     output: BatchOutput
     every: float = 0.0
+    has_schema: bool = False
     counts: dict[RowDecision, int] = field(default_factory=dict)
 
     @classmethod
@@ -221,6 +236,7 @@ class Batching:
             Rules(options.changed, retry_failed=options.retry_failed),
             BatchOutput(context),
             times.every(options.rate) if options.rate else 0.0,
+            has_schema=shape.schema is not None,
         )
 
     @contextmanager
@@ -239,7 +255,7 @@ class Batching:
                 until_done.enter_context(ledger.claim(f"results:{path}"))
                 self.output.results = until_done.enter_context(Results.at(path))
             if options.out_dir is not None:
-                self.output.folder = _out_dir(options.out_dir)
+                self.output.folder = _out_dir(options.out_dir, schema=self.has_schema)
             yield
 
     # ---- looking it over ---------------------------------------------------
@@ -377,14 +393,17 @@ def _source(options: "Options", variables: tuple[str, ...]) -> Source:
 
     Raises UsageError.
     """
-    name = options.manifest
-    _prompt = options.prompt
-    template = inputs.text_or_file(_prompt, "--prompt") if _prompt is not None else None
-    part = shard(options.shard) if options.shard else Shard()
-    if name == inputs.STDIN:
-        return Source(STDIN, _stdin, template, part, variables)
-
-    return Source(name, lambda: _opened(name), template, part, variables)
+    name, prompt = options.manifest, options.prompt
+    template = inputs.text_or_file(prompt, "--prompt") if prompt is not None else None
+    is_stdin = name == inputs.STDIN
+    return Source(
+        STDIN if is_stdin else name,
+        _stdin if is_stdin else lambda: _opened(name),
+        Reading(options.id, template, variables),
+        delimiter_of(name, csv=options.csv),
+        shard(options.shard) if options.shard else Shard(),
+        allow_empty=options.allow_empty,
+    )
 
 
 def _check_there(options: "Options") -> None:
@@ -483,8 +502,8 @@ def _results_file(name: str) -> Path:
     return path.resolve()
 
 
-def _out_dir(name: str) -> Folder:
-    """Make the folder of --out-dir.
+def _out_dir(name: str, *, schema: bool = False) -> Folder:
+    """Make the folder of --out-dir; answers to a schema are JSON.
 
     Raises UsageError.
     """
@@ -493,4 +512,4 @@ def _out_dir(name: str) -> Folder:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out-dir {name}: {error.strerror}") from None
-    return Folder(path)
+    return Folder(path, ".json" if schema else ".txt")
