@@ -1,5 +1,6 @@
 """T3: kill -9 at every system call that writes, of every command that does."""
 
+import json
 import shutil
 import sys
 from collections import Counter
@@ -198,6 +199,45 @@ def test_import(bench: Bench, used: Path, figure: Figure) -> None:
     figure(
         f"T3 import: killed at {killed} system calls of {len(points)}: one job after "
         "each, two repetitions alike"
+    )
+    assert killed > len(points) // 2
+
+
+def test_import_from(bench: Bench, used: Path, figure: Figure, *, full: bool) -> None:
+    """A merge of another ledger that was killed leaves it half, or differs repeated."""
+    other = bench.folder / "other"
+    ledger = Ledger(other)
+    for number in range(5):
+        with ledger.submitting(Job(key="", submit_key=f"theirs-{number}")) as job:
+            ledger.record(replace(job, id=f"resp_t{number}", status=Status.QUEUED))
+    exported = bench.folder / "other.jsonl"
+    lines = [json.dumps(job.to_record()) for job in _jobs(other)]
+    exported.write_text("\n".join(lines) + "\n")
+    before = _jobs(used)
+
+    def argv(_: Point) -> list[str]:
+        return command("import", "--from", str(exported))
+
+    target = Target(bench, used, argv)
+    points = _some(target.points(), full=full)
+    killed = target.kill(points)
+    for point in points:
+        assert before == [job for job in _jobs(point.state) if job in before]
+        rerun = argv(point)[3:]
+        first, second = target.again(point, rerun, rerun)
+        assert (0, 0) == (first[0], second[0])
+        assert first[2] == second[2]
+        after = Ledger(point.state)
+        assert {job.key for job in [*before, *_jobs(other)]} == {
+            job.key for job in after.newest()
+        }
+        assert [f"resp_t{n}" for n in range(5)] == [
+            _id(after, f"theirs-{n}") for n in range(5)
+        ]
+        assert [] == after.bad
+    figure(
+        f"T3 import --from: killed at {killed} system calls of {len(points)}: every job "
+        "once after each, no repetition changes anything"
     )
     assert killed > len(points) // 2
 

@@ -15,7 +15,7 @@ from tests.command import environment
 
 CALLS: Final = (
     *("write", "fdatasync", "fsync", "rename", "renameat", "renameat2", "truncate"),
-    *("ftruncate", "connect", "sendto", "unlink", "mkdir"),
+    *("ftruncate", "pwrite64", "connect", "sendto", "unlink", "mkdir"),
 )
 _CALLED: Final = re.compile(r"^\d+ +(\w+)\(")
 
