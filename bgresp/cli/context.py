@@ -193,7 +193,9 @@ class Context:
         if self._endpoints is None:
             from bgresp.engine.endpoints import Endpoints
 
-            self._endpoints = Endpoints(self.machine, self.state, self._start_local)
+            self._endpoints = Endpoints(
+                self.machine, self.state, self._start_local, self.say
+            )
         return self._endpoints
 
     def settings_of(self, job: Job) -> "Settings":

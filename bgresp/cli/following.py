@@ -241,6 +241,9 @@ class Following:
 def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     """Return the codes of a fault that ended the following of a job."""
     fault, job = tracker.fault, tracker.job
+    if context.ledger.is_forgotten(job.key):
+        context.say(f"{job.ref} was forgotten meanwhile: its answer is not kept")
+        return [] if job.status.is_terminal else [ExitCode.NO_SUCH_JOB]
     owes = context.recorder.owes(job)
     if fault is None or not tracker.done:
         return [ExitCode.NOT_FINISHED] if owes else []

@@ -4,6 +4,8 @@ They are only ever read here.
 """
 
 import math
+import os
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from typing import Any, Final
 from bgresp.config import places
 from bgresp.core import dialect_schema as schema
 from bgresp.core import encoding
-from bgresp.core.errors import ConfigError
+from bgresp.core.errors import ConfigError, EncodingError
 from bgresp.core.text import did_you_mean, is_plain
 
 Table = Mapping[str, Any]
@@ -148,19 +150,40 @@ def _is_bare(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = encoding.text_of(path.read_bytes(), str(path))
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode):  # not /dev/null
+                _check_owner(path, found, os.getuid())
+            text = encoding.text_of(file.read(), str(path))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except encoding.NotUtf8Error as error:
-        raise ConfigError(f"cannot read {path}: {error}", hint=error.hint) from None
+        said = f"cannot read {path}: {error}"
+        raise (EncodingError if error.hint else ConfigError)(
+            said, hint=error.hint
+        ) from None
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         end = f"at line {len(text.splitlines())}, end of document"
         said = str(error).replace("at end of document", end)
         raise ConfigError(f"{path}: {said}", hint="bgresp config edit") from None
+
+
+def _check_owner(path: Path, found: os.stat_result, uid: int) -> None:
+    """Refuse a configuration that another user may have written: it names commands.
+
+    A group may, as where each user has one of his own and 002 is the umask.
+    """
+    me = uid or found.st_uid  # root takes everybody's
+    wrong = places.distrust(str(path), found, uid=me, others=stat.S_IWOTH)
+    if wrong is not None:
+        hint = f"read it, then: chmod o-w {path}"
+        if found.st_uid not in {uid, 0}:
+            hint = f"read it, then: bgresp config path, and cp {path} there"
+        raise ConfigError(f"{wrong}: it may name no commands or keys", hint=hint)
 
 
 def _tables(found: Any, path: Path, name: str) -> Mapping[str, Table]:

@@ -1,6 +1,7 @@
-"""Where configuration and state lie: as a variable says, else as the platform does."""
+"""Where configuration and state lie, as a variable or the platform says; and whose."""
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -50,6 +51,25 @@ def expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise _homeless() from None
+
+
+def distrust(
+    name: str,
+    found: os.stat_result,
+    *,
+    uid: int,
+    others: int = stat.S_IWGRP | stat.S_IWOTH,
+) -> str | None:
+    """Say why a file is not believed: who else may have written it; None where nobody.
+
+    It is this user's or root's, as a container's secrets are, and nobody of `others`
+    (mode bits) may write it.
+    """
+    if found.st_uid not in {uid, 0}:
+        return f"{name} belongs to another user"
+    if found.st_mode & others:
+        return f"others may write {name}"
+    return None
 
 
 def _of_platform(place: str) -> Path:

@@ -15,7 +15,7 @@ from bgresp.config import places, urls
 from bgresp.config.files import Table
 from bgresp.core import encoding
 from bgresp.core.dialect import Auth
-from bgresp.core.errors import ConfigError
+from bgresp.core.errors import ConfigError, EncodingError
 
 TWO_WAYS: Final = "export OPENAI_API_KEY=..., or use the local endpoint: -p local"
 COMMAND_TIMEOUT: Final = 30.0
@@ -40,6 +40,13 @@ class KeySource:
     def __str__(self) -> str:
         """Return the form that the ledger keeps."""
         return f"{self.kind}:{self.name}" if self.name else self.kind
+
+    @property
+    def warning(self) -> str | None:
+        """Return what is to be said before the key is used, if anything."""
+        if self.kind != "file":
+            return None
+        return _foreign(places.expanded(self.name), os.getuid())
 
     def read(self, environ: Mapping[str, str]) -> str | None:
         """Return the key, trimmed and checked; None where the source needs none.
@@ -188,18 +195,29 @@ def _distrust(found: os.stat_result, uid: int) -> tuple[str, str] | None:
     """Say what is wrong with a key file, and the cure; None where nothing is.
 
     It is mine and nobody else reads it, or root's, as a container's secrets are, and
-    nobody else writes it. Root is told nothing of others' files: it may read them all.
+    nobody else writes it.
     """
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISREG(found.st_mode):
         return "the key file {} is not a regular file", ""
     if found.st_uid == uid and mode & 0o077:
         return "others may read the key file {}", "chmod 600 {}"
-    if found.st_uid not in {uid, 0} and uid != 0:
-        return "the key file {} belongs to another user", "copy it, and chmod 600"
-    if mode & 0o022:
-        return "others may write the key file {}", "chmod go-w {}"
-    return None
+    me = uid or found.st_uid  # root takes everybody's
+    wrong = places.distrust("the key file {}", found, uid=me)
+    if wrong is None:
+        return None
+    is_mine = found.st_uid in {uid, 0} or uid == 0
+    return wrong, "chmod go-w {}" if is_mine else "copy it, and chmod 600"
+
+
+def _foreign(path: Path, uid: int) -> str | None:
+    """Say whose a key file is that root reads all the same."""
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return None  # reading it tells why
+    said = f"the key file {path} belongs to another user"
+    return said if uid == 0 != owner else None
 
 
 def _read(path: Path) -> str:
@@ -216,6 +234,7 @@ def _read(path: Path) -> str:
             f"cannot read the key file {path}: {error.strerror}"
         ) from None
     except encoding.NotUtf8Error as error:
-        raise ConfigError(
-            f"cannot read the key file {path}: {error}", hint=error.hint
+        said = f"cannot read the key file {path}: {error}"
+        raise (EncodingError if error.hint else ConfigError)(
+            said, hint=error.hint
         ) from None

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bgresp.config import places
 from bgresp.core.errors import ConfigError
 
 NAME: Final = "endpoints.jsonl"
@@ -116,11 +117,10 @@ def _check(found: os.stat_result, path: Path) -> None:
     """Refuse a file that another user owns or may write."""
     if not stat.S_ISREG(found.st_mode):
         raise ConfigError(f"{path} is not a regular file")
-    if found.st_uid not in {os.getuid(), 0}:
-        raise ConfigError(f"{path} belongs to another user: it may name no keys")
-    if stat.S_IMODE(found.st_mode) & 0o022:
-        said = f"others may write {path}: it may name no keys"
-        raise ConfigError(said, hint=f"chmod 600 {path}, once you have read it")
+    wrong = places.distrust(str(path), found, uid=os.getuid())
+    if wrong is not None:
+        hint = f"chmod 600 {path}, once you have read it"
+        raise ConfigError(f"{wrong}: it may name no keys", hint=hint)
 
 
 def _read(line: bytes) -> Pair | str | None:

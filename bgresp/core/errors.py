@@ -4,6 +4,7 @@ BgrespError (1)
 ├── UsageError (2)
 ├── NoSuchJobError (3)
 ├── ConfigError (4)
+│   └── EncodingError (2)
 ├── RefusedError (5)
 ├── UnreachableError (6)
 ├── UnknownOutcomeError (7)
@@ -140,6 +141,12 @@ class ConfigError(BgrespError):
     code = ExitCode.CONFIG
     kind = "config"
     usual = "bgresp config show"
+
+
+class EncodingError(ConfigError):
+    """A file of keys or settings is UTF-16: it can be converted, and is not read."""
+
+    code = ExitCode.USAGE
 
 
 class RefusedError(BgrespError):

@@ -29,12 +29,15 @@ class Endpoints:
     """Endpoints as this machine's configuration knows them.
 
     `local` starts the endpoint of this machine that some settings mean; it returns its
-    base URL and its key.
+    base URL and its key. `warn` is told, once, of a key that is no one's but root's to
+    read.
     """
 
     machine: Machine
     state: Path
     local: Callable[[Settings], tuple[str, str | None]]
+    warn: Callable[[str], None] = lambda _: None
+    _warned: set[str] = field(default_factory=set)
     _settings: dict[str, Settings] = field(default_factory=dict)
 
     def settings_of(self, job: Job) -> Settings:
@@ -79,6 +82,10 @@ class Endpoints:
         Raises ConfigError.
         """
         base_url = settings.base_url
+        warning = settings.key_source.warning
+        if warning is not None and warning not in self._warned:
+            self._warned.add(warning)
+            self.warn(warning)
         key = settings.key_source.read(self.machine.environ)
         if settings.is_local:
             base_url, key = self.local(settings)

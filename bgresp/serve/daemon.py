@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bgresp.core.environment import without_keys
 from bgresp.core.errors import BgrespError, ConfigError
@@ -150,6 +150,9 @@ def page_url(running: Endpoint) -> str:
     return f"{running.base_url.removesuffix('/v1')}/"
 
 
+_OPEN: Final = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]))"
+
+
 def open_page(
     state: Path,
     running: Endpoint,
@@ -186,6 +189,7 @@ def _browse(url: str) -> bool:
     Without a display the standard library falls back on lynx and its like: they run no
     script, and take the terminal that serves.
     """
+    import subprocess
     import webbrowser
 
     try:
@@ -194,7 +198,15 @@ def _browse(url: str) -> bool:
         return False
     of_text = {"www-browser", "links", "elinks", "lynx", "w3m"}
     name = Path(str(getattr(browser, "name", ""))).name
-    return name not in of_text and browser.open(url)
+    if name in of_text:
+        return False
+    # By another process: a browser has no business with our keys.
+    command = [sys.executable, "-I", "-c", _OPEN, url]
+    kept = without_keys(os.environ)
+    done = subprocess.run(  # noqa: S603  ours
+        command, env=kept, stdout=subprocess.DEVNULL, check=False
+    )
+    return done.returncode == 0
 
 
 def check_extra() -> None:

@@ -96,7 +96,7 @@ def test_a_configuration_and_a_key_of_notepad_s(
         assert "Bearer secret-1" == server.creates[0].headers["authorization"]
         key.write_bytes("secret-1".encode("utf-16"))
         ran = bare(*argv)
-    assert (4, "") == (ran.code, ran.out)
+    assert (2, "") == (ran.code, ran.out)
     assert "UTF-16, not UTF-8" in ran.err
     assert "iconv -f UTF-16" in ran.err
     assert "secret" not in ran.err

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from bgresp.ledger.ledger import Ledger
 from tests.cli.books import ident, key, seed
 from tests.cli.killed import died
 from tests.command import Run
-from tests.fakeanswers import Forever, refusal
+from tests.fakeanswers import Forever, Reply, Snapshot, as_json, refusal
 from tests.fakeserver import FakeServer
+from tests.fakewire import FOX, response_of
 
 
 def test_everything_of_a_job_goes(bgresp: Run, server: FakeServer, state: Path) -> None:
@@ -102,3 +104,36 @@ def test_a_dead_submit_is_refused(bgresp: Run, server: FakeServer, state: Path) 
     ran = bgresp("forget", lost)
     assert 7 == ran.code
     assert f"bgresp resolve {lost}" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("verb", "status", "code"),
+    [
+        ("wait", "completed", 0),
+        ("wait", "failed", 12),
+        ("watch", "completed", 0),
+        ("wait", "in_progress", 3),
+    ],
+)
+def test_a_job_that_is_forgotten_while_it_is_followed(
+    bgresp: Run, server: FakeServer, state: Path, verb: str, status: str, code: int
+) -> None:
+    """Who waits for a forgotten job is told nothing, or its answer comes back."""
+    seed(state, {}, server=server)
+
+    def change(_: Reply) -> Reply:
+        ledger = Ledger(state)
+        ledger.forget(next(ledger.newest()))
+        return as_json(response_of(status, FOX, response_id=ident(1)))
+
+    server.script("get", Snapshot(change=change))
+    if status == "in_progress":
+        answer = as_json(response_of(status, response_id=ident(1)))
+        server.script("get", Forever(answer))
+    more = ("--timeout", "0.5", "--interval", "0.05") if verb == "wait" else ()
+    ran = bgresp(verb, ident(1), *more)
+    assert code == ran.code, ran.err
+    assert f"bgresp: {ident(1)} was forgotten meanwhile: its answer is not kept" in (
+        ran.err.splitlines()
+    )
+    assert not list((state / "responses").iterdir())

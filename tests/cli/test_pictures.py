@@ -63,7 +63,7 @@ def test_a_watch(
         raw = taking(
             *argv,
             size=WIDER,
-                when=lambda it: it.shows("and stays to") and it.shows(" ago"),
+            when=lambda it: it.shows("and stays to") and it.shows(" ago"),
             BGRESP_BASE_URL="",
             BGRESP_API_KEY="",
         )

@@ -1,5 +1,7 @@
 """What the TOML files may say, and how a mistake in them is named."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -183,3 +185,37 @@ def test_paths_come_from_the_environment(tmp_path: Path) -> None:
 def test_every_built_in_dialect_is_a_table() -> None:
     """The dialects that bgresp brings are there, the base among them."""
     assert {"openai", "local"} <= set(files.built_in())
+
+
+OWNERS = [
+    (1, 0o644, 1, None),
+    (1, 0o664, 1, None),
+    (0, 0o644, 1, None),
+    (2, 0o644, 0, None),
+    (2, 0o644, 1, "belongs to another user"),
+    (1, 0o666, 1, "others may write"),
+    (2, 0o666, 0, "others may write"),
+]
+
+
+@pytest.mark.parametrize(("owner", "mode", "uid", "why"), OWNERS)
+def test_a_configuration_is_mine_or_root_s(
+    path: Path, owner: int, mode: int, uid: int, why: str | None
+) -> None:
+    """Commands and keys are named by who else may have written the file."""
+    found = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, 0, 9, 0, 0, 0))
+    if why is None:
+        files._check_owner(path, found, uid)
+    else:
+        with pytest.raises(ConfigError, match=why):
+            files._check_owner(path, found, uid)
+
+
+def test_a_configuration_that_anybody_may_write_is_not_read(path: Path) -> None:
+    """What may run a command is read from a file that everybody may change."""
+    put(path, 'default_profile = "a"\n').chmod(0o666)
+    with pytest.raises(ConfigError, match="others may write"):
+        files.load(path)
+    path.chmod(0o644)
+    assert "a" == files.load(path).default_profile
+    assert files.Config(Path(os.devnull)) == files.load(Path(os.devnull))

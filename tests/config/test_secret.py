@@ -276,3 +276,16 @@ def test_a_source_that_is_gone_is_none(source: str) -> None:
     """A source without its command, or one that is none, leads to a key."""
     assert secret.named(source, {}, OPENAI) is None
     assert secret.named(source, {}, None) is None
+
+
+def test_root_is_told_whose_a_key_file_is(tmp_path: Path) -> None:
+    """Root uses another user's key without a word, or is warned of its own."""
+    path = key_file(tmp_path / "key", mode=0o600)
+    assert KeySource("file", str(path)).warning is None
+    assert secret._foreign(path, 0) == (
+        None if os.getuid() == 0 else f"the key file {path} belongs to another user"
+    )
+    if os.getuid() == 0:
+        os.chown(path, 12345, -1)
+        source = KeySource("file", str(path))
+        assert f"the key file {path} belongs to another user" == source.warning

@@ -194,7 +194,10 @@ def test_a_damaged_record_hides_no_other(served: Served, tmp_path: Path) -> None
 def recorder(place: Path, name: str = "browser") -> tuple[Path, str]:
     """Return a file, and a $BROWSER of this name that writes its arguments there."""
     script, seen = place / name, place / f"{name}.seen"
-    script.write_text(f'#!/bin/sh\necho "$@" > {seen}.part && mv {seen}.part {seen}\n')
+    script.write_text(
+        f"#!/bin/sh\nenv > {seen}.env\n"
+        f'echo "$@" > {seen}.part && mv {seen}.part {seen}\n'
+    )
     script.chmod(0o700)
     return seen, str(script)
 
@@ -230,8 +233,12 @@ def test_open_says_where_there_is_no_browser(
     assert running is not None
     page = daemon.page_url(running)
     seen, browser = recorder(tmp_path)
-    assert 0 == run("serve", "--open", env={"BROWSER": browser}).code
+    secret = {"WORK_API_KEY": "sk-never-a-browser-s"}
+    assert 0 == run("serve", "--open", env={"BROWSER": browser, **secret}).code
     assert f"{page}\n" == seen.read_text()
+    passed = seen.with_name(f"{seen.name}.env").read_text()
+    assert "BROWSER=" in passed
+    assert "never-a-browser" not in passed
     seen, browser = recorder(tmp_path, "lynx")
     done = run("serve", "--open", env={"BROWSER": browser})
     assert f"no browser was found; open {page} in a browser" in done.err
