@@ -107,16 +107,16 @@ def test_a_dead_submit_is_refused(bgresp: Run, server: FakeServer, state: Path) 
 
 
 @pytest.mark.parametrize(
-    ("verb", "status", "code"),
+    ("verb", "answer", "code"),
     [
-        ("wait", "completed", 0),
-        ("wait", "failed", 12),
-        ("watch", "completed", 0),
-        ("wait", "in_progress", 3),
+        ("wait", as_json(response_of("completed", FOX, response_id=ident(1))), 0),
+        ("watch", as_json(response_of("completed", FOX, response_id=ident(1))), 0),
+        ("wait", as_json(response_of("failed", response_id=ident(1))), 12),
+        ("wait", refusal(401), 3),
     ],
 )
 def test_a_job_that_is_forgotten_while_it_is_followed(
-    bgresp: Run, server: FakeServer, state: Path, verb: str, status: str, code: int
+    bgresp: Run, server: FakeServer, state: Path, verb: str, answer: Reply, code: int
 ) -> None:
     """Who waits for a forgotten job is told nothing, or its answer comes back."""
     seed(state, {}, server=server)
@@ -124,14 +124,10 @@ def test_a_job_that_is_forgotten_while_it_is_followed(
     def change(_: Reply) -> Reply:
         ledger = Ledger(state)
         ledger.forget(next(ledger.newest()))
-        return as_json(response_of(status, FOX, response_id=ident(1)))
+        return answer
 
     server.script("get", Snapshot(change=change))
-    if status == "in_progress":
-        answer = as_json(response_of(status, response_id=ident(1)))
-        server.script("get", Forever(answer))
-    more = ("--timeout", "0.5", "--interval", "0.05") if verb == "wait" else ()
-    ran = bgresp(verb, ident(1), *more)
+    ran = bgresp(verb, ident(1))
     assert code == ran.code, ran.err
     assert f"bgresp: {ident(1)} was forgotten meanwhile: its answer is not kept" in (
         ran.err.splitlines()
