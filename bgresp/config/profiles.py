@@ -37,13 +37,13 @@ def path_of(config_path: Path, name: str) -> Path:
     return config_path.parent / "profiles" / f"{name}.toml"
 
 
-def variable(name: str) -> str:
-    """Return the name of an environment variable.
+def variable(name: str, option: str = "--api-key-env") -> str:
+    """Return the name of an environment variable that an option gives.
 
     Raises UsageError; what was given is not repeated, it may be a key.
     """
     if not _VARIABLE.fullmatch(name):
-        raise UsageError("--api-key-env takes the name of a variable, not a key")
+        raise UsageError(f"{option} takes the name of a variable, not a key")
     return name
 
 

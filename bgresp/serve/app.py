@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
@@ -62,6 +63,8 @@ class Responses:
         """Return a job, or its events from anywhere on."""
         entry = self._entry(request)
         query = request.query_params
+        for no in asked.includes(_names(query, "include")):
+            raise RefusalError(no)
         streams = query.get("stream", "false").lower() in {"true", "1"}
         if streams:
             _check_streamable(entry)
@@ -249,6 +252,11 @@ def _check_streamable(entry: Entry) -> None:
                 f"with {name}=true."
             )
             raise RefusalError(invalid(message, "stream"))
+
+
+def _names(query: QueryParams, name: str) -> list[str]:
+    """Return the values of an array in a query, as `name=a` or `name[]=a`."""
+    return [*query.getlist(name), *query.getlist(f"{name}[]")]
 
 
 def _starting_after(value: str | None) -> int:

@@ -4,10 +4,13 @@ import asyncio
 import codecs
 import os
 import signal
+import sys
+import weakref
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from subprocess import DEVNULL, Popen
 from typing import Final
 
 from bgresp.core.text import one_line
@@ -22,6 +25,72 @@ _STEP: Final = 0.02
 _TAIL: Final = 4_096  # bytes of stderr that an error shows
 _LIMIT: Final = 500
 
+# A process of its own: its stdin ends with the server, however that one ended.
+_WATCHDOG: Final = """
+import os, signal, sys, time
+groups = set()
+for line in sys.stdin:
+    (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+def send(number):
+    for group in list(groups):
+        try:
+            os.killpg(group, number)
+        except OSError:
+            groups.discard(group)
+send(signal.SIGTERM)
+end = time.monotonic() + float(sys.argv[1])
+while groups and time.monotonic() < end:
+    time.sleep(0.05)
+    send(0)
+send(signal.SIGKILL)
+"""
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class Watchdog:
+    """Ends the programs that run when the server dies without a word, as by kill -9.
+
+    It starts with the first program, and is told of each that starts and ends.
+    """
+
+    _process: Popen[bytes] | None = None
+
+    def started(self, group: int, kill_after: float) -> None:
+        """Note a process group; it has `kill_after` seconds to end by itself."""
+        if self._process is None or self._process.poll() is not None:
+            argv = [sys.executable, "-I", "-S", "-c", _WATCHDOG, f"{kill_after}"]
+            try:
+                self._process = Popen(  # noqa: S603 # our code under our interpreter
+                    argv,
+                    stdin=PIPE,
+                    stdout=DEVNULL,
+                    stderr=DEVNULL,
+                    cwd="/",
+                    env={},
+                    start_new_session=True,
+                )
+            except OSError:
+                return  # the program runs all the same, unwatched
+            weakref.finalize(self, _let_go, self._process)
+        self._tell(f"+{group}\n")
+
+    def ended(self, group: int) -> None:
+        """Forget a process group: its number may soon be another's."""
+        self._tell(f"-{group}\n")
+
+    def _tell(self, line: str) -> None:
+        if self._process is None or self._process.stdin is None:
+            return
+        # One that was killed is replaced at the next program.
+        with suppress(OSError):
+            os.write(self._process.stdin.fileno(), line.encode())
+
+
+def _let_go(watchdog: "Popen[bytes]") -> None:
+    """End a watchdog that has nothing to watch any more."""
+    with watchdog:
+        pass
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -35,6 +104,7 @@ class Command:
     environ: Mapping[str, str]
     whole: bool = False
     kill_after: float = KILL_AFTER
+    watchdog: Watchdog = field(default_factory=Watchdog)
 
     @property
     def name(self) -> str:
@@ -44,6 +114,7 @@ class Command:
     async def run(self, work: Work) -> AsyncIterator[Told]:
         """Stream what the program writes, in whole characters. Raises EngineError."""
         process = await self._started(work)
+        self.watchdog.started(process.pid, self.kill_after)
         stdin = asyncio.ensure_future(_feed(process, self._input(work)))
         stderr = asyncio.ensure_future(_tail(process))
         # What the program leaves behind would hold its stdout open for ever.
@@ -68,6 +139,7 @@ class Command:
                 # Shielded: who cancels twice must not leave a process behind.
                 await asyncio.shield(self._end(process))
             await asyncio.gather(stdin, stderr, exited, return_exceptions=True)
+            self.watchdog.ended(process.pid)
 
     async def models(self) -> list[str]:
         """Return the program's name."""

@@ -56,10 +56,17 @@ class Job:
         return self._output.text(), self._output.deltas
 
     def requeue(self) -> None:
-        """Let a job wait again that ran when a process died. Raises OSError."""
+        """Let a job wait again that ran when a process died. Raises OSError.
+
+        Its events begin anew: numbers without a gap tell of one run. The old ones go
+        before the record says `queued`, which would let them stand.
+        """
+        self._output = Output()
+        if self.log is not None:
+            self.log.clear()
         self.response = {**self.response, "status": "queued"}
         self._store.put(self.entry, self.response)
-        self._emit([wire.lifecycle("queued", self.response)])
+        self._emit(wire.opening(self.response))
 
     def start(self) -> None:
         """Go from queued to in progress. Raises OSError."""

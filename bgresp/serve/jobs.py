@@ -19,7 +19,7 @@ from bgresp.serve.engines import Engine, EngineError, Outcome, Work
 from bgresp.serve.job import Clock, Job
 from bgresp.serve.log import Event, numbered
 from bgresp.serve.refusal import RefusalError, invalid, not_found
-from bgresp.serve.request import items
+from bgresp.serve.request import items, reference
 from bgresp.serve.store import DamagedError, Entry, Store
 from bgresp.serve.wire import LAST_EVENTS, OPEN, Json, dumps
 from bgresp.serve.worker import Workers
@@ -235,6 +235,7 @@ class JobQueue:
         if self._store.size >= self._limits.disk:
             raise RefusalError(refusal.storage_full())
         entry = self._entry(request, caller)
+        request = await self._resolved(request, caller.tenant)
         name = self._engine.name
         response = wire.response(entry.id, request, entry.created, name)
         job = self._job(entry, response)
@@ -369,6 +370,36 @@ class JobQueue:
                 message = f"Previous response with id '{previous}' not found."
                 param, code = "previous_response_id", "previous_response_not_found"
                 raise RefusalError(invalid(message, param, code)) from None
+
+    async def _resolved(self, request: Json, tenant: str) -> Json:
+        """Return a request with the items that its input refers to by their ids.
+
+        They are copied: what they come from may be deleted while this job waits.
+        """
+        given = request["input"]
+        if isinstance(given, str) or not any(reference(item) for item in given):
+            return request
+        named = {name for item in given if (name := reference(item)) is not None}
+        sources = [entry for entry in self._store if self._shows(entry, tenant)]
+        found = await asyncio.to_thread(self._items_named, named, sources)
+        if missing := sorted(named - found.keys()):
+            raise RefusalError(refusal.no_item(missing[0]))
+        whole = [found[name] if (name := reference(i)) else i for i in given]
+        return {**request, "input": whole}
+
+    def _items_named(self, names: set[str], sources: list[Entry]) -> dict[str, Json]:
+        """Look for items by their ids, in the newest jobs first; any thread may."""
+        found: dict[str, Json] = {}
+        for entry in reversed(sources):
+            if names <= found.keys():
+                break
+            try:
+                candidates = items(entry.id, self.request(entry))
+                candidates += self.response(entry).get("output") or []
+            except RefusalError:
+                continue  # it went meanwhile
+            found |= {i["id"]: i for i in candidates if i.get("id") in names}
+        return found
 
     def _entry(self, request: Json, caller: Caller) -> Entry:
         return Entry(

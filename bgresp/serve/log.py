@@ -112,6 +112,17 @@ class EventLog:
             self._wake()
             raise
 
+    def clear(self) -> None:
+        """Drop every event: the next one is number 0 again. Raises OSError.
+
+        It is for a job that begins anew, before anyone reads its log.
+        """
+        os.ftruncate(self._handle, 0)
+        self._ends = array("Q")
+        self._recent.clear()
+        self._recent_size = 0
+        self._extra = []
+
     def close(self) -> None:
         """Say that no event will follow."""
         self._closed = True

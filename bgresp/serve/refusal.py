@@ -58,6 +58,11 @@ def not_found(response_id: str) -> Refusal:
     return Refusal(404, f"Response with id '{response_id}' not found.")
 
 
+def no_item(item_id: str) -> Refusal:
+    """Refuse a reference to an item that this tenant has not, or has no more."""
+    return Refusal(404, f"Item with id '{item_id}' not found.", "input")
+
+
 def unauthorized() -> Refusal:
     """Refuse a missing or wrong key."""
     return Refusal(401, "Incorrect API key provided.", code="invalid_api_key")

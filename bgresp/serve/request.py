@@ -25,6 +25,17 @@ _TYPES: Mapping[str, tuple[type, str]] = {
     "reasoning": (dict, "an object"),
     "text": (dict, "an object"),
 }
+# What OpenAI takes as `include`; what an engine does not have stays out, as there.
+INCLUDABLE = (
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+)
 _PAIRS, _KEY, _VALUE = 16, 64, 512  # OpenAI's limits of metadata
 
 
@@ -111,6 +122,23 @@ def _limits(request: Json) -> Iterator[Refusal]:
     include = request.get("include") or []
     if not all(isinstance(name, str) for name in include):
         yield wrong_type("include", "an array of strings", include)
+    yield from includes(include)
+
+
+def includes(names: Iterable[str]) -> Iterator[Refusal]:
+    """Refuse names of `include` that nobody knows."""
+    for name in names:
+        if name not in INCLUDABLE:
+            known = ", ".join(f"'{one}'" for one in INCLUDABLE)
+            message = f"Invalid value: '{name}'. Supported values are: {known}."
+            yield invalid(message, "include", "invalid_value")
+
+
+def reference(item: Json) -> str | None:
+    """Return the id that an input item stands for, where it is a reference."""
+    is_one = item.get("type") == "item_reference" or item.keys() == {"id"}
+    found = item.get("id") if is_one else None
+    return found if isinstance(found, str) else None
 
 
 def _is_input(value: object) -> bool:

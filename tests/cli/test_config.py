@@ -156,6 +156,18 @@ def test_add_writes_a_profile_that_works(config: Any, folder: Path) -> None:
         (("",), 2, "not a name for a profile"),
         (("x" * 65,), 2, "not a name for a profile"),
         (("CON/x",), 2, "not a name for a profile"),
+        (("x", "--exec", 'a "b'), 2, "No closing quotation"),
+        (("x", "--exec", " "), 2, "--exec takes a program"),
+        (("x", "--exec", "cat", "--upstream", "http://h/v1"), 2, "one engine"),
+        (("x", "--exec", "cat", "--dialect", "openai"), 4, "'exec' is for endpoints"),
+        (("x", "--upstream", "ftp://h"), 2, "an upstream is a URL"),
+        (("x", "--upstream", "http://h", "--upstream-api", "x"), 2, "one of respon"),
+        (("x", "--upstream-api", "chat"), 2, "of no use without its URL"),
+        (
+            ("x", "--upstream", "http://h", "--upstream-key-env", "sk-1"),
+            2,
+            "--upstream-key-env takes the name of a variable, not a key",
+        ),
     ],
 )
 def test_add_refuses_before_it_writes(
@@ -165,6 +177,20 @@ def test_add_refuses_before_it_writes(
     ran = config("add", *args, code=code, said=said)
     assert "" == ran
     assert not folder.exists()
+
+
+def test_an_engine_is_added(config: Any, folder: Path) -> None:
+    """A program or an upstream makes a profile of the dialect local, as it was said."""
+    config("add", "shout", "--exec", "tr 'a b' A-Z", "--exec-json")
+    url = "http://127.0.0.1:11434/v1"
+    key = ("--upstream-key-env", "CHAT_KEY", "--upstream-api", "chat")
+    config("add", "night", "--upstream", url, *key, "-m", "m")
+    written = [tomllib.loads(p.read_text()) for p in sorted(folder.glob("*/*.toml"))]
+    night = {"upstream": url, "upstream_key_env": "CHAT_KEY", "upstream_api": "chat"}
+    assert [
+        {"dialect": "local", "model": "m", **night},
+        {"dialect": "local", "exec": ["tr", "a b", "A-Z"], "exec_json": True},
+    ] == written
 
 
 def test_a_variable_that_nothing_uses_is_told(config: Any) -> None:

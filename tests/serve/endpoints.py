@@ -1,6 +1,7 @@
 """What the tests of the local endpoint share: an engine on a string, and waiting."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -102,6 +103,16 @@ def wait_until(true: Callable[[], Any], *, deadline: float = DEADLINE) -> Any:
         assert time.monotonic() < end, "it never came true"
         pause.wait(0.02)
     return found
+
+
+def is_gone(pid: int) -> bool:
+    """Say whether a process has ended; one that nobody has waited for has, too."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().split(") ")[1][0] == "Z"
 
 
 def create(sdk: openai.OpenAI, prompt: str, **fields: Any) -> Response:

@@ -12,7 +12,15 @@ import pytest
 from bgresp.core.environment import is_key, without_keys
 from bgresp.serve.command import Command
 from bgresp.serve.engine_options import EngineOptions
-from tests.serve.endpoints import Serve, Served, create, poll, stream, wait_until
+from tests.serve.endpoints import (
+    Serve,
+    Served,
+    create,
+    is_gone,
+    poll,
+    stream,
+    wait_until,
+)
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 
@@ -124,19 +132,6 @@ def test_silence_is_an_empty_answer(serve: Serve) -> None:
     """A program that writes nothing and ends with 0 has answered nothing."""
     done = ended(shell(serve, "true"))
     assert ("completed", "") == (done.status, done.output_text)
-
-
-def is_gone(pid: int) -> bool:
-    return not alive(pid)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().split(") ")[1][0] != "Z"
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' TERM; "], ids=["willing", "stubborn"])

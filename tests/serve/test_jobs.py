@@ -1,5 +1,7 @@
 """Jobs by way of the official SDK: created, polled, failed, deleted, kept apart."""
 
+from typing import Any
+
 import openai
 import pytest
 from openai.types.responses import Response
@@ -131,6 +133,27 @@ def test_input_items_are_listed(sdk: openai.OpenAI) -> None:
     ] == texts
     newest = sdk.responses.input_items.list(job.id)
     assert items[::-1] == newest.data
+
+
+def test_an_input_may_refer_to_items(served: Served) -> None:
+    """An item_reference stands for an item of an earlier job of the same tenant."""
+    sdk = served.sdk()
+    first = poll(sdk, create(sdk, "one").id)
+    said = sdk.responses.input_items.list(first.id).data[0]
+    given: Any = [
+        {"type": "item_reference", "id": said.id},
+        {"id": first.output[0].id},
+        {"role": "user", "content": "two"},
+    ]
+    second = sdk.responses.create(model="m", input=given, background=True)
+    items = list(sdk.responses.input_items.list(second.id, order="asc"))
+    assert [said.to_dict(), first.output[0].to_dict()] == [
+        item.to_dict() for item in items[:2]
+    ]
+    with pytest.raises(openai.NotFoundError) as caught:
+        served.sdk(x_on_behalf_of="b").responses.create(model="m", input=given)
+    assert f"Item with id '{first.output[0].id}' not found." in str(caught.value)
+    assert "input" == caught.value.param
 
 
 def test_the_list_is_paged(served: Served, sdk: openai.OpenAI) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import openai
@@ -19,6 +20,7 @@ from tests.serve.endpoints import (
     Connect,
     Launch,
     create,
+    is_gone,
     poll,
     stream,
     wait_until,
@@ -116,6 +118,23 @@ def test_a_killed_server_remembers(
         failed = sdk.responses.retrieve(job_id)
         assert failed.error is not None
         assert ("failed", "server_restarted") == (failed.status, failed.error.code)
+
+
+def test_a_killed_server_leaves_no_program(
+    state: Path, launch: Launch, connect: Connect, tmp_path: Path
+) -> None:
+    """After SIGKILL of the server its programs end, with all that they started."""
+    pids = tmp_path / "pids"
+    inner = f"echo $$ >> {pids}; while :; do sleep 0.1; done"
+    script = f"sh -c 'sh -c \"{inner.replace('$', chr(92) + '$')}\" & {inner}'"
+    words = ("/bin/sh", "-c", script)
+    server = launch(*[f"--command={word}" for word in words])
+    create(connect(state), "x")
+    wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    server.kill()
+    server.wait()
+    for pid in map(int, pids.read_text().split()):
+        wait_until(partial(is_gone, pid))
 
 
 @pytest.mark.parametrize("again", [None, signal.SIGTERM])

@@ -39,6 +39,7 @@ INPUT = '"input": "x"'
         (f'{{{INPUT}, "metadata": {{"a": 1}}}}', "metadata", "invalid_value"),
         (f'{{{INPUT}, "include": "x"}}', "include", "invalid_type"),
         (f'{{{INPUT}, "include": [1]}}', "include", "invalid_type"),
+        (f'{{{INPUT}, "include": ["logprobs"]}}', "include", "invalid_value"),
     ],
 )
 def test_a_bad_body_is_refused(
