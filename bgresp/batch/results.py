@@ -73,21 +73,37 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The folder of `--out-dir`, where each answer is a file named as its row."""
+    """The folder of `--out-dir`, where each answer is a file named as its row.
+
+    With `by_group` each group has a folder in it, where its name is a safe one.
+    """
 
     path: Path
     suffix: str = ".txt"
+    by_group: bool = False
 
-    def add(self, job: Job, text: str) -> Path:
+    @classmethod
+    def made(cls, name: str, *, suffix: str = ".txt", by_group: bool = False) -> Self:
+        """Make the folder.
+
+        Raises UsageError.
+        """
+        path = Path(name)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--out-dir {name}: {error.strerror}") from None
+        return cls(path, suffix, by_group)
+
+    def add(self, job: Job, text: str | bytes) -> Path:
         """Write a job's answer whole, or leave the same one; return where it is."""
         target, data = self.path / self.name_of(job), _bytes(text)
         try:
-            there = target.exists()
-            if there and all(
-                found.name != target.name for found in self.path.iterdir()
-            ):
+            if self.by_group:
+                target.parent.mkdir(exist_ok=True)
+            if target.exists() and target not in target.parent.iterdir():
                 # A disk that ignores case has another row's answer there.
-                target = self.path / f"{job.key}{self.suffix}"
+                target = target.parent / f"{job.key}{self.suffix}"
             if target.is_file() and target.read_bytes() == data:
                 return target
             files.write_whole(target, [data], mode=files.PUBLIC_FILE)
@@ -97,8 +113,11 @@ class Folder:
 
     def name_of(self, job: Job) -> str:
         """Return the name of a job's file: its row's where that is a safe one."""
-        stem = job.row if job.row is not None and is_safe(job.row) else job.key
-        return f"{stem}{self.suffix}"
+        group = job.group if self.by_group and is_safe(job.group or "") else None
+        # Outside its group's folder a row's id would be another group's too.
+        alone = self.by_group and group is None
+        stem = job.key if alone or not is_safe(job.row or "") else job.row
+        return f"{group}/{stem}{self.suffix}" if group else f"{stem}{self.suffix}"
 
 
 def is_safe(name: str) -> bool:
@@ -161,6 +180,6 @@ def _error(job: Job) -> dict[str, str] | None:
     return {"code": job.status.value, "message": reason}
 
 
-def _bytes(text: str) -> bytes:
-    data = text.encode("utf-8", "backslashreplace")
+def _bytes(text: str | bytes) -> bytes:
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")
     return data if data.endswith(b"\n") or not data else data + b"\n"

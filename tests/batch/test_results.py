@@ -131,6 +131,16 @@ def test_a_row_whose_id_is_no_file_name(tmp_path: Path) -> None:
     assert "K1.txt" == Folder(tmp_path).name_of(Job(key="K1"))
 
 
+def test_a_folder_a_group(tmp_path: Path) -> None:
+    """Two groups' rows of one id share a file, or a group's name leaves the folder."""
+    folder = Folder(tmp_path, by_group=True)
+    assert "g/a.txt" == folder.name_of(job("a", group="g"))
+    assert "g/K1.txt" == folder.name_of(job("a/b", group="g"))
+    assert "K1.txt" == folder.name_of(job("a", group="../up"))
+    assert "K1.txt" == folder.name_of(job("a"))
+    assert tmp_path / "g" / "a.txt" == folder.add(job("a", group="g"), "x")
+
+
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
 def test_files_have_the_modes_of_the_umask(
     tmp_path: Path, umask: int, mode: int

@@ -217,3 +217,41 @@ def test_a_watch_of_what_is_to_be_had_no_more(
     assert (13, "") == (ran.code, ran.out)
     assert "its answer is not here and the endpoint no longer has it" in ran.err
     assert not (tmp_path / "f.txt").exists()
+
+
+def test_the_answers_of_a_group(each: Each, state: Path, tmp_path: Path) -> None:
+    """A group's answers come out of the order of its rows, or a retry's is another's."""
+    rows = [("a", "old"), ("b", "two"), ("a", "new"), ("c", None)]
+    seed(
+        state,
+        *(
+            {
+                "status": "completed" if t else "failed",
+                "group": "g",
+                "row": r,
+                "text": t,
+            }
+            for r, t in rows
+        ),
+        {"status": "completed", "group": "h", "row": "a", "text": "other"},
+    )
+    shown, filed, all_, both = each(
+        ["get", "--group", "g"],
+        ["get", "--group", "g", "--out-dir", "one"],
+        ["get", "--all", "-o", "all/"],
+        ["get", "--all", "-o", "x", "--out-dir", "y"],
+    )
+    assert (12, "old\nnew\ntwo\n") == (shown.code, shown.out)
+    assert (12, "") == (filed.code, filed.out)
+    assert (12, 2) == (all_.code, both.code)
+    written = {
+        str(path.relative_to(tmp_path)): path.read_text()
+        for path in tmp_path.rglob("*.txt")
+    }
+    assert {
+        "one/a.txt": "new\n",
+        "one/b.txt": "two\n",
+        "all/g/a.txt": "new\n",
+        "all/g/b.txt": "two\n",
+        "all/h/a.txt": "other\n",
+    } == written

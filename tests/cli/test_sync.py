@@ -41,6 +41,48 @@ def test_changed_jobs_are_printed(bgresp: Run, server: FakeServer, state: Path) 
     assert (12, "") == (bgresp("get", ident(2)).code, bgresp("get", ident(2)).out)
 
 
+def test_answers_become_files(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """Who wants files from cron has to write a loop, or one bad disk stops the pass."""
+    seed(
+        state,
+        {"group": "g", "row": "a"},
+        {"group": "g", "row": "../b"},
+        {"row": "c"},
+        {"group": "g", "row": "d"},
+        server=server,
+    )
+    for number in (1, 2, 3):
+        server.script("get", DONE, job=ident(number))
+    server.script("get", as_json(response_of("failed")), job=ident(4))
+    ran = bgresp("sync", "--out-dir", "out")
+    assert (0, "", 4) == (ran.code, ran.err, ran.out.count("\n"))
+    written = {
+        str(path.relative_to(tmp_path / "out")): path.read_text()
+        for path in (tmp_path / "out").rglob("*.txt")
+    }
+    names = {"g/a.txt", f"g/{key(2)}.txt", f"{key(3)}.txt"}
+    assert dict.fromkeys(names, "Four.\n") == written
+
+
+def test_an_answer_that_cannot_be_written_is_no_lost_one(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """A file in the way of one answer costs the others, or the exit code is silent."""
+    both = ({"group": "g", "row": "a"}, {"group": "h", "row": "b"})
+    seed(state, *both, server=server)
+    for number in (1, 2):
+        server.script("get", DONE, job=ident(number))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "g").write_text("in the way")
+    ran = bgresp("sync", "--out-dir", "out")
+    assert (1, 2, 1) == (ran.code, ran.out.count("\n"), ran.err.count("\n"))
+    assert f"(bgresp get {ident(1)})" in ran.err
+    assert "Four.\n" == (tmp_path / "out" / "h" / "b.txt").read_text()
+    assert "Four.\n" == bgresp("get", ident(1)).out
+
+
 @pytest.mark.parametrize("mode", ["--json", "--jsonl", "-q"])
 def test_machines_read_records(
     bgresp: Run, server: FakeServer, state: Path, mode: str

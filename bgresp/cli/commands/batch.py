@@ -255,7 +255,9 @@ class Batching:
                 until_done.enter_context(ledger.claim(f"results:{path}"))
                 self.output.results = until_done.enter_context(Results.at(path))
             if options.out_dir is not None:
-                self.output.folder = _out_dir(options.out_dir, schema=self.has_schema)
+                self.output.folder = Folder.made(
+                    options.out_dir, suffix=".json" if self.has_schema else ".txt"
+                )
             yield
 
     # ---- looking it over ---------------------------------------------------
@@ -500,16 +502,3 @@ def _results_file(name: str) -> Path:
     if path.exists() and not path.is_file():
         raise UsageError(f"--results {name}: is not a file")
     return path.resolve()
-
-
-def _out_dir(name: str, *, schema: bool = False) -> Folder:
-    """Make the folder of --out-dir; answers to a schema are JSON.
-
-    Raises UsageError.
-    """
-    path = Path(name)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out-dir {name}: {error.strerror}") from None
-    return Folder(path, ".json" if schema else ".txt")

@@ -1,8 +1,9 @@
 """`bgresp get`: the answer, from disk, else fetched."""
 
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,6 +21,7 @@ from bgresp.render.streams import Streams, as_json
 PARTS: Final = (
     *("text", "data", "reasoning", "citations", "usage", "error", "request", "raw"),
 )
+JSON_PARTS: Final = frozenset({"data", "usage", "error", "request", "raw"})
 APART: Final = frozenset({"usage", "error", "request"})  # kept beside the answer
 REASONING: Final = (
     "output[type=reasoning].summary[*].text",
@@ -40,6 +42,10 @@ class Options:
         str | None,
         opt("-o", "--output", help="Write it there.", metavar="FILE"),
     ] = None
+    out_dir: Annotated[
+        str | None,
+        opt("--out-dir", help="Write each to a file there (-o DIR/).", metavar="DIR"),
+    ] = None
     force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
 
 
@@ -50,10 +56,12 @@ def get(which: Refs, options: Options, common: Common) -> int:
 
       bgresp get @last
       bgresp get resp_123 --part usage
+      bgresp get --group questions --out-dir answers
     """
     context = Context.of(common)
     if options.part not in PARTS:
         raise UsageError(f"no part {options.part!r}", hint="one of " + " ".join(PARTS))
+    options = _checked(options)
     target = inputs.target(options.output, force=options.force)
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
@@ -62,16 +70,66 @@ def get(which: Refs, options: Options, common: Common) -> int:
         return 0
     if options.output is not None and len(jobs) != 1:
         raise UsageError(
-            f"-o takes one job, not {len(jobs)}", hint="one REF each, or --jsonl"
+            f"-o takes one job, not {len(jobs)}",
+            hint="-o DIR/ takes several; or one REF each, or --jsonl",
         )
+    if which.group is not None:
+        jobs = in_order_of_rows(jobs)
+    if options.out_dir is not None:
+        codes += _write_files(context, jobs, options, by_group=which.group is None)
     if context.is_json or common.quiet:
         _show_records(context, jobs, choice.single)
-    else:
+    elif options.out_dir is None:
         codes += _show_parts(context, jobs, (options, target))
     for job in jobs:
         output.say_why(context, job)
     codes += _gone(context, choice, jobs, options.part)
     return int(worst([*codes, *(int(job.status.exit_code) for job in jobs)]))
+
+
+def _checked(options: Options) -> Options:
+    """Take -o DIR/ as --out-dir DIR.
+
+    Raises UsageError where both say where the answers go.
+    """
+    if options.output is None or not options.output.endswith(os.sep):
+        if options.output is not None and options.out_dir is not None:
+            raise UsageError("-o and --out-dir exclude each other")
+        return options
+    if options.out_dir is not None:
+        raise UsageError("-o and --out-dir exclude each other")
+    return replace(options, output=None, out_dir=options.output)
+
+
+def in_order_of_rows(jobs: list[Job]) -> list[Job]:
+    """Return jobs as their rows were submitted, a retried row's where its first is."""
+    first: dict[str, str] = {}
+    ordered = sorted(jobs, key=lambda job: job.key)
+    for job in ordered:
+        first.setdefault(job.row or job.key, job.key)
+    return sorted(ordered, key=lambda job: (first[job.row or job.key], job.key))
+
+
+def _write_files(
+    context: Context, jobs: list[Job], options: Options, *, by_group: bool
+) -> Iterator[int]:
+    """Write a part of each job to a file; yield an exit code for each without it.
+
+    Of a row that was retried the newest answer is kept.
+    """
+    from bgresp.batch.results import Folder
+
+    suffix = ".json" if options.part in JSON_PARTS else ".txt"
+    folder = Folder.made(str(options.out_dir), suffix=suffix, by_group=by_group)
+    for job in sorted(jobs, key=lambda job: job.key):
+        try:
+            found = _part(context, job, options.part)
+        except RefusedError as error:
+            errors.show(context.streams, error)
+            yield int(error.code)
+            continue
+        if found:
+            folder.add(job, found)
 
 
 def _gone(

@@ -3,16 +3,19 @@
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt
 from bgresp.cli.running import run
-from bgresp.core.errors import BgrespError, NotFinishedError, worst
+from bgresp.core.errors import BgrespError, NotFinishedError, OutputError, worst
 from bgresp.core.model import Job
 from bgresp.ledger import locks
 from bgresp.render.cells import GAP
+
+if TYPE_CHECKING:
+    from bgresp.batch.results import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,14 @@ class Options:
     exit_status: Annotated[
         bool, opt("--exit-status", help="Exit as the jobs ended, 8 while one is open.")
     ] = False
+    out_dir: Annotated[
+        str | None,
+        opt(
+            "--out-dir",
+            help="Write each answer to DIR/GROUP/ID.txt, ID its row's.",
+            metavar="DIR",
+        ),
+    ] = None
     notify: Notify = None
 
 
@@ -34,7 +45,7 @@ def sync(which: Refs, options: Options, common: Common) -> int:
     Examples:
 
       bgresp sync
-      */5 * * * * bgresp sync >> sync.log
+      */5 * * * * bgresp sync --out-dir answers >> sync.log
     """
     context = Context.of(common)
     context.notify(options.notify)
@@ -46,7 +57,12 @@ def sync(which: Refs, options: Options, common: Common) -> int:
         except NotFinishedError:
             context.say("another sync is at work: nothing to do")
             return 0
-        syncing = Syncing(context)
+        folder = None
+        if options.out_dir is not None:
+            from bgresp.batch.results import Folder
+
+            folder = Folder.made(options.out_dir, by_group=True)
+        syncing = Syncing(context, folder)
         return run(context, syncing.run(which, exit_status=options.exit_status))
 
 
@@ -55,6 +71,7 @@ class Syncing:
     """One invocation's pass."""
 
     context: Context
+    folder: "Folder | None" = None
     codes: list[int] = field(default_factory=list)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _changed: list[Job] = field(default_factory=list)
@@ -84,6 +101,7 @@ class Syncing:
             return
         self._changed.append(job)
         self.context.ended(job)
+        self._write(job)
         common = self.context.common
         if common.quiet or common.jsonl:
             self.context.show_jobs([job], single=True)
@@ -91,6 +109,19 @@ class Syncing:
             cells = (job.ref, before.status.value, job.status.value)
             streams = self.context.streams
             streams.line((GAP if streams.out_is_terminal else "\t").join(cells))
+
+    def _write(self, job: Job) -> None:
+        """Write the answer of a job that ended; what cannot be written is told."""
+        if self.folder is None or job.status.is_open:
+            return
+        try:
+            text = self.context.recorder.text(job.key, self.context.dialect_of(job))
+            if text:
+                self.folder.add(job, text)
+        except OutputError as error:  # the other jobs are asked about all the same
+            error.hint = f"bgresp get {job.quoted}"
+            errors.show(self.context.streams, error)
+            self.codes.append(int(error.code))
 
 
 def _chosen(context: Context, which: Refs) -> Iterable[Job]:
