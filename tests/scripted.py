@@ -23,8 +23,8 @@ from bgresp.engine.rate_limit import RateLimiter
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker
-from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.saved import Answers
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from bgresp.api import replies, transport
-from bgresp.api.route import Route, route
+from bgresp.api.transport import Route, route
 from bgresp.core.dialect import Endpoint, fill, target
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import ResponseError

@@ -1,17 +1,21 @@
-"""HTTP replies read as signals; pure."""
+"""HTTP replies read as signals, within limits: JSON that cannot exhaust us.
+
+SSE bytes are cut to what httpx-sse may see. Figures: DESIGN.md, Limits of what is
+parsed.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
-from bgresp.api import bounded
 from bgresp.core import paths, schedule
 from bgresp.core.dialect import HTTP_STATUS, Dialect
 from bgresp.core.model import ResponseError, Status
 from bgresp.core.reading import read_event, read_id, read_refusal, read_response
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
-from bgresp.core.text import one_line
+from bgresp.core.text import one_line, parse_json
 
 # Replies that say nothing about the request itself: worth asking again.
 TRANSIENT: Final = frozenset({408, 409, 425, 500, 502, 503, 504})
@@ -24,6 +28,16 @@ _KEY: Final = re.compile(r"idempoten", re.IGNORECASE)
 _KINDS: Final = ("error.type", "type", "title")
 CANNOT_STREAM: Final = frozenset({400, 404, 405, 406, 409, 410, 415, 422, 501})
 FINAL_429: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
+PARSED: Final = 16 * 1024 * 1024
+SAVED: Final = 64 * 1024 * 1024
+STRUCTURE: Final = 500_000
+_STRUCTURAL: Final = "{[,:"
+# A text whole, or a bracket; possessive, so that a huge text costs no memory.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
+_COLON: Final = re.compile(rb"\s*:")
+_MOST_TOKENS: Final = 2_000_000
+_BLANK_LINES: Final = (b"\n\n", b"\r\r", b"\r\n\r\n")
+_BOM: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +58,7 @@ class Reply:
     def payload(self) -> Any:
         """Return the body's JSON, or None where it is none."""
         try:
-            return bounded.parse(self.body)
+            return parse(self.body)
         except ValueError:
             return None
 
@@ -115,7 +129,7 @@ def instead_of_stream(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
 def event(dialect: Dialect, name: str, data: str, id_: str = "") -> Event | None:
     """Read one event's data; None when it is `[DONE]` or no JSON object."""
     try:
-        payload = bounded.parse(data)
+        payload = parse(data)
     except ValueError:
         return None
     if not isinstance(payload, Mapping):
@@ -126,9 +140,9 @@ def event(dialect: Dialect, name: str, data: str, id_: str = "") -> Event | None
 def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     unread = None
     try:
-        payload = bounded.parse(reply.body)
-    except bounded.TooLargeError as error:
-        payload, unread = bounded.skim(reply.body), str(error)
+        payload = parse(reply.body)
+    except TooLargeError as error:
+        payload, unread = skim(reply.body), str(error)
     except ValueError as error:
         if reply.body.strip() or HTTP_STATUS not in dialect.reads.status:
             said = f"the reply cannot be read: {one_line(str(error), limit=120)}"
@@ -204,3 +218,75 @@ def _text(reply: Reply) -> str:
     if "html" in kind or reply.body[:256].lstrip().startswith(b"<"):
         return f"HTTP {reply.status} with an HTML page"
     return reply.body[:4096].decode("utf-8", "replace")
+
+
+class TooLargeError(ValueError):
+    """More bytes than may be read or parsed."""
+
+
+def parse(text: str | bytes | bytearray) -> Any:
+    """Parse JSON of a stranger.
+
+    Raises TooLargeError beyond the limits, ValueError for whatever else is no JSON:
+    nested too deep, NaN, numbers of thousands of digits.
+    """
+    if len(text) > PARSED:
+        raise TooLargeError(f"larger than {PARSED >> 20} MiB")
+    sample = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    if sum(map(sample.count, _STRUCTURAL)) > STRUCTURE:
+        raise TooLargeError(f"more than {STRUCTURE} values")
+    return parse_json(sample.removeprefix("\ufeff"), clamps=True)
+
+
+def skim(raw: bytes | bytearray) -> dict[str, str]:
+    """Return the texts at the top level of an object too large to parse.
+
+    Looks at no more than two million tokens; what it does not find is left out.
+    """
+    found: dict[str, str] = {}
+    depth, key = 0, None
+    for token in islice(_TOKEN.finditer(raw), _MOST_TOKENS):
+        mark = raw[token.start() : token.start() + 1]
+        if mark in b"{[":
+            depth, key = depth + 1, None
+        elif mark in b"}]":
+            depth -= 1
+        elif depth == 1 and _COLON.match(raw, token.end()):
+            key = _short(raw, token)
+        elif depth == 1 and key is not None:
+            found.setdefault(key, _short(raw, token))
+            key = None
+    return found
+
+
+def _short(raw: bytes | bytearray, token: re.Match[bytes]) -> str:
+    """Return the beginning of a text; the text may be nearly all there is."""
+    start, end = token.start() + 1, token.end() - 1
+    return raw[start : min(end, start + 4096)].decode("utf-8", "replace")
+
+
+async def guarded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pass event-stream bytes on: no BOM, no endless event, a blank line at the end.
+
+    httpx-sse loses the first event after a BOM and the last one without a blank line,
+    and buffers without limit. Raises TooLargeError when one event exceeds the limit.
+    """
+    head, tail, pending, started = b"", b"", 0, False
+    async for chunk in chunks:
+        piece = chunk
+        if not started:
+            head += chunk
+            if len(head) < len(_BOM) and _BOM.startswith(head):
+                continue
+            piece, started = head.removeprefix(_BOM), True
+        window = tail + piece
+        ended = max(window.rfind(mark) for mark in _BLANK_LINES)
+        pending = pending + len(piece) if ended < 0 else len(window) - ended
+        if pending > PARSED:
+            raise TooLargeError(f"an event larger than {PARSED >> 20} MiB")
+        tail = window[-3:]
+        if piece:
+            yield piece
+    if head and not started:
+        yield head
+    yield b"\n\n"

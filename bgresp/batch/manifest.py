@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, BinaryIO, Final
 
-from bgresp.batch.disk_set import DiskSet
-from bgresp.core import encoding
+from bgresp.batch.results import DiskSet
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import NoSuchJobError, UsageError
 from bgresp.core.manifest import Reading, Row, Shard
 from bgresp.core.model import Job
 from bgresp.core.request import MAX_PROMPT, Draft, Request, check_clashes, drafted
+from bgresp.core.text import BYTE_ORDER_MARK, NotUtf8Error, refuse_wide
 
 MOST_BYTES: Final = 4 * MAX_PROMPT
 AHEAD: Final = 16
@@ -103,10 +103,10 @@ class Source:
     def _begun(self, raw: bytes) -> bytes:
         """Return the first line without a byte order mark, and refuse UTF-16."""
         try:
-            encoding.check(raw, None if self.name == STDIN else self.name)
-        except encoding.NotUtf8Error as error:
+            refuse_wide(raw, None if self.name == STDIN else self.name)
+        except NotUtf8Error as error:
             raise self.bad(1, str(error), hint=error.hint) from None
-        return raw.removeprefix(encoding.MARK)
+        return raw.removeprefix(BYTE_ORDER_MARK)
 
     def _csv(self, stream: BinaryIO) -> Iterator[tuple[int, Row]]:
         csv.field_size_limit(MOST_BYTES)

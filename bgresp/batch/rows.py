@@ -5,21 +5,171 @@ What a row came to is told at once; ids are told in the order of the rows.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from enum import Enum, auto
+from typing import Any, Final, Protocol
 
-from bgresp.batch.decision import RowDecision, Rules, changed, look_up, retried
-from bgresp.batch.pool import WorkerPool
-from bgresp.core.errors import BgrespError, ExitCode, LedgerError
+from bgresp.core.errors import BgrespError, ExitCode, LedgerError, UsageError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind
 from bgresp.engine.keyed import Keyed
+from bgresp.engine.recorder import Recorder, check_whole
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import OF_ONE, Submitted, error_of, let_go
 from bgresp.engine.tracker import Tracker
+
+Work = Coroutine[Any, Any, None]
+
+
+@dataclass(slots=True)
+class WorkerPool:
+    """Runs the work of at most `size` rows; `stopping` once none is to begin."""
+
+    size: int
+    stopping: bool = False
+    error: BaseException | None = None
+    _permits: asyncio.Semaphore = field(init=False)
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _idle: set["asyncio.Task[Any] | None"] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Make its permits."""
+        self._permits = asyncio.Semaphore(self.size)
+
+    async def acquire(self) -> None:
+        """Wait for room for one row; once the pool is stopping there is no wait."""
+        await self._permits.acquire()
+
+    def release(self) -> None:
+        """Make room: one row is over."""
+        self._permits.release()
+
+    def start(self, work: Work) -> "asyncio.Task[None]":
+        """Start work; what it raises stops the pool."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Mark the running task as one that nothing is lost with.
+
+        Raises CancelledError where the pool is stopping.
+        """
+        if self.stopping:
+            raise asyncio.CancelledError
+        task = asyncio.current_task()
+        self._idle.add(task)
+        try:
+            yield
+        finally:
+            self._idle.discard(task)
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Let nobody begin; idle tasks leave, the others finish what they do."""
+        if not self.stopping:
+            for _ in range(self.size):
+                self._permits.release()  # for who waits: a row that is left is not over
+        self.stopping = True
+        self.error = self.error or error
+        for task in self._idle:
+            if task is not None:
+                task.cancel()
+
+    async def wait(self, but: "asyncio.Task[None] | None" = None) -> None:
+        """Wait until nobody, or only the task `but`, is at work."""
+        while left := self._tasks - {but}:
+            await asyncio.wait(left)
+
+    async def cancel_all(self) -> None:
+        """Ask all to leave, and wait for them; when cancelled meanwhile, ask again."""
+        self.stopping = True
+        self._cancel()
+        while self._tasks:
+            try:
+                await self.wait()
+            except asyncio.CancelledError:
+                self._cancel()
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.stop(task.exception())
+
+
+class RowDecision(Enum):
+    """What is to be done with a row."""
+
+    SEND = auto()
+    KEEP = auto()  # it has its job
+    CHANGED = auto()  # it has a job, of another request
+    UNSURE = auto()  # it may have one: nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the command line says about rows that have a job."""
+
+    changed: str = "refuse"  # or resubmit, skip
+    retry_failed: bool = False
+
+    def decision(self, earlier: Job | None, draft: Job) -> RowDecision:
+        """Decide about a row whose newest job is `earlier`."""
+        if earlier is None or earlier.status is Status.REJECTED:
+            return RowDecision.SEND
+        if earlier.status.is_unsettled:
+            return RowDecision.UNSURE
+        was, place = earlier.request_sha256, (draft.base_url, dict(draft.vars))
+        elsewhere = (earlier.base_url, dict(earlier.vars)) != place
+        if earlier.base_url is None:  # of a forgotten job that is not known
+            elsewhere = False
+        if elsewhere or (was is not None and was != draft.request_sha256):
+            how = {"resubmit": RowDecision.SEND, "skip": RowDecision.KEEP}
+            return how.get(self.changed, RowDecision.CHANGED)
+        if self.retry_failed and earlier.status.did_not_complete:
+            return RowDecision.SEND
+        return RowDecision.KEEP
+
+
+def look_up(
+    recorder: Recorder, rules: Rules, draft: Job
+) -> tuple[RowDecision, Job | None]:
+    """Decide about a row; return the job too that says so, found by group and row.
+
+    Raises LedgerError where one that was sent before may be hidden.
+    """
+    group, row = str(draft.group), str(draft.row)
+    earlier = recorder.ledger.by_row(group, row)
+    decision = rules.decision(earlier, draft)
+    if decision is RowDecision.SEND:
+        newest = next(recorder.ledger.of_row(group, row), None)
+        if newest is not None and newest.status.is_unsettled:
+            return RowDecision.UNSURE, newest
+        check_whole(recorder)
+    return decision, earlier
+
+
+def changed(job: Job) -> UsageError:
+    """Return the error of a row that was submitted with another request."""
+    return UsageError(
+        f"row {job.row!r} was submitted with another request, or elsewhere",
+        hint="--changed skip keeps that job, --changed resubmit sends the row anew",
+    )
+
+
+def retried(earlier: Job | None) -> str | None:
+    """Return which job a new one is a retry of: a rejected one was none."""
+    if earlier is None or earlier.status is Status.REJECTED:
+        return None
+    return earlier.key
 
 
 class RowObserver(Protocol):

@@ -18,9 +18,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bgresp.celery.arguments import Arguments, ready
-from bgresp.celery.collecting import Open, PollPlan, collect
+from bgresp.celery.executions import LaterError, Open, PollPlan, Submitting, collect
 from bgresp.celery.intents import Intent, Intents
-from bgresp.celery.submitting import LaterError, Submitting
 from bgresp.core import schedule
 from bgresp.core.errors import (
     BgrespError,

@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from bgresp.batch.decision import RowDecision
 from bgresp.batch.results import Folder, Results
-from bgresp.batch.rows import RowCounts, Rows
+from bgresp.batch.rows import RowCounts, RowDecision, Rows
 from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.cli.following import moving

@@ -18,7 +18,7 @@ from bgresp.cli import errors, output
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
 from bgresp.config import files, places, profiles
-from bgresp.config.names import meant
+from bgresp.config.files import meant
 from bgresp.core.errors import ConfigError, OutputError
 from bgresp.ledger.files import PRIVATE_DIR
 

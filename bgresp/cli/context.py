@@ -118,7 +118,7 @@ class Context:
         """Return what records in the state folder: the ledger, and the answers."""
         if self._recorder is None:
             from bgresp.engine.recorder import Recorder
-            from bgresp.ledger.answers import Answers
+            from bgresp.ledger.saved import Answers
 
             self._recorder = Recorder(self.ledger, Answers(self.state))
         return self._recorder
@@ -170,12 +170,12 @@ class Context:
 
         Where it cannot be noted that is said: a later call has to join it again.
         """
-        from bgresp.config import own, trust
+        from bgresp.config import trust
         from bgresp.config.settings import is_configured, pair_of
 
         path = trust.path_of(self.config.path)
         notes = [] if settings.is_local else [pair_of(settings)]
-        kept = [own.digest(settings.tables)] if settings.tables else []
+        kept = [trust.digest(settings.tables)] if settings.tables else []
         try:
             trust.add(path, [*notes, *kept], self.machine.noted)
         except ConfigError as error:
@@ -212,10 +212,10 @@ class Context:
         """
         made_with = repr((job.dialect, job.extra.get("dialects")))
         if made_with not in self._dialects:
-            from bgresp.config import own
+            from bgresp.config import trust
             from bgresp.config.settings import dialect
 
-            config = own.to_read(job, lambda: self.config)
+            config = trust.to_read(job, lambda: self.config)
             self._dialects[made_with] = dialect(job.dialect or "openai", config)
         return self._dialects[made_with]
 
@@ -225,11 +225,11 @@ class Context:
         What runs its jobs is said by this user's configuration alone; `profile` says
         which variables a program sees though they look like keys. Raises ConfigError.
         """
-        from bgresp.config import local
+        from bgresp.config import urls
         from bgresp.serve.daemon import Launch
         from bgresp.serve.engine_options import EngineOptions
 
-        said = local.engine(base_url, self.config)
+        said = urls.engine(base_url, self.config)
         engine = None
         if said is not None:
             engine = EngineOptions(
@@ -242,7 +242,7 @@ class Context:
             )
             engine.check()
         return Launch(
-            profile=local.profile_of(base_url),
+            profile=urls.profile_of(base_url),
             engine=engine,
             workers=(said or {}).get("workers"),
             secrets=self.config.key_variables,

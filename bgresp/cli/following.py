@@ -17,15 +17,14 @@ from pathlib import Path
 from bgresp.cli import errors, output
 from bgresp.cli.context import Context
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
-from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
-from bgresp.core.signals import FaultKind, Signal
+from bgresp.core.signals import FaultKind, Signal, exit_code
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tracker, conclude
 from bgresp.engine.trackers import Trackers, is_at_rest
-from bgresp.ledger.progress import Shown
+from bgresp.ledger.saved import Shown
 from bgresp.render.columns import record
 from bgresp.render.plain import Events, JsonLines, Plain, Quiet
 

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from bgresp.core import encoding
 from bgresp.core.errors import UsageError
 from bgresp.core.request import MAX_PROMPT, checked_prompt
-from bgresp.core.text import parse_json
+from bgresp.core.text import NotUtf8Error, parse_json, text_of
 from bgresp.render.streams import as_json
 
 STDIN: Final = "-"
@@ -151,6 +150,6 @@ def _text(name: str, shown: str) -> str:
     if raw is None:
         raise UsageError(f"{shown}: larger than {_MOST_BYTES >> 20} MiB")
     try:
-        return encoding.text_of(raw, None if name == STDIN else name)
-    except encoding.NotUtf8Error as error:
+        return text_of(raw, None if name == STDIN else name)
+    except NotUtf8Error as error:
         raise UsageError(f"{shown}: {error}", hint=error.hint) from None

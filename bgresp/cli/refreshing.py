@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError
-from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
+from bgresp.core.signals import exit_code
 
 if TYPE_CHECKING:
     from bgresp.engine.polling import News

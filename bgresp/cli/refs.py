@@ -17,10 +17,9 @@ from bgresp.core.errors import (
     NoSuchJobError,
     UsageError,
 )
-from bgresp.core.faults import error_of
 from bgresp.core.model import Job, Status, may_be_key
 from bgresp.core.selection import Selector
-from bgresp.core.signals import Fault, FaultKind
+from bgresp.core.signals import Fault, FaultKind, error_of
 from bgresp.core.text import did_you_mean
 
 PREFIX: Final = 4
@@ -280,7 +279,7 @@ def _named(context: Context, which: Refs) -> Iterator[tuple[str, str, Selector]]
 
 
 def _configured(context: Context) -> list[str]:
-    from bgresp.config.names import known_profiles
+    from bgresp.config.files import known_profiles
 
     try:
         return known_profiles(context.config)

@@ -7,7 +7,7 @@ import math
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -16,9 +16,8 @@ from typing import Any, Final
 
 from bgresp.config import places
 from bgresp.core import dialect_schema as schema
-from bgresp.core import encoding
 from bgresp.core.errors import ConfigError, EncodingError
-from bgresp.core.text import did_you_mean, is_plain
+from bgresp.core.text import NotUtf8Error, did_you_mean, is_plain, nearest, text_of
 
 Table = Mapping[str, Any]
 _TOP: Final = frozenset({"default_profile", "profiles", "dialects"})
@@ -154,12 +153,12 @@ def _read(path: Path) -> dict[str, Any]:
             found = os.fstat(file.fileno())
             if stat.S_ISREG(found.st_mode):  # not /dev/null
                 _check_owner(path, found, os.getuid())
-            text = encoding.text_of(file.read(), str(path))
+            text = text_of(file.read(), str(path))
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except encoding.NotUtf8Error as error:
+    except NotUtf8Error as error:
         said = f"cannot read {path}: {error}"
         raise (EncodingError if error.hint else ConfigError)(
             said, hint=error.hint
@@ -220,3 +219,15 @@ def _beyond(key: str, value: Any) -> str | None:
     if is_text and (key not in {"api_key_cmd", "exec"} or value):
         return None
     return _LISTS[key]
+
+
+def known_profiles(config: Config) -> list[str]:
+    """Return every name that `-p` takes."""
+    return sorted({*config.profiles, *config.dialects, *built_in()})
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """Return a hint: which name may be meant, and which there are."""
+    close = nearest(name, known)
+    first = "" if close is None else f"did you mean {close}? "
+    return f"{first}known: {', '.join(known)}"

@@ -13,9 +13,9 @@ from typing import Final
 
 from bgresp.config import places, urls
 from bgresp.config.files import Table
-from bgresp.core import encoding
 from bgresp.core.dialect import Auth
 from bgresp.core.errors import ConfigError, EncodingError
+from bgresp.core.text import NotUtf8Error, text_of
 
 TWO_WAYS: Final = "export OPENAI_API_KEY=..., or use the local endpoint: -p local"
 COMMAND_TIMEOUT: Final = 30.0
@@ -228,12 +228,12 @@ def _read(path: Path) -> str:
             if wrong is not None:
                 said, hint = wrong[0].format(path), wrong[1].format(path)
                 raise ConfigError(said, hint=hint)
-            return encoding.text_of(file.read(), str(path))
+            return text_of(file.read(), str(path))
     except OSError as error:
         raise ConfigError(
             f"cannot read the key file {path}: {error.strerror}"
         ) from None
-    except encoding.NotUtf8Error as error:
+    except NotUtf8Error as error:
         said = f"cannot read the key file {path}: {error}"
         raise (EncodingError if error.hint else ConfigError)(
             said, hint=error.hint

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bgresp.config import local, own, secret, trust, urls
+from bgresp.config import secret, trust, urls
 from bgresp.config import variables as variables_
-from bgresp.config.files import Config, Table, built_in
-from bgresp.config.names import known_profiles, meant
+from bgresp.config.files import Config, Table, built_in, known_profiles, meant
 from bgresp.config.secret import TWO_WAYS, KeySource
 from bgresp.core.dialect import Auth, Dialect
 from bgresp.core.dialect_schema import build
@@ -59,7 +58,7 @@ class Settings:
     def identity(self) -> str:
         """Return what is equal for jobs that may share connections."""
         who = (self.profile, self.base_url, self.dialect.name, str(self.key_source))
-        kept = own.digest(self.tables) if self.tables else None
+        kept = trust.digest(self.tables) if self.tables else None
         return repr((*who, sorted(self.vars.items()), sorted(self.headers), kept))
 
     @property
@@ -67,7 +66,7 @@ class Settings:
         """Return what a job keeps of its endpoint beside its own fields."""
         kept: dict[str, Any] = {"key_source": str(self.key_source)}
         if self.tables:
-            kept[own.DIALECTS] = dict(self.tables)
+            kept[trust.DIALECTS] = dict(self.tables)
         if self.home is None or trust.is_same(self.home, self.base_url):
             return kept
         return {**kept, HOME: self.home}
@@ -135,7 +134,7 @@ def resolve(
         stream=bool(profile.get("stream", False)),
         home=_home(name, config),
         origins={"profile": why, "base_url": origin, "model": model_origin},
-        tables=own.kept(spoken.name, config),
+        tables=trust.kept(spoken.name, config),
     )
     urls.check(base_url, keyed=source.kind != "none", allow_http=allow_http)
     return settings
@@ -195,9 +194,9 @@ def of_job(job: Job, machine: Machine) -> Settings:
     grant = _granted(job, base_url, machine)
     lends = grant.lends
     table: Table = config.profiles.get(grant.profile, {}) if lends else {}
-    lent = own.chain(_spoken_by(grant.profile, config) if lends else OPENAI, config)
-    tables = own.of_job(job, _dialects(job, machine))
-    known = own.joined(config, tables, lent=lent)
+    lent = trust.chain(_spoken_by(grant.profile, config) if lends else OPENAI, config)
+    tables = trust.tables_of(job, _dialects(job, machine))
+    known = trust.joined(config, tables, lent=lent)
     spoken = _tuned(dialect(job.dialect or OPENAI, known), table)
     settings = Settings(
         profile=name,
@@ -207,7 +206,7 @@ def of_job(job: Job, machine: Machine) -> Settings:
         model=job.model,
         vars=job.vars,
         headers={**_strings(table, "headers", grant.profile), **flags.headers},
-        tables=tables or own.kept(spoken.name, config),
+        tables=tables or trust.kept(spoken.name, config),
     )
     allow_http = flags.allow_http or bool(table.get("allow_http", False))
     keyed = settings.key_source.kind != "none"
@@ -310,7 +309,7 @@ def _spoken_by(name: str, config: Config) -> str:
 
 def _dialects(job: Job, machine: Machine) -> frozenset[str]:
     """Return the digests of dialects that are this machine's: noted, or as they are."""
-    now = own.digest(own.kept(job.dialect or OPENAI, machine.config))
+    now = trust.digest(trust.kept(job.dialect or OPENAI, machine.config))
     return machine.noted.dialects | {now}
 
 
@@ -358,7 +357,7 @@ def _home(name: str, config: Config) -> str | None:
     try:
         profile = _profile(name, config)
         spoken = dialect(str(profile.get("dialect", OPENAI)), config)
-        own = local.base_url(name, profile, spoken) or profile.get("base_url")
+        own = urls.local_base_url(name, profile, spoken) or profile.get("base_url")
         if own is None:
             own = spoken.base_url
         return variables_.filled(str(own), _strings(profile, "vars", name)) or None
@@ -370,7 +369,7 @@ def _base_url(
     name: str, profile: Table, flags: Flags, rest: tuple[Mapping[str, str], Dialect]
 ) -> tuple[str, str]:
     environ, spoken = rest
-    engine = local.base_url(name, profile, spoken)
+    engine = urls.local_base_url(name, profile, spoken)
     if flags.base_url:
         return flags.base_url, "--base-url"
     if environ.get("BGRESP_BASE_URL"):

@@ -11,9 +11,8 @@ from typing import Final
 from bgresp.api.client import Api, Sent
 from bgresp.core import update
 from bgresp.core.errors import ExitCode
-from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
-from bgresp.core.signals import Fault, FaultKind, Snapshot
+from bgresp.core.signals import Fault, FaultKind, Snapshot, exit_code
 from bgresp.engine.recorder import Recorder
 
 CONFIRM: Final = 10.0

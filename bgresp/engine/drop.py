@@ -12,8 +12,8 @@ from bgresp.core.errors import (
     UnknownOutcomeError,
     worst,
 )
-from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, Status
+from bgresp.core.signals import exit_code
 from bgresp.engine.recorder import Recorder
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from bgresp.core.capabilities import applied
 from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
-from bgresp.ledger import cards
+from bgresp.ledger import saved
 
 Group = tuple[Settings, list[Job]]
 
 
 def as_probed(state: Path, settings: Settings) -> Settings:
     """Return settings without what a probe saw that their endpoint cannot do."""
-    card = cards.load(state, settings.base_url, settings.dialect.name)
+    card = saved.load_probed(state, settings.base_url, settings.dialect.name)
     if card is None:
         return settings
     return replace(settings, dialect=applied(settings.dialect, card))

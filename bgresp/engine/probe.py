@@ -17,7 +17,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.request import Request, drafted
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import one_line
-from bgresp.engine import list_poll
+from bgresp.engine import polling
 from bgresp.engine.cancel import cancelled
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import Submitted, Submitter, error_of
@@ -320,7 +320,7 @@ class Probe:
             self.findings.absent(Ability.LIST)
             return
         wanted = self.jobs[0]
-        found = await list_poll.find_by_metadata(self.api, {wanted.key: wanted})
+        found = await polling.find_by_metadata(self.api, {wanted.key: wanted})
         if found.fault is not None:
             self.findings.refused(Ability.LIST, found.fault)
         elif found.ids:

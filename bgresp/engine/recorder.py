@@ -14,18 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bgresp.api import bounded
+from bgresp.api import replies
 from bgresp.core import update
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
 from bgresp.core.reading import items_of, read_text
 from bgresp.core.signals import Cursor, Event, Fault, Snapshot
-from bgresp.ledger import rescue
-from bgresp.ledger.answers import Answers
+from bgresp.ledger import folders
 from bgresp.ledger.files import blamed
 from bgresp.ledger.ledger import Ledger
-from bgresp.ledger.progress import Progress, Shown, load
+from bgresp.ledger.saved import Answers, Progress, Shown, load_progress
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 MOST: Final = 1 << 20  # bytes of a rescue file
@@ -78,12 +77,12 @@ class Recorder:
             failure = first
         if getattr(failure.__cause__, "errno", None) in FULL:
             try:
-                rescue.release_ballast(self.ledger.state)
+                folders.release_ballast(self.ledger.state)
                 return self.ledger.record(job), None
             except LedgerError as again:
                 failure = again
         try:
-            path = rescue.write(job, os.environ, self.ledger.state)
+            path = folders.write_rescue(job, os.environ, self.ledger.state)
         except LedgerError as last:
             return job, f"{failure.message}; {last.message}"
         return job, f"{failure.message}; kept in {path}"
@@ -122,7 +121,7 @@ class Recorder:
 
     def shown(self, key: str) -> Shown:
         """Return how far the furthest watcher came."""
-        return load(self._progress_path(key))
+        return load_progress(self._progress_path(key))
 
     def _progress_path(self, key: str) -> Path:
         return self.ledger.state / "progress" / f"{key}.jsonl"
@@ -160,7 +159,7 @@ class Recorder:
 
 def _payload(raw: bytes) -> dict[str, Any] | None:
     try:
-        payload: Any = bounded.parse(raw)
+        payload: Any = replies.parse(raw)
     except ValueError:
         return None
     return payload if isinstance(payload, dict) else None
@@ -173,9 +172,11 @@ def rescue_files(recorder: Recorder, environ: Mapping[str, str]) -> Iterator[Pat
     cannot be read is ours until somebody has looked at it.
     """
     home = str(recorder.ledger.state)
-    for path in dict.fromkeys((*rescue.found(environ), *rescue.found({}))):
+    for path in dict.fromkeys(
+        (*folders.rescue_files(environ), *folders.rescue_files({}))
+    ):
         try:
-            belongs = _line(path).get(rescue.STATE, home)
+            belongs = _line(path).get(folders.STATE, home)
         except (LedgerError, OSError):
             belongs = home
         if belongs == home:
@@ -189,7 +190,7 @@ def restore_rescued(recorder: Recorder, path: Path) -> Job:
     """
     with blamed(path, "read"):
         line = _line(path)
-    line.pop(rescue.STATE, None)
+    line.pop(folders.STATE, None)
     try:
         job = Job.from_line(line)
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from bgresp.core.signals import Done, Poll, Snapshot, Wait
-from bgresp.engine.list_poll import ENOUGH, ListPoller
+from bgresp.engine.polling import ENOUGH, ListPoller
 from bgresp.engine.tracker import Tracker
 
 

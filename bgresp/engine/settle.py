@@ -24,10 +24,9 @@ from bgresp.core.errors import (
     RefusedError,
     UsageError,
 )
-from bgresp.core.faults import exit_code
 from bgresp.core.model import Job, ResponseError, Status
-from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
-from bgresp.engine import list_poll
+from bgresp.core.signals import Event, Fault, FaultKind, Snapshot, exit_code
+from bgresp.engine import polling
 from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import hold
@@ -137,7 +136,7 @@ class Settling:
             return list(found.values())
         left = {key: job for key, job in found.items() if job.status.is_unsettled}
         if left and self.api.can("list"):
-            tagged = await list_poll.find_by_metadata(self.api, left)
+            tagged = await polling.find_by_metadata(self.api, left)
             if tagged.fault is not None:
                 self._failed(tagged.fault)
             for key, id_ in tagged.ids.items():

@@ -11,7 +11,7 @@ from typing import Final
 
 from bgresp.core.signals import Cursor, Event
 from bgresp.core.transcript import Transcript
-from bgresp.ledger.progress import Progress, Shown
+from bgresp.ledger.saved import Progress, Shown
 
 EVERY_SECONDS: Final = 0.25
 EVERY_CHARACTERS: Final = 4096

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bgresp.api.client import Api, Sent
-from bgresp.core import faults, schedule, update
+from bgresp.core import schedule, signals, update
 from bgresp.core.dialect import Dialect, Streaming
 from bgresp.core.errors import (
     BgrespError,
@@ -85,9 +85,9 @@ def error_of(submitted: Submitted) -> BgrespError:
         hint = f"do not submit it again: bgresp resolve {job.key}"
         return UnknownOutcomeError(message, hint=hint, request_id=rid)
     if job.error is not None and job.error.code == NOT_SENT:
-        return faults.error_of(fault, f"not sent: {_why_not_sent(submitted, fault)}")
+        return signals.error_of(fault, f"not sent: {_why_not_sent(submitted, fault)}")
     message = f"{job.key}: refused: {fault.message}{_code(fault)}"
-    error = faults.error_of(fault, message, job=job)
+    error = signals.error_of(fault, message, job=job)
     if isinstance(error, RefusedError):
         profile = f" -p {shlex.quote(job.profile)}" if job.profile else ""
         error.hint = f"where it went: bgresp config show{profile}"

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from bgresp.api.client import Api
 from bgresp.config.settings import Settings
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError
-from bgresp.core.faults import exit_code
 from bgresp.core.model import Job
 from bgresp.core.selection import Selector
-from bgresp.core.signals import FaultKind
+from bgresp.core.signals import FaultKind, exit_code
 from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.recorder import Recorder

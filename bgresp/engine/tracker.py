@@ -11,8 +11,7 @@ from bgresp.api.client import Api
 from bgresp.core import machine
 from bgresp.core.machine import Follow, Policy, State
 from bgresp.core.model import Job, Status
-from bgresp.core.observer import JobProgress, Observer
-from bgresp.core.outage import Outage
+from bgresp.core.observer import JobProgress, Observer, Outage
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
     Action,

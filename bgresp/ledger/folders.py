@@ -1,11 +1,19 @@
-"""The state folder itself: private, and explained to a stranger."""
+"""The state folder itself: private, and explained to a stranger; and the last resort.
 
+An accepted job that the ledger cannot take is kept elsewhere: `doctor --fix` brings it
+home.
+"""
+
+import json
+import os
 import stat
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from bgresp.core.errors import ConfigError
+from bgresp.core.model import Job
 from bgresp.ledger import files
 
 README: Final = """\
@@ -18,6 +26,10 @@ FOLDERS: Final = ("responses", "requests", "progress", "inflight")
 
 
 TRUST: Final = "BGRESP_TRUST_STATE_DIR"
+BALLAST: Final = "ballast"
+BALLAST_BYTES: Final = 64 * 1024
+STATE: Final = "rescued_from"
+PREFIX: Final = "bgresp-rescue-"
 
 
 def vouched(state: Path, environ: Mapping[str, str], *, uid: int) -> list[str]:
@@ -74,8 +86,69 @@ def prepare(state: Path) -> None:
         files.make_private(state)
         for name in FOLDERS:
             files.make_private(state / name)
-    from bgresp.ledger import rescue
 
-    rescue.keep_ballast(state)
+    keep_ballast(state)
     if is_bare:
         files.replace(readme, README.encode(), durable=False)
+
+
+def keep_ballast(state: Path) -> None:
+    """Have 64 KiB to give away when the disk is full.
+
+    Raises LedgerError: then the disk is full already, and nothing may be sent.
+    """
+    path = state / BALLAST
+    try:
+        if path.stat().st_size >= BALLAST_BYTES:
+            return
+    except OSError:
+        pass
+    files.replace(path, os.urandom(BALLAST_BYTES), durable=False)
+
+
+def release_ballast(state: Path) -> None:
+    """Give the ballast's room to the record that needs it."""
+    path = state / BALLAST
+    with files.blamed(path, "release"):
+        os.truncate(path, 0)
+
+
+def rescue_folder(environ: Mapping[str, str]) -> Path:
+    """Return where rescue files lie: the run-time folder, else the temporary one."""
+    return Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+
+
+def write_rescue(job: Job, environ: Mapping[str, str], state: Path) -> Path:
+    """Write a job's record to a private file of its own; never over another.
+
+    It says which state folder it belongs to.
+
+    Raises LedgerError.
+    """
+    path = rescue_folder(environ) / f"{PREFIX}{job.key}.json"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    line = {**job.to_line(), STATE: str(state)}
+    data = json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n"
+    with files.blamed(path, "write"):
+        fd = os.open(path, flags, files.PRIVATE_FILE)
+        try:
+            files.write_all(fd, data)
+            files.sync(fd)
+        finally:
+            os.close(fd)
+    return path
+
+
+def rescue_files(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield rescue files that are ours."""
+    try:
+        paths = sorted(rescue_folder(environ).glob(f"{PREFIX}*.json"))
+    except OSError:
+        return
+    for path in paths:
+        try:
+            ours = path.lstat().st_uid == os.getuid()
+        except OSError:
+            continue
+        if ours and path.is_file() and not path.is_symlink():
+            yield path

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol
 
 from bgresp.core.model import Job, Status
-from bgresp.core.observer import JobProgress, Observer
-from bgresp.core.outage import AGAIN, TRYING
+from bgresp.core.observer import AGAIN, TRYING, JobProgress, Observer
 from bgresp.core.selection import took
 from bgresp.core.stats import BAD, JobCounts
 from bgresp.core.times import brief

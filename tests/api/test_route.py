@@ -8,7 +8,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.api.route import Route, context, is_excepted, route
+from bgresp.api.transport import Route, context, is_excepted, route
 from bgresp.core.errors import ConfigError
 
 PROXY = "http://proxy.test:3128"

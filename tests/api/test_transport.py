@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bgresp.api import bounded, transport
+from bgresp.api import replies, transport
 from bgresp.api.client import Api
 from bgresp.core.errors import ConfigError
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
@@ -138,7 +138,7 @@ def test_identity_is_asked_for_and_taken(server: FakeServer) -> None:
 
 def test_a_body_beyond_the_limit_is_refused(server: FakeServer) -> None:
     """A body is read up to 64 MiB, and left there."""
-    found = retrieved(server, Reply(200, b" " * (bounded.SAVED + 1)))
+    found = retrieved(server, Reply(200, b" " * (replies.SAVED + 1)))
     assert isinstance(found, Fault)
     assert FaultKind.UNREADABLE is found.kind
     assert "64 MiB" in found.message

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bgresp.batch.pool import WorkerPool
+from bgresp.batch.rows import WorkerPool
 from tests.virtualclock import run_virtual
 
 

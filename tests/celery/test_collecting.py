@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.celery.collecting import Open, PollPlan, collect
+from bgresp.celery.executions import Open, PollPlan, collect
 from bgresp.celery.intents import Intents
 from bgresp.core.errors import ConfigError, NotFinishedError, UsageError
 from bgresp.core.times import rfc3339

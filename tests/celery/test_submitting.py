@@ -12,8 +12,8 @@ import pytest
 
 from bgresp.api.client import Api, Sent
 from bgresp.celery.arguments import Arguments, endpoint_of, ready
+from bgresp.celery.executions import PATIENCE, LaterError, Submitting
 from bgresp.celery.intents import Intent
-from bgresp.celery.submitting import PATIENCE, LaterError, Submitting
 from bgresp.core.errors import ConfigError, UnknownOutcomeError, UnreachableError
 from bgresp.core.model import Status
 from tests import fakeanswers as fa

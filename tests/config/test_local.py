@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.config import files, local
+from bgresp.config import files, urls
 from bgresp.config.files import Config
 from bgresp.config.settings import Flags, resolve
 from bgresp.core.errors import ConfigError
@@ -68,10 +68,10 @@ def test_keys_of_another_kind(tmp_path: Path, line: str, said: str) -> None:
 def test_the_engine_comes_from_the_configuration_alone() -> None:
     """A base URL names a profile and no more; one that is gone names no engine."""
     known = config(night=NIGHT, day={"dialect": "local"}, far={"model": "x"})
-    assert {"exec": ["llm", "-m", "x"]} == local.engine("local:night", known)
-    assert {} == local.engine("local:", known)
+    assert {"exec": ["llm", "-m", "x"]} == urls.engine("local:night", known)
+    assert {} == urls.engine("local:", known)
     for gone in ("local:day", "local:far", "local:none"):
-        assert local.engine(gone, known) is None
+        assert urls.engine(gone, known) is None
 
 
 def test_whose_keys_a_program_must_not_see() -> None:

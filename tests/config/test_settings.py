@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.config import files, names, own, secret, settings, trust, urls
+from bgresp.config import files, secret, settings, trust, urls
 from bgresp.config.files import Config
 from bgresp.config.secret import KeySource
 from bgresp.config.settings import Flags, Machine, Settings
@@ -484,7 +484,7 @@ def test_a_dialect_of_a_ledger_is_not_spoken() -> None:
         of_job(job)
     ours = replace(config(), dialects={"odd": OWNED})
     assert "GET" == of_job(job, ours).dialect.ops["get"].method
-    seen = replace(noted(job), dialects=frozenset({own.digest(stored)}))
+    seen = replace(noted(job), dialects=frozenset({trust.digest(stored)}))
     assert "POST" == of_job(job, noted=seen).dialect.ops["get"].method
 
 
@@ -496,8 +496,8 @@ def test_a_dialect_lends_its_literals_to_its_own_base_url_alone() -> None:
     assert {"X-Of": "{var.end_user}"} == found.dialect.headers
     its = made(dialect="odd", profile="odd", key_source="env:K")
     assert OWNED["headers"] == of_job(its, ours).dialect.headers
-    assert {"X-Of": "{var.end_user}"} == own.kept("odd", ours)["odd"]["headers"]
-    assert "command" not in own.kept("odd", ours)["odd"]["auth"]
+    assert {"X-Of": "{var.end_user}"} == trust.kept("odd", ours)["odd"]["headers"]
+    assert "command" not in trust.kept("odd", ours)["odd"]["auth"]
 
 
 def test_a_job_s_url_is_checked_again() -> None:
@@ -528,6 +528,6 @@ def test_jobs_share_connections_by_identity() -> None:
 
 def test_profiles_are_known_by_name() -> None:
     """What -p takes is every profile and every dialect."""
-    known = names.known_profiles(config(work=WORK))
+    known = files.known_profiles(config(work=WORK))
     assert {"work", "mine", *files.built_in()} == set(known)
     assert sorted(known) == known

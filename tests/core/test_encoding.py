@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.encoding import MARK, NotUtf8Error, text_of, wide
+from bgresp.core.text import BYTE_ORDER_MARK as MARK
+from bgresp.core.text import NotUtf8Error, text_of
+from bgresp.core.text import wide_encoding as wide
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 # What may begin a text: no NUL, and no mark of its own.

@@ -3,9 +3,8 @@
 import pytest
 
 from bgresp.core.errors import ConfigError, RefusedError, UnreachableError
-from bgresp.core.faults import error_of, exit_code
 from bgresp.core.model import Job
-from bgresp.core.signals import Fault, FaultKind
+from bgresp.core.signals import Fault, FaultKind, error_of, exit_code
 
 KEPT = Job("k", profile="work", extra={"key_source": "$WORK_KEY"})
 SHOW = "bgresp config show -p work"

@@ -1,6 +1,6 @@
 """An endpoint that does not answer is told of once, and its return once."""
 
-from bgresp.core.outage import Outage
+from bgresp.core.observer import Outage
 from bgresp.core.signals import Fault, FaultKind
 
 AWAY = Fault(FaultKind.UNREACHABLE, "no route")

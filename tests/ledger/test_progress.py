@@ -5,7 +5,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.ledger.progress import Progress, Shown, load
+from bgresp.ledger.saved import Progress, Shown
+from bgresp.ledger.saved import load_progress as load
 
 
 def test_nothing_was_shown_where_nobody_wrote(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
-from bgresp.ledger import keys, rescue
-from bgresp.ledger.answers import Answers
+from bgresp.ledger import folders, keys
 from bgresp.ledger.folders import prepare
+from bgresp.ledger.saved import Answers
 
 NUMBERS = st.integers(0, (1 << 80) - 1)
 MOMENTS = st.floats(-1e9, 1e12)
@@ -54,31 +54,31 @@ def test_a_rescue_file_is_private_and_never_replaced(tmp_path: Path) -> None:
     """A rescued record can be read by others, or takes another one's place."""
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
     job = Job(key="K" * 26, status=Status.QUEUED, id="resp_1")
-    path = rescue.write(job, environ, tmp_path)
+    path = folders.write_rescue(job, environ, tmp_path)
     assert 0o600 == path.stat().st_mode & 0o777
     line = json.loads(path.read_text())
-    assert str(tmp_path) == line.pop(rescue.STATE)
+    assert str(tmp_path) == line.pop(folders.STATE)
     assert job == Job.from_line(line)
-    assert [path] == list(rescue.found(environ))
+    assert [path] == list(folders.rescue_files(environ))
     with pytest.raises(LedgerError, match="rescue"):
-        rescue.write(job, environ, tmp_path)
+        folders.write_rescue(job, environ, tmp_path)
 
 
 def test_a_linked_rescue_file_is_not_ours(tmp_path: Path) -> None:
     """A link that somebody planted is read as a rescued record."""
     (tmp_path / "bgresp-rescue-X.json").symlink_to(tmp_path / "else")
-    assert [] == list(rescue.found({"XDG_RUNTIME_DIR": str(tmp_path)}))
+    assert [] == list(folders.rescue_files({"XDG_RUNTIME_DIR": str(tmp_path)}))
 
 
 def test_the_ballast_is_room_to_give_away(tmp_path: Path) -> None:
     """The ballast holds no room, or is not renewed after it was used."""
     prepare(tmp_path)
-    ballast = tmp_path / rescue.BALLAST
-    assert rescue.BALLAST_BYTES == ballast.stat().st_size
-    rescue.release_ballast(tmp_path)
+    ballast = tmp_path / folders.BALLAST
+    assert folders.BALLAST_BYTES == ballast.stat().st_size
+    folders.release_ballast(tmp_path)
     assert 0 == ballast.stat().st_size
     prepare(tmp_path)
-    assert rescue.BALLAST_BYTES == ballast.stat().st_size
+    assert folders.BALLAST_BYTES == ballast.stat().st_size
 
 
 def test_an_answer_is_whole_or_not_there(tmp_path: Path) -> None:

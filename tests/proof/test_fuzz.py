@@ -14,13 +14,13 @@ from typing import Final
 import httpx
 import pytest
 
-from bgresp.api import bounded, replies, transport
+from bgresp.api import replies, transport
 from bgresp.api.replies import Reply
 from bgresp.config import files
 from bgresp.core import schedule
 from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
-from bgresp.ledger import line, progress
+from bgresp.ledger import line, saved
 from tests import fakewire as fw
 from tests.endpoint import dialect
 from tests.fakeanswers import BOM, DONE, Framing, sse
@@ -158,7 +158,7 @@ def events(rng: Random) -> None:
         try:
             async for sse in transport.events(reply):
                 replies.event(OPENAI, sse.event, sse.data, sse.id)
-        except bounded.TooLargeError:
+        except replies.TooLargeError:
             pass
 
     # Nothing in it waits, so it needs no loop.
@@ -200,7 +200,7 @@ def lines(rng: Random) -> None:
 def notes(rng: Random, path: Path) -> None:
     """Read the notes of how far a watch came."""
     path.write_bytes(mangled(rng, NOTES))
-    shown = progress.load(path)
+    shown = saved.load_progress(path)
     json.dumps([shown.text, shown.cursor])
 
 

@@ -28,7 +28,7 @@ from bgresp.core.signals import (
     Wait,
 )
 from bgresp.engine.shown_text import ShownText
-from bgresp.ledger.progress import Progress, Shown
+from bgresp.ledger.saved import Progress, Shown
 from tests.endpoint import dialect
 from tests.proof.conftest import Figure
 from tests.proof.streams import LOSSY, History, Server, deaths, draw

@@ -33,8 +33,8 @@ from bgresp.engine.keyed import Keyed
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
-from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.saved import Answers
 from tests.endpoint import dialect, endpoint
 from tests.proof.conftest import Figure
 

@@ -13,8 +13,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from bgresp.core.model import Job, Status
-from bgresp.ledger.answers import Answers
 from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.saved import Answers
 from tests.cli.books import ident, key, seed
 from tests.command import command
 from tests.proof import tracing

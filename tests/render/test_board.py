@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.model import Job, ResponseError, Status, Usage
-from bgresp.core.outage import AGAIN, TRYING
+from bgresp.core.observer import AGAIN, TRYING
 from bgresp.core.stats import BAD, JobCounts
 from bgresp.render.board import LiveMany, Notes
 from tests.golden import Golden

@@ -10,7 +10,6 @@ from typing import Annotated, BinaryIO, Final
 
 import typer
 
-from bgresp.batch.decision import RowDecision, Rules, changed, look_up
 from bgresp.batch.manifest import (
     STDIN,
     RowDrafts,
@@ -20,7 +19,7 @@ from bgresp.batch.manifest import (
     from_thread,
 )
 from bgresp.batch.results import Folder, Results
-from bgresp.batch.rows import BatchPlan, Rows
+from bgresp.batch.rows import BatchPlan, RowDecision, Rows, Rules, changed, look_up
 from bgresp.cli import inputs
 from bgresp.cli.batch_output import BatchOutput
 from bgresp.cli.context import Context

@@ -13,8 +13,8 @@ from bgresp.core.errors import (
     RefusedError,
     worst,
 )
-from bgresp.core.faults import error_of
 from bgresp.core.model import Job, Status
+from bgresp.core.signals import error_of
 
 if TYPE_CHECKING:
     from bgresp.engine.cancel import CancelResult

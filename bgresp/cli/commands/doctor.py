@@ -156,7 +156,7 @@ def probe(context: Context, model: str | None, *, yes: bool) -> int:
 
 async def _probed(context: Context, settings: Settings) -> int:
     from bgresp.engine import probe as engine
-    from bgresp.ledger import cards
+    from bgresp.ledger import saved
 
     draft = Job(
         key="",
@@ -172,7 +172,7 @@ async def _probed(context: Context, settings: Settings) -> int:
         context.note_endpoint(settings)
         probing = engine.Probe(api, context.recorder, draft, context.say)
         card = await probing.run()
-    path = cards.save(context.state, card)
+    path = saved.save_probed(context.state, card)
     _show_capabilities(context, card)
     context.say(f"kept in {path}; watch and cancel go by it")
     strands = card.lacks(Ability.RETRIEVE) and not card.lacks(Ability.BACKGROUND)

@@ -15,9 +15,8 @@ from bgresp.core.errors import (
     UnknownOutcomeError,
     UsageError,
 )
-from bgresp.core.faults import error_of
 from bgresp.core.model import Job, Status
-from bgresp.core.signals import Fault
+from bgresp.core.signals import Fault, error_of
 from bgresp.engine.settle import (
     ABANDONED,
     Settling,

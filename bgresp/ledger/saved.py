@@ -1,0 +1,194 @@
+"""What is saved beside the journal, a file each.
+
+Responses and requests, byte for byte, named by our key; how far a job was read and
+shown; what a probe saw of an endpoint. Several watchers may note how far they came at
+once: each writes lines of its own, and the furthest one counts.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bgresp.core.capabilities import Capabilities
+from bgresp.core.errors import LedgerError
+from bgresp.core.signals import Cursor
+from bgresp.ledger import files
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The folders of one state folder."""
+
+    state: Path
+
+    def response_path(self, key: str) -> Path:
+        """Return where a job's final response lies."""
+        return self.state / "responses" / f"{key}.json"
+
+    def request_path(self, key: str) -> Path:
+        """Return where a job's request lies."""
+        return self.state / "requests" / f"{key}.json"
+
+    def save_response(self, key: str, raw: bytes) -> None:
+        """Save the raw response durably, replacing what was there."""
+        files.replace(self.response_path(key), raw)
+
+    def response(self, key: str) -> bytes | None:
+        """Return the saved response; None while there is none."""
+        return files.read(self.response_path(key))
+
+    def save_text(self, key: str, text: str) -> None:
+        """Save a text that only events told, where the response carries none."""
+        raw = text.encode("utf-8", "surrogatepass")
+        files.replace(self.state / "responses" / f"{key}.txt", raw)
+
+    def text(self, key: str) -> str | None:
+        """Return the text that only events told."""
+        raw = files.read(self.state / "responses" / f"{key}.txt")
+        return None if raw is None else raw.decode("utf-8", "surrogatepass")
+
+    def save_request(self, key: str, raw: bytes) -> None:
+        """Save the request body durably."""
+        files.replace(self.request_path(key), raw)
+
+    def request(self, key: str) -> bytes | None:
+        """Return the saved request; None where it was not kept."""
+        return files.read(self.request_path(key))
+
+    def notices(self, key: str) -> bool:
+        """Mark that somebody is told of a job's end; say whether none was before.
+
+        Of several processes one is the first.
+        """
+        path = self.state / "notices" / key
+        files.make_private(path.parent)
+        with files.blamed(path, "write"):
+            try:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                os.close(os.open(path, flags, files.PRIVATE_FILE))
+            except FileExistsError:
+                return False
+            files.sync_folder(path.parent)
+        return True
+
+    def forget(self, key: str) -> None:
+        """Drop everything of a job but its line in the journal."""
+        names = ("responses/{}.json", "responses/{}.txt", "requests/{}.json")
+        for name in (*names, "progress/{}.jsonl", "notices/{}"):
+            path = self.state / name.format(key)
+            with files.blamed(path, "remove"):
+                path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What reached stdout, and the cursor of the last event behind it.
+
+    `ended`: the true end was written too, with its newline.
+    """
+
+    text: str = ""
+    cursor: Cursor | None = None
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Progress:
+    """One watcher's notes of one job.
+
+    `is_kept` says before the first one whether the job is in the ledger at all.
+    """
+
+    path: Path
+    is_kept: Callable[[], bool] = lambda: True
+    writer: str = field(default_factory=lambda: secrets.token_hex(4))
+    _written: bool = False
+
+    def note(self, added: str, cursor: Cursor | None, *, sync: bool = False) -> None:
+        """Note text that was written to stdout since the last note.
+
+        Raises LedgerError.
+        """
+        line = {"w": self.writer, "add": added, "cursor": cursor}
+        self._append(line, sync=sync)
+
+    def begin(self, shown: Shown) -> None:
+        """Note where this watcher starts: after what an earlier one had shown."""
+        if shown.text or shown.cursor is not None:
+            self.note(shown.text, shown.cursor)
+
+    def end(self, length: int) -> None:
+        """Note that the true end was written."""
+        self._append({"w": self.writer, "ended": length}, sync=True)
+
+    def _append(self, line: Mapping[str, Any], *, sync: bool) -> None:
+        if not (self.path.exists() if self._written else self.is_kept()):
+            return  # the job was forgotten meanwhile
+        data = json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
+        fd = files.open_append(self.path)
+        try:
+            with files.blamed(self.path, "append to"):
+                size = os.fstat(fd).st_size if not self._written else 0
+                torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+                files.write_all(fd, b"\n" + data if torn else data)
+                self._written = True
+                if sync:
+                    files.sync_data(fd)
+        finally:
+            os.close(fd)
+
+
+def load_progress(path: Path) -> Shown:
+    """Return how far the furthest watcher came; nothing where none wrote."""
+    raw = files.read(path)
+    if not raw:
+        return Shown()
+    writers: dict[str, Shown] = {}
+    for line in raw.split(b"\n")[:-1]:
+        _fold(writers, line)
+    return max(writers.values(), key=lambda s: (s.ended, len(s.text)), default=Shown())
+
+
+def _fold(writers: dict[str, Shown], line: bytes) -> None:
+    try:
+        note = json.loads(line)
+        writer = str(note["w"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return
+    old = writers.get(writer, Shown())
+    if "ended" in note:
+        writers[writer] = Shown(old.text, old.cursor, ended=True)
+    elif isinstance(note.get("add"), str):
+        writers[writer] = Shown(old.text + note["add"], note.get("cursor"))
+
+
+def probed_path(state: Path, base_url: str, dialect: str) -> Path:
+    """Return a card's file; no text of a user or server is part of its name."""
+    named = json.dumps([base_url.rstrip("/"), dialect])
+    return state / "probes" / f"{hashlib.sha256(named.encode()).hexdigest()[:40]}.json"
+
+
+def save_probed(state: Path, card: Capabilities) -> Path:
+    """Keep a card in place of an older one.
+
+    Raises LedgerError.
+    """
+    path = probed_path(state, card.base_url, card.dialect)
+    files.make_private(path.parent)
+    text = json.dumps(card.to_dict(), ensure_ascii=True, indent=1)
+    files.replace(path, text.encode("ascii") + b"\n")
+    return path
+
+
+def load_probed(state: Path, base_url: str, dialect: str) -> Capabilities | None:
+    """Return the card of an endpoint; None where there is none that can be read."""
+    try:
+        raw = files.read(probed_path(state, base_url, dialect))
+        return None if raw is None else Capabilities.read(json.loads(raw))
+    except (LedgerError, ValueError, RecursionError):
+        return None
