@@ -147,6 +147,7 @@ class EncodingError(ConfigError):
     """A file of keys or settings is UTF-16: it can be converted, and is not read."""
 
     code = ExitCode.USAGE
+    kind = "encoding"
 
 
 class RefusedError(BgrespError):

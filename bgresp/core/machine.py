@@ -82,18 +82,20 @@ class Policy:
 class Follow:
     """What is known while following one job.
 
-    `seen` counts the events that were new; `cuts` the streams that ended without one;
-    `faults` the failures since the last good reply, `unreadable` those of them that
-    could not be read; `gaps` the holes in the numbering; `heard_out` that a stream came
-    to its own end. `expect` is how long the job may take, `started` its age in seconds
-    when it was first seen running. `held` is a terminal event without text: the last
-    word, unless the endpoint tells more when it is asked.
+    `answered`: the endpoint did, once. `seen` counts the events that were new; `cuts`
+    the streams that ended without one; `faults` the failures since the last good reply,
+    `unreadable` those of them that could not be read; `gaps` the holes in the
+    numbering; `heard_out` that a stream came to its own end. `expect` is how long the
+    job may take, `started` its age in seconds when it was first seen running. `held` is
+    a terminal event without text: the last word, unless the endpoint tells more when it
+    is asked.
     """
 
     state: State
     status: Status
     raw_status: str | None = None
     cursor: Cursor | None = None
+    answered: bool = False
     seen: int = 0
     gaps: int = 0
     cuts: int = 0
@@ -157,6 +159,8 @@ def step(
     `now` is the job's age in seconds, `jitter` a number in [0, 1).
     """
     kind = classify(signal)
+    if kind is Kind.UNREACHABLE and _is_set_up_wrong(follow, signal):
+        kind = Kind.REFUSED
     if follow.state is State.ENDED:
         return follow, None
     if kind is Kind.EVENT and _is_stale(follow, signal):
@@ -205,6 +209,17 @@ def _is_sure(event: Event) -> bool:
     return reading.text is not None or reading.status is not Status.COMPLETED
 
 
+def _is_set_up_wrong(follow: Follow, signal: Signal) -> bool:
+    """Say whether this machine's configuration never let a request through.
+
+    A network that asked for a password on the way may have stopped to, and a laptop may
+    be in a train: once the endpoint has answered, its job is asked for again.
+    """
+    return (
+        isinstance(signal, Fault) and signal.setup is not None and not follow.answered
+    )
+
+
 def _is_stale(follow: Follow, signal: Signal) -> bool:
     """Say whether an event was seen before; a number at or below the cursor was."""
     if not isinstance(signal, Event) or signal.sequence is None:
@@ -237,6 +252,8 @@ def _running_since(follow: Follow, now: float) -> Follow:
 
 
 def _noted_signal(follow: Follow, signal: Signal, kind: Kind) -> Follow:
+    if not isinstance(signal, Fault) and not follow.answered:
+        follow = replace(follow, answered=True)
     if isinstance(signal, Event):
         return _noted_event(follow, signal)
     if isinstance(signal, Snapshot):

@@ -105,7 +105,7 @@ def test_doctor_finds_what_is_set_wrong(bgresp: Run, behind: Behind, name: str) 
     assert name in ran.out
 
 
-@pytest.mark.parametrize("verb", ["status", "cancel"])
+@pytest.mark.parametrize("verb", ["status", "cancel", "watch", "wait"])
 def test_a_question_that_no_certificate_lets_through_is_for_the_user(
     bgresp: Run, server: FakeServer, behind: Behind, state: Path, verb: str
 ) -> None:

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.dialect import ATTACH
-from bgresp.core.machine import TABLE, Follow, Kind, Policy, State, classify, step
+from bgresp.core.machine import (
+    TABLE,
+    Follow,
+    Kind,
+    Policy,
+    State,
+    begin,
+    classify,
+    step,
+)
 from bgresp.core.model import Status
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
@@ -27,7 +36,9 @@ from tests.core.samples import (
     DONE,
     ERROR,
     FINAL,
+    JOB,
     OPEN,
+    QUEUED,
     STREAMING,
     fault,
     step_of,
@@ -187,3 +198,18 @@ def test_old_numbers_count_for_nothing(numbers: list[int]) -> None:
     assert len(expected) == follow.seen
     pairs = zip([0, *expected], expected, strict=False)
     assert follow.gaps == sum(now > before + 1 for before, now in pairs)
+
+
+def test_what_never_let_a_request_through_ends_the_following() -> None:
+    """A wrong certificate is asked again for ever, or ends what had been answered."""
+    wrong = replace(fault("unreachable"), setup="see SSL_CERT_FILE")
+    for mode in ("auto", "poll"):
+        policy = Policy(mode=mode)
+        follow, _ = begin(JOB, policy)
+        ended, action = step_of(follow, wrong, policy)
+        assert (State.ENDED, Done(fault=wrong)) == (ended.state, action)
+        tried, _ = step_of(follow, fault("unreachable"), policy)
+        assert State.ENDED is not tried.state
+        assert State.ENDED is step_of(tried, wrong, policy)[0].state
+        heard, _ = step_of(follow, QUEUED if mode == "auto" else OPEN, policy)
+        assert State.ENDED is not step_of(heard, wrong, policy)[0].state
