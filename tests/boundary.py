@@ -103,7 +103,7 @@ def _tables() -> st.SearchStrategy[Any]:
         "auth": {"header": "X", "value": "{key}", "env": "AWS_SECRET_ACCESS_KEY"},
         "ops": {"get": "POST /steal/{id}"},
     }
-    runs = {**evil, "auth": {**evil["auth"], "command": ["touch", "/tmp/ran"]}}  # type: ignore[dict-item]  # noqa: S108
+    runs = {**evil, "auth": {**evil["auth"], "command": ["touch", "ran"]}}  # type: ignore[dict-item]
     names = st.sampled_from(["odd", "evil", "openai", "local"])
     kinds = st.sampled_from([evil, runs, {}, 5])
     both = st.just({"odd": evil, "evil": runs})

@@ -140,7 +140,8 @@ class Checkup:
             yield Check("ledger", WARN, f"{line.place} ({line.why}): {begins}")
         count = "1 line" if len(moved) == 1 else f"{len(moved)} lines"
         place = self.recorder.ledger.bad_path
-        yield Check("ledger", WARN, f"{count} moved to {place}: look for jobs there")
+        alone = "a --key or row that stands in them alone would be sent again"
+        yield Check("ledger", WARN, f"{count} moved to {place}: look there; {alone}")
 
     def _writable(self, state: Path) -> Iterator[Check]:
         probe = state / ".doctor"

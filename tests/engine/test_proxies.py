@@ -166,6 +166,24 @@ def test_a_step_of_another_name_costs_no_second_post(
     assert (Status.UNKNOWN, 1) == (submitted.job.status, len(server.creates))
 
 
+def test_a_kind_of_error_says_nothing_once_bytes_were_written(
+    server: FakeServer, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error that means "no connection" frees a POST that had been written."""
+    trace = httpcore._trace.Trace.atrace
+
+    async def failing(self: Any, name: str, info: dict[str, Any]) -> None:
+        await trace(self, name, info)
+        if name == "receive_response_headers.started":
+            raise httpcore.ConnectError("as from another httpcore")
+
+    monkeypatch.setattr(httpcore._trace.Trace, "atrace", failing)
+    server.script("create", fa.Performed(fa.RESET))
+    submitted = submit(server.base_url, state, {})
+    assert Status.UNKNOWN is submitted.job.status
+    assert len(server.creates) <= 1
+
+
 STEPS = [
     *("connection.connect_tcp", "connection.start_tls", "proxy.start_tls"),
     *("http11.send_request_headers", "http11.receive_response_headers"),
