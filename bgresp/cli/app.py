@@ -206,14 +206,14 @@ VERBS: Final = (
     ),
     Verb(
         "completions",
-        "completions:completions",
+        "commands.completions:completions",
         SETUP,
         "Print the completion script of a shell.",
     ),
-    Verb("help", "help_:help_", SETUP, "Tell about a command or a topic."),
+    Verb("help", "commands.help_:help_", SETUP, "Tell about a command or a topic."),
     Verb(
         "serve",
-        "serve:serve",
+        "commands.serve:serve",
         SETUP,
         "Run a background-mode endpoint on this machine.",
     ),

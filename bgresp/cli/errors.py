@@ -1,7 +1,14 @@
-"""What went wrong as people and scripts read it: one line on stderr, no traceback."""
+"""What went wrong as people and scripts read it: one line on stderr, no traceback.
 
-from collections.abc import Callable, Iterable, Sequence
+A bug of ours shows its traceback with -v alone; what the environment and -H keep secret
+is taken out of both.
+"""
+
+import re
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from bgresp.core.errors import BgrespError
@@ -13,6 +20,9 @@ from bgresp.render.streams import as_json as encode
 
 SCHEMA: Final = "bgresp.error/1"
 SPELLED: Final = 3  # lines and submits that are named; more are counted
+_SECRET: Final = re.compile(r".*(KEY|TOKEN|SECRET|PASS|AUTH)", re.IGNORECASE)
+_SHORTEST: Final = 8
+_VERBOSE: Final = frozenset({"-v", "--verbose"})
 
 
 def show(streams: Streams, error: BgrespError) -> None:
@@ -85,3 +95,42 @@ def report_dead(ledger: Ledger, say: Callable[[str], None]) -> None:
     are = "submit has" if len(dead) == 1 else "submits have"
     how = f"(bgresp resolve {dead[0]})"
     say(f"{len(dead)} {are} no known outcome: {names}{more} {how}")
+
+
+def of_bug(
+    error: Exception, argv: Sequence[str], environ: Mapping[str, str]
+) -> tuple[BgrespError, str]:
+    """Return a bug as an error, and its traceback where -v asks for it."""
+    words = sorted(_secrets(argv, environ), key=len, reverse=True)
+    said = f"internal error: {type(error).__name__}: {error}".rstrip(": ")
+    text = _without(words, f"{said} ({_place(error)})")
+    if not _VERBOSE & set(argv):
+        return BgrespError(text, hint="-v shows the traceback"), ""
+    trace = _without(words, "".join(traceback.format_exception(error)))
+    return BgrespError(text, hint="a bug of bgresp: report it"), trace
+
+
+def _place(error: Exception) -> str:
+    """Return the last line of ours that ran: a bug may not come a second time."""
+    ours = [
+        f"{frame.filename.rpartition('/bgresp/')[2]}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/bgresp/" in frame.filename
+    ]
+    return ours[-1] if ours else "nowhere of ours"
+
+
+def _secrets(argv: Sequence[str], environ: Mapping[str, str]) -> Iterator[str]:
+    values = [value for name, value in environ.items() if _SECRET.match(name)]
+    for option, value in pairwise(["", *argv]):
+        if option in {"-H", "--header"} or value.startswith(("-H", "--header=")):
+            values.append(value.partition(":")[2])
+    for word in " ".join(values).split():
+        if len(word) >= _SHORTEST:
+            yield word
+
+
+def _without(words: Sequence[str], text: str) -> str:
+    for word in words:
+        text = text.replace(word, "[secret]")
+    return text

@@ -70,14 +70,14 @@ def _other(error: Exception, argv: list[str], *, as_json: bool) -> int:
     message = getattr(error, "format_message", None)
     if message is None:
         return _crashed(error, argv, as_json=as_json)
-    from bgresp.cli import misplaced
+    from bgresp.cli import panels
 
-    if misplaced.is_key(error):
+    if panels.is_key_option(error):
         from bgresp.cli.inputs import WHERE_KEYS_GO
 
         said = "no option takes a key: `ps` would show it to everybody"
         return _failed(UsageError(said, hint=WHERE_KEYS_GO), as_json=as_json)
-    said, right = str(message()), misplaced.hint(error, argv)
+    said, right = str(message()), panels.misplaced(error, argv)
     if right:
         said = f"{getattr(error, 'option_name', '')} stands before the command"
     context = getattr(error, "ctx", None)
@@ -86,9 +86,9 @@ def _other(error: Exception, argv: list[str], *, as_json: bool) -> int:
 
 
 def _crashed(error: Exception, argv: list[str], *, as_json: bool) -> int:
-    from bgresp.cli import crash
+    from bgresp.cli import errors
 
-    said, trace = crash.told(error, argv, os.environ)
+    said, trace = errors.of_bug(error, argv, os.environ)
     return _failed(said, as_json=as_json, trace=trace)
 
 

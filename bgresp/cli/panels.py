@@ -3,7 +3,8 @@
 Knows Typer's commands alone: no Rich is imported for help.
 """
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from typer.core import TyperCommand, TyperGroup
@@ -61,6 +62,8 @@ EPILOG: Final = "More: bgresp help refs, times, fields, exit-codes, config, dial
 _NO_CONTEXT: Final[Any] = None  # neither our groups nor Typer's look at it
 
 Rows = list[tuple[str, str]]
+_SECRET: Final = ("-H", "--header", "--key", "--api")
+_KEYS: Final = {"--api-key", "--api_key", "--apikey", "--token"}
 
 
 def sections(command: TyperCommand | TyperGroup, context: Any) -> dict[str, Rows]:
@@ -130,3 +133,31 @@ def write_section(formatter: Any, heading: str, rows: Rows) -> None:
     """Write rows of a name and what it means under a heading."""
     with formatter.section(heading):
         formatter.write_dl(rows)
+
+
+def is_key_option(error: Any) -> bool:
+    """Say whether an API key was to be given on the command line."""
+    return getattr(error, "option_name", None) in _KEYS
+
+
+def misplaced(error: Any, argv: Sequence[str]) -> str:
+    """Return how to type an option that a group does not know and its command does.
+
+    Nothing where it is anything else. What may hold a secret is not said again.
+    """
+    group, option = getattr(error, "ctx", None), getattr(error, "option_name", None)
+    if group is None or option is None:
+        return ""
+    words = list(argv[len(group.command_path.split()) - 1 :])
+    verbs = names(group.command)
+    at = next((at for at, word in enumerate(words) if word in verbs), None)
+    if at is None:
+        return ""
+    verb = below(group.command, words[at])
+    known = {name for param in verb.params for name in param.opts}
+    if option not in known:
+        return ""
+    moved = [*words[:at], *words[at + 1 :]]
+    said = [option] if any(word.startswith(_SECRET) for word in moved) else moved
+    right = [group.command_path, words[at], *map(shlex.quote, said)]
+    return f"options come after the command: {' '.join(right)}"

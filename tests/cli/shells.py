@@ -11,8 +11,7 @@ from typing import Final
 
 import pytest
 
-from bgresp.cli.shells.names import Shell
-from bgresp.cli.shells.script import FILES
+from bgresp.cli.commands.completions import FILES, Shell
 from tests.cli.terminal import Terminal
 from tests.command import DEADLINE
 

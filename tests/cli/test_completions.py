@@ -13,8 +13,7 @@ import typer
 
 from bgresp.cli import tree
 from bgresp.cli.app import build
-from bgresp.cli.shells.names import Shell
-from bgresp.cli.shells.script import FILES, script
+from bgresp.cli.commands.completions import FILES, Shell, script
 from bgresp.core.model import Job, Status
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
@@ -24,7 +23,7 @@ from tests.command import ROOT, Run
 SCRIPTS = ROOT / "completions"
 POSIX = (Shell.BASH, Shell.ZSH, Shell.FISH)
 PROGRAM = tree.read(build())
-AGAIN = "python -m bgresp.cli.shells.script completions"
+AGAIN = "python -m bgresp.cli.commands.completions completions"
 HOSTILE = (
     "my job; $(touch PWNED) 'x' \"y\" `touch PWNED` \\z & | > * ? ~ !x #",
     "colon:and@at=eq,comma",

@@ -14,7 +14,7 @@ import typer
 from bgresp import __version__
 from bgresp.cli import topics
 from bgresp.cli.app import VERBS, Verb, build
-from bgresp.cli.manual import escaped, line, page
+from bgresp.cli.commands.help_ import escaped, man_page, roff_line
 from bgresp.cli.panels import ORDER, sections, summary
 from bgresp.config.files import built_in
 from bgresp.core.dialect_schema import build as build_dialect
@@ -263,7 +263,7 @@ def heavy(
 
 def test_the_man_page_tells_everything() -> None:
     """Each command, each option and each exit code stands in the man page."""
-    text = page(ROOT)
+    text = man_page(ROOT)
     for words in paths():
         assert f".SS {escaped(' '.join(('bgresp', *words)))}\n" in text
     for option in ("--resume", "--max-output-tokens", "--timeline", "--allow-http"):
@@ -273,9 +273,9 @@ def test_the_man_page_tells_everything() -> None:
 
 def test_a_line_of_roff_is_text() -> None:
     """What would be a request or an escape of roff is written out."""
-    assert r"\&.SH no" == line(".SH no")
-    assert r"\&'br" == line("'br")
-    assert r"a\eb\-c" == line("a\\b-c")
+    assert r"\&.SH no" == roff_line(".SH no")
+    assert r"\&'br" == roff_line("'br")
+    assert r"a\eb\-c" == roff_line("a\\b-c")
 
 
 @pytest.fixture

@@ -1,17 +1,29 @@
-"""The man page, in roff, from the same commands and topics as `--help`.
+"""`bgresp help`: commands, topics, and the man page of all of them.
 
-The macros are those of man(7): TH, SH, SS, TP, PP, nf and fi.
+The man page is roff, from the same commands and topics as `--help`; its macros are
+those of man(7): TH, SH, SS, TP, PP, nf and fi.
 """
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import typer
 
 from bgresp import __version__
 from bgresp.cli import topics
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, opt
+from bgresp.cli.output import print_document
 from bgresp.cli.panels import below, names, opened, sections
+from bgresp.core.errors import UsageError
+from bgresp.core.text import did_you_mean
+from bgresp.render.streams import Streams
 
-NAME: Final = "submit, keep and collect background jobs of model endpoints"
+SCHEMA: Final = "bgresp.help/1"
+FIELDS: Final = ("schema", "topic", "text")
+PURPOSE: Final = "submit, keep and collect background jobs of model endpoints"
 # What is laid out already moves to the left as far as it must to fit.
 INDENT: Final = 7  # as man indents
 WIDTH: Final = 80
@@ -31,15 +43,89 @@ _BLOCK: Final = re.compile(
 )
 
 
-def page(root: Any) -> str:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `help` takes."""
+
+    topic: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[COMMAND|TOPIC]", help="What to tell about."),
+    ] = None
+    man: Annotated[
+        bool, opt("--man", help="Print the man page, as roff, of everything.")
+    ] = False
+
+
+def help_(context: typer.Context, options: Options, common: Common) -> int:
+    """Tell about a command or a topic.
+
+    Examples:
+
+      bgresp help submit
+      bgresp help exit-codes
+      bgresp help --man | man -l -
+    """
+    root: Any = context.find_root().command
+    own, words = Context.of(common, FIELDS), options.topic or []
+    for_a_person = own.streams.out_is_terminal and not own.is_json
+    if options.man:
+        text = man_page(root)
+    elif words:
+        commands, topic = _told(root, words)
+        if topic is not None and for_a_person and own.streams.unicode:
+            _show(own.streams, commands, topic)
+            return 0
+        text = "\n\n".join(filter(None, (commands, topic))) + "\n"
+    else:
+        text = _everything(root) + "\n"
+    print_document(own, {"schema": SCHEMA, "topic": " ".join(words), "text": text})
+    return 0
+
+
+def _told(root: Any, words: list[str]) -> tuple[str | None, str | None]:
+    """Return the help of a command and the text of a topic, either or both.
+
+    Raises UsageError when there is neither.
+    """
+    context = opened(root)
+    for word in words:
+        inner = below(context.command, word) if context else None
+        context = opened(inner, context) if inner is not None else None
+    command = context.get_help() if context is not None else None
+    topic = topics.told(words[0]) if len(words) == 1 else None
+    if command is None and topic is None:
+        meant = did_you_mean(words[-1], [*names(root), *topics.topics()])
+        known = ", ".join(topics.topics())
+        raise UsageError(
+            f"no help about {' '.join(words)!r}",
+            hint=f"{meant}topics: {known}; commands: bgresp --help",
+        )
+    return command, topic
+
+
+def _show(streams: Streams, command: str | None, topic: str) -> None:
+    """Draw a topic on a terminal, below the help of the command of its name."""
+    if command is not None:
+        streams.answer(f"{command}\n\n")
+    for line in topics.drawn(topic, width=streams.width, colour=streams.colour):
+        streams.draw(line)
+
+
+def _everything(root: Any) -> str:
+    rows = [f"  {name.ljust(15)} {topics.title(name)}" for name in topics.topics()]
+    index = "Topics (bgresp help TOPIC):\n" + "\n".join(rows)
+    return f"{opened(root).get_help()}\n\n{index}"
+
+
+def man_page(root: Any) -> str:
     """Return the whole page."""
-    return "\n".join(_lines(root)) + "\n"
+    return "\n".join(_man_lines(root)) + "\n"
 
 
-def _lines(root: Any) -> Iterator[str]:
+def _man_lines(root: Any) -> Iterator[str]:
     yield f'.TH BGRESP 1 "" "bgresp {escaped(__version__)}" "User Commands"'
     yield ".SH NAME"
-    yield rf"bgresp \- {NAME}"
+    yield rf"bgresp \- {PURPOSE}"
     yield ".SH SYNOPSIS"
     yield r"\fBbgresp\fR \fICOMMAND\fR [\fIOPTIONS\fR] [\fIREF\fR|\fIFILE\fR]..."
     yield ".SH DESCRIPTION"
@@ -78,7 +164,7 @@ def _command(command: Any, context: Any) -> Iterator[str]:
 def _tagged(name: str, said: str) -> Iterator[str]:
     yield ".TP"
     yield rf"\fB{escaped(name)}\fR"
-    yield line(said)
+    yield roff_line(said)
 
 
 def _prose(text: str) -> Iterator[str]:
@@ -89,7 +175,7 @@ def _prose(text: str) -> Iterator[str]:
         if paragraph.startswith("\b"):
             yield from _verbatim(paragraph.lstrip("\b\n"))
         else:
-            yield line(" ".join(paragraph.split()))
+            yield roff_line(" ".join(paragraph.split()))
 
 
 def _markdown(text: str) -> Iterator[str]:
@@ -101,7 +187,7 @@ def _markdown(text: str) -> Iterator[str]:
         elif prose.startswith("|"):
             for first, *others in topics.rows(prose)[1:]:
                 yield ".TP"
-                yield rf"\fB{line(first.replace('`', ''))}\fR"
+                yield rf"\fB{roff_line(first.replace('`', ''))}\fR"
                 yield _styled("; ".join(others)) or r"\&"
         else:
             yield from [".PP"] * bool(number)
@@ -110,7 +196,7 @@ def _markdown(text: str) -> Iterator[str]:
 
 def _styled(text: str) -> str:
     """Return a line of Markdown with what is code or strong in bold."""
-    return re.sub(r"`([^`]+)`|\*\*(.+?)\*\*", r"\\fB\1\2\\fR", line(text))
+    return re.sub(r"`([^`]+)`|\*\*(.+?)\*\*", r"\\fB\1\2\\fR", roff_line(text))
 
 
 def _verbatim(text: str) -> Iterator[str]:
@@ -118,12 +204,12 @@ def _verbatim(text: str) -> Iterator[str]:
     room = WIDTH - max(map(len, lines), default=0)
     yield f".in {max(0, min(INDENT, room))}n"
     yield ".nf"
-    yield from map(line, lines)
+    yield from map(roff_line, lines)
     yield ".fi"
     yield ".in"
 
 
-def line(text: str) -> str:
+def roff_line(text: str) -> str:
     """Return a line of text that roff takes for nothing else."""
     return re.sub(r"^([.'])", r"\\&\1", escaped(text))
 

@@ -1,0 +1,332 @@
+"""`bgresp completions`: the script that makes a shell complete bgresp.
+
+`python -m bgresp.cli.commands.completions completions` writes the scripts of all four
+to that folder.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from bgresp.cli import tree
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common
+from bgresp.cli.output import print_document
+from bgresp.cli.tree import (
+    AT_FILE,
+    FILE,
+    FOLDER,
+    FREE,
+    LIST,
+    WORDS,
+    Command,
+    Option,
+    Value,
+)
+from bgresp.config.files import built_in
+
+# A template for each shell, which the table of commands is filled in.
+TEMPLATES: Final = Path(__file__).parents[1] / "shells"
+SCHEMA: Final = "bgresp.completions/1"
+FIELDS: Final = ("schema", "shell", "script")
+_ZSH_FILES: Final = {FILE: "_files", FOLDER: "_files -/", AT_FILE: "_bgresp_atfile"}
+
+
+class Shell(StrEnum):
+    """A shell, by the word that `bgresp completions` takes."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+    POWERSHELL = "powershell"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `completions` takes."""
+
+    shell: Annotated[
+        Shell, typer.Argument(help="The shell to complete in.", show_default=False)
+    ]
+
+
+def completions(context: typer.Context, options: Options, common: Common) -> int:
+    """Print the completion script of a shell.
+
+    Examples:
+
+      bgresp completions bash > ~/.local/share/bash-completion/completions/bgresp
+      bgresp completions fish > ~/.config/fish/completions/bgresp.fish
+    """
+    found = script(options.shell, tree.read(context.find_root().command))
+    print_document(
+        Context.of(common, FIELDS),
+        {"schema": SCHEMA, "shell": options.shell.value, "script": found},
+    )
+    return 0
+
+
+def _bash(root: Command) -> str:
+    """Return the cases of `_bgresp_command`."""
+    return "\n".join(_bash_case(command) for command in root.walk())
+
+
+def _kind(value: Value | None) -> str:
+    """Return what a value may be, in one word; nothing for a flag."""
+    if value is None:
+        return ""
+    if value.index:
+        return f"index:{value.index}"
+    return f"{value.kind}:{','.join(value.words)}" if value.words else value.kind
+
+
+def _first_argument(command: Command) -> str:
+    """Return the kind of a command's first argument."""
+    return _kind(command.arguments[0].value) if command.arguments else FREE
+
+
+def _bash_case(command: Command) -> str:
+    options = [
+        f"{name}={_kind(option.value)}" if option.value else name
+        for option in command.options
+        for name in option.names
+    ]
+    said = [f"options='{' '.join(options)}'"]
+    if command.commands:
+        below = " ".join(one.path[-1] for one in command.commands)
+        said.insert(0, f"commands='{below}'")
+    elif command.arguments:
+        said.insert(0, f"argument='{_first_argument(command)}'")
+    return f"    '{' '.join(command.path)}') {' '.join(said)} ;;"
+
+
+def _fish(root: Command) -> str:
+    """Return `complete` lines; an option that is the same in several has one."""
+    commands = list(root.walk())
+    below = " ".join(_fish_quoted(" ".join(c.path)) for c in commands if c.path)
+    return "\n".join(
+        [
+            f"set -g __bgresp_commands {below}",
+            *_fish_commands(commands),
+            *_fish_options(commands),
+            *_fish_arguments(commands),
+        ]
+    )
+
+
+def _fish_commands(commands: list[Command]) -> Iterator[str]:
+    for command in commands:
+        for below in command.commands:
+            said = f"-a {below.path[-1]} -d {_fish_quoted(below.help)}"
+            yield f"{_fish_at([command])} {said}"
+
+
+def _fish_options(commands: list[Command]) -> Iterator[str]:
+    takers: dict[Option, list[Command]] = {}
+    for command in commands:
+        for option in command.options:
+            takers.setdefault(option, []).append(command)
+    for option, some in takers.items():
+        names = " ".join(map(_fish_name, option.names))
+        value = "" if option.value is None else f" {_fish_value(option.value)}"
+        yield f"{_fish_at(some)} {names}{value} -d {_fish_quoted(option.help)}"
+
+
+def _fish_arguments(commands: list[Command]) -> Iterator[str]:
+    takers: dict[Value, list[Command]] = {}
+    for command in commands:
+        for argument in command.arguments[:1]:
+            takers.setdefault(argument.value, []).append(command)
+    for value, some in takers.items():
+        offered = _fish_value(value).removeprefix("-x").removeprefix("-r").strip()
+        if offered:
+            yield f"{_fish_at(some)} {offered}"
+
+
+def _fish_value(value: Value) -> str:
+    if value.index:
+        return f"-x -a '(__bgresp_{value.kind})'"
+    if value.kind == WORDS:
+        return f"-x -a '(__bgresp_words {' '.join(value.words)})'"
+    if value.kind == LIST:
+        return f"-x -a '(__bgresp_list {' '.join(value.words)})'"
+    if value.kind == FOLDER:
+        return "-x -a '(__fish_complete_directories)'"
+    return {FILE: "-r -F", AT_FILE: "-x -a '(__bgresp_atfile)'"}.get(value.kind, "-x")
+
+
+def _fish_name(name: str) -> str:
+    return f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"
+
+
+def _fish_at(commands: list[Command]) -> str:
+    paths = " ".join(f'"{" ".join(command.path)}"' for command in commands)
+    return f"complete -c bgresp -n '__bgresp_at {paths}'"
+
+
+def _fish_quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _zsh(root: Command) -> str:
+    """Return a function for each command, the root's last."""
+    return "\n".join(_zsh_function(command) for command in reversed(list(root.walk())))
+
+
+def _zsh_function(command: Command) -> str:
+    body = (
+        _zsh_group(command)
+        if command.commands
+        else [_zsh_arguments(_zsh_leaf(command))]
+    )
+    return "\n".join([f"{_zsh_name(command.path)}() {{", *body, "}", ""])
+
+
+def _zsh_leaf(command: Command) -> Iterator[str]:
+    yield from _zsh_options(command)
+    for argument in command.arguments:
+        many = "*" if argument.repeats else ""
+        yield _zsh_quoted(f"{many}:{_zsh_value(argument.value)}")
+
+
+def _zsh_group(command: Command) -> list[str]:
+    specs = [*_zsh_options(command), "'1: :->command'", "'*:: :->rest'"]
+    below = [
+        _zsh_quoted(f"{_zsh_plain(c.path[-1])}:{c.help}") for c in command.commands
+    ]
+    cases = [f"        {c.path[-1]}) {_zsh_name(c.path)} ;;" for c in command.commands]
+    return [
+        '  local curcontext="$curcontext" state line',
+        "  local -a commands",
+        _zsh_arguments(specs, "-C "),
+        "  case $state in",
+        "    command)",
+        *(["      commands=("] + [f"        {one}" for one in below] + ["      )"]),
+        "      _describe command commands ;;",
+        "    rest)",
+        "      case $line[1] in",
+        *cases,
+        "      esac ;;",
+        "  esac",
+    ]
+
+
+def _zsh_arguments(specs: Iterable[str], more: str = "") -> str:
+    return " \\\n    ".join([f"  _arguments {more}-s -S :", *specs])
+
+
+def _zsh_options(command: Command) -> Iterator[str]:
+    for option in command.options:
+        yield from _zsh_option(option)
+
+
+def _zsh_option(option: Option) -> Iterator[str]:
+    others = "*" if option.repeats else f"({' '.join(option.names)})"
+    for name in option.names:
+        text = f"{others}{name}"
+        if option.value is None:
+            text += f"[{_zsh_plain(option.help)}]"
+        else:
+            mark = "=" if name.startswith("--") else "+"
+            text += f"{mark}[{_zsh_plain(option.help)}]:{_zsh_value(option.value)}"
+        yield _zsh_quoted(text)
+
+
+def _zsh_value(value: Value) -> str:
+    """Return `message:action` of a value."""
+    label = _zsh_plain(value.label or "value").replace("->", "")
+    if value.index:
+        return f"{label}:_bgresp_{value.kind}"
+    if value.kind == WORDS:
+        return f"{label}:({' '.join(value.words)})"
+    if value.kind == LIST:
+        return (
+            f"{label}:_values -s , {value.label or 'value'!r} {' '.join(value.words)}"
+        )
+    return f"{label}:{_ZSH_FILES.get(value.kind, ' ')}"
+
+
+def _zsh_name(path: tuple[str, ...]) -> str:
+    return "-".join(("_bgresp", *path))
+
+
+def _zsh_plain(text: str) -> str:
+    """Return a text for a spec, in which colons and brackets mean something."""
+    for mark in "\\:[]":
+        text = text.replace(mark, f"\\{mark}")
+    return text
+
+
+def _zsh_quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _powershell(root: Command) -> str:
+    """Return an entry for each command."""
+    return "\n".join(_powershell_entry(command) for command in root.walk())
+
+
+def _powershell_entry(command: Command) -> str:
+    options = [
+        f"{_powershell_quoted(name)} = {_powershell_quoted(_kind(option.value))}"
+        for option in command.options
+        for name in option.names
+    ]
+    below = [
+        f"{_powershell_quoted(c.path[-1])} = {_powershell_quoted(c.help)}"
+        for c in command.commands
+    ]
+    return "\n".join(
+        [
+            f"        {_powershell_quoted(' '.join(command.path))} = @{{",
+            f"            commands = [ordered]@{{ {'; '.join(below)} }}",
+            f"            argument = {_powershell_quoted(_first_argument(command))}",
+            f"            options = [ordered]@{{ {'; '.join(options)} }}",
+            "        }",
+        ]
+    )
+
+
+def _powershell_quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+# The file in completions/, and how the table of commands is written.
+FILES: Final[dict[Shell, tuple[str, Callable[[Command], str]]]] = {
+    Shell.BASH: ("bgresp.bash", _bash),
+    Shell.ZSH: ("_bgresp", _zsh),
+    Shell.FISH: ("bgresp.fish", _fish),
+    Shell.POWERSHELL: ("bgresp.ps1", _powershell),
+}
+
+
+def script(shell: Shell, root: Command) -> str:
+    """Return the completion script of a shell for a command tree."""
+    name, table = FILES[shell]
+    return (
+        _template(name)
+        .replace("@AWK@", _template("index.awk").rstrip())
+        .replace("@BUILT_IN@", " ".join(sorted(built_in())))
+        .replace("@TABLE@", table(root))
+    )
+
+
+def write(folder: Path, root: Command) -> None:
+    """Write the scripts of all shells to a folder."""
+    for shell, (name, _) in FILES.items():
+        (folder / name).write_text(script(shell, root), "utf-8")
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text("utf-8")
+
+
+if __name__ == "__main__":
+    from bgresp.cli.app import build
+
+    write(Path(sys.argv[1]), tree.read(build()))

@@ -1,1 +1,0 @@
-"""The completion scripts of four shells, made from the command tree."""
