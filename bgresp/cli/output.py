@@ -62,16 +62,21 @@ def _pieces(text: str | bytes) -> Iterator[bytes]:
         yield b"\n"
 
 
-def write_file(path: Path, text: str | bytes, *, force: bool, hint: str = "") -> None:
+def write_file(
+    path: Path,
+    text: str | bytes,
+    *,
+    force: bool,
+    hint: str = "",
+    mode: int = files.PUBLIC_FILE,
+) -> None:
     """Write an answer to a file whole, or not at all.
 
     Without `force` the name must be free when the answer is ready: a link is as much
     in the way as a file. `hint` says where the answer is if that fails.
     """
     try:
-        files.write_whole(
-            path, _pieces(text), exclusive=not force, mode=files.PUBLIC_FILE
-        )
+        files.write_whole(path, _pieces(text), exclusive=not force, mode=mode)
     except FileExistsError:
         message = f"{path} appeared meanwhile and was not touched"
         raise OutputError(message, hint=hint) from None

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
@@ -19,9 +19,7 @@ from bgresp.batch.manifest import (
     from_thread,
 )
 from bgresp.batch.results import Folder, Results
-from bgresp.batch.rows import BatchPlan, RowDecision, Rows, Rules, changed, look_up
 from bgresp.cli import inputs
-from bgresp.cli.batch_output import BatchOutput
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import labels
 from bgresp.cli.options import Common, Notify, opt, seconds
@@ -33,12 +31,14 @@ from bgresp.core.errors import UsageError, worst
 from bgresp.core.manifest import Reading, Row, Shard, shard
 from bgresp.core.model import Job
 from bgresp.core.request import Draft, checked_prompt
-from bgresp.engine.keyed import Keyed
-from bgresp.engine.rate_limit import PacedQueue, RateLimiter
-from bgresp.engine.settle import Settling
-from bgresp.engine.submit import Submitter
-from bgresp.engine.trackers import Trackers
 from bgresp.render.streams import as_json
+
+if TYPE_CHECKING:
+    # What sends is imported where rows are sent: help and completions read all verbs.
+    from bgresp.batch.rows import BatchPlan, RowDecision, Rules
+    from bgresp.cli.batch_output import BatchOutput
+    from bgresp.engine.rate_limit import PacedQueue
+    from bgresp.engine.trackers import Trackers
 
 WAITING: Final = 1000  # rows in flight where their ends are waited for
 PATIENCE: Final = 3600.0
@@ -190,11 +190,11 @@ class Batching:
     settings: Settings
     source: Source
     drafts: RowDrafts
-    rules: Rules
-    output: BatchOutput
+    rules: "Rules"
+    output: "BatchOutput"
     every: float = 0.0
     has_schema: bool = False
-    counts: dict[RowDecision, int] = field(default_factory=dict)
+    counts: "dict[RowDecision, int]" = field(default_factory=dict)
 
     @classmethod
     def of(cls, context: Context, options: Options, shape: Shape) -> "Batching":
@@ -202,6 +202,9 @@ class Batching:
 
         Raises UsageError, ConfigError, NoSuchJobError.
         """
+        from bgresp.batch.rows import Rules
+        from bgresp.cli.batch_output import BatchOutput
+
         group = _group(options)
         _check_there(options)
         settings = context.settings(model=shape.model, keyed=not options.dry_run)
@@ -281,6 +284,8 @@ class Batching:
         return 0
 
     def _counted(self, size: int) -> Iterator[str]:
+        from bgresp.batch.rows import RowDecision
+
         count = {decision: self.counts.get(decision, 0) for decision in RowDecision}
         where = destination(self.settings, self.context.environ)
         send, keep = count[RowDecision.SEND], count[RowDecision.KEEP]
@@ -297,6 +302,8 @@ class Batching:
 
     def _looked_over(self) -> Iterator[Draft]:
         """Check rows, and yield those that would be sent."""
+        from bgresp.batch.rows import RowDecision, changed, look_up
+
         recorder = self.context.recorder
         for line, row in self.source.rows():
             with self.source.naming(line):
@@ -312,6 +319,12 @@ class Batching:
 
     async def run(self) -> int:
         """Send the rows, wait where asked, and return the exit code."""
+        from bgresp.batch.rows import RowDecision, Rows
+        from bgresp.engine.keyed import Keyed
+        from bgresp.engine.settle import Settling
+        from bgresp.engine.submit import Submitter
+        from bgresp.engine.trackers import Trackers
+
         self.context.detached = AGAIN
         async with AsyncExitStack() as stack:
             api = await stack.enter_async_context(self.context.api(self.settings))
@@ -348,7 +361,9 @@ class Batching:
         self.context.report_ledger()
         return int(worst(rows.counts.codes))
 
-    def _plan(self, trackers: Trackers) -> BatchPlan:
+    def _plan(self, trackers: "Trackers") -> "BatchPlan":
+        from bgresp.batch.rows import BatchPlan
+
         options = self.options
         connections = self.settings.dialect.limits.connections
         usual = WAITING if options.waits else connections
@@ -362,8 +377,10 @@ class Batching:
             track=trackers.track if options.waits else None,
         )
 
-    def _queue(self) -> PacedQueue:
+    def _queue(self) -> "PacedQueue":
         """Return the way to the endpoint: --rate counts on from an earlier run."""
+        from bgresp.engine.rate_limit import PacedQueue, RateLimiter
+
         rate = self.settings.dialect.limits.rate
         rate += 1 / self.every if self.every and rate else 0.0
         queue = PacedQueue(RateLimiter(rate))

@@ -1,7 +1,7 @@
 """`bgresp resolve`: settle a submit whose outcome is unknown."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,13 +17,9 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, error_of
-from bgresp.engine.settle import (
-    ABANDONED,
-    Settling,
-    abandoned,
-    can_settle,
-    holding,
-)
+
+if TYPE_CHECKING:
+    from bgresp.engine.settle import Settling
 
 WAIT: Final = 3.0
 
@@ -76,21 +72,25 @@ def _found(context: Context, ref: str | None) -> Job:
     return job
 
 
-def resolved(context: Context, job: Job, options: "Options") -> Job:
+def resolved(context: Context, job: Job, options: Options) -> Job:
     """Settle a submit and return its record; the same again changes nothing.
 
     Raises UsageError when it is settled otherwise, NotFinishedError while it is at
     work, UnknownOutcomeError when nobody can tell.
     """
+    from bgresp.engine.settle import holding
+
     with holding(context.recorder, job, wait=WAIT) as now:
         return now if _is_done(now, options) else _settled(context, now, options)
 
 
-def _is_done(job: Job, options: "Options") -> bool:
+def _is_done(job: Job, options: Options) -> bool:
     """Say whether it was settled just so before.
 
     Raises UsageError when it is settled otherwise.
     """
+    from bgresp.engine.settle import ABANDONED
+
     if job.status.is_unsettled:
         return False
     given_up = job.error is not None and job.error.code == ABANDONED
@@ -104,7 +104,9 @@ def _is_done(job: Job, options: "Options") -> bool:
     )
 
 
-def _settled(context: Context, job: Job, options: "Options") -> Job:
+def _settled(context: Context, job: Job, options: Options) -> Job:
+    from bgresp.engine.settle import Settling, abandoned, can_settle
+
     if options.abandon:
         return abandoned(context.recorder, job)
     found: list[Job] = []
@@ -127,7 +129,7 @@ def _settled(context: Context, job: Job, options: "Options") -> Job:
     return found[0]
 
 
-async def _asked(settling: Settling, job: Job, options: "Options") -> Job:
+async def _asked(settling: "Settling", job: Job, options: Options) -> Job:
     if options.adopt is not None:
         news = await settling.adopt(job, options.adopt)
     elif options.resend:
@@ -139,7 +141,7 @@ async def _asked(settling: Settling, job: Job, options: "Options") -> Job:
     return news
 
 
-def _failure(job: Job, fault: Fault, options: "Options") -> BgrespError:
+def _failure(job: Job, fault: Fault, options: Options) -> BgrespError:
     message, rid = f"{options.adopt or job.key}: {fault.message}", fault.request_id
     if options.resend:
         said = f"{message}; it may have been accepted before"

@@ -1,0 +1,450 @@
+"""`bgresp config`: show what holds, and change it.
+
+A config.toml that is there is never written, but by the editor: a profile that `add`
+makes has a file of its own in profiles/, which alone `remove` knows.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from bgresp.cli import errors, output
+from bgresp.cli.context import Context
+from bgresp.cli.inputs import pairs
+from bgresp.cli.options import Common, opt
+from bgresp.cli.panels import ENGINE
+from bgresp.config import files, places, profiles
+from bgresp.config import trust as noted
+from bgresp.config.files import meant
+from bgresp.config.settings import pair_of, resolve
+from bgresp.config.variables import MissingError, as_options
+from bgresp.core.errors import ConfigError, OutputError, UsageError, worst
+from bgresp.ledger.files import PRIVATE_DIR, PRIVATE_FILE
+from bgresp.render.streams import as_json
+from bgresp.render.table import show_rows
+from bgresp.serve.engine_options import EngineOptions
+
+SCHEMA: Final = "bgresp.config/1"
+EDITORS: Final = ("sensible-editor", "nano", "vi")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile.")]
+
+
+def path(common: Common) -> int:
+    """Print where config.toml, the profiles and the ledger's folder lie.
+
+    Examples:
+
+      bgresp config path
+      BGRESP_CONFIG=./bgresp.toml bgresp config path --json
+    """
+    context = Context.of(common)
+    config = places.config_path(context.environ)
+    found = {
+        "config": str(config),
+        "profiles": str(config.parent / "profiles"),
+        "state": str(places.state_path(context.environ)),
+    }
+    if context.is_json:
+        context.show_records([found], single=True)
+    else:
+        show_rows(context.streams, [list(place) for place in found.items()])
+    return 0
+
+
+def show(common: Common) -> int:
+    """Print each value that holds, and its origin; keys only as `set`.
+
+    -p asks about another profile; -v adds what its dialect says. No key is read, no
+    api_key_cmd is run. What is wrong elsewhere in the configuration is told: exit 4.
+
+    Examples:
+
+      bgresp config show
+      bgresp config show -p work -v
+    """
+    from bgresp.config.effective import Effective
+    from bgresp.config.profiles import mistakes
+
+    context = Context.of(common)
+    effective = Effective(context.flags, context.environ, context.config)
+    values = list(effective.all(everything=common.verbose))
+    if common.jsonl:
+        context.show_records([asdict(value) for value in values], single=False)
+    elif common.json:
+        held = {v.key: {"value": v.value, "origin": v.origin} for v in values}
+        record = {"schema": SCHEMA, "config": str(context.config.path), "values": held}
+        context.show_records([record], single=True)
+    else:
+        show_rows(context.streams, [[v.key, _plain(v.value), v.origin] for v in values])
+    lost = files.astray(context.environ)
+    if lost is not None:
+        context.say(lost)
+    wrong = list(mistakes(context.config))
+    for mistake in wrong:
+        errors.show(context.streams, mistake)
+    return int(worst(mistake.code for mistake in wrong))
+
+
+def _plain(value: Any) -> str:
+    if value is None or value == "":
+        return "not set"
+    return value if isinstance(value, str) else as_json(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """What `config remove` takes."""
+
+    name: Annotated[str, typer.Argument(metavar="PROFILE", help="The profile.")]
+
+
+def init(common: Common) -> int:
+    """Write a config.toml that explains itself, where there is none.
+
+    Examples:
+
+      bgresp config init
+    """
+    context = Context.of(common)
+    path = places.config_path(context.environ)
+    if os.path.lexists(path):
+        raise ConfigError(f"{path} is there already", hint="bgresp config edit")
+    _write(path, profiles.template())
+    return _done(context, {"config": str(path)})
+
+
+def remove(options: Remove, common: Common) -> int:
+    """Drop a profile that `config add` made.
+
+    config.toml is never touched.
+
+    Examples:
+
+      bgresp config remove work
+    """
+    context = Context.of(common)
+    path = places.config_path(context.environ)
+    target = profiles.path_of(path, options.name)
+    try:
+        target.unlink()
+    except FileNotFoundError:
+        raise _not_ours(path, options.name) from None
+    except OSError as error:
+        raise OutputError(f"cannot remove {target}: {error.strerror}") from None
+    jobs = context.recorder.ledger.open_jobs()
+    count = sum(job.profile == options.name for job in jobs)
+    if count:
+        context.say(f"{count} open job(s) of it keep their endpoint and their key")
+    return _done(context, {"profile": options.name, "path": str(target)})
+
+
+def edit(common: Common) -> int:
+    """Open config.toml in $VISUAL or $EDITOR, and check it afterwards.
+
+    Where there is none, it begins as `config init` writes it.
+
+    Examples:
+
+      bgresp config edit
+    """
+    context = Context.of(common)
+    path = places.config_path(context.environ)
+    argv = _editor(context)
+    if not os.path.lexists(path):
+        _write(path, profiles.template())
+    profile = context.common.profile or context.environ.get("BGRESP_PROFILE")
+    _run([*argv, str(path)], context.environ_of_children(profile))
+    mistakes = list(profiles.mistakes(files.load(path)))
+    for mistake in mistakes[:-1]:
+        errors.show(context.streams, mistake)
+    if mistakes:
+        raise mistakes[-1]
+    return _done(context, {"config": str(path)})
+
+
+def _not_ours(path: Path, name: str) -> ConfigError:
+    """Return why a profile cannot be removed: it is elsewhere, or nowhere."""
+    try:
+        line = profiles.line_of(path.read_text("utf-8", "replace"), name)
+    except OSError:
+        line = None
+    if line is not None:
+        return ConfigError(
+            f"profile {name!r} stands in {path}, line {line}, which is yours to write",
+            hint="bgresp config edit",
+        )
+    if name in files.built_in():
+        return ConfigError(f"profile {name!r} is built in")
+    made = sorted(file.stem for file in (path.parent / "profiles").glob("*.toml"))
+    hint = meant(name, made) if made else "there is none in profiles/"
+    return ConfigError(f"no profile {name!r}", hint=hint)
+
+
+def _editor(context: Context) -> list[str]:
+    """Return the editor's argv; $VISUAL and $EDITOR may hold arguments."""
+    for name in ("VISUAL", "EDITOR"):
+        given = context.environ.get(name, "").strip()
+        if given:
+            try:
+                return shlex.split(given)
+            except ValueError:
+                raise ConfigError(f"{name} cannot be read: {given!r}") from None
+    found = next(filter(None, map(shutil.which, EDITORS)), None)
+    if found is None:
+        raise ConfigError("no editor is known", hint="export EDITOR=...")
+    return [found]
+
+
+def _run(argv: list[str], environ: dict[str, str]) -> None:
+    """Run the editor; Ctrl-C is the editor's while it runs.
+
+    A handler, unlike being ignored, is not handed down to the editor.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        _done = subprocess.run(  # noqa: S603  the user's own editor
+            argv, check=False, env=environ
+        )
+    except OSError as error:
+        said = f"cannot run the editor {argv[0]!r}: {error.strerror}"
+        raise ConfigError(said, hint="export EDITOR=...") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if _done.returncode != 0:
+        raise ConfigError(f"the editor {argv[0]!r} ended with {_done.returncode}")
+
+
+def _write(path: Path, text: str, *, force: bool = False) -> None:
+    """Write a private file whole; what is there is only replaced with `force`."""
+    try:
+        path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {path.parent}: {error.strerror}") from None
+    output.write_file(path, text, force=force, mode=PRIVATE_FILE)
+
+
+def _done(context: Context, record: dict[str, str]) -> int:
+    """Print which file it was."""
+    if context.is_json:
+        context.show_records([record], single=True)
+    else:
+        context.streams.line(record.get("path") or record["config"])
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """What `config add` takes; --base-url, --allow-http and -H are its own too."""
+
+    name: Name
+    dialect: Annotated[
+        str | None,
+        opt("--dialect", help="How it is spoken to (openai).", metavar="D"),
+    ] = None
+    model: Annotated[
+        str | None, opt("-m", "--model", help="Its usual model.", metavar="M")
+    ] = None
+    api_key_env: Annotated[
+        str | None,
+        opt("--api-key-env", help="The variable that has its key.", metavar="N"),
+    ] = None
+    var: Annotated[
+        list[str] | None,
+        opt("--var", help="A variable of its dialect (repeat).", metavar="K=V"),
+    ] = None
+    command: Annotated[
+        str | None,
+        opt(
+            "--exec",
+            help="Serve this program here (dialect local).",
+            metavar="CMD",
+            panel=ENGINE,
+        ),
+    ] = None
+    whole_request: Annotated[
+        bool,
+        opt("--exec-json", help="Give CMD the whole request.", panel=ENGINE),
+    ] = False
+    upstream: Annotated[
+        str | None,
+        opt(
+            "--upstream",
+            help="Serve this server here (dialect local).",
+            metavar="URL",
+            panel=ENGINE,
+        ),
+    ] = None
+    upstream_key_env: Annotated[
+        str | None,
+        opt(
+            "--upstream-key-env",
+            help="Its key is in this variable.",
+            metavar="NAME",
+            panel=ENGINE,
+        ),
+    ] = None
+    upstream_api: Annotated[
+        str | None,
+        opt(
+            "--upstream-api",
+            help="What it speaks; else it is found out.",
+            metavar="responses|chat",
+            panel=ENGINE,
+        ),
+    ] = None
+    force: Annotated[bool, opt("--force", help="Replace a profile of this name.")] = (
+        False
+    )
+
+
+def add(options: Add, common: Common) -> int:
+    """Write a profile into a file of its own, profiles/NAME.toml.
+
+    Examples:
+
+      bgresp config add work --base-url https://llm.example/v1 --api-key-env MY_KEY
+      bgresp config add team --dialect mka1 --var end_user=user-7 -m large
+      bgresp config add night --upstream http://127.0.0.1:11434/v1 -m llama3.2
+      bgresp config add shout --exec 'tr a-z A-Z'
+    """
+    context = Context.of(common)
+    if common.profile is not None:
+        raise UsageError("the new profile is NAME; -p has no meaning here")
+    path = places.config_path(context.environ)
+    target = profiles.path_of(path, options.name)
+    profile = _table(options, common)
+    config = files.load(path)
+    profiles.known_dialect(profile["dialect"], config)
+    _refuse_taken(options, config, target)
+    try:
+        notes = profiles.checked(options.name, profile, config)
+    except MissingError as error:
+        error.hint = _again(options, common, error.names)
+        raise
+    import tomli_w
+
+    _write(target, tomli_w.dumps(profile), force=options.force)
+    for note in notes:
+        context.say(note)
+    env = options.api_key_env
+    if env and not context.environ.get(env):
+        context.say(f"{env} is not set yet: export {env}=...")
+    return _done(context, {"profile": options.name, "path": str(target)})
+
+
+def _table(options: Add, common: Common) -> dict[str, Any]:
+    """Return the profile as its file will say it; only what was given."""
+    env = options.api_key_env
+    key = options.upstream_key_env
+    served = options.command is not None or options.upstream is not None
+    try:
+        command = shlex.split(options.command or "")
+    except ValueError as error:
+        raise UsageError(f"--exec: {error}") from None
+    if options.command is not None and not command:
+        raise UsageError("--exec takes a program and its arguments")
+    EngineOptions(
+        command=tuple(command),
+        whole_request=options.whole_request,
+        upstream=options.upstream,
+        upstream_key_env=key,
+        upstream_api=options.upstream_api,
+    ).check()
+    found: dict[str, Any] = {
+        "dialect": options.dialect or ("local" if served else "openai"),
+        "base_url": common.base_url,
+        "model": options.model,
+        "api_key_env": profiles.variable(env) if env is not None else None,
+        "allow_http": common.allow_http or None,
+        "vars": pairs(options.var, "--var") or None,
+        "headers": common.headers() or None,
+        "exec": command or None,
+        "exec_json": options.whole_request or None,
+        "upstream": options.upstream,
+        "upstream_key_env": key and profiles.variable(key, "--upstream-key-env"),
+        "upstream_api": options.upstream_api,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _refuse_taken(options: Add, config: files.Config, target: Path) -> None:
+    origin = config.origins.get(options.name)
+    if origin == config.path:
+        raise ConfigError(
+            f"profile {options.name!r} stands in {config.path}",
+            hint="choose another name, or bgresp config edit",
+        )
+    if os.path.lexists(target) and not options.force:
+        raise ConfigError(
+            f"profile {options.name!r} is there already: {target}",
+            hint="--force replaces it",
+        )
+
+
+def _again(options: Add, common: Common, missing: tuple[str, ...]) -> str:
+    """Return the same command with the variables that are missing.
+
+    A header's value may be a secret: it is left to be written again.
+    """
+    given = {
+        "--dialect": options.dialect,
+        "--base-url": common.base_url,
+        "-m": options.model,
+        "--api-key-env": options.api_key_env,
+        "--exec": options.command,
+        "--upstream": options.upstream,
+        "--upstream-key-env": options.upstream_key_env,
+        "--upstream-api": options.upstream_api,
+    }
+    words = ["bgresp", "config", "add", options.name]
+    words += [word for pair in given.items() if pair[1] for word in pair if word]
+    words += [word for pair in options.var or () for word in ("--var", pair)]
+    words += [word for name in common.headers() for word in ("-H", f"{name}: ...")]
+    words += ["--exec-json"] * options.whole_request
+    words += ["--allow-http"] * common.allow_http + ["--force"] * options.force
+    return " ".join([shlex.join(words), *as_options(missing)])
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What `config trust` takes."""
+
+    url: Annotated[
+        str, typer.Argument(metavar="BASE_URL", help="Where the key may go.")
+    ]
+
+
+def trust(options: Trust, common: Common) -> int:
+    """Let the key of a profile go to a base URL that jobs in the ledger name.
+
+    A ledger may come from elsewhere: a key goes to the base URL of a job only where
+    the configuration, an earlier submit or this command says so. Which key: the one
+    that submit --base-url BASE_URL would use; -p says of which profile. No key is
+    read; the pair is kept in endpoints.jsonl beside config.toml.
+
+    Examples:
+
+      bgresp config trust https://llm.example.com/v1
+      bgresp config trust https://llm.example.com/v1 -p work
+    """
+    context = Context.of(common)
+    flags = replace(context.flags, base_url=options.url)
+    settings = resolve(flags, context.environ, context.config)
+    source = str(settings.key_source)
+    pair = replace(pair_of(settings), trusted=True)
+    path = noted.path_of(context.config.path)
+    noted.add(path, [pair], context.machine.noted)
+    if context.is_json:
+        record = {"endpoints": str(path), "base_url": pair.base_url}
+        record |= {"key_source": source, "profile": pair.profile}
+        context.show_records([record], single=True)
+    else:
+        context.streams.line(f"{source} of {pair.profile} may go to {pair.base_url}")
+    return 0
