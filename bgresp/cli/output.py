@@ -15,6 +15,10 @@ from bgresp.ledger import files
 from bgresp.render.columns import summary
 from bgresp.render.streams import PIECE, Streams
 
+# What of an answer can be asked for.
+PARTS: Final = (
+    *("text", "data", "reasoning", "citations", "usage", "error", "request", "raw"),
+)
 SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 
 

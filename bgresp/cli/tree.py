@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgresp.cli import panels
-from bgresp.cli.commands.get import PARTS
+from bgresp.cli.output import PARTS
 from bgresp.cli.topics import topics
 from bgresp.config.files import built_in
 from bgresp.core.model import RECORD_FIELDS, Status

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from bgresp.cli import errors, inputs, output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
+from bgresp.cli.output import PARTS
 from bgresp.core import paths
 from bgresp.core.errors import RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
@@ -18,9 +19,6 @@ from bgresp.render.cells import DIM, Painter
 from bgresp.render.columns import record
 from bgresp.render.streams import Streams, as_json
 
-PARTS: Final = (
-    *("text", "data", "reasoning", "citations", "usage", "error", "request", "raw"),
-)
 JSON_PARTS: Final = frozenset({"data", "usage", "error", "request", "raw"})
 APART: Final = frozenset({"usage", "error", "request"})  # kept beside the answer
 REASONING: Final = (
