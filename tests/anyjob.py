@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from bgresp.core.model import Job, ResponseError, Status, Usage
+from bgresp.core.model import EndedWith, Job, ResponseError, Status, Usage
 
 WORDS = st.none() | st.text(max_size=6)
 _COUNTS = st.none() | st.integers(0, 2**53 - 1)
@@ -29,6 +29,7 @@ _SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "usage": st.none() | _USAGE,
     "error": st.none() | st.builds(ResponseError, st.text(), st.text()),
     "cursor": st.none() | st.integers() | st.text(max_size=5),
+    "ended_with": st.none() | st.sampled_from(EndedWith),
     "streamable": st.none() | st.booleans(),
     "expect": st.none() | st.floats(0, 1e6),
     "extra": st.dictionaries(_UNKNOWN_KEYS, _JSON, max_size=3),

@@ -435,9 +435,11 @@ class Rows:
     def _over(self, job: Job, *, before: bool = False) -> None:
         self.observer.ended(job)
         if before:
-            self.counts.codes.add(int(job.status.exit_code))  # no failure of this run
+            self.counts.codes.add(int(job.exit_code))  # no failure of this run
         elif job.status.exit_code:
             self._count(job.status.exit_code, has_job=True)
+        else:
+            self.counts.codes.add(int(job.exit_code))  # 14 is no failure
 
     def _count(self, code: ExitCode, *, has_job: bool) -> None:
         self.counts.fail(code, has_job=has_job)

@@ -219,6 +219,12 @@ class Context:
             self._dialects[made_with] = dialect(job.dialect or "openai", config)
         return self._dialects[made_with]
 
+    def told(self, job: Job) -> Job:
+        """Return a record that says how its answer ended, where one is saved."""
+        if job.ended_with is not None or not job.status.is_terminal:
+            return job
+        return self.recorder.told(job, self.dialect_of(job))
+
     def launch_of(self, base_url: str, profile: str | None = None) -> "Launch":
         """Return how the local endpoint of a base URL `local:PROFILE` is started.
 

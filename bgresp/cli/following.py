@@ -74,6 +74,7 @@ class Following:
 
         `opened` is the stream that creating a single job opened.
         """
+        jobs = [self.context.told(job) for job in jobs]
         self.context.detached = _how_to_go_on(jobs)
         self.observer = self._observer(jobs)
         self.observer.start(jobs)
@@ -153,9 +154,9 @@ class Following:
         if not (self.single or self.context.common.jsonl):
             self.observer.ended(job, "")  # nobody is shown ten thousand texts
             return
-        text = self._text(job)
-        if text is not None:
-            conclude(job, text, self._shown_text(job), self.observer)
+        answer = self.context.recorder.answer(job.key, self.context.dialect_of(job))
+        if answer is not None:
+            conclude(job, answer, self._shown_text(job), self.observer)
             return
         self.observer.note(job, output.standing(job))
 
@@ -220,10 +221,11 @@ class Following:
 
     def _write_output(self, job: Job) -> None:
         path, text = self.options.output, self._text(job)
-        has = job.status.is_terminal and not self.context.recorder.owes(job)
-        if path is not None and has:
+        if path is not None and text:
             again = f"the answer is kept: bgresp get {job.quoted} -o FILE"
-            output.write_file(path, text or "", force=self.options.force, hint=again)
+            output.write_file(path, text, force=self.options.force, hint=again)
+        elif path is not None and job.status.is_terminal:
+            self.context.say(f"{path} is not written: {job.ref} has no text")
 
     def _text(self, job: Job) -> str | None:
         return self.context.recorder.text(job.key, self.context.dialect_of(job))
@@ -233,7 +235,7 @@ class Following:
             jobs = [job for job in jobs if not job.status.is_open] or jobs
         faults = {t.job.key: _fault_codes(self.context, t) for t in self.trackers}
         faults |= {key: [code] for key, code in self._unasked.items()}
-        codes = [faults.get(job.key) or [job.status.exit_code] for job in jobs]
+        codes = [faults.get(job.key) or [job.exit_code] for job in jobs]
         return int(worst(int(code) for some in codes for code in some))
 
 

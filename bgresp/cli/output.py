@@ -3,6 +3,8 @@
 Files are written by temp and rename, never over what is there, never through a link.
 """
 
+import base64
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,14 +13,17 @@ from typing import Final
 from bgresp.cli.context import Context
 from bgresp.core.errors import ExitCode, OutputError
 from bgresp.core.model import Job, Status
+from bgresp.core.output import Media
 from bgresp.ledger import files
-from bgresp.render.columns import summary
-from bgresp.render.streams import PIECE, Streams
+from bgresp.render.columns import summary, told_of
+from bgresp.render.streams import PIECE, Streams, as_json
 
 # What of an answer can be asked for.
 PARTS: Final = (
-    *("text", "data", "reasoning", "citations", "usage", "error", "request", "raw"),
+    *("text", "reasoning", "commentary", "citations", "tools", "refusal", "images"),
+    *("files", "data", "usage", "error", "request", "raw"),
 )
+_ENDING: Final = re.compile(r"[A-Za-z0-9]{1,8}", re.ASCII)
 SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 
 
@@ -74,19 +79,81 @@ def write_file(
     hint: str = "",
     mode: int = files.PUBLIC_FILE,
 ) -> None:
+    """Write an answer to a file, with a newline at its end: see `write_whole`."""
+    write_whole(path, _pieces(text), force=force, hint=hint, mode=mode)
+
+
+def write_whole(
+    path: Path,
+    pieces: Iterable[bytes],
+    *,
+    force: bool,
+    hint: str = "",
+    mode: int = files.PUBLIC_FILE,
+) -> None:
     """Write an answer to a file whole, or not at all.
 
     Without `force` the name must be free when the answer is ready: a link is as much
-    in the way as a file. `hint` says where the answer is if that fails.
+    in the way as a file. `hint` says where the answer is if that fails. Raises
+    OutputError.
     """
     try:
-        files.write_whole(path, _pieces(text), exclusive=not force, mode=mode)
+        files.write_whole(path, pieces, exclusive=not force, mode=mode)
     except FileExistsError:
         message = f"{path} appeared meanwhile and was not touched"
         raise OutputError(message, hint=hint) from None
     except OSError as error:
         message = f"cannot write {path}: {error.strerror}"
         raise OutputError(message, hint=hint) from error
+
+
+def media_lines(found: Iterable[Media]) -> str:
+    """Return what images or files there are, a JSON line each, without their bytes."""
+    lines = []
+    for number, media in enumerate(found, 1):
+        told = {"name": media.name or f"{number}.{_ending(media)}", "id": media.id}
+        size = len(_decoded(media) or b"") if media.data is not None else None
+        lines.append(as_json({**told, "container": media.container, "bytes": size}))
+    return "\n".join(lines)
+
+
+def write_media(
+    context: Context, path: Path, found: Iterable[Media], *, force: bool
+) -> None:
+    """Write images or files beside each other, numbered: `answer-1.png`.
+
+    What did not come with the answer is named on stderr. Raises OutputError.
+    """
+    for number, media in enumerate(found, 1):
+        data = _decoded(media)
+        if data is None:
+            where = f" of {media.container}" if media.container else ""
+            context.say(
+                f"{media.name or 'a file'} is {media.id}{where}, at the endpoint"
+            )
+            continue
+        ending = _ending(media)
+        stem = path.name.removesuffix(f".{ending}")
+        target = path.with_name(f"{stem}-{number}.{ending}")
+        write_whole(target, [data], force=force)
+        context.say(f"wrote {target}")
+
+
+def _ending(media: Media) -> str:
+    """Return the end of a file's name: letters and digits, whatever a server says."""
+    word = media.format.rpartition("/")[2] or (media.name or "").rpartition(".")[2]
+    return word.lower() if _ENDING.fullmatch(word) else "bin"
+
+
+def _decoded(media: Media) -> bytes | None:
+    """Return the bytes that came with the answer; what is no base64 as it is."""
+    if media.data is None:
+        return None
+    text = media.data.partition("base64,")[2] or media.data
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return media.data.encode("utf-8", "backslashreplace")
 
 
 def say_why_over(context: Context, jobs: Iterable[Job]) -> None:
@@ -119,13 +186,15 @@ def say_failed(context: Context, jobs: Iterable[Job]) -> None:
 
 
 def say_why(context: Context, job: Job) -> None:
-    """Say how a job stands that did not complete: its text alone would not tell."""
+    """Say how a job stands where its text alone would not tell."""
     if job.status.is_open:
         context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.quoted}")
     elif job.status.is_unsettled:
         context.say(f"{job.ref} is {standing(job)}")
     elif job.status is not Status.COMPLETED:
         context.say(f"{job.ref} {summary(job)} (bgresp retry {job.quoted})")
+    elif told_of(job):
+        context.say(f"{job.ref} {job.status.value} {told_of(job)}")
 
 
 def standing(job: Job) -> str:

@@ -61,7 +61,6 @@ class Reads:
 
     id: tuple[str, ...]
     status: tuple[str, ...]
-    text: tuple[str, ...]
     error: tuple[str, ...]
     reason: tuple[str, ...]
     model: tuple[str, ...]
@@ -71,6 +70,46 @@ class Reads:
     input_tokens: tuple[str, ...]
     output_tokens: tuple[str, ...]
     total_tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Where the parts of an answer stand, in a response object.
+
+    `items` leads to them from its root (the first path that reaches one wins), `inner`
+    from an item to those inside of it, and `type` to an item's type. `messages`,
+    `reasoning`, `approvals` and `trailing` are types; `calls` those that the caller
+    runs, each with a path and the values it must have there. `phase`, `text`,
+    `refusal`, `thoughts`, `call_id`, `name`, `arguments` and `answers` are paths into
+    an item; `citations`, `images` and `files` into the list of all, and `sources` and
+    `elsewhere` (a text beside the items) into the object. `waits`: words of a status.
+    """
+
+    items: tuple[str, ...]
+    inner: tuple[str, ...]
+    type: tuple[str, ...]
+    messages: tuple[str, ...]
+    phase: tuple[str, ...]
+    text: tuple[str, ...]
+    refusal: tuple[str, ...]
+    citations: tuple[str, ...]
+    sources: tuple[str, ...]
+    reasoning: tuple[str, ...]
+    thoughts: tuple[str, ...]
+    calls: tuple[tuple[str, str, tuple[str, ...]], ...]
+    approvals: tuple[str, ...]
+    call_id: tuple[str, ...]
+    name: tuple[str, ...]
+    arguments: tuple[str, ...]
+    answers: tuple[str, ...]
+    images: tuple[str, ...]
+    files: tuple[str, ...]
+    data: tuple[str, ...]
+    format: tuple[str, ...]
+    trailing: tuple[str, ...]
+    waits: tuple[str, ...]
+    usage: tuple[str, ...]
+    elsewhere: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +126,7 @@ class Streaming:
 
     `resume` is query:NAME or header:NAME, `start` what it says where nothing was seen.
     `delta` extends the text of a `part`, `full` replaces it; `response` is where an
-    event carries the whole response object.
+    event carries the whole response object, `item` an item of its answer.
     """
 
     event: tuple[str, ...]
@@ -98,6 +137,7 @@ class Streaming:
     full: TextEvents
     part: tuple[str, ...]
     response: tuple[str, ...]
+    item: tuple[str, ...]
     end: tuple[str, ...]
     attach: str
     idle_bytes: float
@@ -138,6 +178,8 @@ class Dialect:
     body: Mapping[str, Any]
     stream_body: Mapping[str, Any]
     reads: Reads
+    items: Items
+    answers: Mapping[str, Any]
     states: Mapping[str, Status]
     streaming: Streaming
     limits: Limits

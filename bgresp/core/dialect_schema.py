@@ -22,6 +22,7 @@ from bgresp.core.dialect import (
     VAR,
     Auth,
     Dialect,
+    Items,
     Limits,
     Op,
     Reads,
@@ -50,16 +51,20 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     TABLE: (Mapping,),
 }
 # Below these any key is the endpoint's own.
-_FREE: Final = ("request.body", "request.stream")
+_FREE: Final = ("request.body", "request.stream", "answers")
 # What is named here drops what was inherited: it belongs to another endpoint.
 _WHOLE: Final = ("headers", "query")
+_REPLACED: Final = (*_WHOLE, "answers")
 _LISTS_ONLY: Final = ("auth.command", "limits.poll", "limits.tiers")
 _ITEMS: Final = {"limits.poll": NUMBER, "limits.tiers": LIST}
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 AT_LEAST_1: Final = ("connections", "streams")
-STREAM_LISTS: Final = ("event", "cursor", "part", "response", "end")
+STREAM_LISTS: Final = ("event", "cursor", "part", "response", "item", "end")
+# Lists of [dialects.x.output] that hold words, not paths.
+_WORDS: Final = ("messages", "reasoning", "calls", "approvals", "trailing", "waits")
 # Holes that are no variables.
 _BODY: Final = frozenset({"model", "text", *PARTS.values()})
+_ANSWERS: Final = frozenset({"call_id", "name", "output", "json", "approve"})
 _PATHS: Final = {
     "create": frozenset[str](),
     "list": frozenset({"limit", "after"}),
@@ -108,7 +113,9 @@ def build(name: str, tables: Mapping[str, Table]) -> Dialect:
             ops={op: _op(text) for op, text in table["ops"].items() if text},
             body=table["request"]["body"],
             stream_body=table["request"]["stream"],
-            reads=Reads(**{key: _names(v) for key, v in table["response"].items()}),
+            reads=_reads(table["response"]),
+            items=_items(table["output"], table["response"]),
+            answers=table["answers"],
             states=_states(table["states"]),
             streaming=_streaming(table["stream"]),
             limits=_limits(table["limits"]),
@@ -142,7 +149,7 @@ def _over(old: Table, new: Table, at: _Key) -> dict[str, Any]:
         key = at.below(name)
         if not any(f"{at.path}.".startswith(f"{free}.") for free in _FREE):
             _check_type(old, name, value, key)
-        is_whole = key.path in _WHOLE or (
+        is_whole = key.path in _REPLACED or (
             key.path == "request.body" and new.get("replace")
         )
         if isinstance(value, Mapping) and isinstance(old.get(name), Mapping):
@@ -185,6 +192,24 @@ def _names(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+def _reads(table: Table) -> Reads:
+    """Return where things are but the text: that is one with the answer's items."""
+    return Reads(**{key: _names(v) for key, v in table.items() if key != "text"})
+
+
+def _items(table: Table, response: Table) -> Items:
+    lists: dict[str, Any] = {key: _names(value) for key, value in table.items()}
+    calls = tuple(_caller_runs(word) for word in lists["calls"])
+    return Items(**{**lists, "calls": calls, "elsewhere": _names(response["text"])})
+
+
+def _caller_runs(word: str) -> tuple[str, str, tuple[str, ...]]:
+    """Read `TYPE`, or `TYPE PATH=VALUE|VALUE`: an empty value is that of none."""
+    kind, _, condition = word.partition(" ")
+    path, _, values = condition.partition("=")
+    return kind, path, tuple(values.split("|"))
+
+
 def _streaming(table: Table) -> Streaming:
     told = {
         key: TextEvents(_names(table[key]["events"]), _names(table[key]["text"]))
@@ -224,10 +249,14 @@ def _check(table: Table) -> None:
     _check_templates(table)
     _check_ops(table["ops"])
     _check_paths(table["response"], "response", {"status": HTTP_STATUS})
+    read = {key: v for key, v in table["output"].items() if key not in _WORDS}
+    _check_paths(read, "output", {})
+    calls = map(_caller_runs, _names(table["output"]["calls"]))
+    _check_paths({"calls": [path for _, path, _ in calls]}, "output", {})
     stream = table["stream"]
     special = {"event": EVENT_NAME, "cursor": EVENT_ID}
-    read = {key: stream[key] for key in STREAM_LISTS if key != "end"}
-    _check_paths(read, "stream", special)
+    told = {key: stream[key] for key in STREAM_LISTS if key != "end"}
+    _check_paths(told, "stream", special)
     for key in ("delta", "full"):
         _check_paths({"text": stream[key]["text"]}, f"stream.{key}", {})
     _check_stream(stream)
@@ -251,6 +280,8 @@ def _check_templates(table: Table) -> None:
             raise ValueError(f"'require': {name!r} is no name of a variable")
     for key, template in table["request"]["body"].items():
         _check_holes(template, f"request.body.{key}", _BODY)
+    for key, template in table["answers"].items():
+        _check_holes(template, f"answers.{key}", _ANSWERS)
     for key, template in table["request"]["stream"].items():
         _check_holes(template, f"request.stream.{key}", _NONE)
 

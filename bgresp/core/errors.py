@@ -33,6 +33,7 @@ class ExitCode(IntEnum):
     CANCELLED = 11
     FAILED = 12
     LOST = 13
+    NO_ANSWER = 14
     SIGHUP = 129
     SIGINT = 130
     BROKEN_PIPE = 141
@@ -40,7 +41,7 @@ class ExitCode(IntEnum):
 
 
 MEANINGS: dict[ExitCode, str] = {
-    ExitCode.OK: "done as asked; of jobs: all completed",
+    ExitCode.OK: "done as asked; of jobs: all completed with an answer",
     ExitCode.INTERNAL: "bgresp itself failed: a bug, the disk, the ledger, the output",
     ExitCode.USAGE: "usage",
     ExitCode.NO_SUCH_JOB: "no such job, ambiguous, empty selection",
@@ -62,6 +63,10 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.CANCELLED: "the job was cancelled",
     ExitCode.FAILED: "the job failed",
     ExitCode.LOST: "the endpoint no longer has the job",
+    ExitCode.NO_ANSWER: (
+        "completed, but not with an answer: it waits for tool outputs or an approval, "
+        "the model refused, or there is nothing"
+    ),
     ExitCode.SIGHUP: "SIGHUP: detached, the job goes on",
     ExitCode.SIGINT: "SIGINT: detached, the job goes on",
     ExitCode.BROKEN_PIPE: "the reader of stdout went away",
@@ -69,7 +74,7 @@ MEANINGS: dict[ExitCode, str] = {
 }
 
 # Several jobs: the first of this order that occurs (CONTRACT.md, Exit codes).
-GRAVITY = (1, 7, 13, 12, 11, 10, 9, 8, 6, 5, 4, 3, 0)
+GRAVITY = (1, 7, 13, 12, 11, 10, 14, 9, 8, 6, 5, 4, 3, 0)
 
 
 def worst(codes: Iterable[int]) -> ExitCode:

@@ -78,6 +78,22 @@ class Status(StrEnum):
         return _EXIT[self]
 
 
+class EndedWith(StrEnum):
+    """What a job's answer ended with; of several the first that is true of its end."""
+
+    REFUSAL = "refusal"
+    APPROVAL = "approval"
+    CALLS = "calls"
+    TEXT = "text"
+    MEDIA = "media"
+    NOTHING = "nothing"
+
+    @property
+    def is_answer(self) -> bool:
+        """Say whether it is what was asked for."""
+        return self in {EndedWith.TEXT, EndedWith.MEDIA}
+
+
 _OPEN = frozenset({Status.QUEUED, Status.IN_PROGRESS})
 _TERMINAL = frozenset(
     {Status.COMPLETED, Status.INCOMPLETE, Status.CANCELLED, Status.FAILED}
@@ -164,6 +180,8 @@ class Job:
     Times are Unix seconds; `started_at` is when it was first seen running, as exact as
     the polls. `key` is ours, sortable by time and never reused; `id` is
     the endpoint's, any text. `cursor` is None, never 0, while nothing was seen.
+    `model` is the one that answers, as far as it was said. `told` is a line on how the
+    answer ended, where that is not its text alone.
     """
 
     key: str
@@ -197,6 +215,10 @@ class Job:
     request_sha256: str | None = None
     submit_key: str | None = None
     row: str | None = None
+    ended_with: EndedWith | None = None
+    refusal: str | None = None
+    told: str | None = None
+    model_asked: str | None = None
     expect: float | None = None
     last_error: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -214,6 +236,19 @@ class Job:
     def quoted(self) -> str:
         """Return what means it in a command that may be pasted into a shell."""
         return self.ref if _PASTED.fullmatch(self.ref) else self.key
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return the exit code of a command that waited for this job."""
+        is_answer = self.ended_with is None or self.ended_with.is_answer
+        if self.status is Status.COMPLETED and not is_answer:
+            return ExitCode.NO_ANSWER
+        return self.status.exit_code
+
+    @property
+    def wanted_model(self) -> str | None:
+        """Return the model that was asked for, else the one that answered."""
+        return self.model_asked or self.model
 
     @property
     def is_forgotten(self) -> bool:
@@ -260,10 +295,11 @@ class Job:
     def to_record(self) -> dict[str, Any]:
         """Return the record that scripts read: CONTRACT.md, Machine output."""
         record: dict[str, Any] = {"schema": SCHEMA}
-        for name in RECORD_FIELDS:
-            if name not in {"schema", "exit_code"}:
-                record[name] = _plain(name, getattr(self, name))
-        record["exit_code"] = int(self.status.exit_code)
+        for name in RECORD_FIELDS[1:]:
+            record[name] = _plain(name, getattr(self, name))
+        record["exit_code"] = int(self.exit_code)
+        if self.status.is_open:
+            record |= {"ended_with": None, "refusal": None}
         return record
 
 
@@ -272,7 +308,7 @@ RECORD_FIELDS: Final = (
     *("status", "raw_status", "created_at", "submitted_at", "finished_at"),
     *("checked_at", "expires_at", "cursor", "usage", "error", "incomplete_reason"),
     *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key", "row"),
-    *("last_error", "exit_code"),
+    *("last_error", "exit_code", "ended_with", "refusal", "model_asked"),
 )
 # In the order of the fields: it is the order of a line.
 _NAMES: Final = {item.name: item for item in fields(Job) if item.name != "extra"}
@@ -287,7 +323,7 @@ def _plain(name: str, value: Any) -> Any:
         return value.to_dict()
     if name in _MAPPINGS:
         return dict(value)
-    return str(value) if isinstance(value, Status) else value
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def _mapping(raw: Any) -> dict[str, str]:
@@ -310,6 +346,7 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "streamable": (bool,),
     "expect": (int, float),
 }
+_ENDINGS: Final = frozenset(map(str, EndedWith))
 # How a field is read; a line may hold anything.
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     **{name: _kept(name, _KINDS.get(name, (str,))) for name in _NAMES},
@@ -317,6 +354,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     **dict.fromkeys(_MAPPINGS, _mapping),
     "usage": Usage.read,
     "error": ResponseError.read,
+    "ended_with": lambda raw: EndedWith(raw) if raw in _ENDINGS else None,
 }
 
 

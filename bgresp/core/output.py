@@ -1,15 +1,26 @@
-"""What an answer's stream tells beside its text: reasoning summaries, tool calls.
+"""What an answer consists of: text, refusal, calls, approvals, images, files.
 
-The names are those of OpenAI's streaming events; an event that is spelled otherwise is
-no aside, never an error.
+An answer is a list of items, and its text is a view of them. Where they stand is the
+dialect's data (core.dialect.Items); an item of a type that nobody knows is told by its
+name, and waits for nobody. At the end of the module: what a stream tells beside the
+text, for people.
 """
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bgresp.core import paths
+from bgresp.core.dialect import Items
+from bgresp.core.model import EndedWith
+from bgresp.core.text import one_line
+
+FINAL: Final = "final_answer"  # the phase of the messages that are the answer
+JOINT: Final = "\n\n"  # between messages
+MOST_TOLD: Final = 200  # code points of what is kept of an ending, for a line
+MOST_REFUSED: Final = 4096
 REASONING: Final = "reasoning"
 TOOLS: Final = "tools"
 KINDS: Final = (REASONING, TOOLS)
@@ -21,6 +32,314 @@ _TOLD: Final = re.compile(
 _ABOUT: Final = (
     *("arguments", "input", "code", "query", "queries", "command", "commands"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that waits for its caller's output, or an approval that is asked for.
+
+    `call_id` is what an answer to it names; `arguments` is text, or JSON as it came.
+    """
+
+    type: str
+    call_id: str
+    name: str
+    arguments: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line of `--part tools`."""
+        told = {"type": self.type, "call_id": self.call_id, "name": self.name}
+        return {**told, "arguments": self.arguments}
+
+    def __str__(self) -> str:
+        """Return `name(arguments)` on one line."""
+        return f"{self.name}({_compact(self.arguments)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An image, or a file: `data` is base64 where it came with the answer.
+
+    Else `id` is the file's, in the `container` of a code interpreter; `format` is an
+    end of names or a media type.
+    """
+
+    format: str = ""
+    data: str | None = None
+    id: str | None = None
+    container: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an answer consists of.
+
+    `calls` and `approvals` are those that wait. `last` is the number of the item whose
+    text, `last_text`, is the end of `text`; `plain` is all text without joints, as it
+    was once shown. `types` are the items' types, in their order.
+    """
+
+    text: str = ""
+    refusal: str = ""
+    calls: tuple[Call, ...] = ()
+    approvals: tuple[Call, ...] = ()
+    images: tuple[Media, ...] = ()
+    files: tuple[Media, ...] = ()
+    citations: tuple[Any, ...] = ()
+    reasoning: str = ""
+    commentary: str = ""
+    ended_with: EndedWith = EndedWith.NOTHING
+    last: int | None = None
+    last_text: str = ""
+    plain: str = ""
+    types: tuple[str, ...] = ()
+
+    def with_text(self, text: str) -> "Answer":
+        """Return it with a text that stands elsewhere, where it has none."""
+        if self.text or not text:
+            return self
+        weak = self.ended_with in {EndedWith.MEDIA, EndedWith.NOTHING}
+        how = EndedWith.TEXT if weak else self.ended_with
+        return replace(self, text=text, plain=text, ended_with=how)
+
+    @property
+    def told(self) -> str:
+        """Return how it ended, where that is not its text alone: a short line.
+
+        It goes on from a status: `completed without text: calls now({})`.
+        """
+        said = self._said()
+        if not said:
+            return ""
+        with_ = "with text, and" if self.text else "without text:"
+        return one_line(f"{with_} {said}", limit=MOST_TOLD)
+
+    def _said(self) -> str:
+        how = self.ended_with
+        if how is EndedWith.REFUSAL:
+            return f"the model refused: {self.refusal}"
+        if how is EndedWith.APPROVAL:
+            return f"wants approval: {_listed(self.approvals)}"
+        if how is EndedWith.CALLS:
+            return f"calls {_listed(self.calls) or 'something that cannot be read'}"
+        if how is EndedWith.MEDIA:
+            return " and ".join(_counted(self.images, "image", self.files, "file"))
+        if how is EndedWith.TEXT:
+            return ""
+        types = ", ".join(dict.fromkeys(self.types))
+        kinds = "commentary" if self.commentary else types
+        return f"only {kinds}" if kinds else "it is empty"
+
+
+def read_answer(items: Items, payload: Any, *, word: str = "") -> Answer:
+    """Read a response object; `word` is the endpoint's for its status.
+
+    Total: what cannot be read is left out.
+    """
+    found = list(_items(items, payload))
+    kinds = [_kind(items, item) for item in found]
+    messages = [
+        _message(items, item, number)
+        for number, item in enumerate(found)
+        if kinds[number] in items.messages
+    ]
+    final = [m for m in messages if m.is_final and (m.text or m.refusal)]
+    waiting = _waiting(items, found, kinds, final, forced=word in items.waits)
+    calls = tuple(call for call in waiting if call.type not in items.approvals)
+    approvals = tuple(call for call in waiting if call.type in items.approvals)
+    texts = [message for message in final if message.text]
+    answer = Answer(
+        text=JOINT.join(message.text for message in texts),
+        refusal=JOINT.join(m.refusal for m in messages if m.refusal),
+        calls=calls,
+        approvals=approvals,
+        images=tuple(_media(items, found, items.images)),
+        files=tuple(_media(items, found, items.files)),
+        citations=tuple(_citations(items, found, payload)),
+        reasoning=JOINT.join(_thoughts(items, found, kinds)),
+        commentary=JOINT.join(m.text for m in messages if m.text and not m.is_final),
+        last=texts[-1].number if texts else None,
+        last_text=texts[-1].text if texts else "",
+        plain="".join(message.text for message in messages),
+        types=tuple(kind for kind in kinds if kind),
+    )
+    if not any(m.text or m.refusal or not m.is_final for m in messages):
+        text = paths.text(payload, items.elsewhere) or ""
+        answer = replace(answer, text=text, plain=text)
+    refused = bool(final and final[-1].refusal)
+    called = bool(calls) or word in items.waits
+    return replace(answer, ended_with=_ended_with(answer, refused, called))
+
+
+def _ended_with(answer: Answer, refused: bool, called: bool) -> EndedWith:
+    if refused:
+        return EndedWith.REFUSAL
+    if answer.approvals:
+        return EndedWith.APPROVAL
+    if called:
+        return EndedWith.CALLS
+    if answer.text:
+        return EndedWith.TEXT
+    has_media = answer.images or answer.files
+    return EndedWith.MEDIA if has_media else EndedWith.NOTHING
+
+
+def is_commentary(items: Items, item: Any) -> bool:
+    """Say whether an item's text is none of the answer's."""
+    is_message = _kind(items, item) in items.messages
+    return is_message and not is_final(paths.first(item, items.phase))
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    number: int
+    text: str
+    refusal: str
+    is_final: bool
+
+
+def is_final(phase: Any) -> bool:
+    """Say whether a message of a phase is the answer's: also one of no phase."""
+    return phase == FINAL or not (isinstance(phase, str) and phase)
+
+
+def _message(items: Items, item: Any, number: int) -> _Message:
+    return _Message(
+        number,
+        paths.text(item, items.text) or "",
+        paths.text(item, items.refusal) or "",
+        is_final(paths.first(item, items.phase)),
+    )
+
+
+def _items(items: Items, payload: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the items, and those that stand inside of one after it."""
+    for path in items.items:
+        reached = paths.walk(payload, path)
+        found = [item for item in reached if isinstance(item, Mapping)]
+        for item in found:
+            yield item
+            inside = (inner for path in items.inner for inner in paths.walk(item, path))
+            yield from (inner for inner in inside if isinstance(inner, Mapping))
+        if found:
+            return
+
+
+def _kind(items: Items, item: Any) -> str:
+    kind = paths.first(item, items.type)
+    return kind if isinstance(kind, str) else ""
+
+
+def _waiting(
+    items: Items,
+    found: list[Mapping[str, Any]],
+    kinds: list[str],
+    final: list[_Message],
+    *,
+    forced: bool,
+) -> Iterator[Call]:
+    """Yield the calls and approvals that nobody answered.
+
+    None where the answer ends in a message: then the endpoint ran its calls itself.
+    """
+    end = len(found)
+    while end and kinds[end - 1] in (*items.trailing, *items.reasoning):
+        end -= 1
+    if final and final[-1].number == end - 1 and not forced:
+        return
+    is_call = [_is_call(items, *pair) for pair in zip(found, kinds, strict=True)]
+    answered = {
+        value
+        for item, waits in zip(found, is_call, strict=True)
+        if not waits
+        for path in items.answers
+        for value in paths.walk(item, path)
+        if isinstance(value, str)
+    }
+    for item, kind, waits in zip(found, kinds, is_call, strict=True):
+        call = _call(items, item, kind) if waits else None
+        if call is not None and call.call_id not in answered:
+            yield call
+
+
+def _is_call(items: Items, item: Mapping[str, Any], kind: str) -> bool:
+    """Say whether the caller runs or approves an item of this type."""
+    if kind in items.approvals:
+        return True
+    for wanted, path, values in items.calls:
+        if wanted == kind:
+            value = paths.first(item, (path,)) if path else ""
+            return not path or ("" if value is None else value) in values
+    return False
+
+
+def _call(items: Items, item: Mapping[str, Any], kind: str) -> Call:
+    id_ = paths.first(item, items.call_id)
+    name = paths.first(item, items.name)
+    return Call(
+        type=kind,
+        call_id=id_ if isinstance(id_, str) else "",
+        name=name if isinstance(name, str) else kind.removesuffix("_call"),
+        arguments=paths.first(item, items.arguments),
+    )
+
+
+def _media(
+    items: Items, found: list[Mapping[str, Any]], where: Iterable[str]
+) -> Iterator[Media]:
+    for path in where:
+        for value in paths.walk(found, path):
+            data = paths.first(value, items.data)
+            id_ = paths.first(value, ("file_id", "id"))
+            if not isinstance(data, str) and not isinstance(id_, str):
+                continue
+            container = paths.first(value, ("container_id",))
+            name = paths.first(value, ("filename", "name"))
+            kind = paths.first(value, items.format)
+            yield Media(
+                format=kind if isinstance(kind, str) else "",
+                data=data if isinstance(data, str) else None,
+                id=id_ if isinstance(id_, str) else None,
+                container=container if isinstance(container, str) else None,
+                name=name if isinstance(name, str) else None,
+            )
+
+
+def _citations(
+    items: Items, found: list[Mapping[str, Any]], payload: Any
+) -> Iterator[Any]:
+    for path in items.citations:
+        yield from paths.walk(found, path)
+    for path in items.sources:
+        yield from paths.walk(payload, path)
+
+
+def _thoughts(
+    items: Items, found: list[Mapping[str, Any]], kinds: list[str]
+) -> Iterator[str]:
+    for item, kind in zip(found, kinds, strict=True):
+        if kind in items.reasoning:
+            values = (v for path in items.thoughts for v in paths.walk(item, path))
+            yield from (v for v in values if isinstance(v, str) and v)
+
+
+def _listed(calls: tuple[Call, ...]) -> str:
+    return ", ".join(map(str, calls))
+
+
+def _counted(*parts: Any) -> Iterator[str]:
+    for found, noun in zip(parts[::2], parts[1::2], strict=True):
+        if found:
+            yield f"{len(found)} {noun}{'s' * (len(found) > 1)}"
+
+
+def _compact(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bgresp.core import paths
 from bgresp.core.dialect import EVENT_ID, EVENT_NAME, HTTP_STATUS, Dialect, TextEvents
 from bgresp.core.model import ResponseError, Status, Usage
+from bgresp.core.output import Answer, is_commentary, read_answer
 from bgresp.core.signals import Cursor, Event, Reading
 from bgresp.core.times import unix
 
@@ -51,11 +52,12 @@ def read_response(
     model = paths.first(payload, reads.model)
     key = paths.first(payload, reads.key)
     background = payload.get("background")
+    answer = read_answer(dialect.items, payload, word=word)
     return Reading(
         status=status or Status.IN_PROGRESS,
         raw_status=word,
         id=read_id(dialect, payload),
-        text=read_text(dialect, payload),
+        text=answer.text or None,
         model=model if isinstance(model, str) else None,
         usage=_usage(dialect, payload),
         error=read_error(paths.first(payload, reads.error)),
@@ -65,22 +67,25 @@ def read_response(
         key=key if isinstance(key, str) else None,
         known=status is not None,
         background=background if isinstance(background, bool) else None,
+        answer=answer,
     )
+
+
+def read_parts(dialect: Dialect, payload: Mapping[str, Any]) -> Answer:
+    """Return what a response object's answer consists of, whatever its status."""
+    word = _status_word(dialect, payload, None)
+    return read_answer(dialect.items, payload, word=word or "")
 
 
 def read_text(dialect: Dialect, payload: Mapping[str, Any]) -> str | None:
     """Return the text of a response object; None where it has none."""
-    return paths.text(payload, dialect.reads.text)
+    return read_parts(dialect, payload).text or None
 
 
 def items_of(dialect: Dialect, payload: Mapping[str, Any]) -> list[Any]:
-    """Return the items of a response object, where its texts are told to stand."""
-    for path in dialect.reads.text:
-        name, bracket, _ = path.partition("[")
-        items = payload.get(name) if bracket else None
-        if isinstance(items, list):
-            return items
-    return []
+    """Return the items of a response object's answer."""
+    found = (list(paths.walk(payload, path)) for path in dialect.items.items)
+    return next((items for items in found if items), [])
 
 
 def _status_word(
@@ -146,6 +151,7 @@ def read_event(
     reading = read_response(dialect, response) if response else None
     last = reading is not None and reading.status.is_terminal
     is_error = kind in {"error", "response.error"}
+    item = paths.first(payload, streaming.item)
     nested = payload.get("error") or payload
     return Event(
         type=kind,
@@ -158,6 +164,8 @@ def read_event(
         response=response,
         terminal=last or kind in streaming.end,
         error=read_error(nested) if is_error else None,
+        item=item if isinstance(item, Mapping) else None,
+        is_aside=is_commentary(dialect.items, item),
     )
 
 

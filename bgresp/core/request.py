@@ -357,9 +357,11 @@ def drafted(
         raise UsageError("a body with stream: true needs --stream or --watch")
     model = body.get("model")
     unstored = {"store": False} if body.get("store") is False else {}
+    asked = model if isinstance(model, str) else request.model
     record = replace(
         job,
-        model=model if isinstance(model, str) else request.model,
+        model=asked,
+        model_asked=asked,
         previous_id=request.previous_id,
         streamable=stream,
         request_sha256=digest(body),

@@ -19,6 +19,7 @@ from bgresp.core.errors import (
     UnreachableError,
 )
 from bgresp.core.model import Job, ResponseError, Status, Usage
+from bgresp.core.output import Answer
 
 Cursor = int | str
 PROXY: Final = "set the proxy's user and password in its variable: bgresp doctor"
@@ -41,6 +42,7 @@ class Reading:
     key: str | None = None
     known: bool = True
     background: bool | None = None
+    answer: Answer = field(default_factory=Answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Event:
 
     `part` is (output_index, content_index). `delta` extends its text, `full` replaces
     it. `reading` is set where the event carries a response object, whose JSON text is
-    `response`. `terminal` says that nothing follows.
+    `response`; `item` is an item of the answer, where the event carries one whole.
+    `is_aside`: its text is commentary. `terminal` says that nothing follows.
     """
 
     type: str
@@ -62,6 +65,8 @@ class Event:
     response: Mapping[str, Any] | None = None
     terminal: bool = False
     error: ResponseError | None = None
+    item: Mapping[str, Any] | None = None
+    is_aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

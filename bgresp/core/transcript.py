@@ -7,6 +7,7 @@ answer decides.
 
 from collections.abc import Iterable
 
+from bgresp.core.output import JOINT
 from bgresp.core.signals import Event
 
 MOST = 16 * 1024 * 1024  # code points: no answer is parsed beyond (DESIGN.md)
@@ -20,19 +21,32 @@ class Transcript:
     """Text keyed by (output_index, content_index), in that order.
 
     A later part is held back until the earlier ones are done, so that parts that
-    arrive interleaved are shown in the order of the final answer.
+    arrive interleaved are shown in the order of the final answer. The texts of items
+    are joined by `joint`, which is shown with the first character of the next one;
+    commentary is no text.
     """
 
     __slots__ = (
-        *("_blocked", "_caught_up", "_closed"),
-        *("_overfull", "_parts", "_shown", "_size", "_told"),
+        *("_aside", "_blocked", "_caught_up", "_closed", "_item", "_joint", "_open"),
+        *("_overfull", "_parts", "_shown", "_size", "_spoken", "_told"),
     )
 
-    def __init__(self, shown: str = "") -> None:
-        """Start with what an earlier watch had shown already."""
+    def __init__(
+        self, shown: str = "", *, item: int | None = None, joint: str = JOINT
+    ) -> None:
+        """Start with what an earlier watch had shown already, the end of it of `item`.
+
+        `joint` is empty where an older version has begun to show it: there all text
+        was one, commentary too.
+        """
         self._parts: dict[tuple[int, int], list[str]] = {}
         self._closed: set[tuple[int, int]] = set()
-        self._size = 0
+        self._joint = joint
+        self._item = item  # whose text the prefix ends with
+        self._spoken: set[int] = set()  # items that have text
+        self._aside: set[int] = set()  # items whose text is commentary
+        self._open: set[int] = set()  # those of them that are not done
+        self._size = 0  # of all text, joints too
         self._shown: list[str] = [shown] if shown else []
         self._told = len(shown)
         self._caught_up = not shown
@@ -49,26 +63,33 @@ class Transcript:
         """Return the text as far as events told it; nothing where it was too much."""
         if self._overfull:
             return ""
-        return "".join("".join(self._parts[part]) for part in sorted(self._parts))
+        return self._joined(sorted(self._parts))
+
+    @property
+    def item(self) -> int | None:
+        """Return the item that the text ends with, as far as it is known."""
+        return max(self._spoken) if self._spoken else self._item
 
     @property
     def is_level(self) -> bool:
         """Say whether everything that events told was shown, and nothing else.
 
         Not while two parts are open, or one that said nothing yet: who goes on from
-        here could not order them.
+        here could not order them. Nor in the middle of commentary, which would then
+        be taken for text.
         """
         shown = self._caught_up and not self._blocked and self._size == self._told
+        shown = shown and not self._open
         last = max(self._parts, default=_PREFIX)
         silent = last not in self._closed and not any(self._parts.get(last, ("",)))
         return shown and not self._waits(last) and not (self._parts and silent)
 
-    def restart(self, known: str = "") -> None:
+    def restart(self, known: str = "", item: int | None = None) -> None:
         """Begin a stream whose events build on `known`; empty: replayed from scratch.
 
         What was shown stays; the text has to catch up with it first.
         """
-        self._reset(known)
+        self._reset(known, item)
         self._blocked = False
 
     def missed(self) -> None:
@@ -77,6 +98,10 @@ class Transcript:
 
     def add(self, event: Event) -> str:
         """Take one new event; return the text that may be shown now."""
+        if event.item is not None and event.is_aside and self._joint:
+            self._leave_out(event)
+        if event.part[0] in self._aside:
+            return ""
         if event.delta is not None:
             return self._extend(event.part, event.delta)
         if event.full is not None:
@@ -88,7 +113,7 @@ class Transcript:
             self._close(event)
             return self._fresh()
         if event.type in _RESETS and event.reading is not None and self.text:
-            self._reset(event.reading.text or "")
+            self._reset(event.reading.text or "", event.reading.answer.last)
             return self._fresh()
         return ""
 
@@ -103,21 +128,62 @@ class Transcript:
         self._shown, self._told = [final], len(final)
         return final[len(shown) :]
 
-    def _reset(self, known: str) -> None:
+    def _reset(self, known: str, item: int | None) -> None:
         self._parts, self._size = {_PREFIX: [known]}, len(known)
         self._closed, self._caught_up = {_PREFIX}, False
+        self._item, self._spoken = item, set()
+        self._aside, self._open = set(), set()
+        if known and item is not None:
+            self._spoken.add(item)
+
+    def _leave_out(self, event: Event) -> None:
+        """Take an item for commentary, also where that is told only at its end."""
+        item = event.part[0]
+        self._aside.add(item)
+        if event.type == "response.output_item.done":
+            self._open.discard(item)
+        else:
+            self._open.add(item)
+        if any(part[0] == item for part in self._parts):
+            self._parts = {p: t for p, t in self._parts.items() if p[0] != item}
+            self._spoken.discard(item)
+            self._caught_up, self._size = False, len(self.text)
 
     def _extend(self, part: tuple[int, int], delta: str) -> str:
         if self._size + len(delta) > MOST:
             self._blocked = self._overfull = True
             return ""
+        joint = self._speak(part[0]) if delta else ""
         self._parts.setdefault(part, []).append(delta)
-        self._size += len(delta)
+        self._size += len(joint) + len(delta)
         if self._blocked or self._waits(part):
             return ""
         if not self._caught_up or part in self._closed or self._is_late(part):
             return self._fresh()
-        return self._show(delta)
+        return self._show(joint + delta)
+
+    def _speak(self, item: int) -> str:
+        """Note that an item has text; return what joins it to that of others."""
+        if item in self._spoken:
+            return ""
+        if self._item is None and self._prefix() and not self._spoken:
+            self._item = item  # nobody knows whose end the prefix is: this one's
+        joint = self._joint if self._spoken else ""
+        self._spoken.add(item)
+        return joint
+
+    def _joined(self, parts: Iterable[tuple[int, int]]) -> str:
+        found: list[str] = []
+        before: int | None = None
+        for part in parts:
+            text = "".join(self._parts[part])
+            item = self._item if part == _PREFIX else part[0]
+            if text and before is not None and item != before:
+                found.append(self._joint)
+            if text:
+                before = item
+            found.append(text)
+        return "".join(found)
 
     def _replace(self, part: tuple[int, int], full: str) -> None:
         """Take a part's whole text; after a resume its beginning may be in the prefix.
@@ -128,12 +194,13 @@ class Transcript:
         self._closed.add(part)
         if known == full:
             return
-        if prefix:
+        if prefix and (self._item is None or part[0] <= self._item):
             before = full.removesuffix(known) if known else full
             self._blocked |= not (full.endswith(known) and prefix.endswith(before))
             return
+        joint = self._speak(part[0]) if full else ""
         self._parts[part] = [full]
-        self._size += len(full) - len(known)
+        self._size += len(joint) + len(full) - len(known)
         self._caught_up = False
 
     def _prefix(self) -> str:
@@ -175,9 +242,9 @@ class Transcript:
         return fresh
 
     def _ready(self) -> str:
-        ready: list[str] = []
+        ready: list[tuple[int, int]] = []
         for part in sorted(self._parts):
-            ready.extend(self._parts[part])
+            ready.append(part)
             if part not in self._closed:
                 break
-        return "".join(ready)
+        return self._joined(ready)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bgresp.core.model import Job, Status
+from bgresp.core.output import MOST_REFUSED, Answer
 from bgresp.core.signals import Fault, FaultKind, Reading
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ def accepted(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job
         job,
         id=reading.id,
         created_at=reading.created_at or now,
-        model=job.model or reading.model,
         last_error=None,
     )
     return heard(taken, reading, now=now, limits=limits)
@@ -35,7 +35,8 @@ def heard(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job:
         job,
         status=status,
         raw_status=reading.raw_status,
-        model=job.model or reading.model,
+        model=reading.model or job.model,
+        model_asked=_asked(job, reading),
         created_at=job.created_at or reading.created_at,
         checked_at=now,
         usage=reading.usage or job.usage,
@@ -47,7 +48,19 @@ def heard(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job:
         news = replace(news, started_at=now)
     if status.is_terminal and (job.finished_at is None or status is not job.status):
         news = replace(news, finished_at=reading.finished_at or now)
+    if status.is_terminal:
+        news = ended_with(news, reading.answer)
     return replace(news, expires_at=_expires(news, limits))
+
+
+def ended_with(job: Job, answer: Answer) -> Job:
+    """Return the record of a job whose answer was read."""
+    return replace(
+        job,
+        ended_with=answer.ended_with,
+        refusal=answer.refusal[:MOST_REFUSED] or None,
+        told=answer.told or None,
+    )
 
 
 def merge(old: Job, new: Job) -> Job:
@@ -94,6 +107,12 @@ def deleted(job: Job, *, now: float) -> Job:
         return replace(job, checked_at=now)
     ended = replace(job, status=Status.CANCELLED, raw_status=None, last_error=None)
     return replace(ended, finished_at=now, checked_at=now, expires_at=now)
+
+
+def _asked(job: Job, reading: Reading) -> str | None:
+    """Return the model that was asked for, where that is known."""
+    renamed = reading.model is not None and reading.model != job.model
+    return job.model_asked or (job.model if renamed else None)
 
 
 def _status(job: Job, reading: Reading) -> Status:

@@ -19,7 +19,8 @@ from bgresp.core import update
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
-from bgresp.core.reading import items_of, read_text
+from bgresp.core.output import Answer
+from bgresp.core.reading import items_of, read_parts
 from bgresp.core.signals import Cursor, Event, Fault, Snapshot
 from bgresp.ledger import folders
 from bgresp.ledger.files import blamed
@@ -58,8 +59,8 @@ class Recorder:
             return self.ledger.record(told)
         if self.ledger.is_forgotten(job.key):
             return told
-        self._save(told.key, news, dialect, streamed=text)
-        recorded = self.ledger.record(told)
+        answer = self._save(told.key, news, dialect, streamed=text)
+        recorded = self.ledger.record(update.ended_with(told, answer))
         if self.ledger.is_forgotten(job.key):  # while the answer was saved
             self.answers.forget(job.key)
         return recorded
@@ -106,11 +107,27 @@ class Recorder:
 
     def text(self, key: str, dialect: Dialect) -> str | None:
         """Return the text of a saved answer; None while nothing is saved."""
+        found = self.answer(key, dialect)
+        return None if found is None else found.text
+
+    def answer(self, key: str, dialect: Dialect) -> Answer | None:
+        """Return what a saved answer consists of; None while nothing is saved.
+
+        A text that only events told is its text.
+        """
         raw = self.answers.response(key)
         if raw is None:
             return None
-        found = self._text_of(raw, dialect)
-        return found or self.answers.text(key) or ""
+        found = self._parts_of(raw, dialect)
+        return found if found.text else found.with_text(self.answers.text(key) or "")
+
+    def told(self, job: Job, dialect: Dialect) -> Job:
+        """Return a record that says how its answer ended, by the one that is saved.
+
+        For records of versions that did not say so; nothing is written.
+        """
+        answer = self.answer(job.key, dialect)
+        return job if answer is None else update.ended_with(job, answer)
 
     def progress(self, key: str) -> Progress:
         """Return the notes of a new watcher of a job."""
@@ -128,19 +145,24 @@ class Recorder:
 
     def _save(
         self, key: str, news: Event | Snapshot, dialect: Dialect, *, streamed: str
-    ) -> None:
-        """Save the answer unless a longer one is there already."""
+    ) -> Answer:
+        """Save the answer unless a longer one is there; return what is saved."""
         if isinstance(news, Snapshot):
             raw = news.raw
         else:
             raw = json.dumps(news.response, ensure_ascii=True).encode("ascii")
-        text = (news.reading.text if news.reading else None) or streamed
-        saved = self.text(key, dialect)
+        answer = news.reading.answer if news.reading else Answer()
+        answer = answer.with_text(streamed)
+        saved = self.answer(key, dialect)
         self.ledger.prepare()
-        if saved is None or self._is_more(key, raw, len(text) - len(saved), dialect):
-            self.answers.save_response(key, raw)
-            if streamed and not (news.reading and news.reading.text):
-                self.answers.save_text(key, streamed)
+        if saved is not None:
+            longer = len(answer.text) - len(saved.text)
+            if not self._is_more(key, raw, longer, dialect):
+                return saved
+        self.answers.save_response(key, raw)
+        if streamed and not (news.reading and news.reading.text):
+            self.answers.save_text(key, streamed)
+        return answer
 
     def _is_more(self, key: str, raw: bytes, longer: int, dialect: Dialect) -> bool:
         """Say whether an answer holds no less than the saved one: text, then items."""
@@ -152,9 +174,9 @@ class Recorder:
             return len(raw) >= len(there)
         return len(items_of(dialect, new)) >= len(items_of(dialect, saved))
 
-    def _text_of(self, raw: bytes, dialect: Dialect) -> str | None:
+    def _parts_of(self, raw: bytes, dialect: Dialect) -> Answer:
         payload = _payload(raw)
-        return None if payload is None else read_text(dialect, payload)
+        return Answer() if payload is None else read_parts(dialect, payload)
 
 
 def _payload(raw: bytes) -> dict[str, Any] | None:

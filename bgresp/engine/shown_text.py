@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from bgresp.core.output import JOINT
 from bgresp.core.signals import Cursor, Event
 from bgresp.core.transcript import Transcript
 from bgresp.ledger.saved import Progress, Shown
@@ -31,12 +32,15 @@ class ShownText:
     _unnoted: list[str] = field(default_factory=list)
     _size: int = 0
     _cursor: Cursor | None = None
+    _item: int | None = None
     _noted_at: float = 0.0
 
     def __post_init__(self) -> None:
         """Start where an earlier watch left off."""
-        self.transcript = Transcript(self.earlier.text)
-        self._cursor = self.earlier.cursor
+        earlier = self.earlier
+        joint = "" if earlier.is_plain else JOINT
+        self.transcript = Transcript(earlier.text, item=earlier.item, joint=joint)
+        self._cursor, self._item = self.earlier.cursor, self.earlier.item
         if self.progress is not None:
             self.progress.begin(self.earlier)
 
@@ -47,7 +51,8 @@ class ShownText:
 
     def restart(self, *, replayed: bool) -> None:
         """Prepare for a stream: from scratch, or going on after what was shown."""
-        self.transcript.restart("" if replayed else self.earlier.text)
+        earlier = Shown() if replayed else self.earlier
+        self.transcript.restart(earlier.text, earlier.item)
 
     def missed(self) -> None:
         """Note that events are missing."""
@@ -60,7 +65,7 @@ class ShownText:
             self.deltas += 1
         fresh = self.transcript.add(event)
         if self.transcript.is_level:
-            self._cursor = cursor
+            self._cursor, self._item = cursor, self.transcript.item
         elif fresh:
             self._cursor = None  # no cursor stands for this text: replay all of it
         return fresh
@@ -83,12 +88,16 @@ class ShownText:
         while len(text) > PIECE:  # a long text is not escaped in one piece
             self.progress.note(text[:PIECE], None)
             text = text[PIECE:]
-        self.progress.note(text, self._cursor, sync=sync)
+        self.progress.note(text, self._cursor, item=self._item, sync=sync)
         self._unnoted, self._size, self._noted_at = [], 0, self.clock()
 
-    def settle(self, text: str) -> str | None:
-        """Return what is left to show of the final text; None: it does not fit."""
-        return self.transcript.settle(text)
+    def settle(self, text: str, plain: str | None = None) -> str | None:
+        """Return what is left to show of the final text; None: it does not fit.
+
+        `plain` is the text as an older version joined it, who may have begun it.
+        """
+        is_plain = self.earlier.is_plain and plain is not None
+        return self.transcript.settle(plain if is_plain and plain else text)
 
     def end(self) -> None:
         """Note that everything was shown, the newline of the end included."""

@@ -12,6 +12,7 @@ from bgresp.core import machine
 from bgresp.core.machine import Follow, Policy, State
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer, Outage
+from bgresp.core.output import Answer
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
     Action,
@@ -127,13 +128,14 @@ class SilenceTimeout:
             await self._heard.wait()
 
 
-def conclude(job: Job, text: str, shown: ShownText, observer: Observer) -> None:
+def conclude(job: Job, answer: Answer, shown: ShownText, observer: Observer) -> None:
     """Show what is left of the final text, and tell the observer that this was all.
 
     Where what was shown is no beginning of it, nothing more is shown: the saved answer
     is right, and a note says how to get it.
     """
-    rest = shown.settle(text)
+    text = answer.text
+    rest = shown.settle(text, answer.plain)
     if rest is None:
         message = "what was shown is not how the answer begins"
         observer.note(job, f"{message}: bgresp get {job.quoted}")
@@ -356,12 +358,13 @@ class Tracker:
         recorder = self.tools.recorder
         seen = replace(self.job, cursor=self.follow.cursor)
         self.job = recorder.heard(seen, final, dialect, text=streamed)
-        told = final.reading.text if final.reading else None
-        text = told or recorder.text(self.job.key, dialect) or ""
+        told = final.reading.answer if final.reading else Answer()
+        if not told.text:
+            told = recorder.answer(self.job.key, dialect) or told
         if isinstance(final, Snapshot) and final.unread is not None:
             how = f"bgresp get {self.job.quoted} --part raw"
             self._note(f"the answer is {final.unread}: kept as it came, {how}")
-        conclude(self.job, text, self.shown, self.tools.observer)
+        conclude(self.job, told, self.shown, self.tools.observer)
 
     def detach(self) -> None:
         """Keep what is known before leaving; the job goes on."""

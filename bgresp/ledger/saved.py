@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,16 @@ class Answers:
 class Shown:
     """What reached stdout, and the cursor of the last event behind it.
 
-    `ended`: the true end was written too, with its newline.
+    `ended`: the true end was written too, with its newline. `item` is the item of the
+    answer that the text ends with. `is_plain`: an older version began it, which joined
+    the texts of items by nothing, and it goes on so.
     """
 
     text: str = ""
     cursor: Cursor | None = None
     ended: bool = False
+    item: int | None = None
+    is_plain: bool = False
 
 
 @dataclass(slots=True)
@@ -107,20 +111,31 @@ class Progress:
     path: Path
     is_kept: Callable[[], bool] = lambda: True
     writer: str = field(default_factory=lambda: secrets.token_hex(4))
+    is_plain: bool = False
     _written: bool = False
 
-    def note(self, added: str, cursor: Cursor | None, *, sync: bool = False) -> None:
-        """Note text that was written to stdout since the last note.
+    def note(
+        self,
+        added: str,
+        cursor: Cursor | None,
+        *,
+        item: int | None = None,
+        sync: bool = False,
+    ) -> None:
+        """Note text that was written to stdout since the last note, and whose it is.
 
         Raises LedgerError.
         """
-        line = {"w": self.writer, "add": added, "cursor": cursor}
+        line: dict[str, Any] = {"w": self.writer, "add": added, "cursor": cursor}
+        if not self.is_plain:
+            line["item"] = item
         self._append(line, sync=sync)
 
     def begin(self, shown: Shown) -> None:
         """Note where this watcher starts: after what an earlier one had shown."""
+        self.is_plain = shown.is_plain
         if shown.text or shown.cursor is not None:
-            self.note(shown.text, shown.cursor)
+            self.note(shown.text, shown.cursor, item=shown.item)
 
     def end(self, length: int) -> None:
         """Note that the true end was written."""
@@ -162,9 +177,15 @@ def _fold(writers: dict[str, Shown], line: bytes) -> None:
         return
     old = writers.get(writer, Shown())
     if "ended" in note:
-        writers[writer] = Shown(old.text, old.cursor, ended=True)
+        writers[writer] = replace(old, ended=True)
     elif isinstance(note.get("add"), str):
-        writers[writer] = Shown(old.text + note["add"], note.get("cursor"))
+        item = note.get("item")
+        writers[writer] = Shown(
+            old.text + note["add"],
+            note.get("cursor"),
+            item=item if type(item) is int else None,
+            is_plain=bool(old.text or note["add"]) and "item" not in note,
+        )
 
 
 def probed_path(state: Path, base_url: str, dialect: str) -> Path:

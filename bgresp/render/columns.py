@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from bgresp.core.errors import UsageError
-from bgresp.core.model import RECORD_FIELDS, Job, Status
+from bgresp.core.model import RECORD_FIELDS, EndedWith, Job, Status
 from bgresp.core.selection import queue_time, run_time, took
 from bgresp.core.text import did_you_mean, one_line
 from bgresp.core.times import brief, local, rfc3339
@@ -200,10 +200,36 @@ def reason(job: Job) -> str:
     return (job.last_error or "") if job.status is Status.LOST else ""
 
 
+# Where what an answer ended with is to be had, where that is not its text.
+_PARTS: Final = {
+    EndedWith.CALLS: "tools",
+    EndedWith.APPROVAL: "tools",
+    EndedWith.REFUSAL: "refusal",
+    EndedWith.MEDIA: "images -o FILE",
+}
+
+
+def told_of(job: Job) -> str:
+    """Return how an answer ended other than in text alone, and how to get it."""
+    how = job.ended_with
+    if not job.told or how is None or not job.status.has_answer:
+        return ""
+    if how is EndedWith.NOTHING and job.status is not Status.COMPLETED:
+        return ""
+    part = _PARTS.get(how)
+    if how is EndedWith.MEDIA and "image" not in job.told:
+        part = "files"
+    if how is EndedWith.NOTHING:
+        part = next((p for p in ("commentary", "reasoning") if p in job.told), "raw")
+    return f"{job.told} (bgresp get {job.quoted} --part {part})"
+
+
 def summary(job: Job) -> str:
     """Return a job's status in a few words: why, how long, how many tokens."""
     why = reason(job)
     parts = [job.status.value, f"({why})"] if why else [job.status.value]
+    if told := told_of(job):
+        parts.append(told)
     if job.submitted_at is not None and job.finished_at is not None:
         parts.append(f"in {brief(job.finished_at - job.submitted_at)}")
     if job.usage is not None and job.usage.total_tokens is not None:

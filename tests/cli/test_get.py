@@ -41,8 +41,8 @@ def test_a_saved_answer_needs_no_network(each: Each, state: Path) -> None:
         {"id": ident(1), "text": TEXT},
     ] == json.loads(array.out)
     assert array.out.isascii()
-    assert 3 == json.loads(usage.out)["total_tokens"]
     saved = (state / "responses" / f"{key(1)}.json").read_bytes()
+    assert json.loads(saved)["usage"] == json.loads(usage.out)
     assert saved + b"\n" == raw.out_bytes
     assert before == picture(state)
 
@@ -130,11 +130,11 @@ def test_into_a_file(each: Each, state: Path, tmp_path: Path) -> None:
 def test_an_answer_as_data(each: Each, state: Path, tmp_path: Path) -> None:
     """--part data is the text, if it is JSON: on one line, its values unchanged.
 
-    What completed and is not JSON exits 5 and says where the text is.
+    What completed and is not JSON exits 5 and says where the text is; what has no text
+    exits 14.
     """
     good = '\n{"a": [1, 2.50, "é\\u0000"],\n "b": null}\n'
     bad = (
-        "",
         "no",
         "{",
         "```json\n{}\n```",
@@ -148,9 +148,11 @@ def test_an_answer_as_data(each: Each, state: Path, tmp_path: Path) -> None:
         {"status": "completed", "text": good},
         {"status": "incomplete", "text": '{"a": '},
         {"status": "failed", "text": ""},
-        *({"status": "completed", "text": text} for text in bad),
+        *({"status": "completed", "text": text} for text in (*bad, "")),
     )
     data = ("--part", "data")
+    empty = each(["get", "@last", *data])[0]
+    assert (14, "", True) == (empty.code, empty.out, "has no data" in empty.err)
     whole, cut, failed, filed, *refused = each(
         ["get", ident(1), *data],
         ["get", ident(2), *data],

@@ -39,7 +39,7 @@ def _of_core() -> list[type[BgrespError]]:
 
 def test_the_numbers_are_the_contracts() -> None:
     """The process says exactly the exit codes of the contract, each with a meaning."""
-    assert [*range(14), 129, 130, 141, 143] == sorted(ExitCode)
+    assert [*range(15), 129, 130, 141, 143] == sorted(ExitCode)
     assert set(ExitCode) == set(errors.MEANINGS)
     assert all(errors.MEANINGS.values())
 

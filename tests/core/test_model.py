@@ -28,7 +28,7 @@ RECORD = [
     *("status", "raw_status", "created_at", "submitted_at", "finished_at"),
     *("checked_at", "expires_at", "cursor", "usage", "error", "incomplete_reason"),
     *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key", "row"),
-    *("last_error", "exit_code"),
+    *("last_error", "exit_code", "ended_with", "refusal", "model_asked"),
 ]
 RANKS = [
     {Status.SUBMITTING},
@@ -106,7 +106,7 @@ def test_the_record_is_the_contracts(job: Job) -> None:
     assert RECORD == list(record) == list(RECORD_FIELDS)
     assert record == json.loads(json.dumps(record))
     assert "bgresp.job/1" == record["schema"]
-    assert int(job.status.exit_code) == record["exit_code"]
+    assert int(job.exit_code) == record["exit_code"]
 
 
 def test_what_a_person_types_is_the_id() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bgresp.core.dialect import Dialect
 from bgresp.core.dialect_schema import build
-from bgresp.core.model import ResponseError, Status, Usage
+from bgresp.core.model import EndedWith, ResponseError, Status, Usage
+from bgresp.core.output import Answer
 from bgresp.core.reading import (
     read_error,
     read_event,
@@ -71,7 +72,7 @@ def test_several_messages_are_one_text(openai: Dialect) -> None:
     """The text of a response is that of all its messages, in their order."""
     reading = read_response(openai, fw.response_of("completed", ["a ", "b"]))
     assert reading is not None
-    assert "a b" == reading.text
+    assert "a \n\nb" == reading.text
     assert Usage(5, 2, 7) == reading.usage
 
 
@@ -100,7 +101,8 @@ def test_other_spellings_are_read(tables: dict[str, Any]) -> None:
     dialect = build("mine", {**tables, "mine": mine})
     payload = {"job": {"id": "7", "state": "DONE"}, "answers": [{"t": "a"}, {"t": "b"}]}
     reading = read_response(dialect, payload)
-    assert Reading(Status.COMPLETED, "DONE", id="7", text="ab") == reading
+    answer = Answer("ab", ended_with=EndedWith.TEXT, plain="ab")
+    assert Reading(Status.COMPLETED, "DONE", "7", "ab", answer=answer) == reading
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ class Watch:
     deaths: frozenset[int] = frozenset()
     printed: list[str] = field(default_factory=list)
     cursor: Cursor | None = None
+    item: int | None = None
     taken: int = 0
     live: str = ""
 
@@ -131,7 +132,8 @@ class Watch:
         """Perform the machine's actions; None when the process died."""
         job = Job("k", Status.IN_PROGRESS, id="resp_1", cursor=self.cursor)
         follow, action = begin(job, Policy())
-        known, transcript, fresh = self.shown, Transcript(self.shown), True
+        known, item, fresh = self.shown, self.item, True
+        transcript = Transcript(known, item=item)
         while not isinstance(action, Done):
             if isinstance(action, Wait):
                 action = action.then
@@ -140,7 +142,7 @@ class Watch:
             elif isinstance(action, Stream):
                 if fresh or action.starting_after is None:
                     replayed = action.starting_after is None
-                    transcript.restart("" if replayed else known)
+                    transcript.restart(*(() if replayed else (known, item)))
                 fresh = False
                 follow, answer = self._read(follow, transcript, action)
                 if answer is None:
@@ -173,7 +175,7 @@ class Watch:
         self.printed.append(fresh)
         assert (self.server.final.text or "").startswith(self.shown)
         if transcript.is_level:
-            self.cursor = follow.cursor
+            self.cursor, self.item = follow.cursor, transcript.item
         elif fresh:
             self.cursor = None
 

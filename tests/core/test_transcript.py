@@ -51,7 +51,7 @@ def test_a_later_part_waits_for_the_earlier(end: Event) -> None:
     """Parts that arrive interleaved are shown in the order of the final answer."""
     parts = [_delta("a"), _delta("c", (1, 0)), _delta("b"), end, _delta("d", (1, 0))]
     transcript = Transcript()
-    assert ["a", "", "b", "c", "d"] == _shown(parts, transcript)
+    assert ["a", "", "b", "\n\nc", "d"] == _shown(parts, transcript)
     assert transcript.is_level
 
 
@@ -74,8 +74,8 @@ def test_an_earlier_part_after_a_later_one_is_not_shown() -> None:
     transcript = Transcript()
     events = [_delta("b", (1, 0)), _delta("a"), _full("a"), _delta("c", (1, 0))]
     assert ["b", "", "", ""] == _shown(events, transcript)
-    assert "abc" == transcript.text
-    assert transcript.settle("abc") is None
+    assert "a\n\nbc" == transcript.text
+    assert transcript.settle("a\n\nbc") is None
 
 
 def test_the_whole_text_of_a_part_fills_in() -> None:
@@ -88,7 +88,7 @@ def test_a_part_that_has_begun_comes_first() -> None:
     """A part that was announced holds back the later ones that speak before it."""
     begun = Event("response.content_part.added", part=(0, 0))
     events = [begun, _delta("b", (1, 0)), _delta("a"), _full("a")]
-    assert ["", "", "a", "b"] == _shown(events)
+    assert ["", "", "a", "\n\nb"] == _shown(events)
 
 
 def test_text_after_a_parts_end_still_counts() -> None:
@@ -153,7 +153,7 @@ def test_a_resumed_stream_builds_on_what_was_shown() -> None:
     transcript = Transcript("ab")
     transcript.restart("ab")
     events = [_delta("c"), _full("abc"), PART_DONE, _delta("d", (1, 0))]
-    assert ["c", "", "", "d"] == _shown(events, transcript)
+    assert ["c", "", "", "\n\nd"] == _shown(events, transcript)
     assert transcript.is_level
 
 
@@ -177,7 +177,7 @@ def test_interleaved_parts_are_shown_in_order(
         events = [_delta(text, (n, 0)) for text in ["", *deltas]]
         done = Event("response.content_part.done", part=(n, 0))
         queues.append([*events, _full("".join(deltas), (n, 0)), done])
-    final = "".join("".join(deltas) for deltas in parts)
+    final = "\n\n".join(filter(None, ("".join(deltas) for deltas in parts)))
     transcript = Transcript()
     for queue in queues:  # each part begins in its turn
         transcript.add(queue.pop(0))

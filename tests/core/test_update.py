@@ -36,7 +36,7 @@ def test_an_accepted_submit_has_an_id_and_a_date(limits: Limits) -> None:
     assert ("gpt-x", None) == (taken.model, taken.last_error)
     dated = replace(reading, created_at=150.0)
     kept = update.accepted(replace(job, model="m"), dated, now=NOW, limits=limits)
-    assert ("m", 150.0) == (kept.model, kept.created_at)
+    assert ("gpt-x", "m", 150.0) == (kept.model, kept.model_asked, kept.created_at)
 
 
 @given(st.sampled_from(Status), st.sampled_from(Status))

@@ -40,4 +40,4 @@ def test_a_cursor_is_kept_again_once_all_is_shown(state: Path) -> None:
         shown.wrote(shown.take(event, sequence))
     shown.wrote(shown.take(delta("b", 1), 4))
     shown.flush(sync=True)
-    assert ("ab", 4) == (recorder.shown(KEY).text, recorder.shown(KEY).cursor)
+    assert ("a\n\nb", 4) == (recorder.shown(KEY).text, recorder.shown(KEY).cursor)

@@ -3,29 +3,26 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from bgresp.cli import errors, inputs, output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.cli.output import PARTS
 from bgresp.core import paths
-from bgresp.core.errors import RefusedError, UsageError, worst
+from bgresp.core.errors import ExitCode, RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
+from bgresp.core.output import Answer, Media
 from bgresp.core.text import parse_json, printable
 from bgresp.render.cells import DIM, Painter
-from bgresp.render.columns import record
+from bgresp.render.columns import record, told_of
 from bgresp.render.streams import Streams, as_json
 
 JSON_PARTS: Final = frozenset({"data", "usage", "error", "request", "raw"})
 APART: Final = frozenset({"usage", "error", "request"})  # kept beside the answer
-REASONING: Final = (
-    "output[type=reasoning].summary[*].text",
-    "output[type=reasoning].content[*].text",
-)
-CITATIONS: Final = "output[type=message].content[*].annotations[*]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
     target = inputs.target(options.output, force=options.force)
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
-    jobs = _fetched(context, choice, codes)
+    jobs = [context.told(job) for job in _fetched(context, choice, codes)]
     if not codes and not refs.require_some(context, jobs, which):
         return 0
     if options.output is not None and len(jobs) != 1:
@@ -71,18 +68,22 @@ def get(which: Refs, options: Options, common: Common) -> int:
             f"-o takes one job, not {len(jobs)}",
             hint="-o DIR/ takes several; or one REF each, or --jsonl",
         )
+    codes += _gone(context, choice, jobs, options.part)
     if which.group is not None:
         jobs = in_order_of_rows(jobs)
     if options.out_dir is not None:
         codes += _write_files(context, jobs, options, by_group=which.group is None)
-    if context.is_json or common.quiet:
+    shows_records = context.is_json or common.quiet
+    if shows_records:
         _show_records(context, jobs, choice.single)
     elif options.out_dir is None:
         codes += _show_parts(context, jobs, (options, target))
+    if options.part != "text" and not shows_records:
+        # Of a job that completed it is the answer whether the part is there.
+        jobs = [job for job in jobs if job.status is not Status.COMPLETED]
     for job in jobs:
         output.say_why(context, job)
-    codes += _gone(context, choice, jobs, options.part)
-    return int(worst([*codes, *(int(job.status.exit_code) for job in jobs)]))
+    return int(worst([*codes, *(int(job.exit_code) for job in jobs)]))
 
 
 def _checked(options: Options) -> Options:
@@ -126,8 +127,14 @@ def _write_files(
             errors.show(context.streams, error)
             yield int(error.code)
             continue
-        if found:
+        if isinstance(found, tuple) and found:
+            target = folder.path / folder.name_of(job)
+            target.parent.mkdir(exist_ok=True)
+            output.write_media(context, target.with_suffix(""), found, force=True)
+        elif found and not isinstance(found, tuple):
             folder.add(job, found)
+        else:
+            yield from _say_missing(context, job, options.part)
 
 
 def _gone(
@@ -191,13 +198,32 @@ def _show_parts(
             errors.show(context.streams, error)
             codes.append(int(error.code))
             continue
-        if target is not None and found is not None:
+        if not found:
+            codes += _say_missing(context, job, options.part)
+        elif target is not None and isinstance(found, tuple):
+            output.write_media(context, target, found, force=options.force)
+        elif isinstance(found, tuple):
+            output.print_text(context.streams, output.media_lines(found))
+        elif target is not None:
             output.write_file(target, found, force=options.force)
-        elif target is None:
-            if found and len(jobs) > 1:
+        else:
+            if len(jobs) > 1:
                 _say_whose(context.streams, job)
             output.print_text(context.streams, found)
     return codes
+
+
+def _say_missing(context: Context, job: Job, part: str) -> list[int]:
+    """Say that a finished job has no such part; return its exit code."""
+    if job.status is not Status.COMPLETED:
+        return []
+    if context.recorder.owes(job) and part not in APART:
+        return []  # it was never fetched: that is said of it
+    told = told_of(job)
+    if part != "text":
+        context.say(f"{job.ref} has no {part}" + (f": {told}" if told else ""))
+        return [int(ExitCode.NO_ANSWER)]
+    return []
 
 
 def _say_whose(streams: Streams, job: Job) -> None:
@@ -213,43 +239,55 @@ def _say_whose(streams: Streams, job: Job) -> None:
     streams.control(painter.painted(head, DIM) + "\n")
 
 
-def _part(context: Context, job: Job, part: str) -> str | bytes | None:
+def _part(
+    context: Context, job: Job, part: str
+) -> str | bytes | tuple[Media, ...] | None:
     """Return a part of a saved answer; None while there is none.
 
     Raises RefusedError where the answer is to be JSON and is not.
     """
-    answers = context.recorder.answers
-    if part in {"text", "data"}:
-        text = context.recorder.text(job.key, context.dialect_of(job))
-        return text if part == "text" else _data(job, text)
-    if part in {"usage", "error"}:
-        value = job.usage if part == "usage" else job.error
-        return as_json(value.to_dict()) if value is not None else None
-    saved = answers.request if part == "request" else answers.response
-    raw = saved(job.key)
-    if raw is None or part in {"request", "raw"}:
-        return raw
-    return _from_response(json.loads(raw), part)
+    saved = context.recorder.answers
+    if part in {"request", "raw"}:
+        return saved.request(job.key) if part == "request" else saved.response(job.key)
+    if part == "error":
+        return as_json(job.error.to_dict()) if job.error is not None else None
+    if part == "usage":
+        return _usage(context, job)
+    answer = context.recorder.answer(job.key, context.dialect_of(job)) or Answer()
+    if part == "data":
+        return _data(job, answer)
+    if part == "tools":
+        waiting = (*answer.calls, *answer.approvals)
+        return "\n".join(as_json(call.to_dict()) for call in waiting)
+    found = getattr(answer, part)
+    return "\n".join(map(as_json, found)) if part == "citations" else found
 
 
-def _data(job: Job, text: str | None) -> str | None:
-    """Return an answer that is JSON on one line; what did not complete may have none.
+def _usage(context: Context, job: Job) -> str | None:
+    """Return the endpoint's own object, else what the record has of it."""
+    raw = context.recorder.answers.response(job.key)
+    if raw is not None:
+        with suppress(ValueError, RecursionError):
+            where = context.dialect_of(job).items.usage
+            usage = paths.first(json.loads(raw), where)
+            if isinstance(usage, dict):
+                return as_json(usage)
+    return as_json(job.usage.to_dict()) if job.usage is not None else None
 
-    Raises RefusedError.
+
+def _data(job: Job, answer: Answer) -> str | None:
+    """Return an answer that is JSON on one line; one without text has none.
+
+    Of several messages it may be the last that is JSON. Raises RefusedError.
     """
-    if not text and job.status is not Status.COMPLETED:
+    if not answer.text:
         return None
     try:
-        return as_json(parse_json(text or ""))
+        return as_json(parse_json(answer.text))
     except ValueError as error:
+        with suppress(ValueError):
+            return as_json(parse_json(answer.last_text))
         raise RefusedError(
             f"the answer of {job.ref} is not JSON ({str(error)[:80]})",
             hint=f"bgresp get {job.quoted} has its text",
         ) from None
-
-
-def _from_response(payload: Any, part: str) -> str | None:
-    if part == "reasoning":
-        found = [v for p in REASONING for v in paths.walk(payload, p)]
-        return "\n\n".join(v for v in found if isinstance(v, str)) or None
-    return "\n".join(as_json(v) for v in paths.walk(payload, CITATIONS)) or None

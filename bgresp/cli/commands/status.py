@@ -50,5 +50,5 @@ def status(which: Refs, options: Options, common: Common) -> int:
         return 0
     context.show_jobs(jobs, single=choice.single)
     if options.exit_status:
-        codes += [int(job.status.exit_code) for job in jobs]
+        codes += [int(job.exit_code) for job in jobs]
     return int(worst(codes))

@@ -88,7 +88,7 @@ class Syncing:
         if context.common.json:
             context.show_jobs(self._changed, single=False)
         if exit_status:
-            self.codes += [int(job.status.exit_code) for job in self._jobs.values()]
+            self.codes += [int(job.exit_code) for job in self._jobs.values()]
         return int(worst(self.codes))
 
     def _failed(self, jobs: list[Job], error: BgrespError) -> None:
