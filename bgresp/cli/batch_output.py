@@ -122,6 +122,8 @@ class BatchOutput:
             self.results.add(job, text)
         if self.folder is not None and text:
             self.folder.add(job, text)
+        if self._told is not None and (told := columns.told_of(job)):
+            self._told.note(job, told)
 
     def leaving(self, posting: int) -> None:
         """Say what is waited for; then be silent."""

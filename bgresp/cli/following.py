@@ -101,6 +101,8 @@ class Following:
         self._deliver(final)
         if not (self.single or self.options.silent or self.context.common.quiet):
             output.say_failed(self.context, final)
+            if self.context.streams.animated:
+                output.say_told(self.context, final)
         return self._exit_code(final)
 
     async def _prepare(

@@ -185,6 +185,18 @@ def say_failed(context: Context, jobs: Iterable[Job]) -> None:
         context.say(f"{len(failed)} did not complete: {again}")
 
 
+def say_told(context: Context, jobs: Iterable[Job]) -> None:
+    """Say which jobs completed, but not with a text: a board does not show that."""
+    found = [job for job in jobs if told_of(job)]
+    if len(found) > SPELLED:
+        context.say(
+            f"{len(found)} ended other than in text: bgresp list --fields id,ended_with"
+        )
+        return
+    for job in found:
+        context.say(f"{job.ref} {job.status.value} {told_of(job)}")
+
+
 def say_why(context: Context, job: Job) -> None:
     """Say how a job stands where its text alone would not tell."""
     if job.status.is_open:

@@ -203,7 +203,7 @@ def of_job(job: Job, machine: Machine) -> Settings:
         dialect=spoken,
         base_url=base_url,
         key_source=replace(grant.source, hidden=_hidden(config, grant.profile)),
-        model=job.model,
+        model=job.wanted_model,
         vars=job.vars,
         headers={**_strings(table, "headers", grant.profile), **flags.headers},
         tables=tables or trust.kept(spoken.name, config),

@@ -36,8 +36,9 @@ class Selector:
             return False
         if self.statuses and job.status not in self.statuses:
             return False
-        wanted = (self.group, job.group), (self.model, job.model)
-        if any(want is not None and want != has for want, has in wanted):
+        if self.group is not None and self.group != job.group:
+            return False
+        if self.model not in {None, job.model, job.model_asked}:
             return False
         if self.profile is not None and self.profile != job.profile:
             return False
@@ -146,7 +147,7 @@ SORTS: Final[dict[str, tuple[Callable[[Job], Any], bool]]] = {
     "age": (lambda job: job.key, True),
     "name": (lambda job: job.name, False),
     "status": (lambda job: job.status.value, False),
-    "model": (lambda job: job.model, False),
+    "model": (lambda job: job.wanted_model, False),
     "took": (took, True),
     "queue": (queue_time, True),
     "run": (run_time, True),

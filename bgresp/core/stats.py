@@ -122,7 +122,8 @@ def grouping(by: str, day: Callable[[float], str]) -> Grouping:
         return lambda job: [f"{k}={v}" for k, v in job.labels.items()] or [NONE]
     if way == "day":
         return lambda job: (_day(job, day),)
-    return lambda job: (str(getattr(job, way) or NONE),)
+    name = "wanted_model" if way == "model" else way
+    return lambda job: (str(getattr(job, name) or NONE),)
 
 
 def _day(job: Job, day: Callable[[float], str]) -> str:

@@ -23,7 +23,7 @@ _TIMES: Final = tuple(name for name in RECORD_FIELDS if name.endswith("_at"))
 _TEXTS: Final = (
     *("id", "name", "group", "profile", "base_url", "model", "raw_status"),
     *("incomplete_reason", "retry_of", "previous_id", "request_sha256", "submit_key"),
-    *("row", "last_error"),
+    *("row", "last_error", "ended_with", "refusal", "model_asked"),
 )
 # What belongs to a status, and says nothing beside another one.
 _OF_STATUS: Final = frozenset(

@@ -138,12 +138,13 @@ def lines(job: Job) -> list[bytes]:
     if job.is_forgotten:
         return []
     status = "open" if job.status.is_open else str(job.status)
-    named = f"{status} {job.name or ''} {job.model or ''}"
+    named = f"{status} {job.name or ''} {job.wanted_model or ''}"
     unsettled = job.key if job.status.is_unsettled else None
     name = job.name if job.id is not None else None
     ref = job.ref if job.id is not None else None
     found = [("u", unsettled, named), ("i", ref, named), ("n", name, status)]
-    found += [("g", job.group, ""), ("m", job.model, ""), ("p", job.profile, "")]
+    found += [("g", job.group, ""), ("p", job.profile, "")]
+    found += [("m", model, "") for model in {job.wanted_model: 0, job.model: 0}]
     found += [("l", f"{label}={value}", "") for label, value in job.labels.items()]
     return [
         _line(kind, word, one_line(about, limit=80))

@@ -116,6 +116,14 @@ def _reason(job: Job) -> str | None:
     return job.incomplete_reason or job.last_error
 
 
+def _calls(job: Job) -> str | None:
+    """Return the calls that wait for their caller, or what is to be approved."""
+    if job.ended_with not in {EndedWith.CALLS, EndedWith.APPROVAL} or not job.told:
+        return None
+    said = job.told.removeprefix("with text, and ").removeprefix("without text: ")
+    return said.removeprefix("calls ")
+
+
 def _attribute(name: str) -> Callable[[Job], Any]:
     return lambda job: getattr(job, name)
 
@@ -132,7 +140,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "queue": Column(queue_time, Kind.SPAN),
     "run": Column(run_time, Kind.SPAN),
     "took": Column(took, Kind.SPAN),
-    "model": Column(_attribute("model")),
+    "model": Column(_attribute("wanted_model")),
     "tokens": Column(_tokens("total_tokens")),
     "tokens_in": Column(_tokens("input_tokens")),
     "tokens_out": Column(_tokens("output_tokens")),
@@ -141,6 +149,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "finished": Column(_attribute("finished_at"), Kind.MOMENT),
     "labels": Column(_labels),
     "reason": Column(_reason),
+    "calls": Column(_calls),
 }
 DEFAULT: Final = ("id", "name", "status", "age", "took", "model", "tokens", "expires")
 WIDE: Final = (*DEFAULT, "group", "labels", "profile", "key", "reason")

@@ -26,7 +26,7 @@ from bgresp.render.cells import (
     number,
     width_of,
 )
-from bgresp.render.columns import reason
+from bgresp.render.columns import reason, told_of
 from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
 
@@ -262,7 +262,7 @@ class LiveOne(Observer):
         )
         painter = self._status_line.painter
         said = outcome(job, painter)
-        where = painter.safe(self.where or again)
+        where = painter.safe(told_of(job) or self.where or again)
         beside = [*said, (f"  {where}", "")]
         width = self.streams.size()[0]
         if sum(width_of(text) for text, _ in beside) <= width:

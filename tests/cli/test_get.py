@@ -170,7 +170,7 @@ def test_an_answer_as_data(each: Each, state: Path, tmp_path: Path) -> None:
         assert (5, "", True) == (ran.code, ran.out, ran.err.startswith(said)), ran
         assert ran.err.endswith(f" (bgresp get {ident(4 + number)} has its text)\n")
         assert not (tmp_path / f"no{number}").exists()
-    both, text = each(["get", ident(4), ident(1), *data], ["get", ident(5)])
+    both, text = each(["get", ident(4), ident(1), *data], ["get", ident(4)])
     assert (5, whole.out) == (both.code, both.out)
     assert (0, "no\n") == (text.code, text.out)
 
