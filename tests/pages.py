@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from bgresp.cli.topics import FOLDER
+from bgresp.cli.commands.help_ import FOLDER
 from tests.command import ROOT
 
 README: Final = ROOT / "README.md"

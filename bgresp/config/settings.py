@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bgresp.config import secret, trust, urls
-from bgresp.config import variables as variables_
 from bgresp.config.files import Config, Table, built_in, known_profiles, meant
 from bgresp.config.secret import TWO_WAYS, KeySource
 from bgresp.core.dialect import Auth, Dialect
@@ -110,8 +109,8 @@ def resolve(
     spoken = _tuned(dialect(str(profile.get("dialect", OPENAI)), config), profile)
     variables = _vars(name, profile, environ)
     template, origin = _base_url(name, profile, flags, (environ, spoken))
-    variables_.require(spoken, template, variables, name)
-    base_url = variables_.filled(template, variables)
+    urls.require(spoken, template, variables, name)
+    base_url = urls.filled(template, variables)
     allow_http = flags.allow_http or bool(profile.get("allow_http", False))
     urls.check(base_url, keyed=False, allow_http=allow_http)
     explicit = flags.base_url is not None or origin == "OPENAI_BASE_URL"
@@ -360,7 +359,7 @@ def _home(name: str, config: Config) -> str | None:
         own = urls.local_base_url(name, profile, spoken) or profile.get("base_url")
         if own is None:
             own = spoken.base_url
-        return variables_.filled(str(own), _strings(profile, "vars", name)) or None
+        return urls.filled(str(own), _strings(profile, "vars", name)) or None
     except ConfigError:
         return None
 

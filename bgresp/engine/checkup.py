@@ -18,7 +18,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.engine.recorder import Recorder, rescue_files, restore_rescued
-from bgresp.ledger import aside, damage, files, journal, locks, segments
+from bgresp.ledger import damage, files, journal, locks, segments, upkeep
 from bgresp.ledger.damage import BadLine
 from bgresp.ledger.index import decoded
 from bgresp.ledger.line import BadLineError
@@ -118,7 +118,7 @@ class Checkup:
                 lines += 1
                 with suppress(BadLineError):
                     newer |= bool(line.raw) and decoded(line).newer
-            bad += aside.bad_lines(segment)
+            bad += upkeep.bad_lines(segment)
         if newer:
             yield Check("ledger", BAD, "written by a newer bgresp: read-only here")
         if bad and self.fix and not newer:

@@ -24,7 +24,7 @@ from bgresp.ledger import (
     keys,
     locks,
     segments,
-    strays,
+    upkeep,
 )
 from bgresp.ledger.checkpoint import tombstone
 from bgresp.ledger.line import encode
@@ -32,7 +32,7 @@ from bgresp.ledger.view import View, bearers, by_prefix, holding, select
 from bgresp.ledger.words import Words
 
 if TYPE_CHECKING:
-    from bgresp.ledger.aside import Aside
+    from bgresp.ledger.upkeep import Aside
 
 
 MOST_TAKEN: Final = 10_000  # keys in a row that are tried before a submit fails
@@ -101,13 +101,13 @@ class Ledger:
 
         Raises LedgerError.
         """
-        found = list(strays.found(self.state, frozenset[str]()))
+        found = list(upkeep.strays(self.state, frozenset[str]()))
         view = self._look()  # only now: what was listed had its record before
         marked = {*(files.read(self.older_path) or b"").splitlines()}
         return [
             stray.path
             for stray in found
-            if (strays.is_ahead(stray, view.last) or stray.name in marked)
+            if (upkeep.is_ahead(stray, view.last) or stray.name in marked)
             and view.by_key(stray.key) is None
         ]
 
@@ -296,14 +296,14 @@ class Ledger:
         known = {job.key for job in self.newest()}
         if self._view.bad or self.older_path.exists():
             return 0
-        if not any(strays.found(self.state, known)):
+        if not any(upkeep.strays(self.state, known)):
             return 0
         aside_ = files.read(self.bad_path) or b""
         count = 0
         with self._writing():
-            for stray in strays.found(self.state, known):
+            for stray in upkeep.strays(self.state, known):
                 job = self._view.by_key(stray.key)
-                is_ahead = strays.is_ahead(stray, self._view.last)
+                is_ahead = upkeep.is_ahead(stray, self._view.last)
                 if (job is None and is_ahead) or stray.key.encode() in aside_:
                     continue
                 if job is None or job.is_forgotten:
@@ -326,10 +326,10 @@ class Ledger:
 
         Raises LedgerError; then every file is the old one or the new one, whole.
         """
-        from bgresp.ledger import compact
+        from bgresp.ledger import upkeep
 
         with self._writing():
-            saved = compact.compact(self._view)
+            saved = upkeep.compact(self._view)
             self._view.close()
             self.words.rebuild(self._look())
         return saved
@@ -339,10 +339,10 @@ class Ledger:
 
         Raises LedgerError.
         """
-        from bgresp.ledger import aside
+        from bgresp.ledger import upkeep
 
         with self._writing():
-            moved = aside.set_aside(self._view, self.bad_path)
+            moved = upkeep.set_bad_lines_aside(self._view, self.bad_path)
             if moved:
                 self._view.close()
                 self.words.rebuild(self._look())
@@ -393,16 +393,16 @@ class Ledger:
             return
         self._is_dated = True
         view = self._look()
-        self._is_newest = strays.is_whole(view.index, view.segments)
+        self._is_newest = upkeep.is_whole(view.index, view.segments)
         if self._is_newest or self.older_path.exists():
             return
         newer = self.newer_files()
         if newer:
-            names = (b"%b\n" % strays.name_of(path) for path in newer)
+            names = (b"%b\n" % upkeep.name_of(path) for path in newer)
             files.replace(self.older_path, b"".join(names))
         else:
             self._is_newest = True
-            strays.note_whole(view.index, view.active)
+            upkeep.note_whole(view.index, view.active)
 
     def _append(self, job: Job, old: Job | None = None) -> None:
         if old is None:
@@ -411,7 +411,7 @@ class Ledger:
             journal.append(self.path, encode(damage.undoubted(job)))
             self._view.refresh()
         if old is None and self._is_newest:
-            strays.note_whole(self._view.index, self._view.active)
+            upkeep.note_whole(self._view.index, self._view.active)
 
     def _next_key(self) -> str:
         """Return a key that nothing has: greater than every one that time gave.

@@ -1,4 +1,4 @@
 """The local endpoint: a real background-mode Responses server on loopback.
 
-Knows nothing of the client; of bgresp it imports `core.errors` alone.
+Knows nothing of the client.
 """

@@ -1,13 +1,10 @@
-"""The HTTP face of the endpoint: `/v1/responses` and its few neighbours.
-
-Imports starlette; `server` is its only importer.
-"""
+"""The HTTP face of the endpoint: `/v1/responses` and its few neighbours."""
 
 import asyncio
 import os
 import sys
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,18 +17,60 @@ from starlette.routing import Route
 
 from bgresp.core.text import printable
 from bgresp.serve import page as own_page
-from bgresp.serve import refusal
 from bgresp.serve import request as asked
+from bgresp.serve import wire
 from bgresp.serve.engines import EngineError
 from bgresp.serve.jobs import Caller, JobQueue
-from bgresp.serve.paging import envelope, page
-from bgresp.serve.refusal import Refusal, RefusalError, invalid
 from bgresp.serve.store import Entry
-from bgresp.serve.wire import OPEN, Json, dumps
+from bgresp.serve.wire import OPEN, Json, Refusal, RefusalError, dumps, invalid
 
+_DEFAULT, _MOST = 20, 100
 BODY_TIMEOUT = 60.0
 BODY_LIMIT = 64 * 1024 * 1024
 _ALIVE = b": keep-alive\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The part of a list that is asked for."""
+
+    limit: int
+    newest_first: bool
+    after: str | None
+
+    def cut(self, ids: Sequence[str]) -> tuple[list[int], bool]:
+        """Choose positions in a list of ascending order; say whether more follow."""
+        order = list(range(len(ids)))
+        if self.newest_first:
+            order.reverse()
+        if self.after is not None:
+            if self.after not in ids:
+                raise RefusalError(invalid(f"No such item: '{self.after}'.", "after"))
+            order = order[order.index(ids.index(self.after)) + 1 :]
+        return order[: self.limit], len(order) > self.limit
+
+
+def page(query: Mapping[str, str]) -> Page:
+    """Read the query of a list call, or refuse it."""
+    limit = query.get("limit", str(_DEFAULT))
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MOST):
+        message = f"Invalid 'limit': expected an integer from 1 to {_MOST}."
+        raise RefusalError(invalid(message, "limit"))
+    order = query.get("order", "desc")
+    if order not in {"asc", "desc"}:
+        raise RefusalError(invalid("Invalid 'order': expected asc or desc.", "order"))
+    return Page(int(limit), order == "desc", query.get("after"))
+
+
+def envelope(data: list[Json], *, has_more: bool) -> Json:
+    """Wrap one page."""
+    return {
+        "object": "list",
+        "data": data,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": has_more,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +150,14 @@ class Responses:
         """Return one model of the engine."""
         name = request.path_params["name"]
         if name not in await self._models():
-            raise RefusalError(refusal.no_model(name))
+            raise RefusalError(wire.no_model(name))
         return _json(_model(name))
 
     async def _models(self) -> list[str]:
         try:
             return await self.queue.models()
         except EngineError as error:
-            raise RefusalError(refusal.no_models(str(error))) from None
+            raise RefusalError(wire.no_models(str(error))) from None
 
     def _entry(self, request: Request) -> Entry:
         return self.queue.find(request.path_params["id"], _caller(request).tenant)
@@ -205,7 +244,7 @@ async def _cut(request: Request, _: Exception) -> Response:
 
 async def _broken(_: Request, error: Exception) -> Response:
     traceback.print_exception(error, file=sys.stderr)
-    return _refusal(refusal.broken())
+    return _refusal(wire.broken())
 
 
 def _refusal(no: Refusal) -> Response:
@@ -239,9 +278,9 @@ async def _body(request: Request, patience: float) -> bytes:
         except StopAsyncIteration:
             return bytes(body)
         except TimeoutError:
-            raise RefusalError(refusal.too_slow(patience)) from None
+            raise RefusalError(wire.too_slow(patience)) from None
         if len(body) > BODY_LIMIT:
-            raise RefusalError(refusal.too_large(BODY_LIMIT))
+            raise RefusalError(wire.too_large(BODY_LIMIT))
 
 
 def _check_streamable(entry: Entry) -> None:

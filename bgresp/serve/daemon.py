@@ -3,6 +3,9 @@
 Imports nothing heavy: the server runs in a process of its own.
 """
 
+import contextlib
+import fcntl
+import json
 import os
 import shlex
 import signal
@@ -14,19 +17,128 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from bgresp.core.environment import without_keys
 from bgresp.core.errors import BgrespError, ConfigError
-from bgresp.serve import endpoint
-from bgresp.serve.endpoint import Endpoint
 from bgresp.serve.engine_options import EngineOptions
 
 if TYPE_CHECKING:
     from subprocess import Popen
 
+FOLDER = "serve"
+_FILE = "endpoint.json"
+DOOR = "open.html"  # leads a browser to the page, with the key (see `daemon`)
 IDLE = 900.0  # a detached endpoint leaves after so many seconds without work
 _STEP = 0.05
 _STOP_WAIT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A running local endpoint; `started` says whether this call started it.
+
+    `engine` is what runs its jobs, as a digest; `grace` the seconds that they have to
+    end when it is stopped.
+    """
+
+    base_url: str
+    key: str | None
+    pid: int
+    started: bool = False
+    engine: str = ""
+    grace: float = 0.0
+
+
+def read(folder: Path) -> tuple[Endpoint, int] | None:
+    """Return the endpoint of a living server and its open file, or None.
+
+    The file's lock becomes free when that server ends.
+    """
+    try:
+        handle = os.open(folder / _FILE, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    if not is_free(handle):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return _parse(os.pread(handle, 65536, 0)), handle
+    os.close(handle)
+    return None
+
+
+def publish(folder: Path, endpoint: Endpoint) -> None:
+    """Write the file, locked before anyone can see it and until this process ends."""
+    temporary = folder / f"{_FILE}.{os.getpid()}"
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    fields = {
+        "base_url": endpoint.base_url,
+        "key": endpoint.key,
+        "pid": endpoint.pid,
+        "engine": endpoint.engine,
+        "grace": endpoint.grace,
+    }
+    os.write(handle, json.dumps(fields).encode())
+    temporary.replace(folder / _FILE)
+
+
+def retract(folder: Path) -> None:
+    """Remove the file; only its writer may."""
+    for name in (_FILE, DOOR):
+        (folder / name).unlink(missing_ok=True)
+
+
+def try_lock(path: Path) -> int | None:
+    """Take the lock at `path` without waiting; None if another has it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def is_free(handle: int) -> bool:
+    """Say whether nobody holds the lock of an open file."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def folder_of(state: Path, profile: str = "") -> Path:
+    """Return the folder of the endpoint of a profile; of the plain one without."""
+    folder = state / FOLDER
+    if not profile:
+        return folder
+    # Any printable text may be a profile's name, and dots alone lead elsewhere.
+    return folder / "profiles" / quote(profile, safe="").replace(".", "%2E")
+
+
+def all_folders(state: Path) -> list[Path]:
+    """Return the folders of every endpoint that a state folder has had."""
+    return [state / FOLDER, *sorted((state / FOLDER / "profiles").glob("*/"))]
+
+
+def private_folder(state: Path, profile: str = "") -> Path:
+    """Create the endpoint's folder below the state folder and return it."""
+    folder = folder_of(state, profile)
+    for missing in (state, state / FOLDER, folder.parent, folder):
+        missing.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _parse(text: bytes) -> Endpoint:
+    fields = json.loads(text)
+    return Endpoint(
+        base_url=str(fields["base_url"]),
+        key=fields["key"],
+        pid=int(fields["pid"]),
+        engine=str(fields.get("engine", "")),
+        grace=float(fields.get("grace", 0.0)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +172,7 @@ PLAIN = Launch()
 
 def find(state: Path, profile: str = "") -> Endpoint | None:
     """Return the endpoint of this state folder and profile if its process lives."""
-    found = endpoint.read(endpoint.folder_of(state, profile))
+    found = read(folder_of(state, profile))
     if found is None:
         return None
     os.close(found[1])
@@ -89,9 +201,9 @@ def ensure(
         )
     check_extra()
     launch.engine.upstream_key(os.environ)
-    folder = endpoint.private_folder(state, launch.profile)
+    folder = private_folder(state, launch.profile)
     while time.monotonic() < deadline:
-        turn = endpoint.try_lock(folder / "start.lock")
+        turn = try_lock(folder / "start.lock")
         if turn is not None:
             try:
                 return _start(state, launch, said=said, deadline=deadline)
@@ -120,9 +232,9 @@ def stop(state: Path, profile: str | None = None) -> bool:
     """Stop the endpoint of a profile, without one every one; False if none ran."""
     if profile is None:
         # Each is asked before any is waited for: they end together.
-        found = [endpoint.read(folder) for folder in endpoint.all_folders(state)]
+        found = [read(folder) for folder in all_folders(state)]
     else:
-        found = [endpoint.read(endpoint.folder_of(state, profile))]
+        found = [read(folder_of(state, profile))]
     running = [one for one in found if one is not None]
     try:
         for one, _ in running:
@@ -138,7 +250,7 @@ def stop(state: Path, profile: str | None = None) -> bool:
 
 def _wait_for_end(running: Endpoint, handle: int) -> None:
     deadline = time.monotonic() + running.grace + _STOP_WAIT
-    while not endpoint.is_free(handle):
+    while not is_free(handle):
         if time.monotonic() > deadline:
             message = f"the local endpoint did not stop (process {running.pid})"
             raise BgrespError(message)
@@ -171,7 +283,7 @@ def open_page(
     page = page_url(running)
     url, by_hand = page, f"open {page} in a browser"
     if running.key is not None:
-        door = endpoint.private_folder(state, profile) / endpoint.DOOR
+        door = private_folder(state, profile) / DOOR
         target = escape(f"{page}#key={quote(running.key, safe='')}")
         handle = os.open(door, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -221,7 +333,7 @@ def _start(
 ) -> Endpoint:
     """Start a server, unless one came up while we waited for our turn."""
     process: Popen[bytes] | None = None
-    folder = endpoint.folder_of(state, launch.profile)
+    folder = folder_of(state, launch.profile)
     while time.monotonic() < deadline:
         running = find(state, launch.profile)
         if running is not None and _answers(running):

@@ -1,6 +1,6 @@
 """What every request passes first: the key, who may knock, a request id, the clock.
 
-A plain ASGI wrapper; imports `refusal` and `wire`.
+A plain ASGI wrapper.
 """
 
 import hmac
@@ -9,9 +9,8 @@ import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from bgresp.serve import refusal
-from bgresp.serve.refusal import Refusal
-from bgresp.serve.wire import dumps
+from bgresp.serve import wire
+from bgresp.serve.wire import Refusal, dumps
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -61,13 +60,13 @@ class Gate:
     def _refusal(self, headers: dict[bytes, bytes]) -> Refusal | None:
         host = headers.get(b"host", b"")
         if not _is_own_page(headers, host):
-            return refusal.foreign_page()
+            return wire.foreign_page()
         if self._key is None:
             # A name that was rebound to this address is a stranger's (Host).
-            return None if _is_local(host) else refusal.foreign_page()
+            return None if _is_local(host) else wire.foreign_page()
         wanted = f"Bearer {self._key}".encode()
         given = headers.get(b"authorization", b"")
-        return None if hmac.compare_digest(wanted, given) else refusal.unauthorized()
+        return None if hmac.compare_digest(wanted, given) else wire.unauthorized()
 
 
 def _is_own_page(headers: dict[bytes, bytes], host: bytes) -> bool:

@@ -14,15 +14,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from bgresp.serve import refusal, wire
+from bgresp.serve import wire
 from bgresp.serve.engines import Engine, EngineError, Outcome, Work
-from bgresp.serve.job import Clock, Job
+from bgresp.serve.job import Clock, Job, Workers
 from bgresp.serve.log import Event, numbered
-from bgresp.serve.refusal import RefusalError, invalid, not_found
 from bgresp.serve.request import items, reference
 from bgresp.serve.store import DamagedError, Entry, Store
-from bgresp.serve.wire import LAST_EVENTS, OPEN, Json, dumps
-from bgresp.serve.worker import Workers
+from bgresp.serve.wire import (
+    LAST_EVENTS,
+    OPEN,
+    Json,
+    RefusalError,
+    dumps,
+    invalid,
+    not_found,
+)
 
 RETENTION: Final = 24 * 3600.0
 UNSTORED: Final = 600.0  # as OpenAI keeps a background response with store=false
@@ -128,7 +134,7 @@ class JobQueue:
         known = self._known(caller)
         if known is not None:
             if known.digest not in {None, _digest(request)}:
-                raise RefusalError(refusal.key_reused())
+                raise RefusalError(wire.key_reused())
             return known
         task = asyncio.ensure_future(self._accept(request, caller))
         self._creating[slot] = task
@@ -229,11 +235,11 @@ class JobQueue:
 
     async def _accept(self, request: Json, caller: Caller) -> Entry:
         if self._closing:
-            raise RefusalError(refusal.stopping())
+            raise RefusalError(wire.stopping())
         self._check_previous(request, caller.tenant)
         self._workers.make_room(self._coming)
         if self._store.size >= self._limits.disk:
-            raise RefusalError(refusal.storage_full())
+            raise RefusalError(wire.storage_full())
         entry = self._entry(request, caller)
         request = await self._resolved(request, caller.tenant)
         name = self._engine.name
@@ -248,7 +254,7 @@ class JobQueue:
             self._store.discard(entry.id)
             if error.errno not in _FULL:
                 raise
-            raise RefusalError(refusal.storage_full()) from None
+            raise RefusalError(wire.storage_full()) from None
         finally:
             self._coming -= 1
         self._store.index(entry)
@@ -383,7 +389,7 @@ class JobQueue:
         sources = [entry for entry in self._store if self._shows(entry, tenant)]
         found = await asyncio.to_thread(self._items_named, named, sources)
         if missing := sorted(named - found.keys()):
-            raise RefusalError(refusal.no_item(missing[0]))
+            raise RefusalError(wire.no_item(missing[0]))
         whole = [found[name] if (name := reference(i)) else i for i in given]
         return {**request, "input": whole}
 

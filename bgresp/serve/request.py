@@ -1,6 +1,6 @@
 """What a create call may say: the body read, checked, and its input as items.
 
-Pure; imports `wire` and `refusal`.
+Pure.
 """
 
 import hashlib
@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from bgresp.serve.refusal import Refusal, RefusalError, invalid, wrong_type
-from bgresp.serve.wire import Json
+from bgresp.serve.wire import Json, Refusal, RefusalError, invalid, wrong_type
 
 _TYPES: Mapping[str, tuple[type, str]] = {
     "background": (bool, "a boolean"),

@@ -20,13 +20,12 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from bgresp.core.errors import BgrespError, ConfigError, UsageError
-from bgresp.serve import endpoint
-from bgresp.serve.daemon import IDLE, check_extra, open_page
-from bgresp.serve.endpoint import Endpoint
+from bgresp.serve import daemon
+from bgresp.serve.daemon import IDLE, Endpoint, check_extra, open_page
 from bgresp.serve.engine_options import EngineOptions
+from bgresp.serve.job import Workers
 from bgresp.serve.jobs import DISK, MAX_RUN, RETENTION, JobQueue, Limits
 from bgresp.serve.store import Store
-from bgresp.serve.worker import Workers
 
 if TYPE_CHECKING:
     from bgresp.serve.gate import Gate
@@ -78,7 +77,7 @@ class ServeOptions:
 def run(options: ServeOptions) -> int:
     """Serve until a signal comes or nothing is left to do; return the exit code."""
     check_extra()
-    folder = endpoint.private_folder(options.state, options.profile)
+    folder = daemon.private_folder(options.state, options.profile)
     lock = _lock(folder)
     try:
         with _bind(options) as listener, _unix(options.uds) as others:
@@ -92,12 +91,12 @@ def run(options: ServeOptions) -> int:
             queue = _queue(options, folder)
             queue.open()
             # Its lock goes with the process: who stops us waits for our very end.
-            endpoint.publish(folder, where)
+            daemon.publish(folder, where)
             try:
                 listeners = [listener, *others]
                 asyncio.run(_serve(options, queue, listeners=listeners, where=where))
             finally:
-                endpoint.retract(folder)
+                daemon.retract(folder)
     finally:
         os.close(lock)
     return 0
@@ -105,9 +104,9 @@ def run(options: ServeOptions) -> int:
 
 def _lock(folder: Path) -> int:
     deadline = time.monotonic() + _PATIENCE
-    while (handle := endpoint.try_lock(folder / "lock")) is None:
+    while (handle := daemon.try_lock(folder / "lock")) is None:
         if time.monotonic() > deadline:
-            found = endpoint.read(folder)
+            found = daemon.read(folder)
             at = f" at {found[0].base_url}" if found else ""
             message = f"a local endpoint already runs for this state folder{at}"
             raise UsageError(message, hint="bgresp serve --stop")

@@ -11,8 +11,8 @@ from typing import Annotated
 import pytest
 import typer
 
-from bgresp.cli import tree
 from bgresp.cli.app import build
+from bgresp.cli.commands import completions
 from bgresp.cli.commands.completions import FILES, Shell, script
 from bgresp.core.model import Job, Status
 from bgresp.ledger.ledger import Ledger
@@ -22,7 +22,7 @@ from tests.command import ROOT, Run
 
 SCRIPTS = ROOT / "completions"
 POSIX = (Shell.BASH, Shell.ZSH, Shell.FISH)
-PROGRAM = tree.read(build())
+PROGRAM = completions.read(build())
 AGAIN = "python -m bgresp.cli.commands.completions completions"
 HOSTILE = (
     "my job; $(touch PWNED) 'x' \"y\" `touch PWNED` \\z & | > * ? ~ !x #",
@@ -79,7 +79,7 @@ def test_every_command_and_option_is_in_every_script() -> None:
                     assert said in text
 
 
-def nested() -> tree.Command:
+def nested() -> completions.Command:
     """Return a program with commands in a group, as `config show` is."""
     app, group = typer.Typer(), typer.Typer()
 
@@ -103,7 +103,7 @@ def nested() -> tree.Command:
         """Do another thing."""
 
     app.add_typer(group, name="config", help="What is configured.")
-    return tree.read(typer.main.get_command(app))
+    return completions.read(typer.main.get_command(app))
 
 
 def test_the_tree_of_a_nested_program() -> None:
@@ -111,7 +111,7 @@ def test_the_tree_of_a_nested_program() -> None:
     found = {" ".join(c.path): c for c in nested().walk()}
     assert {"", "config", "config show", "config edit", "other"} == set(found)
     path = next(o for o in found["config show"].options if "--path" in o.names)
-    assert path.value == tree.Value("words", "lower|upper", ("lower", "upper"))
+    assert path.value == completions.Value("words", "lower|upper", ("lower", "upper"))
     assert "file" == found["config edit"].arguments[0].value.kind
     assert found["other"].arguments[0].repeats
 

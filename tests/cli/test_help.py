@@ -12,8 +12,8 @@ import pytest
 import typer
 
 from bgresp import __version__
-from bgresp.cli import topics
 from bgresp.cli.app import VERBS, Verb, build
+from bgresp.cli.commands import help_
 from bgresp.cli.commands.help_ import escaped, man_page, roff_line
 from bgresp.cli.panels import ORDER, sections, summary
 from bgresp.config.files import built_in
@@ -72,11 +72,11 @@ def test_help_and_scripts_as_json(bgresp: Run) -> None:
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
-@pytest.mark.parametrize("topic", topics.topics())
+@pytest.mark.parametrize("topic", help_.topics())
 def test_topics_fit_a_terminal(topic: str, width: int) -> None:
     """No line of a topic is wider than the terminal, and nothing is left out."""
-    text = topics.told(topic) or ""
-    lines = topics.drawn(text, width=width, colour=False)
+    text = help_.told(topic) or ""
+    lines = help_.drawn(text, width=width, colour=False)
     assert all(len(line) <= width for line in lines)
     if width >= 80:
         asked = re.findall(r"\w+", re.sub(r"^```\w+", "", text, flags=re.MULTILINE))
@@ -162,7 +162,7 @@ def test_help_is_help_wherever_it_is_asked(each: Each) -> None:
 
 def test_topics(each: Each) -> None:
     """Every topic is told in a pipe as it is written; a mistyped one is a hint."""
-    every = topics.topics()
+    every = help_.topics()
     index, bad, alias, *done = each(
         *([WIDE, "help", *words] for words in ([], ["exit-code"], ["dialects"])),
         *([WIDE, "help", topic] for topic in every),
@@ -173,7 +173,7 @@ def test_topics(each: Each) -> None:
     assert "did you mean 'exit-codes'?" in bad.err
     assert said["endpoints"] == alias.out
     for topic, text in said.items():
-        assert text.startswith(f"# {topics.title(topic)}\n\n")
+        assert text.startswith(f"# {help_.title(topic)}\n\n")
         assert not re.search(r"<!--|\.md\)|\n\n$", text)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from bgresp.serve.engines import Demo, Told, Work
+from bgresp.serve.job import Workers
 from bgresp.serve.jobs import Caller, JobQueue, Limits
 from bgresp.serve.output import OutputWriter
-from bgresp.serve.refusal import RefusalError
 from bgresp.serve.store import Entry, Store
-from bgresp.serve.worker import Workers
+from bgresp.serve.wire import RefusalError
 
 JOB = {"input": "x", "background": True, "stream": True}
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from bgresp.core.errors import BgrespError, ConfigError
-from bgresp.serve import daemon, endpoint
+from bgresp.serve import daemon
 from tests.serve.endpoints import (
     DEADLINE,
     ROOT,
@@ -277,9 +277,9 @@ def test_a_profile_without_an_engine_is_not_started(state: Path) -> None:
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "ä", "x.y"])
 def test_any_name_has_a_folder_of_its_own(tmp_path: Path, name: str) -> None:
     """Whatever a profile is called, its folder lies where all of them lie."""
-    folder = endpoint.private_folder(tmp_path, name)
+    folder = daemon.private_folder(tmp_path, name)
     assert tmp_path / "serve" / "profiles" == folder.resolve().parent
-    assert folder in [Path(str(found)) for found in endpoint.all_folders(tmp_path)]
+    assert folder in [Path(str(found)) for found in daemon.all_folders(tmp_path)]
 
 
 def test_looking_for_it_is_cheap() -> None:

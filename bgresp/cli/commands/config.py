@@ -24,7 +24,7 @@ from bgresp.config import files, places, profiles
 from bgresp.config import trust as noted
 from bgresp.config.files import meant
 from bgresp.config.settings import pair_of, resolve
-from bgresp.config.variables import MissingError, as_options
+from bgresp.config.urls import MissingError, as_options
 from bgresp.core.errors import ConfigError, OutputError, UsageError, worst
 from bgresp.ledger.files import PRIVATE_DIR, PRIVATE_FILE
 from bgresp.render.streams import as_json

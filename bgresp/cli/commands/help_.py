@@ -1,18 +1,21 @@
 """`bgresp help`: commands, topics, and the man page of all of them.
 
-The man page is roff, from the same commands and topics as `--help`; its macros are
+The topics are the Markdown files of bgresp/topics, the one source: a pipe gets them as
+they are written, a terminal as Rich draws them. The man page is roff; its macros are
 those of man(7): TH, SH, SS, TP, PP, nf and fi.
 """
 
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from bgresp import __version__
-from bgresp.cli import topics
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
 from bgresp.cli.output import print_document
@@ -21,6 +24,15 @@ from bgresp.core.errors import UsageError
 from bgresp.core.text import did_you_mean
 from bgresp.render.streams import Streams
 
+FOLDER: Final = Path(__file__).parents[2] / "topics"
+# Words that a topic was known by, or that an error message uses.
+ALIASES: Final = {"config": "configuration", "dialects": "endpoints"}
+_FENCED: Final = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
+_MARK: Final = re.compile(r"^<!-- .*? -->\n", re.MULTILINE)
+_LINK: Final = re.compile(r"\[([^\]]+)\]\([\w./-]+\.md\)")
+_TABLE: Final = re.compile(r"(?:^\|.*\n?)+", re.MULTILINE)
+_CELLS: Final = re.compile(r"(?<!\\)\|")
+_NARROW: Final = 3  # a table of so many columns can be folded and still be read
 SCHEMA: Final = "bgresp.help/1"
 FIELDS: Final = ("schema", "topic", "text")
 PURPOSE: Final = "submit, keep and collect background jobs of model endpoints"
@@ -41,6 +53,88 @@ TOLD: Final = {
 _BLOCK: Final = re.compile(
     r"^```\w*\n(.*?)^```$|((?:^[^\n]+\n?)+)", re.MULTILINE | re.DOTALL
 )
+
+
+@cache
+def topics() -> tuple[str, ...]:
+    """Return the names of all topics, in the order of the alphabet."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.md")))
+
+
+def title(topic: str) -> str:
+    """Return the heading of a topic."""
+    with (FOLDER / f"{topic}.md").open(encoding="utf-8") as file:
+        return file.readline().removeprefix("# ").strip()
+
+
+def told(word: str) -> str | None:
+    """Return the text of the topic that goes by a word, or None.
+
+    It is Markdown, without what is for our tests, and without links to other topics:
+    what such a link says is what to type.
+    """
+    topic = ALIASES.get(word, word)
+    if topic not in topics():
+        return None
+    text = (FOLDER / f"{topic}.md").read_text("utf-8")
+    return _LINK.sub(r"\1", _MARK.sub("", text)).rstrip("\n")
+
+
+def drawn(text: str, *, width: int, colour: bool) -> list[str]:
+    """Return Markdown as the lines of a terminal, none wider than `width` cells."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.theme import Theme
+
+    page = io.StringIO()
+    console = Console(
+        file=page,
+        width=width,
+        force_terminal=True,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        legacy_windows=False,
+        # Rich's own is cyan on black, which is black on a light terminal, too.
+        theme=Theme({"markdown.code": "bold cyan"}),
+    )
+    prose = "".join(_for_terminal(text, width))
+    console.print(Markdown(prose, code_theme="ansi_light", hyperlinks=False))
+    return [line.rstrip() for line in page.getvalue().splitlines()]
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the cells of a Markdown table, those of its heading first."""
+    lines = [line for line in table.strip().splitlines() if not line.startswith("|--")]
+    return [[cell.strip() for cell in _CELLS.split(line)[1:-1]] for line in lines]
+
+
+def _for_terminal(text: str, width: int) -> Iterator[str]:
+    """Yield the text with what Rich would draw badly written otherwise."""
+    for piece in _FENCED.split(text):
+        if piece.startswith("```"):
+            # No colours: there are none that a light and a dark terminal both show.
+            yield re.sub(r"^```\w+", "```text", piece)
+            continue
+        # Rich puts a heading in a box, or into the middle.
+        bold = re.sub(r"^#+ (.*)$", r"**\1**", piece, flags=re.MULTILINE)
+        yield _TABLE.sub(lambda found: _table(found[0], width), bold)
+
+
+def _table(table: str, width: int) -> str:
+    """Return a table as it is, or as a list where its columns would be crushed."""
+    heading, *others = rows(table)
+    widths = [max(map(len, column)) + 2 for column in zip(*others, strict=True)]
+    if len(heading) <= _NARROW or sum(widths) <= width:
+        return table
+    return "".join(_item(heading, row) for row in others)
+
+
+def _item(heading: Sequence[str], row: Sequence[str]) -> str:
+    first, *others = row
+    said = (
+        f"{name} {cell}" for name, cell in zip(heading[1:], others, strict=True) if cell
+    )
+    return f"* **{first}**: {'; '.join(said)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +186,10 @@ def _told(root: Any, words: list[str]) -> tuple[str | None, str | None]:
         inner = below(context.command, word) if context else None
         context = opened(inner, context) if inner is not None else None
     command = context.get_help() if context is not None else None
-    topic = topics.told(words[0]) if len(words) == 1 else None
+    topic = told(words[0]) if len(words) == 1 else None
     if command is None and topic is None:
-        meant = did_you_mean(words[-1], [*names(root), *topics.topics()])
-        known = ", ".join(topics.topics())
+        meant = did_you_mean(words[-1], [*names(root), *topics()])
+        known = ", ".join(topics())
         raise UsageError(
             f"no help about {' '.join(words)!r}",
             hint=f"{meant}topics: {known}; commands: bgresp --help",
@@ -107,12 +201,12 @@ def _show(streams: Streams, command: str | None, topic: str) -> None:
     """Draw a topic on a terminal, below the help of the command of its name."""
     if command is not None:
         streams.answer(f"{command}\n\n")
-    for line in topics.drawn(topic, width=streams.width, colour=streams.colour):
+    for line in drawn(topic, width=streams.width, colour=streams.colour):
         streams.draw(line)
 
 
 def _everything(root: Any) -> str:
-    rows = [f"  {name.ljust(15)} {topics.title(name)}" for name in topics.topics()]
+    rows = [f"  {name.ljust(15)} {title(name)}" for name in topics()]
     index = "Topics (bgresp help TOPIC):\n" + "\n".join(rows)
     return f"{opened(root).get_help()}\n\n{index}"
 
@@ -140,11 +234,11 @@ def _man_lines(root: Any) -> Iterator[str]:
                 yield from _command(inner, opened(inner, context))
     for topic, heading in TOLD.items():
         yield f".SH {heading}"
-        yield from _markdown(topics.told(topic) or "")
+        yield from _markdown(told(topic) or "")
     yield ".SH SEE ALSO"
-    for topic in topics.topics():
+    for topic in topics():
         if topic not in TOLD:
-            yield from _tagged(f"bgresp help {topic}", topics.title(topic))
+            yield from _tagged(f"bgresp help {topic}", title(topic))
 
 
 def _command(command: Any, context: Any) -> Iterator[str]:
@@ -185,7 +279,7 @@ def _markdown(text: str) -> Iterator[str]:
         if fenced:
             yield from _verbatim(fenced)
         elif prose.startswith("|"):
-            for first, *others in topics.rows(prose)[1:]:
+            for first, *others in rows(prose)[1:]:
                 yield ".TP"
                 yield rf"\fB{roff_line(first.replace('`', ''))}\fR"
                 yield _styled("; ".join(others)) or r"\&"

@@ -1,0 +1,240 @@
+"""Keep a state folder tidy; the caller holds the lock.
+
+Compact: rewrite the journal's files without what no longer holds. Only records that a
+later line replaced, and forgotten jobs, are left out; lines that cannot be read, or
+that something newer wrote, stay as they are. Set aside: move lines that cannot be read
+into a file of their own. Strays: files that belong to no record of the ledger. Some
+were saved for a job that was forgotten meanwhile: they may go. Others are of jobs that
+were submitted after everything the ledger knows: then a backup of it was put back, and
+what it lacks was paid for.
+"""
+
+import json
+import os
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bgresp.core.errors import LedgerError
+from bgresp.core.model import Job
+from bgresp.ledger import damage, files, index, journal, keys
+from bgresp.ledger.damage import BadLine
+from bgresp.ledger.index import decoded
+from bgresp.ledger.journal import RawLine
+from bgresp.ledger.line import BadLineError
+from bgresp.ledger.segments import Segment
+from bgresp.ledger.view import View
+
+REMEMBERED: Final = 30 * 86_400.0  # seconds that a forgotten job is known as one
+WHOLE: Final = "whole"
+
+# A folder, how its names end behind a job's key, and whether the record comes first: a
+# request is saved before the intent, so that a kill leaves it ahead of the ledger.
+_FOLDERS: Final = (
+    ("responses", re.compile(r"([A-Za-z0-9_-]{1,64})\.(json|txt)", re.ASCII), True),
+    ("progress", re.compile(r"([A-Za-z0-9_-]{1,64})\.jsonl", re.ASCII), True),
+    ("notices", re.compile(r"([A-Za-z0-9_-]{1,64})", re.ASCII), True),
+    ("requests", re.compile(r"([A-Za-z0-9_-]{1,64})\.json", re.ASCII), False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What stays of a file: lines at ascending offsets, and every line of some keys.
+
+    The older lines of the doubted say what is left of a job. The tombstone of a key
+    from `floor` on stays: a process may follow the job still, and news of it is not to
+    bring it back.
+    """
+
+    offsets: "array[int]"
+    doubted: frozenset[str]
+    floor: str
+
+
+def compact(view: View) -> int:
+    """Compact every segment, the oldest first; return the bytes saved.
+
+    The order matters: a forgotten job's tombstone stands behind its lines, so it goes
+    last, and a crash in between never brings the job back.
+    """
+    last: dict[int, array[int]] = {s.number: array("Q") for s in view.segments}
+    for _, number, offset in view.places():
+        last[number].append(offset)
+    doubted = view.in_doubt()
+    floor = keys.make(max(view.now() - REMEMBERED, 0.0), 0, after=None)
+    saved = 0
+    (view.index / "open").unlink(missing_ok=True)
+    for segment in view.segments:
+        offsets = array("Q", sorted(last[segment.number]))
+        saved += _rewrite(view, segment, Kept(offsets, doubted, floor))
+    return saved
+
+
+def _rewrite(view: View, segment: Segment, what: Kept) -> int:
+    if not segment.path.exists():
+        return 0
+    kept = b"".join(raw + b"\n" for raw in _kept(segment, what))
+    if len(kept) == segment.size:
+        return 0
+    index.drop(view.index, segment.number)
+    files.replace(segment.path, kept)
+    return segment.size - len(kept)
+
+
+def _kept(segment: Segment, kept: Kept) -> Iterator[bytes]:
+    for line in journal.read(segment.path):
+        if not line.raw:
+            continue
+        try:
+            job = decoded(line).job
+        except BadLineError:
+            yield line.raw if line.is_whole else segment.read(line.offset, line.size)
+            continue
+        if job is None or job.key in kept.doubted or _holds(line, job, kept):
+            yield line.raw
+
+
+def _holds(line: RawLine, job: Job, kept: Kept) -> bool:
+    at = bisect_left(kept.offsets, line.offset)
+    if at == len(kept.offsets) or kept.offsets[at] != line.offset:
+        return False
+    return not job.is_forgotten or job.id is not None or job.key >= kept.floor
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A file and the key of the job it is of; `follows`: a record came before it."""
+
+    path: Path
+    key: str
+    follows: bool
+
+    @property
+    def name(self) -> bytes:
+        """Return its name with that of its folder."""
+        return name_of(self.path)
+
+
+def strays(state: Path, known: Container[str]) -> Iterator[Stray]:
+    """Yield the files of jobs whose keys are not known; foreign names are left alone.
+
+    Raises LedgerError.
+    """
+    for name, form, follows in _FOLDERS:
+        folder = state / name
+        with files.blamed(folder, "read"):
+            paths = list(folder.iterdir()) if folder.is_dir() else []
+        for path in paths:
+            match = form.fullmatch(path.name)
+            if match is not None and match[1] not in known:
+                yield Stray(path, match[1], follows)
+
+
+def name_of(path: Path) -> bytes:
+    """Return the name of a file with that of its folder."""
+    return os.fsencode(Path(path.parent.name, path.name))
+
+
+def is_whole(index: Path, segments: Sequence[Segment]) -> bool:
+    """Say whether the journal is what `note_whole` saw, grown or sealed since."""
+    try:
+        noted = json.loads((index / WHOLE).read_bytes())
+        segment = next(s for s in segments if s.number == noted["number"])
+        same = segment.pin is not None and [*segment.pin.identity] == noted["file"]
+        grown = same and segment.size >= noted["size"]
+        return grown and segment.fingerprint(noted["size"]) == noted["print"]
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
+        return False
+
+
+def note_whole(index: Path, active: Segment) -> None:
+    """Note a journal beside which nothing is newer; failing to is no failure.
+
+    Folders of a million files are not to be listed for each submit.
+    """
+    if active.pin is None or not active.size:
+        return
+    noted = {
+        "number": active.number,
+        "file": active.pin.identity,
+        "size": active.size,
+        "print": active.fingerprint(active.size),
+    }
+    with suppress(OSError, LedgerError):
+        files.make_private(index)
+        # In place: a torn note is none, and then the folders are listed.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(index / WHOLE, flags, files.PRIVATE_FILE)
+        try:
+            files.write_all(fd, json.dumps(noted).encode("ascii"))
+        finally:
+            os.close(fd)
+
+
+def is_ahead(stray: Stray, last: str | None) -> bool:
+    """Say whether a file tells of a job that is newer than the whole ledger."""
+    return stray.follows and keys.is_key(stray.key) and stray.key > (last or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A line that was moved: where it stood as `file:line`, why, and its beginning."""
+
+    place: str
+    why: str
+    begins: bytes
+
+
+def set_bad_lines_aside(view: View, path: Path) -> list[Aside]:
+    """Append every line that cannot be read to a file, then take it from the journal.
+
+    A crash between the two leaves it in both. Raises LedgerError.
+    """
+    moved: list[Aside] = []
+    for segment in view.segments:
+        bad = {line.offset: line for line in bad_lines(segment)}
+        if not bad:
+            continue
+        kept, lines = bytearray(), list[tuple[BadLine, bytes]]()
+        end = 0
+        for raw in segment.lines(0):
+            whole = raw.raw if raw.is_whole else segment.read(raw.offset, raw.size)
+            if raw.offset in bad:
+                lines.append((bad[raw.offset], whole))
+            else:
+                kept += whole + b"\n"
+            end = raw.end
+        rest = segment.read(end, segment.size - end)
+        if end in bad:
+            lines.append((bad[end], rest))
+        else:
+            kept += rest
+        places = damage.places([line for line, _ in lines])
+        moved += [
+            Aside(place, line.why, whole[: journal.KEPT])
+            for place, (line, whole) in zip(places, lines, strict=True)
+        ]
+        journal.append(path, b"".join(whole + b"\n" for _, whole in lines))
+        (view.index / "open").unlink(missing_ok=True)
+        index.drop(view.index, segment.number)
+        files.replace(segment.path, bytes(kept))
+    return moved
+
+
+def bad_lines(segment: Segment) -> Iterator[BadLine]:
+    """Yield the lines of a file that cannot be read, every line of it looked at."""
+    end = 0
+    for line in segment.lines(0):
+        end = line.end
+        if line.raw:
+            try:
+                decoded(line)
+            except BadLineError as error:
+                yield BadLine(segment, line.offset, str(error))
+    yield from damage.unfinished(segment, end)
