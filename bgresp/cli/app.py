@@ -175,6 +175,12 @@ VERBS: Final = (
         "Ask once about every open job, save every result, and leave.",
     ),
     Verb(
+        "listen",
+        "commands.listen:listen",
+        MANY,
+        "Receive signed webhooks, and bring in the jobs that they name.",
+    ),
+    Verb(
         "import",
         "commands.import_:import_",
         LEDGER,

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -311,10 +311,9 @@ class Context:
             environ = self.environ_of_children
             self.notifier = Notifier.of(command, self.recorder, self.say, environ)
 
-    def ended(self, job: Job) -> None:
-        """Take that a job was seen to have ended."""
-        if self.notifier is not None:
-            self.notifier.tell(job)
+    def ended(self, job: Job) -> "Awaitable[None] | None":
+        """Take that a job was seen to have ended; see `Notifier.tell`."""
+        return None if self.notifier is None else self.notifier.tell(job)
 
     def say(self, message: str) -> None:
         """Say something on stderr."""

@@ -17,7 +17,7 @@ from bgresp.core.errors import (
     NoSuchJobError,
     UsageError,
 )
-from bgresp.core.model import Job, Status, may_be_key
+from bgresp.core.model import Job, may_be_key
 from bgresp.core.selection import Selector
 from bgresp.core.signals import Fault, FaultKind, error_of
 from bgresp.core.text import did_you_mean
@@ -119,16 +119,7 @@ async def adopted(context: Context, id_: str) -> Job:
             hint=f"{_meant(context, id_)}bgresp list; "
             "an endpoint is asked with -p PROFILE",
         ) from None
-    draft = Job(
-        key="",
-        status=Status.IN_PROGRESS,
-        id=id_,
-        profile=settings.profile,
-        base_url=settings.base_url,
-        dialect=settings.dialect.name,
-        vars=settings.vars,
-        extra=settings.kept,
-    )
+    draft = settle.draft_of(id_, settings)
     async with context.api(settings) as api:
         job = await settle.adopted(api, context.recorder, draft, context.say)
     if not isinstance(job, Fault):

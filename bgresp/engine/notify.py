@@ -1,7 +1,7 @@
 """`--notify CMD`: a program of the user's is told of each job that ended, once ever.
 
-The mark that a job was told of is on disk before the program starts: at most once. A
-program that hangs or fails harms nothing; one line says so.
+The mark that an outcome was told of is on disk before the program starts: at most
+once. A program that hangs or fails harms nothing; one line says so.
 """
 
 import asyncio
@@ -60,29 +60,33 @@ class Notifier:
             raise UsageError(f"--notify: no program {name!r}")
         return cls(argv, recorder, say, environ)
 
-    def tell(self, job: Job) -> None:
-        """Run the program for a job that ended, unless that was done ever before."""
+    def tell(self, job: Job) -> "asyncio.Future[None] | None":
+        """Run the program for a job that ended, unless that was done ever before.
+
+        What is returned is done when nothing will be told of this end again: from then
+        on a crash loses no notice that was not begun.
+        """
         if not (job.status.is_terminal or job.status is Status.LOST):
-            return
-        task = asyncio.create_task(self._run(job))
+            return None
+        marked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._run(job, marked))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return marked
 
     async def drain(self) -> None:
         """Wait for the programs that run."""
         while self._tasks:
             await asyncio.wait(list(self._tasks))
 
-    async def _run(self, job: Job) -> None:
-        record = json.dumps(job.to_record(), ensure_ascii=True).encode("ascii") + b"\n"
+    async def _run(self, job: Job, marked: "asyncio.Future[None]") -> None:
         async with self._room:
             try:
-                if self.recorder.ledger.is_forgotten(job.key):
-                    return
-                if not self.recorder.answers.notices(job.key):
-                    return
-            except LedgerError as error:
-                self._warn(error.message)
+                is_first = self._is_first(job)
+            finally:
+                if not marked.done():
+                    marked.set_result(None)
+            if not is_first:
                 return
             try:
                 program = await asyncio.create_subprocess_exec(
@@ -97,7 +101,7 @@ class Notifier:
                 return
             try:
                 async with asyncio.timeout(self.timeout):
-                    await program.communicate(record)
+                    await program.communicate(self._record(job))
             except TimeoutError:
                 self._warn(f"was stopped after {self.timeout:.0f} s")
             finally:
@@ -107,6 +111,23 @@ class Notifier:
                     await program.wait()
             if (program.returncode or 0) > 0:
                 self._warn(f"ended with {program.returncode}")
+
+    def _is_first(self, job: Job) -> bool:
+        """Mark an outcome as told of; say whether nobody had, and the job is there."""
+        try:
+            if self.recorder.ledger.is_forgotten(job.key):
+                return False
+            return self.recorder.answers.notices(job.key, job.status.value)
+        except LedgerError as error:
+            self._warn(error.message)
+            return False
+
+    def _record(self, job: Job) -> bytes:
+        """Return the job's record as JSON, with where its answer is saved, or null."""
+        saved = self.recorder.answers.response_path(job.key)
+        answer = str(saved.absolute()) if saved.exists() else None
+        record = {**job.to_record(), "answer_path": answer}
+        return json.dumps(record, ensure_ascii=True).encode("ascii") + b"\n"
 
     def _warn(self, message: str) -> None:
         if not self._said:

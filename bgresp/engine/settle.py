@@ -267,6 +267,20 @@ class Settling:
         self.say(f"{self.api.endpoint.host} does not tell: {fault.message}")
 
 
+def draft_of(id_: str, settings: Settings) -> Job:
+    """Return the draft of a job that the ledger does not know: its id, its endpoint."""
+    return Job(
+        key="",
+        status=Status.IN_PROGRESS,
+        id=id_,
+        profile=settings.profile,
+        base_url=settings.base_url,
+        dialect=settings.dialect.name,
+        vars=settings.vars,
+        extra=settings.kept,
+    )
+
+
 async def adopted(
     api: Api, recorder: Recorder, draft: Job, say: Callable[[str], None]
 ) -> Job | Fault:
@@ -279,14 +293,31 @@ async def adopted(
     answer = await api.retrieve(id_)
     if isinstance(answer, Fault):
         return answer
+    ours = claimed(api, recorder, id_, answer, say)
+    if ours is not None:
+        return ours
+    job = recorder.ledger.adopt(draft)
+    return recorder.heard(job, answer, api.endpoint.dialect)
+
+
+def claimed(
+    api: Api,
+    recorder: Recorder,
+    id_: str,
+    answer: Snapshot,
+    say: Callable[[str], None],
+) -> Job | None:
+    """Record an answer as what a lost submit of ours made; None where none did.
+
+    Raises NotFinishedError where that submit is still at work, LedgerError.
+    """
     key = answer.reading.key
     lost = recorder.ledger.by_key(key) if key is not None and is_key(key) else None
     if lost is not None and lost.status.is_unsettled:
         with holding(recorder, lost) as job:
             if job.status.is_unsettled:
                 return Settling(api, recorder, say).accepted(job, id_, answer)
-    job = recorder.ledger.adopt(draft)
-    return recorder.heard(job, answer, api.endpoint.dialect)
+    return None
 
 
 def _is_another(owner: Job, job: Job) -> bool:

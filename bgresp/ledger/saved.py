@@ -16,6 +16,7 @@ from typing import Any
 
 from bgresp.core.capabilities import Capabilities
 from bgresp.core.errors import LedgerError
+from bgresp.core.model import Status
 from bgresp.core.signals import Cursor
 from bgresp.ledger import files
 
@@ -60,14 +61,18 @@ class Answers:
         """Return the saved request; None where it was not kept."""
         return files.read(self.request_path(key))
 
-    def notices(self, key: str) -> bool:
-        """Mark that somebody is told of a job's end; say whether none was before.
+    def notices(self, key: str, outcome: str) -> bool:
+        """Mark that somebody is told how a job ended; say whether none was before.
 
-        Of several processes one is the first.
+        Of several processes one is the first. A mark without an outcome is of bgresp
+        0.1, and counts for each.
         """
-        path = self.state / "notices" / key
-        files.make_private(path.parent)
+        folder = self.state / "notices"
+        path = folder / f"{key}.{outcome}"
+        files.make_private(folder)
         with files.blamed(path, "write"):
+            if (folder / key).exists():
+                return False
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 os.close(os.open(path, flags, files.PRIVATE_FILE))
@@ -79,7 +84,8 @@ class Answers:
     def forget(self, key: str) -> None:
         """Drop everything of a job but its line in the journal."""
         names = ("responses/{}.json", "responses/{}.txt", "requests/{}.json")
-        for name in (*names, "progress/{}.jsonl", "notices/{}"):
+        marks = [f"notices/{{}}.{status}" for status in Status]
+        for name in (*names, "progress/{}.jsonl", "notices/{}", *marks):
             path = self.state / name.format(key)
             with files.blamed(path, "remove"):
                 path.unlink(missing_ok=True)

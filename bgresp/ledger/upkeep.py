@@ -38,7 +38,7 @@ WHOLE: Final = "whole"
 _FOLDERS: Final = (
     ("responses", re.compile(r"([A-Za-z0-9_-]{1,64})\.(json|txt)", re.ASCII), True),
     ("progress", re.compile(r"([A-Za-z0-9_-]{1,64})\.jsonl", re.ASCII), True),
-    ("notices", re.compile(r"([A-Za-z0-9_-]{1,64})", re.ASCII), True),
+    ("notices", re.compile(r"([A-Za-z0-9_-]{1,64})(\.[a-z_]+)?", re.ASCII), True),
     ("requests", re.compile(r"([A-Za-z0-9_-]{1,64})\.json", re.ASCII), False),
 )
 

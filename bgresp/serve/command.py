@@ -55,23 +55,28 @@ class Watchdog:
 
     _process: Popen[bytes] | None = None
 
-    def started(self, group: int, kill_after: float) -> None:
-        """Note a process group; it has `kill_after` seconds to end by itself."""
-        if self._process is None or self._process.poll() is not None:
-            argv = [sys.executable, "-I", "-S", "-c", _WATCHDOG, f"{kill_after}"]
-            try:
-                self._process = Popen(  # noqa: S603 # our code under our interpreter
-                    argv,
-                    stdin=PIPE,
-                    stdout=DEVNULL,
-                    stderr=DEVNULL,
-                    cwd="/",
-                    env={},
-                    start_new_session=True,
-                )
-            except OSError:
-                return  # the program runs all the same, unwatched
+    def start(self, kill_after: float) -> None:
+        """Be there before a program is: it has `kill_after` seconds to end by itself.
+
+        Where there is no process for it the program runs all the same, unwatched.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return
+        argv = [sys.executable, "-I", "-S", "-c", _WATCHDOG, f"{kill_after}"]
+        with suppress(OSError):
+            self._process = Popen(  # noqa: S603 # our own code under our interpreter
+                argv,
+                stdin=PIPE,
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                cwd="/",
+                env={},
+                start_new_session=True,
+            )
             weakref.finalize(self, _let_go, self._process)
+
+    def started(self, group: int) -> None:
+        """Note a process group."""
         self._tell(f"+{group}\n")
 
     def ended(self, group: int) -> None:
@@ -113,8 +118,9 @@ class Command:
 
     async def run(self, work: Work) -> AsyncIterator[Told]:
         """Stream what the program writes, in whole characters. Raises EngineError."""
+        self.watchdog.start(self.kill_after)
         process = await self._started(work)
-        self.watchdog.started(process.pid, self.kill_after)
+        self.watchdog.started(process.pid)
         stdin = asyncio.ensure_future(_feed(process, self._input(work)))
         stderr = asyncio.ensure_future(_tail(process))
         # What the program leaves behind would hold its stdout open for ever.

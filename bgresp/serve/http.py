@@ -1,6 +1,7 @@
 """uvicorn as the endpoint runs it: no logs, and an end to half-sent requests."""
 
 import asyncio
+import socket
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -77,6 +78,10 @@ class Server(uvicorn.Server):
             self.should_exit = True
         self.stop_asked = True
 
+    async def serve_quietly(self, sockets: list[socket.socket]) -> None:
+        """Serve until `should_exit`; signals are its caller's to hear."""
+        await self._serve(sockets)
+
 
 def quiet_server(app: Any, *, headers_timeout: float = HEADERS_TIMEOUT) -> Server:
     """Return uvicorn without its logs, its lifespan and its choices."""
@@ -87,6 +92,8 @@ def quiet_server(app: Any, *, headers_timeout: float = HEADERS_TIMEOUT) -> Serve
         log_level="critical",
         access_log=False,
         lifespan="off",
+        interface="asgi3",
+        proxy_headers=False,  # whoever sends may say anything in X-Forwarded-For
         loop="asyncio",
         http=protocol,
         ws="none",

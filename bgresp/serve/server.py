@@ -4,7 +4,6 @@ Imports starlette and uvicorn inside `run`; the job machinery is plain asyncio.
 """
 
 import asyncio
-import ipaddress
 import os
 import secrets
 import signal
@@ -19,12 +18,13 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from bgresp.core.errors import BgrespError, ConfigError, UsageError
+from bgresp.core.errors import ConfigError, UsageError
 from bgresp.serve import daemon
 from bgresp.serve.daemon import IDLE, Endpoint, check_extra, open_page
 from bgresp.serve.engine_options import EngineOptions
 from bgresp.serve.job import Workers
 from bgresp.serve.jobs import DISK, MAX_RUN, RETENTION, JobQueue, Limits
+from bgresp.serve.sockets import is_loopback, listening
 from bgresp.serve.store import Store
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bgresp.serve.http import Server
 
 QUEUE_LIMIT = 10_000
+HINTS = ("bgresp serve --port 0", "bgresp serve --uds ANOTHER_PATH")
 GRACE = 10.0  # seconds that running jobs have to end when the server stops
 _TICK = 0.1
 _SWEEP = 1.0
@@ -80,9 +81,10 @@ def run(options: ServeOptions) -> int:
     folder = daemon.private_folder(options.state, options.profile)
     lock = _lock(folder)
     try:
-        with _bind(options) as listener, _unix(options.uds) as others:
+        with listening(options.host, options.port, options.uds, HINTS) as listeners:
+            listener = listeners[0]
             key = _key(options)
-            if key is None and not _is_loopback(listener.getsockname()[0]):
+            if key is None and not is_loopback(listener):
                 raise ConfigError(
                     f"an endpoint on {options.host} needs a key",
                     hint="export SERVE_KEY=...; bgresp serve --key-env SERVE_KEY",
@@ -93,7 +95,6 @@ def run(options: ServeOptions) -> int:
             # Its lock goes with the process: who stops us waits for our very end.
             daemon.publish(folder, where)
             try:
-                listeners = [listener, *others]
                 asyncio.run(_serve(options, queue, listeners=listeners, where=where))
             finally:
                 daemon.retract(folder)
@@ -112,62 +113,6 @@ def _lock(folder: Path) -> int:
             raise UsageError(message, hint="bgresp serve --stop")
         time.sleep(_TICK)
     return handle
-
-
-def _bind(options: ServeOptions) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    try:
-        return socket.create_server(
-            (options.host, options.port), family=family, backlog=1024
-        )
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        message = f"cannot listen on {options.host} port {options.port}: {reason}"
-        raise BgrespError(message, hint="bgresp serve --port 0") from None
-
-
-@contextmanager
-def _unix(path: Path | None) -> Iterator[list[socket.socket]]:
-    """Listen on a unix socket, too, that none but its owner may open."""
-    if path is None:
-        yield []
-        return
-    with socket.socket(socket.AF_UNIX) as listener:
-        try:
-            _clear(path)
-            # Bound under another name, and there only once it is private.
-            hidden = path.with_name(f".{path.name}.{os.getpid()}")
-            listener.bind(str(hidden))
-            hidden.chmod(0o600)
-            listener.listen(1024)
-            hidden.rename(path)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise _no_socket(path, reason) from None
-        try:
-            yield [listener]
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _clear(path: Path) -> None:
-    """Remove a socket that a killed server left; refuse what is anything else."""
-    if not path.is_socket():
-        if path.exists():
-            raise _no_socket(path, "it is no socket")
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-    raise _no_socket(path, "a server listens there")
-
-
-def _no_socket(path: Path, reason: str) -> BgrespError:
-    message = f"cannot listen on {path}: {reason}"
-    return BgrespError(message, hint="bgresp serve --uds ANOTHER_PATH")
 
 
 def _where(options: ServeOptions, listener: socket.socket, key: str | None) -> Endpoint:
@@ -199,10 +144,6 @@ def _key(options: ServeOptions) -> str | None:
     if options.detached:
         return secrets.token_urlsafe(32)
     return None
-
-
-def _is_loopback(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback
 
 
 def _queue(options: ServeOptions, folder: Path) -> JobQueue:

@@ -112,7 +112,7 @@ def test_a_whole_folder_of_version_1_loads(tmp_path: Path) -> None:
     assert raw is not None
     assert b'"answer 30"' in raw
     assert "answer 30" == recorder.shown(done.key).text
-    assert not recorder.answers.notices(done.key)
+    assert not recorder.answers.notices(done.key, "failed")
     assert before == _derived(state)
 
 

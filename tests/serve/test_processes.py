@@ -125,13 +125,14 @@ def test_a_killed_server_leaves_no_program(
 ) -> None:
     """After SIGKILL of the server its programs end, with all that they started."""
     pids = tmp_path / "pids"
-    inner = f"echo $$ >> {pids}; while :; do sleep 0.1; done"
+    inner = f"echo $$ >> {pids}; echo up; while :; do sleep 0.1; done"
     script = f"sh -c 'sh -c \"{inner.replace('$', chr(92) + '$')}\" & {inner}'"
     words = ("/bin/sh", "-c", script)
     server = launch(*[f"--command={word}" for word in words])
-    create(connect(state), "x")
-    wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
-    server.kill()
+    with stream(connect(state), "x") as events:
+        next(event for event in events if event.type == "response.output_text.delta")
+        wait_until(lambda: len(pids.read_text().split()) == 2)
+        server.kill()
     server.wait()
     for pid in map(int, pids.read_text().split()):
         wait_until(partial(is_gone, pid))

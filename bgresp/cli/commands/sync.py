@@ -102,13 +102,8 @@ class Syncing:
         self._changed.append(job)
         self.context.ended(job)
         self._write(job)
-        common = self.context.common
-        if common.quiet or common.jsonl:
-            self.context.show_jobs([job], single=True)
-        elif not common.json:
-            cells = (job.ref, before.status.value, job.status.value)
-            streams = self.context.streams
-            streams.line((GAP if streams.out_is_terminal else "\t").join(cells))
+        if not self.context.common.json:
+            show_change(self.context, before, job)
 
     def _write(self, job: Job) -> None:
         """Write the answer of a job that ended; what cannot be written is told."""
@@ -122,6 +117,16 @@ class Syncing:
             error.hint = f"bgresp get {job.quoted}"
             errors.show(self.context.streams, error)
             self.codes.append(int(error.code))
+
+
+def show_change(context: Context, before: Job, job: Job) -> None:
+    """Print how a job changed: its id, old status, new status; or its record."""
+    if context.common.quiet or context.is_json:
+        context.show_jobs([job], single=True)
+    else:
+        cells = (job.ref, before.status.value, job.status.value)
+        gap = GAP if context.streams.out_is_terminal else "\t"
+        context.streams.line(gap.join(cells))
 
 
 def _chosen(context: Context, which: Refs) -> Iterable[Job]:

@@ -1,0 +1,345 @@
+"""`bgresp listen`: told by the endpoint when a job ends, instead of asking it."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Iterable, MutableMapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from bgresp.cli import errors, refs
+from bgresp.cli.commands.sync import show_change
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, Notify, Refs, opt, seconds
+from bgresp.cli.panels import FOLLOW
+from bgresp.cli.running import DetachedError, run
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    LedgerError,
+    NotFinishedError,
+    UsageError,
+    worst,
+)
+from bgresp.core.model import Job
+from bgresp.ledger import locks
+
+if TYPE_CHECKING:
+    from bgresp.config.settings import Settings
+    from bgresp.engine.webhooks import Listener
+
+PATIENCE: Final = 10.0  # seconds for the body of a delivery
+HINTS: Final = ("bgresp listen --port 0", "bgresp listen --uds ANOTHER_PATH")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `listen` takes."""
+
+    host: Annotated[
+        str, opt("--host", help="The address to listen on.", metavar="ADDRESS")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int, opt("--port", help="The port; 0 takes a free one.", metavar="N")
+    ] = 0
+    uds: Annotated[
+        Path | None,
+        opt("--uds", help="Listen on a unix socket, too.", metavar="PATH"),
+    ] = None
+    path: Annotated[
+        str | None, opt("--path", help="Take this path alone.", metavar="PATH")
+    ] = None
+    secret_env: Annotated[
+        list[str] | None,
+        opt(
+            "--secret-env",
+            help="The signing secret is in this variable (repeat).",
+            metavar="NAME",
+        ),
+    ] = None
+    adopt: Annotated[
+        bool, opt("--adopt", help="Take jobs into the ledger that it does not know.")
+    ] = False
+    print_url: Annotated[bool, opt("--print-url", help="Print the address first.")] = (
+        False
+    )
+    once: Annotated[
+        bool,
+        opt("--once", help="Until the named jobs end; exit as they did.", panel=FOLLOW),
+    ] = False
+    interval: Annotated[
+        str,
+        opt("--interval", help="Ask anyway so often.", metavar="D", panel=FOLLOW),
+    ] = "5m"
+    notify: Notify = None
+
+
+def listen(which: Refs, options: Options, common: Common) -> int:
+    """Receive signed webhooks, and bring in the jobs that they name.
+
+    A delivery is a hint: the endpoint is asked for the job, and what it answers is
+    saved. Prints a line a changed job: id, old status, new status.
+
+    Examples:
+
+      bgresp listen --port 8090 --secret-env OPENAI_WEBHOOK_SECRET
+      bgresp listen --port 8090 --secret-env NEW --secret-env OLD
+      bgresp listen --port 8090 --secret-env SECRET --once --group night
+    """
+    context = Context.of(common)
+    context.notify(options.notify)
+    secrets = _secrets(options, context)
+    interval = seconds(options.interval)
+    if options.path is not None and not options.path.startswith("/"):
+        raise UsageError("--path takes a path: /webhooks")
+    if not interval:
+        raise UsageError("--interval takes a duration above 0")
+    chosen = _chosen(context, which, options)
+    _check_extra()
+    from bgresp.serve.sockets import is_loopback, listening
+
+    context.ledger.prepare()
+    with ExitStack() as until_done:
+        try:
+            lock = locks.inflight(context.state / "webhooks.lock", wait=0.0)
+            until_done.enter_context(lock)
+        except NotFinishedError:
+            message = "another `bgresp listen` is at work for this state folder"
+            raise UsageError(message, hint="stop it first") from None
+        found = listening(options.host, options.port, options.uds, HINTS)
+        listeners = until_done.enter_context(found)
+        if not secrets:
+            if not is_loopback(listeners[0]):
+                message = f"listening on {options.host} needs a secret"
+                raise ConfigError(message, hint="bgresp listen --secret-env NAME")
+            context.say("no --secret-env: deliveries are not verified")
+        listening_ = Listening(context, secrets, chosen, options, interval)
+        try:
+            return run(context, listening_.run(listeners))
+        except DetachedError:
+            if options.once:
+                raise
+            return 0  # what serves until it is stopped has ended well
+
+
+def _secrets(options: Options, context: Context) -> list[str]:
+    """Return the secrets of the variables. Raises ConfigError."""
+    found = []
+    for name in options.secret_env or []:
+        secret = context.environ.get(name, "").strip()
+        if not secret or not secret.isascii() or not secret.isprintable():
+            message = f"no secret: {name!r} is not set"
+            raise ConfigError(message, hint=f"export {name}=whsec_...")
+        found.append(secret)
+    return found
+
+
+def _chosen(context: Context, which: Refs, options: Options) -> list[Job]:
+    """Return the jobs that --once waits for. Raises UsageError, NoSuchJobError."""
+    if options.once:
+        jobs = refs.chosen(context, which).known()
+        refs.require_some(context, jobs, which)
+        return jobs
+    selector = which.selector(context.common, now=context.now)
+    if which.refs or replace(selector, profile=None).given:
+        raise UsageError("REFs and selectors are for --once")
+    return []
+
+
+def _check_extra() -> None:
+    from importlib.util import find_spec
+
+    needed = ("uvicorn", "standardwebhooks")
+    if any(find_spec(name) is None for name in needed):
+        message = "listening needs the extra 'local'"
+        raise ConfigError(message, hint="pip install 'bgresp[local]'")
+
+
+@dataclass(slots=True)
+class Listening:
+    """One invocation: a server, the listener behind it, and a slow poll beside it."""
+
+    context: Context
+    secrets: list[str]
+    chosen: list[Job]
+    options: Options
+    interval: float
+    _final: dict[str, Job] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _listener: "Listener | None" = None
+
+    async def run(self, listeners: list[socket.socket]) -> int:
+        """Serve until a signal comes, or with --once until the jobs have ended."""
+        from bgresp.engine.webhooks import Listener
+        from bgresp.ledger.deliveries import Deliveries
+        from bgresp.serve.http import quiet_server
+
+        context = self.context
+        self._final = {job.key: job for job in self.chosen}
+        self._listener = Listener(
+            context.endpoints,
+            context.recorder,
+            Deliveries(context.state, time.time),
+            self._tell,
+            context.say,
+            own=self._own(),
+            adopt=self.options.adopt,
+        )
+        self._listener.open()
+        server = quiet_server(self._app)
+        address = listeners[0].getsockname()
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        url = f"http://{host}:{address[1]}{self.options.path or '/'}"
+        if self.options.print_url:
+            context.streams.line(url)
+        context.say(f"listening on {url} (Ctrl-C stops)")
+        serving = asyncio.create_task(server.serve_quietly(listeners))
+        others = [
+            asyncio.create_task(self._listener.run()),
+            asyncio.create_task(self._poll()),
+            asyncio.create_task(self._until_ended()),
+        ]
+        try:
+            done, _ = await asyncio.wait(
+                [serving, *others], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
+        finally:
+            server.should_exit = True
+            for task in others:
+                task.cancel()
+            await asyncio.gather(serving, *others, return_exceptions=True)
+            if context.common.verbose and self._listener.ignored:
+                count = self._listener.ignored
+                context.say(f"{count} deliveries were about jobs of others")
+        return int(worst([int(job.status.exit_code) for job in self._final.values()]))
+
+    def _own(self) -> "Settings | None":
+        """Return the endpoint of -p; None where none is configured."""
+        try:
+            return self.context.settings()
+        except ConfigError:
+            if self.options.adopt or self.context.common.profile:
+                raise
+            return None
+
+    def _tell(self, before: Job, job: Job) -> Awaitable[None] | None:
+        if job.key in self._final:
+            self._final[job.key] = job
+            self._changed.set()
+        if job.status is not before.status:
+            show_change(self.context, before, job)
+        return self.context.ended(job)
+
+    def _polled(self, before: Job, job: Job) -> None:
+        if job.status is not before.status:
+            self._tell(before, job)
+
+    async def _until_ended(self) -> None:
+        """Wait until the jobs of --once are over; without it for ever."""
+        while not self.options.once or any(map(_may_change, self._final.values())):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _poll(self) -> None:
+        """Ask slowly, now and then: a delivery may have been lost."""
+        from bgresp.engine.sync import Sync, due
+
+        context = self.context
+
+        def failed(jobs: list[Job], error: BgrespError) -> None:
+            errors.tell_of(context.streams, jobs, error)
+
+        while True:
+            jobs: Iterable[Job] = due(
+                context.recorder, Refs().selector(context.common, now=context.now)
+            )
+            if self.options.once:
+                jobs = [job for key in self._final if (job := self._now(key))]
+            one = Sync(context.recorder, self._polled, context.say)
+            await one.everywhere(context.endpoints, list(jobs), failed)
+            await asyncio.sleep(self.interval)
+
+    def _now(self, key: str) -> Job | None:
+        """Return a job as it stands, where it may still change."""
+        job = self.context.ledger.by_key(key)
+        if job is not None:
+            self._final[key] = job
+            self._changed.set()
+        return job if job is not None and _may_change(job) else None
+
+    async def _app(
+        self, scope: MutableMapping[str, Any], receive: Any, send: Any
+    ) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        try:
+            status = await self._answered(scope, receive)
+        except Exception as error:  # noqa: BLE001 # a bug: told, and delivered again
+            self.context.say(f"internal error, a delivery was not taken: {error!r}")
+            status = 500
+        headers = [(b"content-length", b"0")]
+        if status >= 400:
+            headers.append((b"connection", b"close"))  # its body may not be read
+        start = {"type": "http.response.start", "status": status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _answered(self, scope: MutableMapping[str, Any], receive: Any) -> int:
+        """Return the status of a request's answer; a delivery is on disk then."""
+        if self.options.path not in {None, scope["path"]}:
+            return 404
+        if scope["method"] != "POST":
+            return 405
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
+        body = await _body(receive)
+        return body if isinstance(body, int) else await self._taken(headers, body)
+
+    async def _taken(self, headers: dict[str, str], body: bytes) -> int:
+        from bgresp.engine.webhooks import DeliveryError, verified
+
+        assert self._listener is not None
+        try:
+            now = self.context.now
+            delivery = verified(headers, body, self.secrets, now=now)
+            if delivery is not None:
+                await self._listener.take(delivery)
+        except DeliveryError as error:
+            if self.context.common.verbose:
+                self.context.say(f"a delivery was refused: {error}")
+            return 400
+        except LedgerError as error:
+            self.context.say(error.message)
+            return 503  # it comes again
+        return 200
+
+
+def _may_change(job: Job) -> bool:
+    return job.status.is_open or job.status.is_unsettled
+
+
+async def _body(receive: Any) -> bytes | int:
+    """Read a body; a status where it is too large, comes too slowly, or is cut."""
+    from bgresp.engine.webhooks import MOST
+
+    body = bytearray()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return 400
+                body += message.get("body", b"")
+                if len(body) > MOST:
+                    return 413
+                if not message.get("more_body"):
+                    return bytes(body)
+    except TimeoutError:
+        return 408

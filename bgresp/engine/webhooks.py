@@ -1,0 +1,391 @@
+"""Deliveries of webhooks: verified, then acted upon by asking the endpoint itself.
+
+A delivery is a hint, never the truth: it names a job, and what is recorded is what the
+endpoint answers for that id. Signatures are those of Standard Webhooks, and MKA1's.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bgresp.api.replies import parse
+from bgresp.config.settings import Settings
+from bgresp.core.errors import BgrespError, ConfigError, NotFinishedError, RefusedError
+from bgresp.core.model import Job, Status
+from bgresp.core.reading import is_id
+from bgresp.core.signals import Fault, FaultKind
+from bgresp.engine.endpoints import Endpoints
+from bgresp.engine.polling import JobPoller, News
+from bgresp.engine.recorder import Recorder
+from bgresp.engine.settle import claimed, draft_of
+from bgresp.ledger.deliveries import Deliveries, Delivery
+from bgresp.ledger.keys import is_key
+
+MOST: Final = 1 << 20  # bytes of a delivery
+_MOST_ID: Final = 512
+_ENDS: Final = {
+    "response.completed": Status.COMPLETED,
+    "response.failed": Status.FAILED,
+    "response.cancelled": Status.CANCELLED,
+    "response.incomplete": Status.INCOMPLETE,
+}
+_BARE: Final = "x-webhook-signature"
+_JOB: Final = (("data", "id"), ("response", "id"), ("response_id",), ("id",))
+_LOOKS: Final = 3  # answers that a job is still open; then the slow poll has it
+_FIRST_WAIT: Final = 2.0
+_LONGEST_WAIT: Final = 300.0
+
+
+class DeliveryError(Exception):
+    """A delivery that is not believed: forged, old, malformed."""
+
+
+def verified(
+    headers: Mapping[str, str], body: bytes, secrets: Sequence[str], *, now: float
+) -> Delivery | None:
+    """Return what a delivery says; None where it is about no job's end.
+
+    `headers` have lower-case names; without `secrets` no signature is asked for. Raises
+    DeliveryError, whatever a stranger sends.
+    """
+    id_ = headers.get("webhook-id", "")
+    if "webhook-signature" in headers or (secrets and _BARE not in headers):
+        if not any(_is_signed(headers, body, secret) for secret in secrets):
+            raise DeliveryError("its signature or time is not right")
+    elif secrets and not any(_is_bare(headers[_BARE], body, key) for key in secrets):
+        raise DeliveryError("its signature is not right")
+    elif not secrets and id_:
+        pass
+    else:
+        id_ = hashlib.sha256(body).hexdigest()  # it has no other name
+    if not 0 < len(id_) <= _MOST_ID or not id_.isprintable():
+        raise DeliveryError("its id is none")
+    try:
+        payload = parse(body)
+    except ValueError:
+        raise DeliveryError("its body is no JSON") from None
+    if not isinstance(payload, dict):
+        raise DeliveryError("its body is no object")
+    return _read(payload, id_, now)
+
+
+def _read(payload: dict[str, Any], id_: str, now: float) -> Delivery | None:
+    kind = payload.get("type") or payload.get("event")
+    if not isinstance(kind, str):
+        # MKA1 does not say what it sends: an object with a status says enough.
+        kind = f"response.{payload.get('status')}"
+    if kind not in _ENDS:
+        return None
+    for path in _JOB:
+        value: Any = payload
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, str) and is_id(value):
+            return Delivery(id_, kind, value, now)
+    raise DeliveryError("it names no response")
+
+
+def _is_signed(headers: Mapping[str, str], body: bytes, secret: str) -> bool:
+    """Verify as Standard Webhooks says; the library raises what it likes."""
+    from standardwebhooks import Webhook
+
+    # As OpenAI's SDK reads a secret: without the prefix it is the key itself.
+    key = secret if secret.startswith("whsec_") else secret.encode()
+    signatures = headers.get("webhook-signature", "").split()
+    for signature in signatures:
+        # One by one: a malformed signature must not hide a good one after it.
+        try:
+            alone = {**headers, "webhook-signature": signature}
+            Webhook(key).verify(body, alone, json_parse=False)
+        except Exception:  # noqa: BLE001, S112 # ValueError, binascii.Error and others
+            continue
+        return True
+    return False
+
+
+def _is_bare(signature: str, body: bytes, secret: str) -> bool:
+    """Verify MKA1's header: an HMAC-SHA256 of the body, in hex or base64."""
+    digest = hmac.new(secret.encode(), body, hashlib.sha256)
+    given = signature.removeprefix("sha256=").encode("utf-8", "replace")
+    expected = (digest.hexdigest().encode(), base64.b64encode(digest.digest()))
+    return any(hmac.compare_digest(given, one) for one in expected)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A job that deliveries named, until it is dealt with."""
+
+    type: str
+    ids: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    due: float = 0.0
+    looks: int = 0
+
+
+@dataclass(slots=True)
+class Listener:
+    """Takes deliveries, and brings in the jobs that they name.
+
+    `tell` is given a job as it was and as it is; what it returns is awaited before the
+    delivery counts as dealt with. `own` is the endpoint that is asked for ids nobody
+    here knows, None where none is configured; `adopt` takes those into the ledger.
+    """
+
+    endpoints: Endpoints
+    recorder: Recorder
+    deliveries: Deliveries
+    tell: Callable[[Job, Job], Awaitable[object] | None]
+    say: Callable[[str], None]
+    own: Settings | None = None
+    adopt: bool = False
+    ignored: int = 0
+    clock: Callable[[], float] = time.monotonic
+    _waiting: dict[str, _Waiting] = field(default_factory=dict)
+    _busy: dict[str, set[str]] = field(default_factory=dict)
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _came: list[tuple[Delivery, "asyncio.Future[None]"]] = field(default_factory=list)
+    _done: set[str] = field(default_factory=set)
+    _writing: "asyncio.Task[None] | None" = None
+
+    def open(self) -> None:
+        """Take up what an earlier process did not deal with. Raises LedgerError."""
+        for delivery in self.deliveries.load():
+            self._wait_for(delivery)
+
+    async def take(self, delivery: Delivery) -> bool:
+        """Put a delivery on disk, once; say whether it was new. Raises LedgerError."""
+        coming = (future for one, future in self._came if one.id == delivery.id)
+        if (written := next(coming, None)) is not None:
+            await asyncio.shield(written)
+            return False
+        if delivery.id in self.deliveries:
+            return False
+        future = asyncio.get_running_loop().create_future()
+        self._came.append((delivery, future))
+        self._write_soon()
+        await asyncio.shield(future)
+        return True
+
+    async def run(self) -> None:
+        """Bring in what was delivered, for ever. Raises LedgerError."""
+        try:
+            while True:
+                self._wake.clear()
+                self._start()
+                for task in [task for task in self._tasks if task.done()]:
+                    self._tasks.discard(task)
+                    task.result()
+                await self._woken()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    @property
+    def idle(self) -> bool:
+        """Say whether nothing that was delivered waits to be dealt with."""
+        return not (self._waiting or self._came or self._done)
+
+    async def _woken(self) -> None:
+        busy = set().union(*self._busy.values())
+        free = [w.due for name, w in self._waiting.items() if name not in busy]
+        pause = max(0.0, min(free, default=_LONGEST_WAIT) - self.clock())
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _start(self) -> None:
+        """Begin to ask each endpoint that is not being asked about what is due."""
+        busy = set().union(*self._busy.values())
+        now = self.clock()
+        due = [n for n, w in self._waiting.items() if w.due <= now and n not in busy]
+        known: list[Job] = []
+        unknown: list[str] = []
+        for name in due:
+            self._waiting[name].asked = set(self._waiting[name].ids)
+            job = self.recorder.ledger.by_id(name)
+            if job is None:
+                unknown.append(name)
+            elif self._is_settled(job, self._waiting[name].type):
+                # A crash may have come before anybody was told.
+                self._follow(self._ended(name, job, job), name)
+            else:
+                known.append(job)
+
+        def failed(jobs: list[Job], error: BgrespError) -> None:
+            for job in jobs:
+                self.say(f"{job.ref}: {error.message}")
+                self._again(str(job.id))
+
+        for settings, jobs in self.endpoints.grouped(known, failed):
+            names = {str(job.id) for job in jobs}
+            if settings.identity not in self._busy:
+                self._begin(settings.identity, names, self._ask(settings, jobs))
+        if unknown and "" not in self._busy:
+            self._begin("", set(unknown), self._look(unknown))
+
+    def _begin(self, slot: str, names: set[str], work: Awaitable[None]) -> None:
+        self._busy[slot] = names
+
+        async def worked() -> None:
+            try:
+                await work
+            finally:
+                del self._busy[slot]
+                self._wake.set()
+
+        self._tasks.add(asyncio.create_task(worked()))
+
+    def _follow(self, work: Awaitable[None], name: str) -> None:
+        """Let something end in its own time; the job is not asked about meanwhile."""
+        self._begin(f"told {name}", {name}, work)
+
+    async def _ask(self, settings: Settings, jobs: list[Job]) -> None:
+        def take(news: News) -> None:
+            name = str(news.before.id)
+            if news.job.status.is_terminal or news.job.status is Status.LOST:
+                self._follow(self._ended(name, news.before, news.job), name)
+                return
+            self.tell(news.before, news.job)
+            self._again(name, looked=news.fault is None)
+
+        try:
+            async with self.endpoints.open(settings) as api:
+                await JobPoller(api, self.recorder, take).all(jobs)
+        except (ConfigError, RefusedError) as error:
+            self.say(f"{settings.base_url}: {error.message}")
+            for job in jobs:
+                self._again(str(job.id))
+
+    async def _look(self, names: Iterable[str]) -> None:
+        """See whether ids that nobody knows were made by submits without an outcome."""
+        for name in names:
+            try:
+                await self._look_for(name)
+            except (ConfigError, RefusedError, NotFinishedError) as error:
+                # NotFinishedError: its submit is still at work, and will know the id.
+                self.say(f"{name}: {error.message}")
+                self._again(name)
+
+    async def _look_for(self, name: str) -> None:
+        lost = list(self.recorder.ledger.unsettled())
+        places = [one for one, _ in self.endpoints.grouped(lost, lambda *_: None)]
+        if self.adopt and self.own is not None:
+            places.append(self.own)
+        unheard = False
+        asked: set[str] = set()
+        for settings in places:
+            if settings.identity in asked:
+                continue
+            asked.add(settings.identity)
+            async with self.endpoints.open(settings) as api:
+                answer = await api.retrieve(name)
+                if isinstance(answer, Fault):
+                    unheard = unheard or answer.kind is not FaultKind.GONE
+                    continue
+                key = answer.reading.key
+                before = self._lost(key, settings)
+                job: Job | None = None
+                if before is not None:
+                    job = claimed(api, self.recorder, name, answer, self.say)
+                elif self.adopt and settings is self.own:
+                    before = self.recorder.ledger.adopt(draft_of(name, settings))
+                    job = self.recorder.heard(before, answer, settings.dialect)
+            if before is not None and job is not None:
+                await self._settled(name, before, job)
+                return
+        if unheard:
+            self._again(name)
+            return
+        self.ignored += 1
+        self._finish(name)
+
+    def _lost(self, key: str | None, settings: Settings) -> Job | None:
+        """Return the submit without an outcome that a key names, made at that endpoint.
+
+        Another endpoint may say any key.
+        """
+        if key is None or not is_key(key):
+            return None
+        job = self.recorder.ledger.by_key(key)
+        here = job is not None and job.base_url == settings.base_url
+        return job if here and job is not None and job.status.is_unsettled else None
+
+    async def _settled(self, name: str, before: Job, job: Job) -> None:
+        if job.status.is_open:
+            self.tell(before, job)
+            self._again(name, looked=True)
+        else:
+            await self._ended(name, before, job)
+
+    async def _ended(self, name: str, before: Job, job: Job) -> None:
+        told = self.tell(before, job)
+        if told is not None:
+            await told
+        self._finish(name)
+
+    def _is_settled(self, job: Job, kind: str) -> bool:
+        """Say whether a delivery has no news: its end is known, and the answer here."""
+        return job.status is _ENDS[kind] and not self.recorder.owes(job)
+
+    def _again(self, name: str, *, looked: bool = False) -> None:
+        """Let a job be asked about later; one that stays open is the slow poll's."""
+        waiting = self._waiting[name]
+        waiting.looks += 1
+        if looked and waiting.looks >= _LOOKS:
+            self._finish(name)
+            return
+        pause = min(_FIRST_WAIT * 2 ** (waiting.looks - 1), _LONGEST_WAIT)
+        waiting.due = self.clock() + pause
+
+    def _finish(self, name: str) -> None:
+        """Count as dealt with what had come when the job was asked about."""
+        waiting = self._waiting[name]
+        self._done |= waiting.asked
+        waiting.ids -= waiting.asked
+        if waiting.ids:
+            waiting.due, waiting.looks = self.clock(), 0
+        else:
+            del self._waiting[name]
+        self._write_soon()
+
+    def _wait_for(self, delivery: Delivery) -> None:
+        fresh = _Waiting(delivery.type)
+        waiting = self._waiting.setdefault(str(delivery.job_id), fresh)
+        waiting.type = delivery.type
+        waiting.ids.add(delivery.id)
+        waiting.due = self.clock()
+        self._wake.set()
+
+    def _write_soon(self) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        """Write down what came and what was done: many of them at a time, one sync."""
+        while self._came or self._done:
+            came, done = list(self._came), set(self._done)
+            try:
+                await asyncio.to_thread(
+                    self.deliveries.append, [one for one, _ in came], done
+                )
+            except BgrespError as error:
+                self._came = self._came[len(came) :]
+                for _, future in came:
+                    future.set_exception(error)
+                if not came:
+                    self.say(error.message)
+                    return  # done again after a restart: that harms nothing
+                continue
+            self._came = self._came[len(came) :]
+            self._done -= done
+            for delivery, future in came:
+                self._wait_for(delivery)
+                future.set_result(None)
