@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from tests.fakeanswers import End, NoReply, Repeat, Reply, Stream, sse
-from tests.fakejobs import Seen
+from tests.fakejobs import HttpRequest
 from tests.fakewire import Json
 
 
@@ -65,7 +65,7 @@ def stream_wire(
     return Wire([head, *body, *last], answer.end, framing.chunked)
 
 
-async def read_request(reader: asyncio.StreamReader) -> Seen | None:
+async def read_request(reader: asyncio.StreamReader) -> HttpRequest | None:
     """Read one request, None where the client has left instead."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -78,7 +78,7 @@ async def read_request(reader: asyncio.StreamReader) -> Seen | None:
     }
     body = await reader.readexactly(int(headers.get("content-length", 0)))
     method, target, _ = first.split(" ")
-    return Seen(method, target, headers, body, time.monotonic())
+    return HttpRequest(method, target, headers, body, time.monotonic())
 
 
 async def write(

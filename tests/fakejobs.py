@@ -37,7 +37,7 @@ def says(text: str, **how: Any) -> Tell:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class HttpRequest:
     """A request as it arrived; `at` is the monotonic time, `target` undecoded."""
 
     method: str
@@ -152,14 +152,14 @@ class Jobs:
     keys: dict[str, Job] = field(default_factory=dict)
     made: int = 0
 
-    def find(self, seen: Seen) -> tuple[Job | None, Reply]:
+    def find(self, seen: HttpRequest) -> tuple[Job | None, Reply]:
         """Return the job that a request names, else what to answer instead."""
         job = self.kept.get(seen.job or "")
         if job is None:
             return None, refusal(404, f"Response with id '{seen.job}' not found.")
         return job, as_json(job.shown())
 
-    def perform(self, seen: Seen) -> tuple[Job | None, Reply]:
+    def perform(self, seen: HttpRequest) -> tuple[Job | None, Reply]:
         """Do what a request asks and return its job and the usual reply."""
         match seen.operation:
             case "create":
@@ -184,7 +184,7 @@ class Jobs:
                 job.poll()
         return as_json(job.shown())
 
-    def _create(self, seen: Seen) -> tuple[Job | None, Reply]:
+    def _create(self, seen: HttpRequest) -> tuple[Job | None, Reply]:
         body, key = seen.json, seen.headers.get("idempotency-key", "")
         if not isinstance(body, dict):
             return None, refusal(400, "We could not parse the JSON body.")

@@ -33,7 +33,7 @@ from tests.fakehttp import (
     stream_wire,
     write,
 )
-from tests.fakejobs import OPERATIONS, Jobs, Seen, Tell, says
+from tests.fakejobs import OPERATIONS, HttpRequest, Jobs, Tell, says
 from tests.fakewire import FOX
 
 _HOST = "127.0.0.1"
@@ -55,7 +55,7 @@ class FakeServer:
         told = says(tell) if isinstance(tell, str) else tell
         self._jobs = Jobs(told, polls, idempotent, listing)
         self._keep_alive = keep_alive
-        self._seen: list[Seen] = []
+        self._seen: list[HttpRequest] = []
         self._counts: Counter[str] = Counter()
         self._crashes: list[Exception] = []
         self._script = Script()
@@ -90,13 +90,13 @@ class FakeServer:
         return f"http://{_HOST}:{self.address[1]}/v1"
 
     @property
-    def requests(self) -> tuple[Seen, ...]:
+    def requests(self) -> tuple[HttpRequest, ...]:
         """Return all requests so far, in the order of their arrival."""
         with self._changed:
             return tuple(self._seen)
 
     @property
-    def creates(self) -> tuple[Seen, ...]:
+    def creates(self) -> tuple[HttpRequest, ...]:
         """Return the requests that asked for a new job."""
         return self.asked("create")
 
@@ -106,7 +106,7 @@ class FakeServer:
         with self._changed:
             return {job.id: job.status for job in self._jobs.kept.values()}
 
-    def asked(self, operation: str, job: str | None = None) -> tuple[Seen, ...]:
+    def asked(self, operation: str, job: str | None = None) -> tuple[HttpRequest, ...]:
         """Return the requests of one operation, on one job or on any."""
         return tuple(
             seen
@@ -211,7 +211,7 @@ class FakeServer:
         except Exception as error:  # noqa: BLE001 - verify() raises it
             self._crashes.append(error)
 
-    def _answer(self, seen: Seen) -> Wire:
+    def _answer(self, seen: HttpRequest) -> Wire:
         with self._changed:
             self._seen.append(seen)
             self._counts[seen.operation] += 1
@@ -220,7 +220,7 @@ class FakeServer:
             headers |= {} if self._keep_alive else {"Connection": "close"}
             return self._wire(seen, headers)
 
-    def _wire(self, seen: Seen, headers: dict[str, str]) -> Wire:
+    def _wire(self, seen: HttpRequest, headers: dict[str, str]) -> Wire:
         answer = self._script.take(seen.operation, seen.job) or _usual(seen)
         match answer:
             case Performed():
@@ -233,13 +233,15 @@ class FakeServer:
             case _:
                 return answer_wire(answer, headers)
 
-    def _snapshot(self, answer: Snapshot, seen: Seen) -> Reply:
+    def _snapshot(self, answer: Snapshot, seen: HttpRequest) -> Reply:
         job, reply = self._jobs.perform(seen)
         if job and answer.status:
             reply = as_json(job.move(answer.status))
         return answer.change(replace(reply, status=answer.http) if job else reply)
 
-    def _stream(self, answer: Stream, seen: Seen, headers: dict[str, str]) -> Wire:
+    def _stream(
+        self, answer: Stream, seen: HttpRequest, headers: dict[str, str]
+    ) -> Wire:
         creates = seen.operation == "create"
         job, reply = (self._jobs.perform if creates else self._jobs.find)(seen)
         if job is None:
@@ -252,7 +254,7 @@ class FakeServer:
         return stream_wire(answer, events, headers)
 
 
-def _usual(seen: Seen) -> Answer:
+def _usual(seen: HttpRequest) -> Answer:
     body = seen.json if seen.operation == "create" else None
     streamed = isinstance(body, dict) and body.get("stream")
     return Stream() if streamed or seen.operation == "stream" else Snapshot()

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from tests.fakejobs import Seen
+from tests.fakejobs import HttpRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Spoken:
     """The server; `seen` are the requests that came, in their order."""
 
     routes: Mapping[str, Sequence[Say]]
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[HttpRequest] = field(default_factory=list)
     _server: ThreadingHTTPServer | None = None
     _left: dict[str, list[Say]] = field(default_factory=dict)
 
@@ -49,7 +49,7 @@ class Spoken:
                 length = int(self.headers.get("content-length") or 0)
                 headers = {k.lower(): v for k, v in self.headers.items()}
                 body = self.rfile.read(length)
-                seen = Seen(self.command, self.path, headers, body, 0.0)
+                seen = HttpRequest(self.command, self.path, headers, body, 0.0)
                 reply = spoken.answer(seen)
                 raw, kind = reply.to_bytes()
                 self.send_response(reply.status)
@@ -84,7 +84,7 @@ class Spoken:
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def answer(self, seen: Seen) -> Say:
+    def answer(self, seen: HttpRequest) -> Say:
         """Return the next reply to a request; a route that is not there is a 404."""
         self.seen.append(seen)
         left = self._left.get(f"{seen.method} {seen.path}")

@@ -1,6 +1,7 @@
 """Who may import whom: DESIGN.md's layers, read from the source with ast."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,11 @@ PURE: Final = {
 # What is not pure all the same.
 BUILTINS: Final = {"__import__", "eval", "exec", "input", "open", "print"}
 CLOCKS: Final = {"date.today", "datetime.now", "datetime.today", "datetime.utcnow"}
+# Metaphors that a reader from another project would not guess: no name ends so.
+BANNED: Final = frozenset(
+    {"Pen", "Room", "Roll", "Lane", "Crew", "Desk", "Books", "Crowd"}
+    | {"Standing", "Seen", "Told", "Asked", "Pass", "Fleet"}
+)
 OVER_HTTP: Final = {"api"}
 MAY_HTTP: Final = {"serve/upstream.py", "serve/webhooks.py"}
 
@@ -156,3 +162,34 @@ def test_http_has_one_place(path: Path) -> None:
     roots = {name.partition(".")[0] for name in _imported(path)}
     allowed = _part(_name(path)) in OVER_HTTP or _id(path) in MAY_HTTP
     assert allowed or not roots & {"httpx", "httpx_sse"}
+
+
+def _named(path: Path) -> Iterator[str]:
+    """Yield the names of classes and of other types, as far as they are assigned."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (name.id for name in node.targets if isinstance(name, ast.Name))
+
+
+@pytest.mark.parametrize(
+    "folder", [PACKAGE, Path(__file__).parent], ids=["bgresp", "tests"]
+)
+def test_names_are_no_metaphors(folder: Path) -> None:
+    """No class and no type is called Pen, Room, Desk or the like, in tests neither."""
+    names = {name for path in folder.rglob("*.py") for name in _named(path)}
+    assert {"EngineNews", "ShownText"} <= names or folder != PACKAGE
+    ends = re.compile(f"({'|'.join(sorted(BANNED))})$")
+    assert set() == {name for name in names if ends.search(name)}
+
+
+def test_few_modules_are_small() -> None:
+    """A room is an idea: at most ten have less than 50 lines, __init__ apart."""
+    sizes = {
+        _id(path): len(path.read_text(encoding="utf-8").splitlines())
+        for path in MODULES
+        if path.name != "__init__.py"
+    }
+    small = {name: size for name, size in sizes.items() if size < 50}
+    assert len(small) <= 10, small

@@ -89,11 +89,14 @@ class Api:
     endpoint: Endpoint
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
+    _way: Route | None = field(default=None, repr=False)
 
     @property
     def way(self) -> Route:
-        """Return how requests reach the endpoint."""
-        return route(self.endpoint.base_url, self.environ)
+        """Return how requests reach the endpoint, as the environment said at first."""
+        if self._way is None:
+            self._way = route(self.endpoint.base_url, self.environ)
+        return self._way
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -14,8 +14,7 @@ from bgresp.render.streams import (
 
 def main() -> None:
     """Run bgresp on sys.argv and leave with its exit code."""
-    closed = guard_descriptors()
-    setattr(sys, "_bgresp_closed", closed)  # noqa: B010  known to render.streams alone
+    guard_descriptors()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -223,24 +223,25 @@ class Streams:
             self.err = None
 
 
-def guard_descriptors() -> frozenset[int]:
-    """Open /dev/null where 0, 1 or 2 is closed; return which were.
+_closed: Final = set[int]()  # of 0, 1 and 2, when the program started
+
+
+def guard_descriptors() -> None:
+    """Open /dev/null where 0, 1 or 2 is closed, and keep in mind which were.
 
     Else the next file that is opened, perhaps the ledger, would become stdout.
     """
-    closed = set()
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-            closed.add(fd)
-    return frozenset(closed)
+            _closed.add(fd)
 
 
 def closed_at_start() -> frozenset[int]:
-    """Return what guard_descriptors found, as the program's entry kept it."""
-    return frozenset(getattr(sys, "_bgresp_closed", ()))
+    """Return what guard_descriptors found closed; nothing where it was not called."""
+    return frozenset(_closed)
 
 
 def of_process(

@@ -14,7 +14,7 @@ from subprocess import DEVNULL, Popen
 from typing import Final
 
 from bgresp.core.text import one_line
-from bgresp.serve.engines import EngineError, Outcome, Told, Work
+from bgresp.serve.engines import EngineError, EngineNews, Outcome, Work
 from bgresp.serve.output import OutputWriter
 from bgresp.serve.request import conversation
 from bgresp.serve.wire import dumps
@@ -116,7 +116,7 @@ class Command:
         """Return the program's name: it is all there is to choose."""
         return os.path.basename(self.argv[0])  # noqa: PTH119 # argv is no path
 
-    async def run(self, work: Work) -> AsyncIterator[Told]:
+    async def run(self, work: Work) -> AsyncIterator[EngineNews]:
         """Stream what the program writes, in whole characters. Raises EngineError."""
         self.watchdog.start(self.kill_after)
         process = await self._started(work)

@@ -50,7 +50,7 @@ class EngineError(Exception):
         self.code = code
 
 
-Told = Sequence[Json] | Outcome
+EngineNews = Sequence[Json] | Outcome
 
 
 class Engine(Protocol):
@@ -61,7 +61,7 @@ class Engine(Protocol):
         """Return what a response's model is called where its request names none."""
         ...
 
-    def run(self, work: Work) -> AsyncIterator[Told]:
+    def run(self, work: Work) -> AsyncIterator[EngineNews]:
         """Yield events of output items, some at a time, and an `Outcome` at the end.
 
         Whoever stops early closes the iterator. Raises EngineError.
@@ -80,7 +80,7 @@ class Demo:
     pace: float = PACE
     name: str = "demo"
 
-    async def run(self, work: Work) -> AsyncIterator[Told]:
+    async def run(self, work: Work) -> AsyncIterator[EngineNews]:
         """Stream the demo's answer; a token is a word."""
         asked = items_text(work.items).split()
         words = answer(asked)

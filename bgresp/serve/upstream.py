@@ -19,7 +19,7 @@ from bgresp.core import chat
 from bgresp.core.dialect import is_loopback
 from bgresp.core.sse import SseDecoder, SseError
 from bgresp.core.text import one_line
-from bgresp.serve.engines import EngineError, Outcome, Told, Work
+from bgresp.serve.engines import EngineError, EngineNews, Outcome, Work
 from bgresp.serve.output import OutputWriter
 from bgresp.serve.wire import ENDED, Json
 
@@ -74,7 +74,7 @@ class Upstream:
         """Return the name of a model that nobody named: the upstream chooses one."""
         return "default"
 
-    async def run(self, work: Work) -> AsyncIterator[Told]:
+    async def run(self, work: Work) -> AsyncIterator[EngineNews]:
         """Stream the upstream's answer. Raises EngineError."""
         tried = (self.api,) if self.api else APIS
         for api in tried:
@@ -104,7 +104,7 @@ class Upstream:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _responses(self, work: Work) -> AsyncIterator[Told]:
+    async def _responses(self, work: Work) -> AsyncIterator[EngineNews]:
         request = {n: v for n, v in work.request.items() if n not in _OURS}
         request["input"] = [_unnamed(i) for i in work.items if _is_portable(i)]
         request |= {"stream": True, "store": False}
@@ -129,7 +129,7 @@ class Upstream:
             raise _failed(error) if error else _cut()
         yield _outcome(ended, error)
 
-    async def _chat(self, work: Work) -> AsyncIterator[Told]:
+    async def _chat(self, work: Work) -> AsyncIterator[EngineNews]:
         try:
             request = chat.from_responses(work.request, work.items)
         except chat.ChatError as error:

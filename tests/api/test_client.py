@@ -25,7 +25,7 @@ from tests.endpoint import (
 )
 from tests.fakeanswers import End, Reply, Stream
 from tests.fakehttp import read_request, reply_wire
-from tests.fakejobs import Seen
+from tests.fakejobs import HttpRequest
 from tests.fakeserver import FakeServer
 
 BODY = {"model": "m", "input": "hi", "background": True, "store": True}
@@ -45,7 +45,7 @@ def posted(
     return using(place, ask), sent
 
 
-def asked(server: FakeServer) -> Seen:
+def asked(server: FakeServer) -> HttpRequest:
     (seen,) = server.requests
     return seen
 

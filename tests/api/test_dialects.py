@@ -27,7 +27,7 @@ from bgresp.core.request import Request, render
 from bgresp.core.signals import Event, Fault, Snapshot
 from tests.endpoint import listed, listening, using
 from tests.fakehttp import read_request
-from tests.fakejobs import Seen
+from tests.fakejobs import HttpRequest
 
 FOLDER: Final = Path(__file__).parent.parent / "data" / "dialects"
 REQUESTS: Final = tomllib.loads((FOLDER / "requests.toml").read_text("utf-8"))
@@ -68,10 +68,10 @@ def configured(name: str) -> Settings:
     return resolve(Flags(profile=name), {wanted["env"]: KEY}, config)
 
 
-def heard(name: str, ask: Callable[[Api], Awaitable[object]]) -> Seen:
+def heard(name: str, ask: Callable[[Api], Awaitable[object]]) -> HttpRequest:
     """Return the one request that asking brings to a server at the dialect's path."""
     settings = configured(name)
-    seen: list[Seen] = []
+    seen: list[HttpRequest] = []
 
     async def converse(
         reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -97,12 +97,12 @@ def heard(name: str, ask: Callable[[Api], Awaitable[object]]) -> Seen:
     return only
 
 
-def said(seen: Seen) -> str:
+def said(seen: HttpRequest) -> str:
     """Return a request's method and target as they went over the wire."""
     return f"{seen.method} {seen.target}"
 
 
-def own_headers(seen: Seen) -> dict[str, str]:
+def own_headers(seen: HttpRequest) -> dict[str, str]:
     """Return the headers that are not HTTP's own."""
     assert "identity" == seen.headers["accept-encoding"]
     return {k: v for k, v in seen.headers.items() if k not in HTTP}

@@ -27,7 +27,7 @@ GONE = refusal(404, "Response not found.")
 
 
 @dataclass(slots=True)
-class Told:
+class Heard:
     """What a pass said, changed and slept."""
 
     changes: list[tuple[str | None, str, str]] = field(default_factory=list)
@@ -48,9 +48,9 @@ def gone_over(
     recorder: Recorder,
     jobs: Sequence[Job],
     spoken: Dialect | None = None,
-) -> Told:
+) -> Heard:
     """Let one pass go over jobs; its sleeps take no time."""
-    told = Told()
+    told = Heard()
 
     async def ask(api: Api) -> None:
         one = Sync(recorder, told.tell, told.said.append, told.codes, told.sleep)

@@ -15,7 +15,7 @@ import httpx
 import openai
 from openai.types.responses import Response
 
-from bgresp.serve.engines import Demo, EngineError, Outcome, Told, Work
+from bgresp.serve.engines import Demo, EngineError, EngineNews, Outcome, Work
 from bgresp.serve.output import OutputWriter
 from bgresp.serve.wire import usage
 
@@ -30,7 +30,7 @@ class Scripted:
     released: threading.Event = field(default_factory=threading.Event)
     name: str = "demo"
 
-    async def run(self, work: Work) -> AsyncIterator[Told]:
+    async def run(self, work: Work) -> AsyncIterator[EngineNews]:
         what = work.request["input"]
         writer = OutputWriter(work.id)
         if what == "hold":

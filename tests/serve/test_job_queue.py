@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.serve.engines import Demo, Told, Work
+from bgresp.serve.engines import Demo, EngineNews, Work
 from bgresp.serve.job import Workers
 from bgresp.serve.jobs import Caller, JobQueue, Limits
 from bgresp.serve.output import OutputWriter
@@ -39,7 +39,7 @@ class Endless:
 
     name = "endless"
 
-    async def run(self, work: Work) -> AsyncIterator[Told]:
+    async def run(self, work: Work) -> AsyncIterator[EngineNews]:
         yield OutputWriter(work.id).text("word")
         await asyncio.Event().wait()
 
@@ -253,7 +253,7 @@ def test_a_conversation_goes_on(tmp_path: Path) -> None:
     class Noting:
         name = "noting"
 
-        async def run(self, work: Work) -> AsyncIterator[Told]:
+        async def run(self, work: Work) -> AsyncIterator[EngineNews]:
             asked.append(work)
             async for piece in Demo(pace=0).run(work):
                 yield piece
