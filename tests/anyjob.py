@@ -31,6 +31,7 @@ _SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "cursor": st.none() | st.integers() | st.text(max_size=5),
     "ended_with": st.none() | st.sampled_from(EndedWith),
     "streamable": st.none() | st.booleans(),
+    "noticed": st.none() | st.booleans(),
     "expect": st.none() | st.floats(0, 1e6),
     "extra": st.dictionaries(_UNKNOWN_KEYS, _JSON, max_size=3),
 }

@@ -34,8 +34,16 @@ KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 # What core may use of the standard library: nothing that does I/O, sleeps, reads a
 # clock or draws a number.
 PURE: Final = {
-    *("array", "base64", "collections", "collections.abc", "copy", "dataclasses"),
-    *("datetime", "difflib", "email.utils", "enum", "functools", "hashlib"),
+    *("array", "base64", "bisect", "collections", "collections.abc", "copy"),
+    *(
+        "dataclasses",
+        "datetime",
+        "difflib",
+        "email.utils",
+        "enum",
+        "functools",
+        "hashlib",
+    ),
     *("itertools", "json", "math", "re", "shlex", "typing", "unicodedata"),
     "urllib.parse",
 }

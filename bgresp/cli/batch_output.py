@@ -43,7 +43,12 @@ class BatchOutput:
     _group: str | None = None
 
     def audience(
-        self, counts: Mapping[RowDecision, int], *, limit: int | None, waits: bool
+        self,
+        counts: Mapping[RowDecision, int],
+        *,
+        limit: int | None,
+        waits: bool,
+        model: str | None = None,
     ) -> Observer:
         """Choose what a person sees, by the terminal; return who is told of the jobs.
 
@@ -58,7 +63,9 @@ class BatchOutput:
         if waits:
             from bgresp.render.board import LiveMany
 
-            self._told = self.live = LiveMany(streams, planned)
+            self._told = self.live = LiveMany(
+                streams, planned, context.durations(model=model)
+            )
             return self._told
         from bgresp.render.board import LiveSent
 

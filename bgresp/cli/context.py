@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from bgresp.cli import errors
 from bgresp.cli.options import Common
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from bgresp.engine.notify import Notifier
     from bgresp.engine.recorder import Recorder
     from bgresp.serve.daemon import Launch
+
+LOOKED_AT: Final = 500  # jobs, for how long others like them took
 
 
 @dataclass(slots=True)
@@ -314,6 +317,17 @@ class Context:
     def ended(self, job: Job) -> "Awaitable[None] | None":
         """Take that a job was seen to have ended; see `Notifier.tell`."""
         return None if self.notifier is None else self.notifier.tell(job)
+
+    def durations(
+        self, jobs: Iterable[Job] = (), *, model: str | None = None
+    ) -> tuple[float, ...]:
+        """Return the seconds that the newest jobs of these models took, where told."""
+        from bgresp.core.stats import lasted
+
+        models = {model, *(job.wanted_model for job in jobs)}
+        newest = islice(self.ledger.newest(), LOOKED_AT)
+        exact = (job for job in newest if job.took_exact and job.wanted_model in models)
+        return tuple(seconds for job in exact if (seconds := lasted(job)) is not None)
 
     def say(self, message: str) -> None:
         """Say something on stderr."""

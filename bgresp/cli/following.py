@@ -193,7 +193,7 @@ class Following:
             return LiveOne(streams, to_stdout, where, options.asides)
         from bgresp.render.board import LiveMany
 
-        return LiveMany(streams)
+        return LiveMany(streams, durations=self.context.durations(jobs))
 
     def _connections(self) -> int:
         limits = [t.tools.api.endpoint.dialect.limits for t in self.trackers]

@@ -178,7 +178,8 @@ class Job:
     """One background response: who it is, where it runs, what became of it.
 
     Times are Unix seconds; `started_at` is when it was first seen running, as exact as
-    the polls. `key` is ours, sortable by time and never reused; `id` is
+    the polls. `noticed` is true where nobody told when it ended: `finished_at` is when
+    that was seen. `key` is ours, sortable by time and never reused; `id` is
     the endpoint's, any text. `cursor` is None, never 0, while nothing was seen.
     `model` is the one that answers, as far as it was said. `told` is a line on how the
     answer ended, where that is not its text alone.
@@ -221,6 +222,7 @@ class Job:
     model_asked: str | None = None
     expect: float | None = None
     last_error: str | None = None
+    noticed: bool | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -256,9 +258,9 @@ class Job:
         return FORGOTTEN in self.extra
 
     @property
-    def is_cancelling(self) -> bool:
-        """Say whether a cancel was asked for and is not confirmed."""
-        return self.cancel_requested_at is not None and self.status.is_open
+    def took_exact(self) -> bool | None:
+        """Say whether the time of its end was told; None while it has none."""
+        return None if self.finished_at is None else not self.noticed
 
     def to_line(self) -> dict[str, Any]:
         """Return the ledger's form: everything that is known, nothing that is not."""
@@ -308,7 +310,7 @@ RECORD_FIELDS: Final = (
     *("status", "raw_status", "created_at", "submitted_at", "finished_at"),
     *("checked_at", "expires_at", "cursor", "usage", "error", "incomplete_reason"),
     *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key", "row"),
-    *("last_error", "exit_code", "ended_with", "refusal", "model_asked"),
+    *("last_error", "exit_code", "ended_with", "refusal", "model_asked", "took_exact"),
 )
 # In the order of the fields: it is the order of a line.
 _NAMES: Final = {item.name: item for item in fields(Job) if item.name != "extra"}
@@ -344,6 +346,7 @@ def _kept(name: str, kinds: tuple[type, ...]) -> Callable[[Any], Any]:
 _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "cursor": (int, str),
     "streamable": (bool,),
+    "noticed": (bool,),
     "expect": (int, float),
 }
 _ENDINGS: Final = frozenset(map(str, EndedWith))

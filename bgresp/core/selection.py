@@ -123,7 +123,15 @@ def _tokens(job: Job) -> int | None:
 
 
 def took(job: Job) -> float | None:
-    """Return the seconds from submit to the end; None while unknown; never negative."""
+    """Return the seconds from submit to the end; None where it was not told.
+
+    Never negative.
+    """
+    return longest(job) if job.took_exact else None
+
+
+def longest(job: Job) -> float | None:
+    """Return the seconds from submit until the end was noticed; None while unknown."""
     return _span(job.submitted_at, job.finished_at)
 
 
@@ -134,7 +142,7 @@ def queue_time(job: Job) -> float | None:
 
 def run_time(job: Job) -> float | None:
     """Return the seconds from when it was seen running to its end; None if unknown."""
-    return _span(job.started_at, job.finished_at)
+    return _span(job.started_at, job.finished_at) if job.took_exact else None
 
 
 def _span(start: float | None, end: float | None) -> float | None:

@@ -13,6 +13,7 @@ from math import ceil
 from typing import Any, Final
 
 from bgresp.core.errors import UsageError
+from bgresp.core.estimate import Estimate, OpenJobs
 from bgresp.core.model import Job, Status
 from bgresp.core.selection import queue_time, run_time, took
 from bgresp.core.text import did_you_mean
@@ -50,13 +51,17 @@ def percentile(ordered: "array[float]", share: float) -> float | None:
 
 @dataclass(slots=True)
 class GroupStats:
-    """The figures of some jobs; tokens are what endpoints told, durations seconds."""
+    """The figures of some jobs; tokens are what endpoints told, durations seconds.
+
+    `noticed` counts those whose end nobody told: it is in no duration.
+    """
 
     value: str
     jobs: int = 0
     statuses: Counter[Status] = field(default_factory=Counter)
     tokens_in: int = 0
     tokens_out: int = 0
+    noticed: int = 0
     spans: dict[str, "array[float]"] = field(
         default_factory=lambda: {name: array("d") for name in SPANS}
     )
@@ -68,6 +73,7 @@ class GroupStats:
         if job.usage is not None:
             self.tokens_in += job.usage.input_tokens or 0
             self.tokens_out += job.usage.output_tokens or 0
+        self.noticed += job.took_exact is False
         for name, span in SPANS.items():
             seconds = span(job)
             if seconds is not None:
@@ -159,33 +165,61 @@ BAD: Final = (
     *(Status.LOST, Status.FAILED, Status.UNKNOWN, Status.REJECTED),
     *(Status.INCOMPLETE, Status.CANCELLED),
 )
+FIRST_LOOK: Final = 5.0  # seconds in which each job was asked about once
 _WAITING: Final = (Status.QUEUED, Status.SUBMITTING)
+
+
+def lasted(job: Job) -> float | None:
+    """Return the seconds that a job ran, as exactly as it is known; None if not."""
+    start = _start(job)
+    if start is None or job.finished_at is None:
+        return None
+    return max(0.0, job.finished_at - start)
+
+
+def _start(job: Job) -> float | None:
+    return job.started_at or job.submitted_at or job.created_at
 
 
 class JobCounts:
     """Jobs by status; in each in the order in which they got there."""
 
-    __slots__ = ("_at", "_ended_before", "_keeps", "_keys", "_past", "_start")
+    __slots__ = (*("_at", "_estimate", "_keeps", "_keys", "_knows", "_past", "_start"),)
 
     def __init__(
-        self, jobs: Iterable[Job], *, now: float, keeps: int | None = None
+        self,
+        jobs: Iterable[Job],
+        *,
+        now: float = 0.0,
+        durations: Iterable[float] = (),
+        keeps: int | None = None,
     ) -> None:
-        """Take the jobs as they are; `now` is the clock that the estimate goes by.
+        """Take the jobs as they are at `now`, by the wall clock.
+
+        `durations` are the seconds that others like them took.
 
         Of those that ended the last `keeps` of a status are kept, the others counted.
         """
+        self._estimate, self._start, self._knows = Estimate(), now, False
         self._keeps, self._past = keeps, Counter[Status]()
         self._at: dict[Status, OrderedDict[str, Job]] = {
             status: OrderedDict() for status in Status
         }
         self._keys: dict[str, Status] = {}
-        self._start = now
+        own = []
         for job in jobs:
             self.take(job)
-        self._ended_before = self.ended
+            if job.took_exact and (seconds := lasted(job)) is not None:
+                own.append(seconds)
+        for seconds in own or durations:
+            self._knows = True
+            self._estimate.know(seconds)
 
-    def take(self, job: Job) -> None:
-        """Put a job where it belongs now."""
+    def take(self, job: Job, now: float | None = None) -> None:
+        """Put a job where it belongs now; what ends `now` tells of the others.
+
+        `now` is the wall clock, which the jobs' times are of.
+        """
         before = self._keys.get(job.key)
         is_counted = before is not None and job.key not in self._at[before]
         if is_counted and before is job.status:
@@ -197,10 +231,23 @@ class JobCounts:
         self._keys[job.key] = job.status
         found = self._at[job.status]
         found[job.key] = job
+        if now is not None and before is not None and before.is_open:
+            self._hear_end(job, now)
         counts_on = self._keeps is not None and not job.status.is_open
         if counts_on and len(found) > (self._keeps or 0):
             self._past[job.status] += 1
             found.popitem(last=False)
+
+    def _hear_end(self, job: Job, now: float) -> None:
+        """Learn from an end, unless it was before we looked, as far as that is told."""
+        if job.status.is_open or (job.noticed and now < self._start + FIRST_LOOK):
+            return
+        if job.noticed or (job.finished_at or now) >= self._start:
+            self._estimate.ended(now)
+        seconds = lasted(job)
+        if seconds is not None and (job.took_exact or not self._knows):
+            self._knows = True
+            self._estimate.know(seconds)
 
     @property
     def total(self) -> int:
@@ -244,12 +291,17 @@ class JobCounts:
     def remaining(self, now: float, *, coming: int = 0) -> float | None:
         """Estimate the seconds until all, and so many to come, are over.
 
-        None while nothing can be said.
+        `now` is the wall clock. None while nothing can be said.
         """
-        ended = self.ended - self._ended_before
-        if not ended or now <= self._start:
-            return None
-        return (self.open + coming) * (now - self._start) / ended
+        running = self._at[Status.IN_PROGRESS]
+        waiting = sum(len(self._at[status]) for status in _WAITING) + coming
+        ages = [0.0, 0.0]
+        if running:
+            ends = next(iter(running.values())), next(reversed(running.values()))
+            ages = [max(0.0, now - (_start(job) or now)) for job in ends]
+        return self._estimate.remaining(
+            now, OpenJobs(len(running), waiting, oldest=max(ages), newest=min(ages))
+        )
 
     def _bad(self) -> Iterator[Job]:
         for status in BAD:

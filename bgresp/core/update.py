@@ -22,8 +22,12 @@ def accepted(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job
     return heard(taken, reading, now=now, limits=limits)
 
 
-def heard(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job:
+def heard(
+    job: Job, reading: Reading, *, now: float, limits: "Limits", told: bool = False
+) -> Job:
     """Return the record after the endpoint spoke of the job, by rank.
+
+    `told`: it spoke of its own accord, when the job changed.
 
     A lower rank never replaces a higher one: `cancelled` may turn `completed`, nothing
     turns back.
@@ -46,8 +50,11 @@ def heard(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job:
     )
     if reading.known and status is Status.IN_PROGRESS and job.started_at is None:
         news = replace(news, started_at=now)
-    if status.is_terminal and (job.finished_at is None or status is not job.status):
-        news = replace(news, finished_at=reading.finished_at or now)
+    ends = job.finished_at is None or status is not job.status
+    if status.is_terminal and (ends or (job.noticed and reading.finished_at)):
+        noticed = None if told or reading.finished_at else True
+        at = reading.finished_at or now
+        news = replace(news, finished_at=at, noticed=noticed)
     if status.is_terminal:
         news = ended_with(news, reading.answer)
     return replace(news, expires_at=_expires(news, limits))

@@ -54,7 +54,13 @@ class Recorder:
         """
         if news.reading is None:
             return job
-        told = update.heard(job, news.reading, now=self.now(), limits=dialect.limits)
+        told = update.heard(
+            job,
+            news.reading,
+            now=self.now(),
+            limits=dialect.limits,
+            told=isinstance(news, Event),
+        )
         if not told.status.is_terminal or told.status.rank < job.status.rank:
             return self.ledger.record(told)
         if self.ledger.is_forgotten(job.key):

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Protocol
 
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import AGAIN, TRYING, JobProgress, Observer
-from bgresp.core.selection import took
+from bgresp.core.selection import longest
 from bgresp.core.stats import BAD, JobCounts
 from bgresp.core.times import brief
 from bgresp.render.cells import (
@@ -28,7 +28,7 @@ from bgresp.render.cells import (
     number,
     width_of,
 )
-from bgresp.render.columns import reason
+from bgresp.render.columns import at_most, reason
 from bgresp.render.screen import Screen
 from bgresp.render.streams import Streams
 
@@ -67,10 +67,12 @@ class LiveMany(Observer):
     """The board; what became of the jobs stays on the screen when it ends.
 
     `planned`: so many jobs there will be; of those that ended some thousand are kept.
+    `durations` are the seconds that jobs like them took.
     """
 
     streams: Streams
     planned: int = 0
+    durations: tuple[float, ...] = ()
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     period: ClassVar[float | None] = 1 / 4
@@ -92,7 +94,9 @@ class LiveMany(Observer):
         known = sorted(jobs, key=lambda job: job.key)
         labels = map(self._painter.label, known)
         self._names = max(map(width_of, labels), default=0)
-        self._counted = JobCounts(known, now=self.clock(), keeps=KEPT)
+        self._counted = JobCounts(
+            known, now=self.now(), durations=self.durations, keeps=KEPT
+        )
         self.tick()
 
     def stop(self) -> None:
@@ -123,7 +127,7 @@ class LiveMany(Observer):
             if wide > self._names:
                 self._names = wide
                 self._kept.clear()
-            self._counted.take(job)
+            self._counted.take(job, self.now())
 
     def line(self, text: str) -> None:
         """Write a line to stdout, above the board."""
@@ -137,7 +141,7 @@ class LiveMany(Observer):
     def ended(self, job: Job, text: str) -> None:
         """Show how a job ended."""
         if self._counted is not None:
-            self._counted.take(job)
+            self._counted.take(job, self.now())
 
     def frame(self, counted: JobCounts, moment: float) -> list[str]:
         """Return the board's lines for the size that the terminal has now."""
@@ -151,7 +155,7 @@ class LiveMany(Observer):
             more = self._more(counted.total - len(jobs))
             lines.append(self._painter.line([(more, DIM)], width))
         counts = self._counts(counted, width, moment)
-        return [*lines, counts, self._bar(counted, moment, width)]
+        return [*lines, counts, self._bar(counted, width)]
 
     def _left(self, counted: JobCounts) -> list[str]:
         """Return what stays: every row of a board that fits, else what went wrong."""
@@ -194,7 +198,10 @@ class LiveMany(Observer):
         painter, name = self._painter, self._name_width(width)
         return [
             (" " + painter.cell(painter.label(job), name), BOLD * job.status.is_open),
-            ("  " + painter.cell(_word(job), STATUS) + "  ", STATUS_STYLES[job.status]),
+            (
+                "  " + painter.cell(job.status.value, STATUS) + "  ",
+                STATUS_STYLES[job.status],
+            ),
         ]
 
     def _after(self, job: Job, width: int) -> list[Piece]:
@@ -207,10 +214,12 @@ class LiveMany(Observer):
         return min(self._names, max(8, width - FIXED))
 
     def _time(self, job: Job) -> str:
-        seconds = took(job)
+        seconds = longest(job)
         if seconds is None and job.status.is_open and job.submitted_at is not None:
             seconds = self.now() - job.submitted_at
-        return "" if seconds is None else brief(seconds)
+        if seconds is None:
+            return ""
+        return at_most(seconds) if job.took_exact is False else brief(seconds)
 
     def _counts(self, counted: JobCounts, width: int, moment: float) -> str:
         """Return how many are what: in words, or where these do not fit by signs."""
@@ -228,10 +237,10 @@ class LiveMany(Observer):
         fields = [[piece] for piece in zip(words, styles, strict=True)]
         return self._painter.line(fitting(fields, width), width)
 
-    def _bar(self, counted: JobCounts, moment: float, width: int) -> str:
+    def _bar(self, counted: JobCounts, width: int) -> str:
         total = self._total(counted)
         part = counted.ended / max(1, total)
-        left = counted.remaining(moment, coming=total - counted.total)
+        left = counted.remaining(self.now(), coming=total - counted.total)
         size = max(8, min(LONGEST_BAR, width - 34))
         full, empty = BARS[self._painter.unicode]
         filled = int(size * part)
@@ -239,12 +248,8 @@ class LiveMany(Observer):
         bar = [(full * filled, style), (empty * (size - filled), DIM)]
         done = f"{number(counted.ended)} of {number(total)}"
         fields = [bar, [(f"{part:.0%}", BOLD)], [(done, "")]]
-        fields.append([(f"ETA {brief(left)}", "")] if left else [])
+        fields.append([(f"ETA ~{brief(left)}", "")] if left else [])
         return self._painter.line(fitting(fields, width), width)
-
-
-def _word(job: Job) -> str:
-    return "cancelling" if job.is_cancelling else job.status.value
 
 
 def behind(job: Job, painter: Painter, room: int, *, is_named: bool) -> list[Piece]:
@@ -347,7 +352,7 @@ class LiveSent(Observer):
             ],
             [(f"{number(counts.failures)} failed", RED)] if counts.failures else [],
             [(f"{_speed(rate)}", "")] if rate else [],
-            [(f"ETA {brief(left)}", "")] if left else [],
+            [(f"ETA ~{brief(left)}", "")] if left else [],
             [(f"{number(counts.kept)} had their job", DIM)] if counts.kept else [],
         ]
         width = self.streams.size()[0] - 1

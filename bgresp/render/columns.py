@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from bgresp.core.errors import UsageError
 from bgresp.core.model import RECORD_FIELDS, EndedWith, Job, Status
-from bgresp.core.selection import queue_time, run_time, took
+from bgresp.core.selection import longest, queue_time, run_time, took
 from bgresp.core.text import did_you_mean, one_line
 from bgresp.core.times import brief, local, rfc3339
 from bgresp.render.streams import as_json
 
 NONE: Final = "-"
+UNTOLD: Final = "when they ended was only noticed, not told"
 OVER: Final = "over"
 
 
@@ -60,10 +61,14 @@ class Column:
     kind: Kind = Kind.PLAIN
     heads: tuple[str, str] = ("", "")  # its heading: relative, exact
     exact: bool = False  # a time of the record: relative only where asked
+    most: Callable[[Job], Any] | None = None  # no more than this, for people
 
     def cell(self, job: Job, look: Look) -> str:
         """Return the value as a row shows it, on one line and without tabs."""
         value = self.value(job)
+        if value is None and self.most is not None and look.relative:
+            bound = self.most(job)
+            return NONE if bound is None else at_most(bound)
         if value is None or value in ("", {}):
             return NONE
         relative = look.times is Times.RELATIVE if self.exact else look.relative
@@ -94,11 +99,6 @@ def _dated(value: float, look: Look) -> str:
 
 def _submitted(job: Job) -> float | None:
     return job.submitted_at if job.submitted_at is not None else job.created_at
-
-
-def _status(job: Job) -> str:
-    word = job.status.value
-    return f"{word} (cancelling)" if job.is_cancelling else word
 
 
 def _tokens(name: str) -> Callable[[Job], int | None]:
@@ -135,11 +135,11 @@ def _of_record(name: str) -> Callable[[Job], Any]:
 COLUMNS: Final[Mapping[str, Column]] = {
     "id": Column(_attribute("ref")),
     "name": Column(_attribute("name")),
-    "status": Column(_status),
+    "status": Column(lambda job: job.status.value),
     "age": Column(_submitted, Kind.MOMENT, ("AGE", "SUBMITTED")),
     "queue": Column(queue_time, Kind.SPAN),
     "run": Column(run_time, Kind.SPAN),
-    "took": Column(took, Kind.SPAN),
+    "took": Column(took, Kind.SPAN, most=longest),
     "model": Column(_attribute("wanted_model")),
     "tokens": Column(_tokens("total_tokens")),
     "tokens_in": Column(_tokens("input_tokens")),
@@ -233,14 +233,19 @@ def told_of(job: Job) -> str:
     return f"{job.told} (bgresp get {job.quoted} --part {part})"
 
 
+def at_most(seconds: float) -> str:
+    """Write a span for people that may have been shorter."""
+    return f"≤ {brief(seconds)}"
+
+
 def summary(job: Job) -> str:
     """Return a job's status in a few words: why, how long, how many tokens."""
     why = reason(job)
     parts = [job.status.value, f"({why})"] if why else [job.status.value]
     if told := told_of(job):
         parts.append(told)
-    if job.submitted_at is not None and job.finished_at is not None:
-        parts.append(f"in {brief(job.finished_at - job.submitted_at)}")
+    if (seconds := longest(job)) is not None:
+        parts.append(f"{'in' if job.took_exact else 'within'} {brief(seconds)}")
     if job.usage is not None and job.usage.total_tokens is not None:
         parts.append(f"{job.usage.total_tokens} tokens")
     return " ".join(parts)

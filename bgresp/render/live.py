@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.output import aside
-from bgresp.core.selection import queue_time, run_time, took
+from bgresp.core.selection import longest, queue_time, run_time, took
 from bgresp.core.times import brief
 from bgresp.render.cells import (
     BOLD,
@@ -91,8 +91,6 @@ class StatusLine:
     def _status(self, job: Job, moment: float, now: float) -> list[Piece]:
         start = job.submitted_at or job.created_at
         word = job.status.value
-        if job.is_cancelling:
-            word = "cancelling"
         pieces = [self.painter.mark(job.status, moment)]
         pieces += [(" ", ""), (word, STATUS_STYLES[job.status])]
         if start is not None:
@@ -141,6 +139,8 @@ def outcome(job: Job, painter: Painter) -> list[Piece]:
     seconds = took(job)
     if seconds is not None:
         pieces += [(" in ", ""), (brief(seconds), BOLD)]
+    elif (bound := longest(job)) is not None:
+        pieces += [(" within ", ""), (brief(bound), BOLD)]
     queued = queue_time(job)
     is_told = queued and (seconds is None or queued <= seconds)
     facts = [f"queued {brief(queued)}"] if queued and is_told else []
@@ -157,7 +157,7 @@ def _tokens(job: Job, seconds: float | None) -> list[str]:
     if usage is None or usage.total_tokens is None:
         return []
     said = f"{number(usage.total_tokens)} tokens"
-    ran = seconds if job.started_at is None else run_time(job)
+    ran = seconds if job.started_at is None else run_time(job)  # None: no rate of it
     if usage.output_tokens and ran and ran >= FAIR:
         return [said, f"{number(usage.output_tokens / ran)} tok/s"]
     return [said]

@@ -102,7 +102,7 @@ class Plain(Observer):
     def start(self, jobs: Iterable[Job] = ()) -> None:
         """Take the jobs that are followed."""
         self._told_at = self.clock()
-        self._counted = JobCounts(jobs, now=self._told_at)
+        self._counted = JobCounts(jobs, now=self.now())
 
     def tick(self) -> None:
         """Say that the jobs still run, when nothing was said for long."""
@@ -113,7 +113,7 @@ class Plain(Observer):
         if self._counted.total == 1 and self._at is not None:
             self._line(self._at[0], _standing(*self._at, self.clock()))
         else:
-            self._say(standing(self._counted, self.clock()))
+            self._say(standing(self._counted, self.now()))
 
     def changed(self, job: Job, progress: JobProgress) -> None:
         """Say a job's new status."""
@@ -150,13 +150,13 @@ class Plain(Observer):
     def ended(self, job: Job, text: str) -> None:
         """Say how it ended."""
         if self._counted is not None:
-            self._counted.take(job)
+            self._counted.take(job, self.now())
         self._line(job, summary(job))
 
     def _take(self, job: Job, progress: JobProgress) -> None:
         self._at = job, progress
         if self._counted is not None:
-            self._counted.take(job)
+            self._counted.take(job, self.now())
 
     def _line(self, job: Job, message: str) -> None:
         self._say(f"{job.ref} {message}")
@@ -169,12 +169,12 @@ class Plain(Observer):
         self.streams.say(f"{stamp(self.now())} {message}")
 
 
-def standing(counted: JobCounts, moment: float) -> str:
+def standing(counted: JobCounts, now: float) -> str:
     """Return in one line how many jobs stand: `3 of 9 ended: 6 queued, ...`."""
     counts = ", ".join(
         f"{count} {status}" for status, count in counted.counts().items()
     )
-    left = counted.remaining(moment)
+    left = counted.remaining(now)
     rest = f"; about {brief(left)} left" if left else ""
     return f"{counted.ended} of {counted.total} ended: {counts}{rest}"
 

@@ -15,7 +15,7 @@ FIELDS = (
     *("status", "raw_status", "created_at", "submitted_at", "finished_at"),
     *("checked_at", "expires_at", "cursor", "usage", "error", "incomplete_reason"),
     *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key", "row"),
-    *("last_error", "exit_code", "ended_with", "refusal", "model_asked"),
+    *("last_error", "exit_code", "ended_with", "refusal", "model_asked", "took_exact"),
 )
 
 

@@ -28,7 +28,7 @@ RECORD = [
     *("status", "raw_status", "created_at", "submitted_at", "finished_at"),
     *("checked_at", "expires_at", "cursor", "usage", "error", "incomplete_reason"),
     *("retry_of", "previous_id", "output_path", "request_sha256", "submit_key", "row"),
-    *("last_error", "exit_code", "ended_with", "refusal", "model_asked"),
+    *("last_error", "exit_code", "ended_with", "refusal", "model_asked", "took_exact"),
 ]
 RANKS = [
     {Status.SUBMITTING},
@@ -240,11 +240,3 @@ def test_a_key_may_stand_in_the_name_of_a_file(value: object) -> None:
     """Nothing that would leave its folder, or is no text, is the key of a job."""
     assert not may_be_key(value)
     assert all(map(may_be_key, ("01HZ", "a-b_C9")))
-
-
-def test_a_cancel_is_under_way_only_while_the_job_is_open() -> None:
-    """A cancel that was asked for is over when the job is."""
-    asked = Job("k", Status.QUEUED, cancel_requested_at=1.0)
-    assert asked.is_cancelling
-    assert not replace(asked, status=Status.CANCELLED).is_cancelling
-    assert not replace(asked, cancel_requested_at=None).is_cancelling

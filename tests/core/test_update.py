@@ -80,6 +80,24 @@ def test_the_end_has_a_time_and_an_expiry(limits: Limits) -> None:
     assert update.heard(JOB, reading, now=NOW, limits=for_ever).expires_at is None
 
 
+def test_an_end_is_told_or_noticed(limits: Limits) -> None:
+    """The time of an end that a poll came upon is taken for when it was."""
+    open_ = update.heard(JOB, _reading(Status.IN_PROGRESS), now=NOW, limits=limits)
+    assert open_.took_exact is None
+    undated = _reading(Status.COMPLETED)
+    noticed = update.heard(JOB, undated, now=NOW, limits=limits)
+    assert (False, NOW) == (noticed.took_exact, noticed.finished_at)
+    event = update.heard(JOB, undated, now=NOW, limits=limits, told=True)
+    assert (True, NOW) == (event.took_exact, event.finished_at)
+    dated = replace(undated, finished_at=150.0)
+    for before in (JOB, noticed):
+        told = update.heard(before, dated, now=NOW + 9, limits=limits)
+        assert (True, 150.0) == (told.took_exact, told.finished_at)
+    again = update.heard(event, dated, now=NOW + 9, limits=limits)
+    assert (True, NOW) == (again.took_exact, again.finished_at)
+    assert noticed == Job.from_line(noticed.to_line())
+
+
 def test_an_unknown_word_leaves_the_last_open_status(limits: Limits) -> None:
     """A word nobody knows is kept; the job stays open as it was, or in progress."""
     reading = Reading(Status.IN_PROGRESS, "paused", known=False)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -209,7 +210,7 @@ CHANGES = st.lists(st.tuples(st.integers(1, 12), STATUSES), max_size=60)
 def test_a_crowd_is_its_jobs(changes: list[tuple[int, Status]], rows: int) -> None:
     """After any changes counts and window are those of the jobs as they are."""
     jobs = {n: made(n, Status.QUEUED) for n in range(1, 9)}
-    counted = JobCounts(jobs.values(), now=0.0)
+    counted = JobCounts(jobs.values())
     for number, status in changes:
         jobs[number] = made(number, status)
         counted.take(jobs[number])
@@ -236,7 +237,7 @@ def test_a_crowd_that_keeps_few_counts_all(
     changes: list[tuple[int, Status]], keeps: int
 ) -> None:
     """Jobs that ended long ago are held no more, and counted as ever."""
-    whole, small = JobCounts((), now=0.0), JobCounts((), now=0.0, keeps=keeps)
+    whole, small = JobCounts(()), JobCounts((), keeps=keeps)
     for number, status in changes:
         for counted in (whole, small):
             counted.take(made(number, status))
@@ -263,21 +264,33 @@ def test_rows_to_come_are_of_the_whole() -> None:
     hand.moment += 10.0
     many.tick()
     assert "1 in_progress  1 completed  8 to come" == shown.lines[-2]
-    assert shown.lines[-1].endswith("10%  1 of 10  ETA 1m30s")
+    assert shown.lines[-1].endswith("10%  1 of 10  ETA ~8m55s")
     assert any("a much longer name" in line for line in shown.lines)
 
 
-def test_the_estimate() -> None:
-    """What remains is told by what ended since the start; not by what had before."""
-    jobs = [made(n, Status.COMPLETED) for n in range(1, 51)]
-    jobs += [made(n, Status.QUEUED) for n in range(51, 61)]
-    counted = JobCounts(jobs, now=100.0)
-    assert counted.remaining(130.0) is None
-    counted.take(made(51, Status.COMPLETED))
-    counted.take(made(52, Status.FAILED))
-    assert counted.remaining(100.0) is None
-    assert 8 * 15.0 == counted.remaining(130.0)
-    assert 10 * 15.0 == counted.remaining(130.0, coming=2)
+def test_what_was_over_before_is_no_pace() -> None:
+    """Jobs that ended before anybody looked make the rest seem to come at once."""
+    ago = {"submitted_at": NOW - 500, "finished_at": NOW - 490.0}
+    jobs = [made(n, Status.COMPLETED, noticed=True, **ago) for n in range(1, 51)]
+    jobs += [made(n, Status.QUEUED, submitted_at=NOW) for n in range(51, 61)]
+    counted = JobCounts(jobs, now=NOW)
+    assert counted.remaining(NOW + 1) is None
+    counted.take(made(51, Status.COMPLETED, noticed=True, **ago), NOW + 1)
+    assert counted.remaining(NOW + 1) is None
+    running = made(52, Status.IN_PROGRESS, submitted_at=NOW, started_at=NOW)
+    counted.take(running, NOW + 2)
+    counted.take(
+        replace(running, status=Status.COMPLETED, finished_at=NOW + 8), NOW + 8
+    )
+    assert counted.remaining(NOW + 8) == pytest.approx(8 * 8.0)
+    assert counted.remaining(NOW + 8, coming=2) == pytest.approx(10 * 8.0)
+
+
+def test_the_durations_of_others_tell_first() -> None:
+    """Nothing is said until a job ended, though the ledger has the model's."""
+    jobs = [made(n, Status.IN_PROGRESS, started_at=NOW) for n in range(1, 4)]
+    counted = JobCounts(jobs, now=NOW, durations=[30.0, 20.0, 40.0])
+    assert counted.remaining(NOW + 10) == pytest.approx(20.0)
 
 
 def test_the_taskbar_shows_the_part() -> None:

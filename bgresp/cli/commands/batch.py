@@ -335,7 +335,10 @@ class Batching:
                 api, self.context.recorder, self._say, queue=queue, patience=PATIENCE
             )
             told = self.output.audience(
-                self.counts, limit=self.options.limit, waits=self.options.waits
+                self.counts,
+                limit=self.options.limit,
+                waits=self.options.waits,
+                model=self.drafts.request.model,
             )
             trackers = Trackers(
                 self.context.endpoints, self.context.recorder, stack, told

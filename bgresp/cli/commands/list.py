@@ -12,7 +12,7 @@ from bgresp.cli.panels import OUTPUT
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.model import Job
 from bgresp.core.selection import SORTS, first, ordered
-from bgresp.render.columns import DEFAULT, TIMELINE, WIDE, Times
+from bgresp.render.columns import DEFAULT, TIMELINE, UNTOLD, WIDE, Times
 from bgresp.render.table import CUTS, STEPS, Table
 
 
@@ -83,7 +83,7 @@ def list_(which: Refs, options: Options, common: Common) -> int:
         _say_unknown(context, which)
     if not context.show_as_data(jobs, single=len(which.refs or []) == 1):
         _show(context, jobs, options, times)
-        _say_more(context, which, jobs, more=more)
+        _say_more(context, which, options, jobs, more=more)
     return int(worst(codes))
 
 
@@ -109,10 +109,15 @@ def _say_unknown(context: Context, which: Refs) -> None:
         context.say(f"{unknown[0]} ({unknown[1]})")
 
 
-def _say_more(context: Context, which: Refs, jobs: list[Job], *, more: bool) -> None:
+def _say_more(
+    context: Context, which: Refs, options: Options, jobs: list[Job], *, more: bool
+) -> None:
     """Tell a person, never a pipe, that nothing or not all was shown."""
     if not context.streams.out_is_terminal:
         return
+    count = sum(job.took_exact is False for job in jobs)
+    if count and options.sort in {"took", "run"}:
+        context.say(f"{count} of {len(jobs)} have no place by {options.sort}: {UNTOLD}")
     if more:
         context.say(f"{len(jobs)} shown, there are more: --limit N, or --all")
     elif not jobs and which.selector(context.common, now=context.now).given:

@@ -13,7 +13,7 @@ from bgresp.core.model import Job
 from bgresp.core.stats import DEFAULT, FIELDS, NONE, Stats, grouping, stats_of
 from bgresp.core.text import one_line
 from bgresp.core.times import local, rfc3339
-from bgresp.render.columns import Times
+from bgresp.render.columns import UNTOLD, Times
 
 SCHEMA: Final = "bgresp.stats/1"
 
@@ -57,6 +57,9 @@ def stats(which: Refs, options: Options, common: Common) -> int:
     found = stats_of(_jobs(context, which), groups_of, options.by)
     context.report_ledger()
     _show(context, found, options.by)
+    if found.total.noticed:
+        count = found.total.noticed
+        context.say(f"{count} of {found.total.jobs} are in no duration: {UNTOLD}")
     return 0
 
 
