@@ -33,6 +33,7 @@ _SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "streamable": st.none() | st.booleans(),
     "noticed": st.none() | st.booleans(),
     "expect": st.none() | st.floats(0, 1e6),
+    "misses": st.none() | st.integers(0, 9),
     "extra": st.dictionaries(_UNKNOWN_KEYS, _JSON, max_size=3),
 }
 JOBS = st.builds(

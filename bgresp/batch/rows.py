@@ -134,7 +134,8 @@ class Rules:
         if elsewhere or (was is not None and was != draft.request_sha256):
             how = {"resubmit": RowDecision.SEND, "skip": RowDecision.KEEP}
             return how.get(self.changed, RowDecision.CHANGED)
-        if self.retry_failed and earlier.status.did_not_complete:
+        failed = earlier.status.did_not_complete and earlier.status is not Status.LOST
+        if self.retry_failed and failed:  # a lost one may still answer
             return RowDecision.SEND
         return RowDecision.KEEP
 

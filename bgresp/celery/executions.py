@@ -39,7 +39,7 @@ _INSIST: Final = 6
 _log: Final = logging.getLogger("bgresp.celery")
 Record = dict[str, Any]
 ASKED_WITHIN: Final = 60.0
-_COUNTED: Final = ("faults", "gone", "unreadable")
+_COUNTED: Final = ("faults", "gone", "gone_since", "unreadable")
 
 
 class LaterError(Exception):
@@ -217,7 +217,7 @@ class PollPlan:
 
     expect: float | None = None
     timeout: float | None = None
-    counted: Mapping[str, int] | None = None
+    counted: Mapping[str, Any] | None = None
     started: float | None = None
 
 
@@ -294,6 +294,7 @@ def _before(job: Job, plan: PollPlan) -> Follow:
         job.raw_status,
         faults=counted.get("faults", 0),
         gone=counted.get("gone", 0),
+        gone_since=counted.get("gone_since"),
         unreadable=counted.get("unreadable", 0),
         expect=plan.expect,
         started=plan.started,

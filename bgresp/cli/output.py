@@ -178,7 +178,7 @@ def say_failed(context: Context, jobs: Iterable[Job]) -> None:
     """Say what to type where jobs of one group did not complete."""
     from bgresp.engine import retry
 
-    failed = retry.failed(context.recorder, jobs)
+    failed = retry.failed(context.recorder, jobs, lost=False)
     groups = {job.group for job in failed}
     if len(groups) == 1 and (group := groups.pop()):
         again = f"bgresp retry --failed --group {shlex.quote(group)}"
@@ -203,6 +203,8 @@ def say_why(context: Context, job: Job) -> None:
         context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.quoted}")
     elif job.status.is_unsettled:
         context.say(f"{job.ref} is {standing(job)}")
+    elif job.status is Status.LOST:  # it may still answer: a retry may pay twice
+        context.say(f"{job.ref} {summary(job)} (bgresp status {job.quoted} asks again)")
     elif job.status is not Status.COMPLETED:
         context.say(f"{job.ref} {summary(job)} (bgresp retry {job.quoted})")
     elif told_of(job):

@@ -6,7 +6,7 @@ from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError
 from bgresp.core.model import Job, Status
-from bgresp.core.signals import exit_code
+from bgresp.core.signals import FaultKind, exit_code
 
 if TYPE_CHECKING:
     from bgresp.engine.polling import News
@@ -34,7 +34,8 @@ async def refreshed(
         found[news.job.key] = news.job
         if news.fault is not None:
             context.say(f"{news.job.ref}: {news.fault.message}")
-            codes.append(int(exit_code(news.fault)))
+            if news.fault.kind is not FaultKind.GONE:  # it is not believed yet
+                codes.append(int(exit_code(news.fault)))
 
     troubles = errors.Troubles(context.streams)
 
@@ -46,7 +47,10 @@ async def refreshed(
     for settings, some in context.endpoints.grouped(worth, failed):
         try:
             async with context.api(settings) as api:
-                await JobPoller(api, context.recorder, tell).all(some)
+                poller = JobPoller(api, context.recorder, tell)
+                await poller.all(some)
+                if poller.doubt is not None:
+                    context.say(poller.doubt)
         except (ConfigError, RefusedError) as error:
             failed(some, error)
     return [found[job.key] for job in jobs], [*codes, *troubles.tell()]

@@ -289,7 +289,8 @@ def encode(value: str) -> str:
 class Endpoint:
     """A base URL spoken to in a dialect; `key` and `headers` may be secret.
 
-    Never printed with its key.
+    Never printed with its key. `key_is_kept`: a variable or a file has the key, no
+    command makes it.
     """
 
     profile: str
@@ -298,6 +299,14 @@ class Endpoint:
     vars: Mapping[str, str] = field(default_factory=dict)
     key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key_is_kept: bool = False
+
+    @property
+    def has_lasting_key(self) -> bool:
+        """Say whether the key is the same tomorrow: kept somewhere, and no token."""
+        key = self.key or ""
+        is_token = key.startswith("ya29.") or (key.startswith("eyJ") and "." in key)
+        return self.key_is_kept and bool(key) and not is_token
 
     @property
     def secrets(self) -> frozenset[str]:

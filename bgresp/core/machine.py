@@ -63,6 +63,7 @@ class Policy:
     `poll` is the range of the pace in seconds and `tiers` its steps by age; `interval`
     overrides both. `max_run` is how long the endpoint lets a job run; 0: unknown.
     `attach` says which jobs it streams after their creation: if_streamed, any, never.
+    A job is lost after `gone` replies that it is not there, over `gone_over` seconds.
     """
 
     mode: str = "auto"
@@ -76,6 +77,7 @@ class Policy:
     faults: int = 5
     young: float = 60.0
     gone: int = 3
+    gone_over: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,10 @@ class Follow:
     the streams that ended without one; `faults` the failures since the last good reply,
     `unreadable` those of them that could not be read; `gaps` the holes in the
     numbering; `heard_out` that a stream came to its own end. `expect` is how long the
-    job may take, `started` its age in seconds when it was first seen running. `held` is
-    a terminal event without text: the last word, unless the endpoint tells more when it
-    is asked.
+    job may take, `started` its age in seconds when it was first seen running,
+    `gone_since` when it was first told to be not there without any other word since.
+    `held` is a terminal event without text: the last word, unless the endpoint tells
+    more when it is asked.
     """
 
     state: State
@@ -101,6 +104,7 @@ class Follow:
     cuts: int = 0
     faults: int = 0
     gone: int = 0
+    gone_since: float | None = None
     unreadable: int = 0
     progressed: bool = False
     heard_out: bool = False
@@ -235,7 +239,8 @@ def _noted(follow: Follow, signal: Signal, kind: Kind, *, now: float) -> Follow:
     A stream that ended without telling anything sure is a cut, whatever ended it. `now`
     is the job's age in seconds.
     """
-    after = _running_since(_noted_signal(follow, signal, kind), now)
+    after = _gone_since(_noted_signal(follow, signal, kind), now)
+    after = _running_since(after, now)
     if (
         follow.state is State.STREAMING
         and TABLE[kind][State.STREAMING] is State.CHECKING
@@ -243,6 +248,13 @@ def _noted(follow: Follow, signal: Signal, kind: Kind, *, now: float) -> Follow:
         cuts = 1 if follow.progressed else follow.cuts + 1
         return replace(after, cuts=cuts, progressed=False)
     return after
+
+
+def _gone_since(follow: Follow, now: float) -> Follow:
+    if not follow.gone:
+        return replace(follow, gone_since=None)
+    since = now if follow.gone_since is None else follow.gone_since
+    return replace(follow, gone_since=since)
 
 
 def _running_since(follow: Follow, now: float) -> Follow:
@@ -372,7 +384,9 @@ def _changed_while_polling(before: Follow, after: Follow, kind: Kind) -> bool:
 
 
 def _is_lost(follow: Follow, policy: Policy, now: float) -> bool:
-    return now >= policy.young and follow.gone >= policy.gone
+    since = now if follow.gone_since is None else follow.gone_since
+    long = now >= policy.young and now - since >= policy.gone_over
+    return long and follow.gone >= policy.gone
 
 
 def _streams_spent(follow: Follow, policy: Policy) -> bool:

@@ -17,6 +17,7 @@ from bgresp.core.times import rfc3339, unix
 SCHEMA: Final = "bgresp.job/1"
 LEDGER_VERSION: Final = 1
 FORGOTTEN: Final = "forgotten"  # in the line of a job that was dropped
+KEY_DIGEST: Final = "key_digest"  # in its line alone: which key made it
 # The form of any key, whoever made it: it names files.
 # What no shell reads as anything but itself.
 _PASTED: Final = re.compile(r"[A-Za-z0-9_.:+,/=-]+", re.ASCII)
@@ -109,7 +110,7 @@ _RANK = {
     Status.REJECTED: 2,
     Status.QUEUED: 3,
     Status.IN_PROGRESS: 3,
-    Status.LOST: 4,
+    Status.LOST: 3,  # a suspicion: between it and open the later word holds
     Status.CANCELLED: 5,
     Status.INCOMPLETE: 6,
     Status.FAILED: 6,
@@ -183,6 +184,8 @@ class Job:
     the endpoint's, any text. `cursor` is None, never 0, while nothing was seen.
     `model` is the one that answers, as far as it was said. `told` is a line on how the
     answer ended, where that is not its text alone.
+    `missed_at` is when the endpoint first said that it has no such job, `misses` in how
+    many passes it has said so since, with no other word between.
     """
 
     key: str
@@ -223,6 +226,8 @@ class Job:
     expect: float | None = None
     last_error: str | None = None
     noticed: bool | None = None
+    missed_at: float | None = None
+    misses: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -348,6 +353,7 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "streamable": (bool,),
     "noticed": (bool,),
     "expect": (int, float),
+    "misses": (int,),
 }
 _ENDINGS: Final = frozenset(map(str, EndedWith))
 # How a field is read; a line may hold anything.

@@ -130,3 +130,34 @@ class Outage:
     def left(self, key: str) -> None:
         """Forget a job that is asked about no more."""
         self._away.discard(key)
+
+
+def not_found(count: int, host: str) -> str:
+    """Return what to say of several jobs that an endpoint has not, all at once."""
+    said = f"{count} jobs are not found at {host}: another key, project or base URL?"
+    return f"{said} None is taken for lost yet: bgresp doctor"
+
+
+@dataclass(slots=True)
+class Missing:
+    """Which of an endpoint's jobs it said last that it has not."""
+
+    _keys: set[str] = field(default_factory=set)
+    _is_told: bool = False
+
+    def add(self, key: str) -> bool:
+        """Take one; say whether it is one of several."""
+        self._keys.add(key)
+        return len(self._keys) > 1
+
+    def found(self, key: str) -> None:
+        """Take that one is there, or is asked about no more."""
+        self._keys.discard(key)
+        self._is_told &= bool(self._keys)
+
+    def to_tell(self, host: str) -> str | None:
+        """Return what is worth a line: once, that several are missing."""
+        if self._is_told or len(self._keys) < 2:
+            return None
+        self._is_told = True
+        return not_found(len(self._keys), host)

@@ -1,7 +1,7 @@
 """A job's record after news of it: pure."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bgresp.core.model import Job, Status
 from bgresp.core.output import MOST_REFUSED, Answer
@@ -9,6 +9,14 @@ from bgresp.core.signals import Fault, FaultKind, Reading
 
 if TYPE_CHECKING:
     from bgresp.core.dialect import Limits
+
+# When a 404 is believed, in seconds after the first one and in passes.
+MISSED_ALONE: Final = 60.0
+MISSED_TOGETHER: Final = 600.0
+PASSES: Final = 3
+# How often, and for how long where nobody says when it expires, one is asked about.
+LOST_AGAIN: Final = 3600.0
+LOST_FOR: Final = 86400.0
 
 
 def accepted(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job:
@@ -47,6 +55,8 @@ def heard(
         error=reading.error,
         incomplete_reason=reading.incomplete_reason,
         last_error=None,
+        missed_at=None,
+        misses=None,
     )
     if reading.known and status is Status.IN_PROGRESS and job.started_at is None:
         news = replace(news, started_at=now)
@@ -73,12 +83,16 @@ def ended_with(job: Job, answer: Answer) -> Job:
 def merge(old: Job, new: Job) -> Job:
     """Return what holds after `new` was recorded over `old`: the higher rank.
 
-    Between equal ranks the newer one holds. What was once known is not forgotten: the
-    id, the start, the request to cancel, what another version wrote; a cursor never
-    falls.
+    Between equal ranks the newer one holds, and between open and lost the later word of
+    the endpoint. What was once known is not forgotten: the id, the start, the request
+    to cancel, what another version wrote; a cursor never falls.
     """
     if new.status.rank < old.status.rank:
         return replace(old, checked_at=new.checked_at or old.checked_at)
+    is_doubt = (old.status is Status.LOST) is not (new.status is Status.LOST)
+    same_rank = new.status.rank == old.status.rank
+    if is_doubt and same_rank and (new.checked_at or 0.0) < (old.checked_at or 0.0):
+        return old
     cursor = old.cursor if new.cursor is None else new.cursor
     if isinstance(cursor, int) and isinstance(old.cursor, int):
         cursor = max(cursor, old.cursor)
@@ -90,6 +104,43 @@ def merge(old: Job, new: Job) -> Job:
         cancel_requested_at=new.cancel_requested_at or old.cancel_requested_at,
         extra={**old.extra, **new.extra},
     )
+
+
+def is_expired(job: Job, *, now: float) -> bool:
+    """Say whether the endpoint may have dropped a job for its age."""
+    return job.expires_at is not None and now >= job.expires_at
+
+
+def is_believed(job: Job, *, now: float, alone: bool) -> bool:
+    """Say whether the endpoint's word that it has no such job is believed by now.
+
+    `job` is as `missed` returned it. One job may be `alone` with it; where several of
+    an endpoint are told missing together, it is rather the key, the project or the base
+    URL that is wrong.
+    """
+    if job.missed_at is None or is_expired(job, now=now):
+        return True
+    if alone:
+        return now - job.missed_at >= MISSED_ALONE
+    return now - job.missed_at >= MISSED_TOGETHER and (job.misses or 0) >= PASSES
+
+
+def missed(job: Job, fault: Fault, *, now: float) -> Job:
+    """Return the record after a pass in which the endpoint had no such job.
+
+    Its status stays what it was.
+    """
+    since, count = job.missed_at, (job.misses or 0) + 1
+    said = f"not found, which is not believed yet: {fault.message}"
+    known = replace(job, missed_at=now if since is None else since, misses=count)
+    return replace(known, last_error=said, checked_at=now)
+
+
+def may_come_back(job: Job, *, now: float) -> bool:
+    """Say whether a lost job is worth asking about: hourly, until it expires."""
+    start = job.missed_at or job.submitted_at or job.created_at or 0.0
+    until = start + LOST_FOR if job.expires_at is None else job.expires_at
+    return now < until and now - (job.checked_at or 0.0) >= LOST_AGAIN
 
 
 def unheard(job: Job, fault: Fault, *, now: float) -> Job:

@@ -97,6 +97,7 @@ class Endpoints:
                 vars=settings.vars,
                 key=key,
                 headers=settings.headers,
+                key_is_kept=settings.key_source.kind in {"env", "file"},
             )
         )
         try:

@@ -1,4 +1,4 @@
-"""Ask one endpoint about jobs, each once, at its pace; believe a 404 only repeated.
+"""Ask one endpoint about jobs, each once, at its pace; doubt a 404 (core.update).
 
 Of many jobs its own list of responses is asked, page by page. A list is advice: it may
 lag and leave jobs out. What it shows as ended, or does not show, is asked for one by
@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgresp.api.client import PAGE, Api
-from bgresp.core import paths
+from bgresp.core import paths, update
 from bgresp.core.dialect import Dialect
 from bgresp.core.model import Job
+from bgresp.core.observer import not_found
 from bgresp.core.reading import read_id, read_response
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import Fault, FaultKind, Snapshot
@@ -164,7 +165,8 @@ def _next(dialect: Dialect, page: Mapping[str, Any], after: str | None) -> str |
 class News:
     """What one question came to: a job before and now; a fault where none was heard.
 
-    `asked` is false where the endpoint was left alone.
+    `asked` is false where the endpoint was left alone. A fault "gone" says that the
+    endpoint has no such job, and that this is not believed yet.
     """
 
     before: Job
@@ -178,7 +180,7 @@ class JobPoller:
     """One round of questions to one endpoint; `tell` hears each answer as it comes.
 
     `patient`: ask again after a 429 or a 5xx. `thrifty`: a mere repetition is not
-    worth a line of the ledger.
+    worth a line of the ledger. `doubt` is what to say where it has none of several.
     """
 
     api: Api
@@ -189,6 +191,8 @@ class JobPoller:
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     closed: Fault | None = None
     skipped: int = 0
+    doubt: str | None = None
+    _gone: list[tuple[Job, Fault]] = field(default_factory=list)
     _limiter: RateLimiter = field(init=False)
     _broken: int = 0
 
@@ -207,7 +211,8 @@ class JobPoller:
                 await self.sleep(BETWEEN)
             waiting = await self._round(waiting, last=look == LOOKS)
             if not waiting:
-                return
+                break
+        self._weigh_gone()
 
     async def _listed(self, jobs: list[Job]) -> list[Job]:
         """Believe the endpoint's list of many jobs that are open; return the others."""
@@ -230,34 +235,57 @@ class JobPoller:
 
         async def worker() -> None:
             for job in line:
-                news = await self._ask(job, last=last)
-                if news is None:
-                    again.append(job)
-                else:
-                    self.tell(news)
+                worth = await self._ask(job, last=last)
+                again.extend([job] if worth else [])
 
         connections = self.api.endpoint.dialect.limits.connections
         await asyncio.gather(*(worker() for _ in jobs[:connections]))
         return again
 
-    async def _ask(self, job: Job, *, last: bool) -> News | None:
-        """Ask about one job; None means: ask again."""
+    async def _ask(self, job: Job, *, last: bool) -> bool:
+        """Ask about one job and tell what came; say whether to ask again."""
         if self.closed is None:
             await self._limiter.turn()
         if self.closed is not None:
             self.skipped += 1
-            return News(job, job, self.closed, asked=False)
+            self.tell(News(job, job, self.closed, asked=False))
+            return False
         answer = await self.api.retrieve(str(job.id))
         if not isinstance(answer, Fault):
             self._broken = 0
             self._give_way(answer)
-            return News(job, self._heard(job, answer))
+            self.tell(News(job, self._heard(job, answer)))
+            return False
+        if answer.kind is FaultKind.GONE:
+            endpoint = self.api.endpoint
+            answer = self.recorder.another_key(job, endpoint, answer) or answer
         self._weigh(answer)
         if not last and self.closed is None and self._worth_again(job, answer):
-            return None
-        if answer.kind is FaultKind.GONE and not self.is_young(job):
-            return News(job, self.recorder.lost(job, answer))
-        return News(job, self.recorder.unheard(job, answer), answer)
+            return True
+        if answer.kind is not FaultKind.GONE or self.is_young(job):
+            self.tell(News(job, self.recorder.unheard(job, answer), answer))
+        elif job.status.is_open:
+            self._gone.append((job, answer))
+        else:
+            self.tell(News(job, self.recorder.lost(job, answer)))
+        return False
+
+    def _weigh_gone(self) -> None:
+        """Record which of the jobs that the endpoint has not are lost, at the end.
+
+        Of several it is rather the key, the project or the base URL that is wrong.
+        """
+        alone, doubted = len(self._gone) == 1, 0
+        for job, fault in self._gone:
+            now = self.recorder.now()
+            missed = update.missed(job, fault, now=now)
+            if update.is_believed(missed, now=now, alone=alone):
+                self.tell(News(job, self.recorder.lost(missed, fault)))
+                continue
+            doubted += 1
+            self.tell(News(job, self.recorder.missed(job, fault), fault))
+        if doubted > 1:
+            self.doubt = not_found(doubted, self.api.endpoint.host)
 
     def is_young(self, job: Job) -> bool:
         """Say whether the endpoint may not know a job yet."""

@@ -7,6 +7,7 @@ told. What the ledger could not take lies in a rescue file until it is brought h
 import errno
 import json
 import os
+import shlex
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +17,12 @@ from typing import Any, Final
 
 from bgresp.api import replies
 from bgresp.core import update
-from bgresp.core.dialect import Dialect
+from bgresp.core.dialect import Dialect, Endpoint
 from bgresp.core.errors import LedgerError
-from bgresp.core.model import Job
+from bgresp.core.model import KEY_DIGEST, Job
 from bgresp.core.output import Answer
 from bgresp.core.reading import items_of, read_parts
-from bgresp.core.signals import Cursor, Event, Fault, Snapshot
+from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Snapshot
 from bgresp.ledger import folders
 from bgresp.ledger.files import blamed
 from bgresp.ledger.ledger import Ledger
@@ -101,6 +102,34 @@ class Recorder:
     def lost(self, job: Job, fault: Fault) -> Job:
         """Record that the endpoint no longer has the job."""
         return self.ledger.record(update.lost(job, fault, now=self.now()))
+
+    def missed(self, job: Job, fault: Fault) -> Job:
+        """Record a pass in which the endpoint said that it has no such job."""
+        return self.ledger.record(update.missed(job, fault, now=self.now()))
+
+    def key_digest(self, endpoint: Endpoint) -> str | None:
+        """Return what tells an endpoint's key from others; None of one that changes."""
+        key = endpoint.key
+        if key is None or not endpoint.has_lasting_key:
+            return None
+        return folders.key_digest(self.ledger.state, key)
+
+    def another_key(self, job: Job, endpoint: Endpoint, gone: Fault) -> Fault | None:
+        """Return what a 404 means where a job was made with another key; else None."""
+        made_with = job.extra.get(KEY_DIGEST)
+        if made_with is None or update.is_expired(job, now=self.now()):
+            return None
+        digest = self.key_digest(endpoint)
+        if digest is None or digest == made_with:
+            return None
+        source = job.extra.get("key_source", "its profile")
+        profile = f" -p {shlex.quote(job.profile)}" if job.profile else ""
+        return replace(
+            gone,
+            kind=FaultKind.REFUSED,
+            message=f"made with another key of {source}: {gone.message}",
+            setup=f"set the key that made it: bgresp config show{profile}",
+        )
 
     def at_cursor(self, job: Job, cursor: Cursor | None) -> Job:
         """Record how far the stream was read."""

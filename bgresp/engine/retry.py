@@ -68,13 +68,19 @@ def draft(recorder: Recorder, job: Job) -> Draft:
     return Draft(replace(again, extra=extra), body, stream=bool(job.streamable))
 
 
-def failed(recorder: Recorder, jobs: Iterable[Job]) -> list[Job]:
+def failed(recorder: Recorder, jobs: Iterable[Job], *, lost: bool) -> list[Job]:
     """Return, oldest first, the jobs that did not complete and were not retried.
 
-    A retry that was rejected counts for nothing: nobody works on it.
+    A lost one may still answer: it is among them only where that is asked for. A retry
+    that was rejected counts for nothing: nobody works on it.
     """
     wanted = sorted(
-        (job for job in jobs if job.status.did_not_complete), key=lambda job: job.key
+        (
+            job
+            for job in jobs
+            if job.status.did_not_complete and (lost or job.status is not Status.LOST)
+        ),
+        key=lambda job: job.key,
     )
     if not wanted:
         return []

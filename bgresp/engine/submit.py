@@ -22,7 +22,7 @@ from bgresp.core.errors import (
     UnknownOutcomeError,
     UnreachableError,
 )
-from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.model import KEY_DIGEST, Job, ResponseError, Status
 from bgresp.core.request import Draft, keyed
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import one_line
@@ -223,7 +223,9 @@ class Submitter:
         self._check_hold()
         with self.idle():
             await self.queue.turn()
-        now = replace(draft.job, submitted_at=self.recorder.now())
+        digest = self.recorder.key_digest(self.api.endpoint)
+        extra = {**draft.job.extra, **({KEY_DIGEST: digest} if digest else {})}
+        now = replace(draft.job, submitted_at=self.recorder.now(), extra=extra)
 
         def keep(job: Job) -> None:
             if draft.keep:

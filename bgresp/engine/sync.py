@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from bgresp.api.client import Api
 from bgresp.config.settings import Settings
+from bgresp.core import update
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError
 from bgresp.core.model import Job
 from bgresp.core.selection import Selector
@@ -41,6 +42,8 @@ class Sync:
         )
         rest = [job for job in some if not job.status.is_unsettled and job.id]
         await poller.all(sorted(rest, key=_urgency))
+        if poller.doubt is not None:
+            self.say(poller.doubt)
         if poller.skipped:
             self.say(
                 f"{poller.skipped} jobs at {api.endpoint.host} were not asked about"
@@ -85,16 +88,23 @@ class Sync:
         self.tell(news.before, news.job)
         fault = news.fault
         if fault is None or fault.kind is FaultKind.GONE:
-            return  # too young to be lost: the next pass asks again
+            return  # it is not believed yet: the next pass asks again
         self.codes.append(int(exit_code(fault)))
         if news.asked:
             self.say(f"{news.job.ref}: {fault.message}")
 
 
 def due(recorder: Recorder, selector: Selector) -> Iterator[Job]:
-    """Yield the selected jobs that a pass is about: open ones, unsettled submits."""
+    """Yield the selected jobs that a pass is about: open ones, unsettled submits.
+
+    And lost ones that were not asked about for an hour: they may come back.
+    """
     yield from (job for job in recorder.ledger.open_jobs() if selector.matches(job))
     anyway = replace(selector, open=False)
+    now = recorder.now()
+    for job in recorder.ledger.lost():
+        if anyway.matches(job) and update.may_come_back(job, now=now):
+            yield job
     yield from (job for job in candidates(recorder) if anyway.matches(job))
 
 

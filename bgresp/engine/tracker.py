@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgresp.api.client import Api
-from bgresp.core import machine
+from bgresp.core import machine, update
 from bgresp.core.machine import Follow, Policy, State
 from bgresp.core.model import Job, Status
-from bgresp.core.observer import JobProgress, Observer, Outage
+from bgresp.core.observer import JobProgress, Missing, Observer, Outage
 from bgresp.core.output import Answer
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
@@ -43,6 +43,7 @@ class Tools:
     jitter: Callable[[], float] = random.random
     streams: Semaphore = field(default_factory=Semaphore)
     outage: Outage = field(default_factory=Outage)
+    missing: Missing = field(default_factory=Missing)
     is_alone: bool = True  # how one job is followed is worth a word, not how many are
 
 
@@ -259,11 +260,13 @@ class Tracker:
         asked = None if isinstance(signal, Event) else signal.retry_after
         if asked is not None:
             self.tools.limiter.hold(min(asked, RETRY_AFTER_CAP))
-        before = self.follow
+        before, policy = self.follow, self.tools.policy
+        if isinstance(signal, Fault) and signal.kind is FaultKind.GONE:
+            signal, policy = self._doubted(signal)
         self.follow, answer = machine.step(
             before,
             signal,
-            policy=self.tools.policy,
+            policy=policy,
             jitter=self.tools.jitter(),
             now=self._age(),
         )
@@ -278,7 +281,26 @@ class Tracker:
             self._take_fault(before, signal, answer)
         return answer
 
+    def _doubted(self, gone: Fault) -> tuple[Fault, Policy]:
+        """Return what a 404 means, and how long it is doubted.
+
+        Under another key than the job's it says nothing; of several jobs at once, that
+        rather the endpoint is another one.
+        """
+        policy, job, endpoint = self.tools.policy, self.job, self.tools.api.endpoint
+        wrong = self.tools.recorder.another_key(job, endpoint, gone)
+        if wrong is not None:
+            return wrong, policy
+        many = self.tools.missing.add(job.key)
+        over = update.MISSED_TOGETHER if many else update.MISSED_ALONE
+        if update.is_expired(job, now=self.tools.recorder.now()):
+            over = 0.0
+        elif said := self.tools.missing.to_tell(endpoint.host):
+            self._note(said)
+        return gone, replace(policy, gone_over=over)
+
     def _answered(self) -> None:
+        self.tools.missing.found(self.job.key)
         now = self._heard_at = asyncio.get_running_loop().time()
         self._retry_at = None
         if again := self.tools.outage.answered(self.job.key, now):
@@ -328,6 +350,8 @@ class Tracker:
         now = asyncio.get_running_loop().time()
         if isinstance(answer, Done):
             self.tools.outage.left(self.job.key)
+            if answer.status is not Status.LOST:
+                self.tools.missing.found(self.job.key)
             return
         if before.state is State.STREAMING and self.follow.state is State.POLLING:
             why = self.follow.streams_ruled_out or "the stream keeps breaking"

@@ -16,8 +16,9 @@ from bgresp.ledger import files, keys
 from bgresp.ledger.index import Scan
 from bgresp.ledger.segments import Segment
 
+# A lost job may come back; a file of an older version does not have those.
 WANTED: Final = frozenset(
-    status for status in Status if status.is_open or status.is_unsettled
+    {*(s for s in Status if s.is_open or s.is_unsettled), Status.LOST}
 )
 
 Place = tuple[int, int]
@@ -39,7 +40,7 @@ def tombstone(job: Job) -> Job:
 
 
 def matters(job: Job) -> bool:
-    """Say whether a job is open, or a submission without a known outcome."""
+    """Say whether a job is open or lost, or a submission without a known outcome."""
     return job.status in WANTED and not job.is_forgotten
 
 

@@ -4,15 +4,17 @@ An accepted job that the ledger cannot take is kept elsewhere: `doctor --fix` br
 home.
 """
 
+import hmac
 import json
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from bgresp.core.errors import ConfigError
+from bgresp.core.errors import ConfigError, LedgerError
 from bgresp.core.model import Job
 from bgresp.ledger import files
 
@@ -23,6 +25,30 @@ one for a key holds; responses/ has the answers, requests/ what was asked. It ma
 private text. index/ is derived and may be deleted.
 """
 FOLDERS: Final = ("responses", "requests", "progress", "inflight")
+
+
+SALT: Final = "salt"
+_SALT_BYTES: Final = 32
+
+
+def key_digest(state: Path, key: str) -> str | None:
+    """Return 8 hex digits that stand for an API key in this state folder alone.
+
+    Its secret salt never leaves it: who reads a line elsewhere can try no keys against
+    it. None where the salt can be neither read nor made.
+    """
+    path = state / SALT
+    try:
+        salt = files.read(path)
+        if salt is None:
+            salt = secrets.token_bytes(_SALT_BYTES)
+            files.make_private(state)
+            files.write_whole(path, [salt], exclusive=True)
+    except FileExistsError:  # another process made it just now
+        return key_digest(state, key)
+    except (OSError, LedgerError):
+        return None
+    return hmac.new(salt, key.encode(), "sha256").hexdigest()[:8]
 
 
 TRUST: Final = "BGRESP_TRUST_STATE_DIR"

@@ -80,7 +80,15 @@ class Ledger:
 
     def unsettled(self) -> Iterator[Job]:
         """Yield submissions without a known outcome, newest first."""
-        return (job for job in self._look().open_jobs() if not job.status.is_open)
+        return (job for job in self._look().open_jobs() if job.status.is_unsettled)
+
+    def lost(self) -> Iterator[Job]:
+        """Yield jobs that the endpoint said it does not have, newest first.
+
+        Those that an older version recorded may be missing.
+        """
+        wanted = Status.LOST
+        return (job for job in self._look().open_jobs() if job.status is wanted)
 
     def select(self, selector: Selector) -> Iterator[Job]:
         """Yield the jobs a selector means, newest first."""

@@ -297,7 +297,8 @@ class View:
 
 def select(view: View, selector: Selector) -> Iterator[Job]:
     """Yield the jobs a selector means, newest first, reading no more than it must."""
-    if selector.open or (selector.statuses and selector.statuses <= WANTED):
+    noted = WANTED - {Status.LOST}  # of the lost an older version noted none
+    if selector.open or (selector.statuses and selector.statuses <= noted):
         jobs = iter(view.open_jobs())
     elif selector.group is not None:
         group = selector.group

@@ -47,12 +47,13 @@ def open_of(told: dict[str, Any] | Open) -> Open:
 
 
 def test_a_job_that_is_gone_is_lost(intents: Intents, server: FakeServer) -> None:
-    """A 404 is believed at once, or never."""
+    """A 404 is believed at once, or never: three of them, over a minute."""
     told, plan = record(server, age=100.0), plan_of()
-    for _ in range(2):
+    for _ in range(3):
         again = open_of(asked(told, intents, counted=plan.counted))
         assert 5.0 <= again.seconds
         told, plan = again.record, again.plan
+    told = {**told, "submitted_at": rfc3339(time.time() - 161.0)}
     lost = asked(told, intents, counted=plan.counted)
     assert isinstance(lost, dict)
     assert ("lost", 13, None) == (lost["status"], lost["exit_code"], lost["text"])

@@ -130,19 +130,24 @@ def made(*words: str) -> list[Json]:
 
 
 def test_all_that_failed(bgresp: Run, server: FakeServer, state: Path) -> None:
-    """--failed means what ended without an answer, oldest first, and nothing else."""
+    """--failed means what ended without an answer, oldest first, and nothing else.
+
+    A lost job may still answer: it is paid for again only where that is said.
+    """
     others = ("completed", "queued", "rejected", "unknown")
     seed(state, *made(*ENDS, *others), {"status": "failed"}, server=server)
     for number in range(1, 10):
         ask(state, number)
     ran = bgresp("retry", "--failed", "--group", "night")
     assert 0 == ran.code
-    assert [ident(n) for n in range(1, 5)] == ran.out.split()
+    assert [ident(n) for n in range(1, 4)] == ran.out.split()
+    again = bgresp("retry", "--failed", "--group", "night")
+    assert (0, "", 3) == (again.code, again.out, len(server.creates))
+    assert "nothing to retry" in again.err
+    lost = bgresp("retry", "--failed", "--group", "night", "--status", "lost")
+    assert (0, ident(4)) == (lost.code, lost.out.strip())
     prompts = [seen.json["input"] for seen in server.creates]
     assert [f"prompt {n}" for n in range(1, 5)] == prompts
-    again = bgresp("retry", "--failed", "--group", "night")
-    assert (0, "", 4) == (again.code, again.out, len(server.creates))
-    assert "nothing to retry" in again.err
 
 
 def test_a_retry_that_failed_is_retried(

@@ -217,17 +217,24 @@ def test_a_change_while_polling_is_worth_another_stream() -> None:
 
 
 def test_a_job_is_lost_after_three_404_once_it_is_old_enough() -> None:
-    """A 404 of a young job proves nothing; three of an old one mean that it is gone."""
+    """A 404 of a young job proves nothing; three over a minute mean that it is gone."""
     young = old = replace(STREAMING, state=State.POLLING)
     for _ in range(9):
         young, action = step_of(young, fault("gone"), now=59.9)
         assert isinstance(action, Wait)
         assert action.seconds >= 5
-    for _ in range(2):
-        old, action = step_of(old, fault("gone"), now=60.0)
+    for now in (100.0, 130.0, 159.9):
+        old, action = step_of(old, fault("gone"), now=now)
         assert isinstance(action, Wait)
-    assert 0 == step_of(old, OPEN)[0].gone
-    _, action = step_of(old, fault("gone"), now=60.0)
+    back = step_of(old, OPEN)[0]
+    assert (0, None) == (back.gone, back.gone_since)
+    _, action = step_of(old, fault("gone"), now=160.0)
+    assert Done(status=Status.LOST, fault=fault("gone")) == action
+    doubted = Policy(gone_over=600.0)
+    for now in (160.0, 699.9):
+        old, action = step_of(old, fault("gone"), doubted, now=now)
+        assert isinstance(action, Wait)
+    _, action = step_of(old, fault("gone"), doubted, now=700.0)
     assert Done(status=Status.LOST, fault=fault("gone")) == action
 
 

@@ -10,10 +10,14 @@ import pytest
 from bgresp.api.client import Api
 from bgresp.core.dialect import Dialect
 from bgresp.core.model import Job, Status
+from bgresp.core.selection import Selector
+from bgresp.core.signals import Fault, FaultKind
+from bgresp.core.update import LOST_AGAIN
 from bgresp.engine.polling import BETWEEN, BROKEN, FRESH, LOOKS, YOUNG
 from bgresp.engine.recorder import Recorder
-from bgresp.engine.sync import Sync
+from bgresp.engine.sync import Sync, due
 from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.saved import Answers
 from bgresp.render.columns import Look, Times
 from bgresp.render.streams import Streams
 from bgresp.render.table import Table
@@ -119,19 +123,108 @@ def test_a_young_404_is_not_believed(server: FakeServer, recorder: Recorder) -> 
     assert [("resp_1", "queued", "completed")] == told.changes
 
 
-def test_an_old_404_is_believed_the_third_time(
-    server: FakeServer, recorder: Recorder
+def test_an_old_404_is_believed_in_a_later_pass(
+    server: FakeServer, state: Path
 ) -> None:
-    """Case 79: lost is said after three looks over ten seconds, with the reason."""
+    """Case 79: lost is said after three looks and a minute, with the reason."""
+    clock = Clock()
+    recorder = Recorder(Ledger(state, clock), Answers(state), clock)
     job = opened(recorder, "resp_1", age=DAY)
-    server.script("get", GONE, GONE, GONE)
+    server.script("get", Forever(GONE))
     told = gone_over(server, recorder, [job])
-    assert [("resp_1", "queued", "lost")] == told.changes
+    assert ([], []) == (told.changes, told.codes)
     assert (10.0, [BETWEEN] * (LOOKS - 1)) == (sum(told.slept), told.slept)
+    for seconds, changes in ((59.0, []), (1.0, [("resp_1", "queued", "lost")])):
+        clock.moment += seconds
+        told = gone_over(server, recorder, list(due(recorder, Selector())))
+        assert changes == told.changes
     lost = recorder.ledger.by_key(job.key)
     assert lost is not None
     assert "no longer has it" in str(lost.last_error)
     assert [] == told.codes
+
+
+def test_one_that_expired_is_lost_at_once(
+    server: FakeServer, recorder: Recorder
+) -> None:
+    """A job is doubted for long that its endpoint keeps no longer."""
+    job = opened(recorder, "resp_1", age=DAY, expires_at=recorder.now() - 1)
+    server.script("get", Forever(GONE))
+    told = gone_over(server, recorder, [job])
+    assert [("resp_1", "queued", "lost")] == told.changes
+
+
+def test_several_at_once_are_believed_in_the_third_pass(
+    server: FakeServer, state: Path
+) -> None:
+    """A gateway that was deployed anew turns every job lost, or none ever."""
+    clock = Clock()
+    recorder = Recorder(Ledger(state, clock), Answers(state), clock)
+    for number in range(3):
+        opened(recorder, f"resp_{number}", age=DAY)
+    server.script("get", Forever(GONE))
+    changes = []
+    for seconds in (0.0, 300.0, 299.0, 1.0):
+        clock.moment += seconds
+        told = gone_over(server, recorder, list(due(recorder, Selector())))
+        changes.append(len(told.changes))
+        if not told.changes:
+            (said,) = told.said
+            assert "3 jobs are not found at" in said
+            assert "another key, project or base URL?" in said
+    assert [0, 0, 0, 3] == changes
+
+
+def test_a_lost_job_is_asked_hourly_and_comes_back(
+    server: FakeServer, state: Path
+) -> None:
+    """A job that was lost by mistake stays so, or is asked about all the time."""
+    clock = Clock()
+    recorder = Recorder(Ledger(state, clock), Answers(state), clock)
+    job = opened(recorder, "resp_1", age=DAY, expires_at=clock() + 3 * DAY)
+    lost = recorder.lost(job, Fault(FaultKind.GONE, "No."))
+    assert Status.LOST is lost.status
+    clock.moment += LOST_AGAIN - 1
+    assert [] == list(due(recorder, Selector()))
+    clock.moment += 1
+    server.script("get", GONE, *answered("in_progress", "completed"))
+    changes = []
+    for seconds in (0.0, LOST_AGAIN, 60.0):
+        clock.moment += seconds
+        told = gone_over(server, recorder, list(due(recorder, Selector())))
+        changes += told.changes
+    assert [
+        ("resp_1", "lost", "in_progress"),
+        ("resp_1", "in_progress", "completed"),
+    ] == changes
+    assert 3 == len(server.asked("get"))
+
+
+@pytest.mark.parametrize(("expires", "until"), [(None, DAY), (3 * DAY, 3 * DAY)])
+def test_a_lost_job_is_given_up_when_it_expires(
+    state: Path, expires: float | None, until: float
+) -> None:
+    """A lost job is asked about for ever, or not to the end of its retention."""
+    clock = Clock()
+    recorder = Recorder(Ledger(state, clock), Answers(state), clock)
+    moment = None if expires is None else clock() + expires
+    job = opened(recorder, "resp_1", age=60.0, expires_at=moment)
+    gone = Fault(FaultKind.GONE, "No.")
+    recorder.lost(recorder.missed(job, gone), gone)
+    clock.moment += until - 1
+    assert ["resp_1"] == [job.id for job in due(recorder, Selector())]
+    clock.moment += 1
+    assert [] == list(due(recorder, Selector()))
+
+
+@dataclass(slots=True)
+class Clock:
+    """A wall clock that is moved by hand."""
+
+    moment: float = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.moment
 
 
 def test_a_404_that_passes_loses_nothing(
@@ -145,11 +238,11 @@ def test_a_404_that_passes_loses_nothing(
 
 
 def test_many_lost_jobs_cost_one_wait(server: FakeServer, recorder: Recorder) -> None:
-    """The looks at a hundred jobs are shared: ten seconds, not a thousand."""
+    """The looks at twenty jobs are shared: ten seconds, not two hundred."""
     jobs = [opened(recorder, f"resp_{number}", age=DAY) for number in range(20)]
     server.script("get", Forever(GONE))
     told = gone_over(server, recorder, jobs, dialect(limits={"rate": 0}))
-    assert 20 == len(told.changes)
+    assert ([], 1) == (told.changes, len(told.said))
     assert 10.0 == sum(told.slept)
 
 

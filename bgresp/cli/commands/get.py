@@ -61,6 +61,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
     jobs = [context.told(job) for job in _fetched(context, choice, codes)]
+    unheard = bool(codes)
     if not codes and not refs.require_some(context, jobs, which):
         return 0
     if options.output is not None and len(jobs) != 1:
@@ -83,6 +84,11 @@ def get(which: Refs, options: Options, common: Common) -> int:
         jobs = [job for job in jobs if job.status is not Status.COMPLETED]
     for job in jobs:
         output.say_why(context, job)
+    return _worst(codes, [] if unheard and choice.single else jobs)
+
+
+def _worst(codes: list[int], jobs: list[Job]) -> int:
+    """Return the exit code of what went wrong, and of jobs as they are known to be."""
     return int(worst([*codes, *(int(job.exit_code) for job in jobs)]))
 
 

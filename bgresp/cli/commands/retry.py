@@ -9,7 +9,7 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.cli.running import run
 from bgresp.core.errors import NoSuchJobError, worst
-from bgresp.core.model import Job
+from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.engine import retry as engine
 
@@ -31,7 +31,8 @@ def retry(which: Refs, options: Options, common: Common) -> int:
     """Submit the stored request of a job again, as a new job at the same endpoint.
 
     The new job takes over name, group and labels. A job that is open, or whose submit
-    has no known outcome, is refused.
+    has no known outcome, is refused. --failed leaves those alone that are lost, which
+    may still answer, unless --status lost is said.
 
     Examples:
 
@@ -50,7 +51,9 @@ def retry(which: Refs, options: Options, common: Common) -> int:
         if options.failed:
             # Two of them at once would pay for each job twice.
             until_sent.enter_context(context.ledger.claim("retry --failed"))
-            jobs = engine.failed(context.recorder, jobs)
+            selector = which.selector(common, now=context.now)
+            lost = Status.LOST in selector.statuses
+            jobs = engine.failed(context.recorder, jobs, lost=lost)
         drafts = _drafts(sending, jobs, failed=options.failed)
         if not drafts and not sending.codes:
             context.say("nothing to retry")

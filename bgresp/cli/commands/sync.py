@@ -10,7 +10,7 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt
 from bgresp.cli.running import run
 from bgresp.core.errors import BgrespError, NotFinishedError, OutputError, worst
-from bgresp.core.model import Job
+from bgresp.core.model import Job, Status
 from bgresp.ledger import locks
 from bgresp.render.cells import GAP
 
@@ -138,4 +138,9 @@ def _chosen(context: Context, which: Refs) -> Iterable[Job]:
         return due(context.recorder, which.selector(context.common, now=context.now))
     named = refs.chosen(context, which).known()
     unsettled = {job.key for job in candidates(context.recorder)}
-    return [job for job in named if job.status.is_open or job.key in unsettled]
+    lost = Status.LOST  # it may come back
+    return [
+        job
+        for job in named
+        if job.status.is_open or job.status is lost or job.key in unsettled
+    ]
