@@ -4,7 +4,7 @@ Knows Typer's commands alone: no Rich is imported for help.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from typer.core import TyperCommand, TyperGroup
@@ -44,6 +44,7 @@ USUAL: Final[Mapping[str, str]] = {
         ("model", "system", "schema", "tool", "max_output_tokens"), REQUEST
     ),
     **dict.fromkeys(("previous", "metadata", "body", "changes", "stream"), REQUEST),
+    **dict.fromkeys(("tool_output", "approve", "deny"), REQUEST),
     **dict.fromkeys(("name", "label", "group", "key", "unique"), LEDGER),
     **dict.fromkeys(("no_keep_prompt", "expect"), LEDGER),
     **dict.fromkeys(("watch", "wait", "timeout", "interval", "mode"), FOLLOW),
@@ -52,6 +53,8 @@ USUAL: Final[Mapping[str, str]] = {
     **dict.fromkeys(("profile", "base_url", "header", "allow_http"), ENDPOINT),
     **dict.fromkeys(("verbose", "color", "no_progress", "version", "help"), GLOBAL),
 }
+# Options whose value may be left out.
+_MAY_BE_BARE: Final = frozenset({"--approve", "--deny"})
 # Those of a command that takes REFs.
 SELECTING: Final = frozenset(
     {"group", "label", "status", "since", "until", "model", "open", "all"}
@@ -116,9 +119,31 @@ def summary(command: TyperCommand | TyperGroup) -> str:
 class Command(TyperCommand):
     """A command whose help has its options under headings."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; a value that may be left out is empty then."""
+        return super().parse_args(ctx, list(_completed(self, args)))
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options."""
         write_options(self, ctx, formatter)
+
+
+def _completed(command: TyperCommand, args: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments, `--approve` without an ID as `--approve=`."""
+    takes_value = {
+        name
+        for param in command.params
+        if not getattr(param, "is_flag", True)
+        for name in param.opts
+    }
+    for at, word in enumerate(args):
+        is_value = at > 0 and args[at - 1] in takes_value
+        rest = args[at + 1 :]
+        bare = not rest or rest[0].startswith("-")
+        if word in _MAY_BE_BARE and word in takes_value and bare and not is_value:
+            yield f"{word}="
+        else:
+            yield word
 
 
 def write_options(

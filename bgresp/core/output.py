@@ -145,7 +145,7 @@ def read_answer(items: Items, payload: Any, *, word: str = "") -> Answer:
         if kinds[number] in items.messages
     ]
     final = [m for m in messages if m.is_final and (m.text or m.refusal)]
-    waiting = _waiting(items, found, kinds, final, forced=word in items.waits)
+    waiting = list(_waiting(items, found, kinds, final, forced=word in items.waits))
     calls = tuple(call for call in waiting if call.type not in items.approvals)
     approvals = tuple(call for call in waiting if call.type in items.approvals)
     texts = [message for message in final if message.text]

@@ -13,10 +13,11 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bgresp.core.dialect import HOLE, PARTS, Dialect, fill
+from bgresp.core.dialect import HOLE, PARTS, Dialect, fill, holes
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.model import Job, check_names
-from bgresp.core.text import MAX_DEPTH
+from bgresp.core.output import Answer, Call
+from bgresp.core.text import MAX_DEPTH, parse_json
 
 MAX_PROMPT: Final = 10_485_760  # characters: the Open Responses schema's cap
 MAX_PAIRS: Final = 16
@@ -46,7 +47,8 @@ ASKED_BY: Final[Mapping[str, str]] = {
 class Request:
     """What is asked: a prompt, or a raw body that is sent as it is.
 
-    `schema` is a whole `text.format`; `variables` fill `{{name}}` in the prompt, the
+    `schema` is a whole `text.format`; `answers` are the items that answer calls and
+    approvals of the job before; `variables` fill `{{name}}` in the prompt, the
     instructions and the texts of the body, and without any these are taken as they are.
     """
 
@@ -61,6 +63,7 @@ class Request:
     max_output_tokens: int | None = None
     body: Mapping[str, Any] | None = None
     changes: tuple[tuple[str, Any], ...] = ()
+    answers: tuple[Mapping[str, Any], ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -111,8 +114,9 @@ def check_clashes(request: Request, dialect: Dialect) -> None:
     for name, place in _places(dialect.body, ()):
         if values.get(name) is None:
             continue
-        is_attached = name == "input" and request.attachments
-        option = "--attach" if is_attached else ASKED_BY[name]
+        option = ASKED_BY[name]
+        if name in {"input", "text"} and (request.attachments or request.answers):
+            option = "--tool-output" if request.answers else "--attach"
         if _has(request.body or {}, place):
             raise UsageError(f"{option} and --body both give {'.'.join(place)!r}")
         if any(_holds(path, place) for path, _ in request.changes):
@@ -171,11 +175,17 @@ def _filled(request: Request) -> Request:
 
 def _values(request: Request) -> dict[str, Any]:
     """Return what fills the holes of a body, by their names."""
-    message = message_of(request.text, request.attachments)
+    message: Any = message_of(request.text, request.attachments)
+    text: Any = request.text
+    if request.answers:
+        said = [] if text is None else [{"type": "text", "text": text}]
+        spoken = message if message[0]["content"] else []
+        message, text = [*request.answers, *spoken], [*request.answers, *said]
+    is_list = request.attachments or request.answers
     return {
         "model": request.model,
-        "input": message if request.attachments else request.text,
-        "text": request.text,
+        "input": message if is_list else request.text,
+        "text": text,
         "instructions": request.instructions,
         "previous": request.previous_id,
         "metadata": dict(request.metadata) or None,
@@ -282,6 +292,115 @@ def url_part(url: str, kind: str) -> Part:
     if _is_image(kind):
         return {"type": "input_image", "image_url": url, "detail": "auto"}
     return {"type": "input_file", "file_url": url}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a user answers to a call (`text`) or to an approval (`approve`).
+
+    Without `call_id` it is for the one that waits.
+    """
+
+    call_id: str | None
+    text: str = ""
+    approve: bool | None = None
+
+    @property
+    def option(self) -> str:
+        """Return what was typed."""
+        if self.approve is None:
+            return "--tool-output"
+        return "--approve" if self.approve else "--deny"
+
+
+def named_call(given: str, answer: Answer) -> tuple[str | None, str]:
+    """Split `CALL_ID=TEXT` where the left is a call that waits; else all is text."""
+    id_, mark, text = given.partition("=")
+    if mark and any(call.call_id == id_ for call in answer.calls):
+        return id_, text
+    return None, given
+
+
+def answers_to(
+    ref: str, answer: Answer, replies: Sequence[Reply], dialect: Dialect
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the items that answer what the job `ref` ended with, in its order.
+
+    Every call needs its output. Raises UsageError where a reply fits nothing that
+    waits, RefusedError where the dialect has no words for it.
+    """
+    found: dict[tuple[str, str], Reply] = {}
+    for reply in replies:
+        call = _meant(ref, answer, reply)
+        if found.setdefault((call.type, call.call_id), reply) is not reply:
+            raise UsageError(f"{reply.option}: {call.call_id} is answered twice")
+    for call in answer.calls:
+        if (call.type, call.call_id) not in found:
+            raise UsageError(
+                f"{ref} waits for {len(answer.calls)} calls, and {call.call_id} "
+                f"({call.name}) has no output",
+                hint=f"--tool-output {call.call_id}=TEXT",
+            )
+    waiting = (*answer.calls, *answer.approvals)
+    return tuple(
+        _item(call, found[call.type, call.call_id], dialect)
+        for call in waiting
+        if (call.type, call.call_id) in found
+    )
+
+
+def _meant(ref: str, answer: Answer, reply: Reply) -> Call:
+    """Return the call or approval that a reply is for."""
+    is_output = reply.approve is None
+    waiting = answer.calls if is_output else answer.approvals
+    what = "call" if is_output else "approval"
+    if not waiting:
+        raise UsageError(
+            f"{reply.option}: {ref} waits for no {what}",
+            hint=f"bgresp get {ref} --part tools",
+        )
+    fitting = [call for call in waiting if reply.call_id in {None, call.call_id}]
+    if len(fitting) == 1:
+        return fitting[0]
+    there = ", ".join(f"{call.call_id} ({call.name})" for call in waiting)
+    if fitting:
+        raise UsageError(f"{reply.option}: which of {there}? name its id")
+    raise UsageError(
+        f"{reply.option}: {ref} has no {what} {reply.call_id}; it waits for {there}"
+    )
+
+
+def _item(call: Call, reply: Reply, dialect: Dialect) -> Mapping[str, Any]:
+    template = dialect.answers.get(call.type)
+    if template is None:
+        raise RefusedError(
+            f"{dialect.name} cannot carry {reply.option} for {call.type}",
+            hint="--body takes the endpoint's own words",
+        )
+    values = {
+        "call_id": call.call_id,
+        "name": call.name,
+        "output": reply.text,
+        "approve": reply.approve,
+    }
+    if "json" in holes(template):
+        try:
+            values["json"] = parse_json(reply.text)
+        except ValueError as error:
+            said = f"--tool-output for {call.type}: not JSON ({str(error)[:80]})"
+            raise UsageError(said) from None
+    item: Mapping[str, Any] = _written(template, values)
+    return item
+
+
+def _written(template: Any, values: Mapping[str, Any]) -> Any:
+    """Fill the holes of a tree; an empty text stays, it may be what a tool said."""
+    if isinstance(template, Mapping):
+        return {name: _written(value, values) for name, value in template.items()}
+    if isinstance(template, list):
+        return [_written(value, values) for value in template]
+    hole = HOLE.fullmatch(template) if isinstance(template, str) else None
+    return values[hole[1]] if hole else template
 
 
 def message_of(text: str | None, parts: Sequence[Part]) -> list[dict[str, Any]]:

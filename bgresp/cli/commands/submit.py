@@ -1,13 +1,14 @@
 """`bgresp submit`: a background response for each FILE."""
 
 import re
+import shlex
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bgresp.cli import inputs
+from bgresp.cli import inputs, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, asides, opt, seconds
 from bgresp.cli.request_options import Shape, request_of
@@ -18,7 +19,8 @@ from bgresp.core.request import Request, check_clashes, checked_prompt, unused
 
 if TYPE_CHECKING:
     from bgresp.config.settings import Settings
-    from bgresp.core.request import Draft
+    from bgresp.core.dialect import Dialect
+    from bgresp.core.request import Draft, Part
 
 # How the keys of OpenAI, Anthropic, OpenRouter and DeepSeek begin.
 _LIKE_A_KEY: Final = re.compile(r"\s*(bearer\s+)?sk-", re.IGNORECASE)
@@ -34,6 +36,22 @@ class Options:
     ] = None
     text: Annotated[
         str | None, opt("-t", "--text", help="The prompt itself.", metavar="STR")
+    ] = None
+    tool_output: Annotated[
+        list[str] | None,
+        opt(
+            "--tool-output",
+            help="With --previous: what a call gave (repeat).",
+            metavar="[CALL_ID=]TEXT|@FILE",
+        ),
+    ] = None
+    approve: Annotated[
+        list[str] | None,
+        opt("--approve", help="With --previous: let a call run.", metavar="[ID]"),
+    ] = None
+    deny: Annotated[
+        list[str] | None,
+        opt("--deny", help="With --previous: let it not.", metavar="[ID]"),
     ] = None
     name: Annotated[
         str | None, opt("-n", "--name", help="A name to find it by.", metavar="NAME")
@@ -79,6 +97,11 @@ class Options:
     stream: Annotated[
         bool | None, opt("--stream/--no-stream", help="Create it streamable.")
     ] = None
+
+    @property
+    def answers(self) -> bool:
+        """Say whether calls or approvals of a job are answered."""
+        return any((self.tool_output, self.approve, self.deny))
 
     @property
     def waits(self) -> bool:
@@ -132,13 +155,14 @@ def _check(shape: Shape, options: Options) -> None:
             "--key": options.key,
             "-o": options.output,
             "--watch": options.watch,
+            "--tool-output, --approve or --deny": options.answers,
         }
         given = [name for name, value in single.items() if value]
         if given:
             raise UsageError(f"{given[0]} takes one FILE, not {len(files)}")
     if options.watch and options.wait:
         raise UsageError("--watch and --wait exclude each other")
-    _check_needs(options)
+    _check_needs(shape, options)
     worded = {
         "--key": options.key,
         "--group": options.group,
@@ -156,8 +180,10 @@ def _check(shape: Shape, options: Options) -> None:
         raise UsageError("a name must be printable text")
 
 
-def _check_needs(options: Options) -> None:
+def _check_needs(shape: Shape, options: Options) -> None:
     """Refuse an option that does nothing without another one."""
+    if options.answers and shape.previous is None:
+        raise UsageError("--tool-output, --approve and --deny need --previous REF")
     if options.timeout is not None and not options.waits:
         raise UsageError("--timeout needs --watch, --wait or -o: nothing waits")
     if options.show is not None and not options.watch:
@@ -178,7 +204,7 @@ def _prompts(context: Context, shape: Shape, options: Options) -> list[str | Non
         return [said]
     if files:
         return [inputs.prompt(name) for name in files]
-    if shape.body is not None:
+    if shape.body is not None or options.answers:
         return [None]
     if shape.stdin_uses:
         raise UsageError("stdin can be read once only: name a FILE, or give -t TEXT")
@@ -210,6 +236,10 @@ def _drafts(
 
     settings = context.settings(model=shape.model, keyed=not options.dry_run)
     request = request_of(context, shape, settings)
+    if options.answers:
+        answers = _answers(context, str(shape.previous), options, settings.dialect)
+        request = replace(request, answers=answers)
+        check_clashes(request, settings.dialect)
     requests = [replace(request, text=text) for text in prompts]
     for name in unused(requests):
         raise UsageError(f"--var {name}: no text has {{{{{name}}}}}")
@@ -227,6 +257,33 @@ def _drafts(
         draft = drafted(job, one, settings.dialect, stream=stream)
         found.append(replace(draft, keep=not options.no_keep_prompt))
     return found
+
+
+def _answers(
+    context: Context, ref: str, options: Options, dialect: "Dialect"
+) -> "tuple[Part, ...]":
+    """Return what answers the calls and approvals of the job before.
+
+    Raises UsageError where they are not what it waits for, RefusedError where the
+    endpoint cannot be told.
+    """
+    from bgresp.core.request import Reply, answers_to, named_call
+
+    job = refs.find(context, ref)
+    if job is None:
+        said = f"--previous {ref}: what it waits for is not in the ledger"
+        raise UsageError(said, hint=f"bgresp import {shlex.quote(ref)}")
+    answer = context.recorder.answer(job.key, context.dialect_of(job))
+    if answer is None:
+        said = f"--previous {ref}: its answer is not here"
+        raise UsageError(said, hint=f"bgresp get {job.quoted} --part tools")
+    replies = []
+    for given in options.tool_output or ():
+        id_, text = named_call(given, answer)
+        replies.append(Reply(id_, inputs.text_or_file(text, "--tool-output")))
+    for ids, approve in ((options.approve, True), (options.deny, False)):
+        replies += [Reply(id_ or None, approve=approve) for id_ in ids or ()]
+    return answers_to(job.quoted, answer, replies, dialect)
 
 
 def _record(context: Context, settings: "Settings", options: Options) -> Job:

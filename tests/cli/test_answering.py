@@ -1,0 +1,157 @@
+"""What a job waits for is answered in the dialect's form, or refused by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.books import ident, key, seed
+from tests.cli.conftest import Run
+from tests.fakeserver import FakeServer
+
+CALLS: list[dict[str, Any]] = [
+    {
+        "type": "function_call",
+        "id": "fc_1",
+        "call_id": "call_1",
+        "name": "get_weather",
+        "arguments": '{"city":"Porto"}',
+    },
+    {
+        "type": "custom_tool_call",
+        "id": "ct_1",
+        "call_id": "call_2",
+        "name": "grep",
+        "input": "TODO",
+    },
+]
+APPROVAL: dict[str, Any] = {
+    "type": "mcp_approval_request",
+    "id": "mcpr_1",
+    "name": "delete_file",
+    "server_label": "disk",
+    "arguments": '{"path":"a"}',
+}
+
+
+def _ended(state: Path, server: FakeServer, *items: dict[str, Any]) -> None:
+    """Seed a job that completed with these items."""
+    seed(state, {"status": "completed", "text": "x"}, server=server)
+    answer = {"id": ident(1), "status": "completed", "output": list(items)}
+    (state / "responses" / f"{key(1)}.json").write_text(json.dumps(answer))
+
+
+def _sent(server: FakeServer) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(server.requests[-1].body)
+    return body
+
+
+def test_a_call_is_answered(bgresp: Run, server: FakeServer, state: Path) -> None:
+    """The one call that waits needs no id; the new job is linked to the old one."""
+    _ended(state, server, CALLS[0])
+    tools = bgresp("get", "--part", "tools")
+    line = json.loads(tools.out)
+    assert 0 == tools.code
+    assert {
+        "type": "function_call",
+        "call_id": "call_1",
+        "name": "get_weather",
+        "arguments": '{"city":"Porto"}',
+    } == line
+    ran = bgresp("submit", "--previous", "@1", "--tool-output", "22=C", "--json")
+    assert 0 == ran.code, ran.err
+    assert ident(1) == json.loads(ran.out)["previous_id"]
+    sent = _sent(server)
+    assert ident(1) == sent["previous_response_id"]
+    assert [
+        {"type": "function_call_output", "call_id": "call_1", "output": "22=C"}
+    ] == sent["input"]
+
+
+def test_several_calls_are_answered_by_id(
+    bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """Each output goes to its call, from a file too, in the order of the calls."""
+    _ended(state, server, *CALLS)
+    (tmp_path / "found").write_text("a.py:1\n")
+    outputs = ("--tool-output", "call_2=@found", "--tool-output", "call_1=")
+    ran = bgresp("submit", "--previous", "@1", *outputs, "-t", "Go on")
+    assert 0 == ran.code, ran.err
+    first, second, message = _sent(server)["input"]
+    assert {**first, "output": ""} == first
+    assert ("call_1", "function_call_output") == (first["call_id"], first["type"])
+    told = {
+        "type": "custom_tool_call_output",
+        "call_id": "call_2",
+        "output": "a.py:1\n",
+    }
+    assert told == second
+    assert "Go on" == message["content"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("given", "approve"),
+    [
+        (["--approve"], True),
+        (["--approve", "mcpr_1"], True),
+        (["--deny"], False),
+        (["--deny=mcpr_1"], False),
+    ],
+)
+def test_an_approval_is_given(
+    bgresp: Run, server: FakeServer, state: Path, given: list[str], approve: bool
+) -> None:
+    """--approve and --deny say yes and no, to the one that waits or by its id."""
+    _ended(state, server, APPROVAL)
+    ran = bgresp("submit", "--previous", "@1", *given)
+    assert 0 == ran.code, ran.err
+    assert [
+        {
+            "type": "mcp_approval_response",
+            "approval_request_id": "mcpr_1",
+            "approve": approve,
+        }
+    ] == _sent(server)["input"]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (["--tool-output", "x"], 2, "which of call_1 (get_weather), call_2 (grep)?"),
+        (["--tool-output", "call_1=x"], 2, "call_2 (grep) has no output"),
+        (["--tool-output", "call_1=x"] * 2, 2, "call_1 is answered twice"),
+        (["--approve"], 2, "waits for no approval"),
+        (["--tool-output", "call_1=@gone", "--tool-output", "call_2="], 2, "gone"),
+    ],
+)
+def test_what_was_not_asked_for_is_refused(
+    bgresp: Run,
+    server: FakeServer,
+    state: Path,
+    given: list[str],
+    code: int,
+    said: str,
+) -> None:
+    """An answer that fits nothing, or leaves a call open, is refused unsent."""
+    _ended(state, server, *CALLS)
+    ran = bgresp("submit", "--previous", "@1", *given)
+    assert (code, True) == (ran.code, said in ran.err), ran.err
+    assert not server.requests
+
+
+def test_a_dialect_that_cannot_says_so(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """Where a dialect has no words for an answer it is refused by name, unsent."""
+    _ended(state, server, {**CALLS[0], "type": "computer_call"})
+    assert 2 == bgresp("submit", "--previous", "@1", "--tool-output", "no").code
+    for profile, home in (("sail", "SAIL_API_KEY"), ("freddy", "FREDDY_API_KEY")):
+        ran = bgresp(
+            *("submit", "-p", profile, "--previous", "@1", "--tool-output", "{}"),
+            env={home: "k-12345678", "BGRESP_BASE_URL": None, "BGRESP_API_KEY": None},
+        )
+        assert 5 == ran.code, ran.err
+        assert f"{profile} cannot carry --tool-output" in ran.err
+    assert 2 == bgresp("submit", "--tool-output", "x").code
+    assert not server.requests
