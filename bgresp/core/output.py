@@ -291,7 +291,7 @@ def _media(
     for path in where:
         for value in paths.walk(found, path):
             data = paths.first(value, items.data)
-            id_ = paths.first(value, ("file_id", "id"))
+            id_ = paths.first(value, ("file_id",))
             if not isinstance(data, str) and not isinstance(id_, str):
                 continue
             container = paths.first(value, ("container_id",))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.books import ident, key, seed
-from tests.cli.conftest import Run
+from tests.command import Run
 from tests.fakeserver import FakeServer
 
 CALLS: list[dict[str, Any]] = [
