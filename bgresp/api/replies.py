@@ -15,7 +15,7 @@ from bgresp.core.dialect import HTTP_STATUS, Dialect
 from bgresp.core.model import ResponseError, Status
 from bgresp.core.reading import read_event, read_id, read_refusal, read_response
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
-from bgresp.core.text import one_line, parse_json
+from bgresp.core.text import PARSED, TooLargeError, one_line, parse_bounded
 
 # Replies that say nothing about the request itself: worth asking again.
 TRANSIENT: Final = frozenset({408, 409, 425, 500, 502, 503, 504})
@@ -28,10 +28,7 @@ _KEY: Final = re.compile(r"idempoten", re.IGNORECASE)
 _KINDS: Final = ("error.type", "type", "title")
 CANNOT_STREAM: Final = frozenset({400, 404, 405, 406, 409, 410, 415, 422, 501})
 FINAL_429: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-PARSED: Final = 16 * 1024 * 1024
 SAVED: Final = 64 * 1024 * 1024
-STRUCTURE: Final = 500_000
-_STRUCTURAL: Final = "{[,:"
 # A text whole, or a bracket; possessive, so that a huge text costs no memory.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
 _COLON: Final = re.compile(rb"\s*:")
@@ -58,7 +55,7 @@ class Reply:
     def payload(self) -> Any:
         """Return the body's JSON, or None where it is none."""
         try:
-            return parse(self.body)
+            return parse_bounded(self.body)
         except ValueError:
             return None
 
@@ -129,7 +126,7 @@ def instead_of_stream(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
 def event(dialect: Dialect, name: str, data: str, id_: str = "") -> Event | None:
     """Read one event's data; None when it is `[DONE]` or no JSON object."""
     try:
-        payload = parse(data)
+        payload = parse_bounded(data)
     except ValueError:
         return None
     if not isinstance(payload, Mapping):
@@ -140,7 +137,7 @@ def event(dialect: Dialect, name: str, data: str, id_: str = "") -> Event | None
 def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     unread = None
     try:
-        payload = parse(reply.body)
+        payload = parse_bounded(reply.body)
     except TooLargeError as error:
         payload, unread = skim(reply.body), str(error)
     except ValueError as error:
@@ -218,24 +215,6 @@ def _text(reply: Reply) -> str:
     if "html" in kind or reply.body[:256].lstrip().startswith(b"<"):
         return f"HTTP {reply.status} with an HTML page"
     return reply.body[:4096].decode("utf-8", "replace")
-
-
-class TooLargeError(ValueError):
-    """More bytes than may be read or parsed."""
-
-
-def parse(text: str | bytes | bytearray) -> Any:
-    """Parse JSON of a stranger.
-
-    Raises TooLargeError beyond the limits, ValueError for whatever else is no JSON:
-    nested too deep, NaN, numbers of thousands of digits.
-    """
-    if len(text) > PARSED:
-        raise TooLargeError(f"larger than {PARSED >> 20} MiB")
-    sample = text if isinstance(text, str) else text.decode("utf-8", "replace")
-    if sum(map(sample.count, _STRUCTURAL)) > STRUCTURE:
-        raise TooLargeError(f"more than {STRUCTURE} values")
-    return parse_json(sample.removeprefix("\ufeff"), clamps=True)
 
 
 def skim(raw: bytes | bytearray) -> dict[str, str]:

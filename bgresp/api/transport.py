@@ -28,7 +28,7 @@ from bgresp.api.replies import Reply
 from bgresp.core.dialect import Endpoint, is_loopback
 from bgresp.core.errors import ConfigError
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.core.text import one_line
+from bgresp.core.text import TooLargeError, one_line
 
 CONNECT_TIMEOUT: Final = 10.0
 WRITE_TIMEOUT: Final = 30.0
@@ -223,7 +223,7 @@ async def whole(response: httpx.Response) -> Reply:
     body = bytearray()
     async for chunk in response.aiter_raw():
         if len(body) + len(chunk) > replies.SAVED:
-            raise replies.TooLargeError(f"a body larger than {replies.SAVED >> 20} MiB")
+            raise TooLargeError(f"a body larger than {replies.SAVED >> 20} MiB")
         body += chunk
     said = bytes(body) if response.is_success else _unquoted(response, bytes(body))
     return Reply(response.status_code, headers(response), said, time.time())
@@ -266,7 +266,7 @@ def broken(error: Exception, way: Route) -> Fault:
         return Fault(FaultKind.REFUSED, str(error))
     if is_unformed(error):
         return Fault(FaultKind.REFUSED, reason(error))
-    if isinstance(error, replies.TooLargeError):
+    if isinstance(error, TooLargeError):
         return Fault(FaultKind.UNREADABLE, str(error))
     if isinstance(error, _NEVER_LEFT):
         return _unconnected(error, way)

@@ -215,10 +215,9 @@ class Context:
         """
         made_with = repr((job.dialect, job.extra.get("dialects")))
         if made_with not in self._dialects:
-            from bgresp.config import trust
-            from bgresp.config.settings import dialect
+            from bgresp.config.files import dialect, to_read
 
-            config = trust.to_read(job, lambda: self.config)
+            config = to_read(job, lambda: self.config)
             self._dialects[made_with] = dialect(job.dialect or "openai", config)
         return self._dialects[made_with]
 

@@ -1,9 +1,8 @@
-"""What options name: prompts, bodies, pairs, targets, checked before anything is sent.
+"""What options name: prompts, bodies, pairs, checked before anything is sent.
 
 Every refusal is a UsageError that names the file and the reason.
 """
 
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -105,22 +104,6 @@ def _change(item: str) -> tuple[str, Any]:
         return path, parse_json(value)
     except ValueError:
         return path, value
-
-
-def target(name: str | None, *, force: bool) -> Path | None:
-    """Check where an answer is to go before anything is paid; None is stdout."""
-    if name is None or name == STDIN:
-        return None
-    path = Path(name)
-    if path.is_dir():
-        raise UsageError(f"-o {name}: is a directory")
-    if not path.parent.is_dir():
-        raise UsageError(f"-o {name}: there is no directory {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(f"-o {name}: the directory cannot be written")
-    if os.path.lexists(path) and not force:
-        raise UsageError(f"-o {name}: exists already", hint="--force replaces it")
-    return path
 
 
 def read_bytes(name: str, shown: str, *, most: int) -> bytes | None:

@@ -4,6 +4,7 @@ Files are written by temp and rename, never over what is there, never through a 
 """
 
 import base64
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from bgresp.cli.context import Context
-from bgresp.core.errors import ExitCode, OutputError
+from bgresp.core.errors import ExitCode, OutputError, UsageError
 from bgresp.core.model import Job, Status
 from bgresp.core.output import Media
 from bgresp.ledger import files
 from bgresp.render.columns import summary, told_of
 from bgresp.render.streams import PIECE, Streams, as_json
 
+STDOUT: Final = "-"
 # What of an answer can be asked for.
 PARTS: Final = (
     *("text", "reasoning", "commentary", "citations", "tools", "refusal", "images"),
@@ -69,6 +71,22 @@ def _pieces(text: str | bytes) -> Iterator[bytes]:
         yield piece
     if text and text[-1:] not in {"\n", b"\n"}:
         yield b"\n"
+
+
+def target(name: str | None, *, force: bool) -> Path | None:
+    """Check where an answer is to go before anything is paid; None is stdout."""
+    if name is None or name == STDOUT:
+        return None
+    path = Path(name)
+    if path.is_dir():
+        raise UsageError(f"-o {name}: is a directory")
+    if not path.parent.is_dir():
+        raise UsageError(f"-o {name}: there is no directory {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"-o {name}: the directory cannot be written")
+    if os.path.lexists(path) and not force:
+        raise UsageError(f"-o {name}: exists already", hint="--force replaces it")
+    return path
 
 
 def write_file(

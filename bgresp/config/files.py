@@ -7,7 +7,7 @@ import math
 import os
 import stat
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -16,10 +16,13 @@ from typing import Any, Final
 
 from bgresp.config import places
 from bgresp.core import dialect_schema as schema
+from bgresp.core.dialect import Dialect
 from bgresp.core.errors import ConfigError, EncodingError
+from bgresp.core.model import Job
 from bgresp.core.text import NotUtf8Error, did_you_mean, is_plain, nearest, text_of
 
 Table = Mapping[str, Any]
+DIALECTS: Final = "dialects"  # where a job keeps the tables of its own
 _TOP: Final = frozenset({"default_profile", "profiles", "dialects"})
 PROFILE_KEYS: Final = {
     "dialect": schema.TEXT,
@@ -231,3 +234,42 @@ def meant(name: str, known: Sequence[str]) -> str:
     close = nearest(name, known)
     first = "" if close is None else f"did you mean {close}? "
     return f"{first}known: {', '.join(known)}"
+
+
+def dialect(name: str, config: Config) -> Dialect:
+    """Build a dialect, built in or the user's.
+
+    Raises ConfigError that names the dialect and the mistake.
+    """
+    for name_ in config.dialects:
+        if name_ in built_in():
+            said = f"dialect {name_!r} is built in; choose a name"
+            raise ConfigError(f"{config.path}: {said}")
+    try:
+        return schema.build(name, {**built_in(), **config.dialects})
+    except ConfigError as error:
+        if name in built_in():
+            raise
+        said = f"{config.path}: {error.message}"
+        raise ConfigError(said, hint=error.hint) from None
+
+
+def to_read(job: Job, load: Callable[[], Config]) -> Config:
+    """Return what it takes to read a job's answer; the user's files only if needed.
+
+    To read is to trust nobody: no request is made from it. Raises what `load` raises.
+    """
+    if (job.dialect or "openai") in built_in():
+        return Config(Path())
+    stored = stored_dialects(job)
+    return load() if stored is None else Config(Path(), dialects=stored)
+
+
+def stored_dialects(job: Job) -> Mapping[str, Table] | None:
+    """Return the tables that a job keeps; None where they are no dialect's."""
+    stored: Any = job.extra.get(DIALECTS)
+    if job.dialect in built_in() or not isinstance(stored, Mapping):
+        return None
+    if stored.keys() & built_in().keys():
+        return None
+    return stored if all(isinstance(t, Mapping) for t in stored.values()) else None

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from bgresp.config.files import Config, Table, built_in, known_profiles, meant
-from bgresp.config.settings import Flags, dialect, resolve
+from bgresp.config.files import Config, Table, built_in, dialect, known_profiles, meant
+from bgresp.config.settings import Flags, resolve
 from bgresp.core.dialect import variables
 from bgresp.core.errors import ConfigError, UsageError
 

@@ -6,10 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bgresp.config import secret, trust, urls
-from bgresp.config.files import Config, Table, built_in, known_profiles, meant
+from bgresp.config.files import (
+    DIALECTS,
+    Config,
+    Table,
+    built_in,
+    dialect,
+    known_profiles,
+    meant,
+)
 from bgresp.config.secret import TWO_WAYS, KeySource
 from bgresp.core.dialect import Auth, Dialect
-from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
 from bgresp.core.text import one_line
@@ -65,7 +72,7 @@ class Settings:
         """Return what a job keeps of its endpoint beside its own fields."""
         kept: dict[str, Any] = {"key_source": str(self.key_source)}
         if self.tables:
-            kept[trust.DIALECTS] = dict(self.tables)
+            kept[DIALECTS] = dict(self.tables)
         if self.home is None or trust.is_same(self.home, self.base_url):
             return kept
         return {**kept, HOME: self.home}
@@ -74,24 +81,6 @@ class Settings:
     def is_local(self) -> bool:
         """Say whether this is the endpoint that bgresp itself starts."""
         return urls.is_local(self.base_url)
-
-
-def dialect(name: str, config: Config) -> Dialect:
-    """Build a dialect, built in or the user's.
-
-    Raises ConfigError that names the dialect and the mistake.
-    """
-    for name_ in config.dialects:
-        if name_ in built_in():
-            said = f"dialect {name_!r} is built in; choose a name"
-            raise ConfigError(f"{config.path}: {said}")
-    try:
-        return build(name, {**built_in(), **config.dialects})
-    except ConfigError as error:
-        if name in built_in():
-            raise
-        said = f"{config.path}: {error.message}"
-        raise ConfigError(said, hint=error.hint) from None
 
 
 def resolve(

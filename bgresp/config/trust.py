@@ -10,20 +10,19 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from bgresp.config import places
-from bgresp.config.files import Config, Table, built_in
+from bgresp.config.files import Config, Table, stored_dialects
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
 
 NAME: Final = "endpoints.jsonl"
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_DIR: Final = 0o700
-DIALECTS: Final = "dialects"
 _MAY_BE_SECRET: Final = ("headers", "query")
 
 
@@ -165,7 +164,7 @@ def tables_of(job: Job, noted: frozenset[str]) -> Mapping[str, Table]:
 
     Else none: then it is spoken to as the configuration says of the dialect now.
     """
-    stored = _stored(job)
+    stored = stored_dialects(job)
     return stored if stored is not None and digest(stored) in noted else {}
 
 
@@ -196,27 +195,6 @@ def chain(name: str, config: Config) -> frozenset[str]:
         found.add(name)
         name = str(config.dialects[name].get("extends", "openai"))
     return frozenset(found)
-
-
-def to_read(job: Job, load: Callable[[], Config]) -> Config:
-    """Return what it takes to read a job's answer; the user's files only if needed.
-
-    To read is to trust nobody: no request is made from it. Raises what `load` raises.
-    """
-    if (job.dialect or "openai") in built_in():
-        return Config(Path())
-    stored = _stored(job)
-    return load() if stored is None else Config(Path(), dialects=stored)
-
-
-def _stored(job: Job) -> Mapping[str, Table] | None:
-    """Return the tables that a job keeps; None where they are no dialect's."""
-    stored: Any = job.extra.get(DIALECTS)
-    if job.dialect in built_in() or not isinstance(stored, Mapping):
-        return None
-    if stored.keys() & built_in().keys():
-        return None
-    return stored if all(isinstance(t, Mapping) for t in stored.values()) else None
 
 
 def _safe(key: str, value: Any) -> Any:

@@ -42,6 +42,9 @@ _WIDE: Final = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+PARSED: Final = 16 * 1024 * 1024
+STRUCTURE: Final = 500_000
+_STRUCTURAL: Final = "{[,:"
 
 
 def printable(text: str, *, after: str = "") -> str:
@@ -221,3 +224,21 @@ def wide_encoding(raw: bytes) -> str | None:
     if all(first) and not any(second):
         return "UTF-16LE"
     return "UTF-16BE" if all(second) and not any(first) else None
+
+
+class TooLargeError(ValueError):
+    """More bytes than may be read or parsed."""
+
+
+def parse_bounded(text: str | bytes | bytearray) -> Any:
+    """Parse JSON of a stranger.
+
+    Raises TooLargeError beyond the limits, ValueError for whatever else is no JSON:
+    nested too deep, NaN, numbers of thousands of digits.
+    """
+    if len(text) > PARSED:
+        raise TooLargeError(f"larger than {PARSED >> 20} MiB")
+    sample = text if isinstance(text, str) else text.decode("utf-8", "replace")
+    if sum(map(sample.count, _STRUCTURAL)) > STRUCTURE:
+        raise TooLargeError(f"more than {STRUCTURE} values")
+    return parse_json(sample.removeprefix("\ufeff"), clamps=True)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bgresp.api import replies
 from bgresp.core import update
 from bgresp.core.dialect import Dialect, Endpoint
 from bgresp.core.errors import LedgerError
@@ -23,6 +22,7 @@ from bgresp.core.model import KEY_DIGEST, Job
 from bgresp.core.output import Answer
 from bgresp.core.reading import items_of, read_parts
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Snapshot
+from bgresp.core.text import parse_bounded
 from bgresp.ledger import folders
 from bgresp.ledger.files import blamed
 from bgresp.ledger.ledger import Ledger
@@ -216,7 +216,7 @@ class Recorder:
 
 def _payload(raw: bytes) -> dict[str, Any] | None:
     try:
-        payload: Any = replies.parse(raw)
+        payload: Any = parse_bounded(raw)
     except ValueError:
         return None
     return payload if isinstance(payload, dict) else None

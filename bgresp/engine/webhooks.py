@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bgresp.api.replies import parse
 from bgresp.config.settings import Settings
 from bgresp.core.errors import BgrespError, ConfigError, NotFinishedError, RefusedError
 from bgresp.core.model import Job, Status
 from bgresp.core.reading import is_id
 from bgresp.core.signals import Fault, FaultKind
+from bgresp.core.text import parse_bounded
 from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.recorder import Recorder
@@ -66,7 +66,7 @@ def verified(
     if not 0 < len(id_) <= _MOST_ID or not id_.isprintable():
         raise DeliveryError("its id is none")
     try:
-        payload = parse(body)
+        payload = parse_bounded(body)
     except ValueError:
         raise DeliveryError("its body is no JSON") from None
     if not isinstance(payload, dict):

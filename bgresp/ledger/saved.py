@@ -12,13 +12,15 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bgresp.core.capabilities import Capabilities
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Status
 from bgresp.core.signals import Cursor
 from bgresp.ledger import files
+
+if TYPE_CHECKING:
+    from bgresp.core.capabilities import Capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ def probed_path(state: Path, base_url: str, dialect: str) -> Path:
     return state / "probes" / f"{hashlib.sha256(named.encode()).hexdigest()[:40]}.json"
 
 
-def save_probed(state: Path, card: Capabilities) -> Path:
+def save_probed(state: Path, card: "Capabilities") -> Path:
     """Keep a card in place of an older one.
 
     Raises LedgerError.
@@ -212,8 +214,10 @@ def save_probed(state: Path, card: Capabilities) -> Path:
     return path
 
 
-def load_probed(state: Path, base_url: str, dialect: str) -> Capabilities | None:
+def load_probed(state: Path, base_url: str, dialect: str) -> "Capabilities | None":
     """Return the card of an endpoint; None where there is none that can be read."""
+    from bgresp.core.capabilities import Capabilities
+
     try:
         raw = files.read(probed_path(state, base_url, dialect))
         return None if raw is None else Capabilities.read(json.loads(raw))

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bgresp.api import replies, transport
-from bgresp.api.replies import TooLargeError
+from bgresp.core.text import PARSED, STRUCTURE, TooLargeError, parse_bounded
 from tests.endpoint import listed
 
 Pairs = list[tuple[str, str]]
@@ -41,7 +41,7 @@ def test_what_is_no_json_is_a_value_error(text: str) -> None:
     """Nesting, digits, NaN and junk raise ValueError and nothing else."""
     for form in (text, text.encode()):
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text varies
-            replies.parse(form)
+            parse_bounded(form)
         assert len(str(caught.value)) < 200
 
 
@@ -59,37 +59,37 @@ def test_what_is_no_json_is_a_value_error(text: str) -> None:
 def test_what_is_odd_but_json_is_read(text: str, value: Any) -> None:
     """Lone surrogates, a BOM, repeated names and long numbers are still JSON."""
     for form in (text, text.encode()):
-        assert value is None or value == replies.parse(form)
-        replies.parse(form)
+        assert value is None or value == parse_bounded(form)
+        parse_bounded(form)
 
 
 @pytest.mark.parametrize("text", ["1e999", "-1e999", "1E+400", "0.5", "-0.0", "1e-999"])
 def test_numbers_can_be_written_back(text: str) -> None:
     """A number beyond a float's range is still JSON after it was read."""
-    found = replies.parse(f"[{text}]")
-    assert found == replies.parse(json.dumps(found, allow_nan=False))
+    found = parse_bounded(f"[{text}]")
+    assert found == parse_bounded(json.dumps(found, allow_nan=False))
 
 
 def test_bytes_that_are_no_utf8_are_replaced() -> None:
     """A broken character costs itself, not the answer around it."""
-    assert ["a\ufffdb"] == replies.parse(b'["a\xffb"]')
+    assert ["a\ufffdb"] == parse_bounded(b'["a\xffb"]')
 
 
 @pytest.mark.parametrize("mark", ["{", "[", ",", ":"])
 def test_half_a_million_values_are_the_limit(mark: str) -> None:
     """Structure is counted before it is parsed, also within strings."""
-    body = json.dumps(mark * replies.STRUCTURE)
-    assert mark * replies.STRUCTURE == replies.parse(body)
+    body = json.dumps(mark * STRUCTURE)
+    assert mark * STRUCTURE == parse_bounded(body)
     with pytest.raises(TooLargeError, match="500000 values"):
-        replies.parse(json.dumps(mark * (replies.STRUCTURE + 1)))
+        parse_bounded(json.dumps(mark * (STRUCTURE + 1)))
 
 
 def test_sixteen_mebibytes_are_the_limit() -> None:
     """A text of just the limit is parsed, one byte more is not."""
-    fits = json.dumps("x" * (replies.PARSED - 2)).encode()
-    assert replies.PARSED - 2 == len(replies.parse(fits))
+    fits = json.dumps("x" * (PARSED - 2)).encode()
+    assert PARSED - 2 == len(parse_bounded(fits))
     with pytest.raises(TooLargeError, match="16 MiB"):
-        replies.parse(fits + b" ")
+        parse_bounded(fits + b" ")
 
 
 async def _chunks(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
@@ -173,7 +173,7 @@ def test_an_event_of_five_mebibytes_passes() -> None:
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n"])
 def test_the_limit_is_one_event_s_over_any_border(end: bytes) -> None:
     """A blank line that two chunks share ends no event, or a border ends one."""
-    half = replies.PARSED // 2
+    half = PARSED // 2
     whole = b"data: " + b"x" * half
     for cut in range(1, len(end)):
         pieces = [whole + end[:cut], end[cut:], whole + end[:cut], end[cut:]]
@@ -199,8 +199,8 @@ def test_an_endless_event_stops_at_the_limit(first: bytes, again: bytes) -> None
 
     async def main() -> None:
         async for _ in replies.guarded(endless()):
-            assert taken <= replies.PARSED
+            assert taken <= PARSED
 
     with pytest.raises(TooLargeError, match="16 MiB"):
         asyncio.run(main())
-    assert replies.PARSED <= taken <= replies.PARSED + len(again)
+    assert PARSED <= taken <= PARSED + len(again)

@@ -30,6 +30,7 @@ from tests.golden import FOLDER, Golden
 ROOT: Any = build().whole()
 WIDE = {"COLUMNS": "80"}
 FEW = 45  # modules of ours, packages and __main__ among them
+FEW_FOR_AN_ANSWER = 52  # its dialect is read, and the saved response by it
 HEAVY = ("httpx", "rich.live", "rich.console", "starlette", "uvicorn", "pydantic")
 
 
@@ -216,7 +217,7 @@ def test_the_version_is_faster(option: str, each: Each) -> None:
 
 
 def test_the_ledger_alone_is_few_modules(state: Path, tmp_path: Path) -> None:
-    """What asks nobody imports no more than 45 modules of ours, and no TOML."""
+    """What asks nobody imports no more than 45 modules of ours, and no TOML; get 52."""
     seed(state, {"status": "completed", "text": FOX}, {"status": "queued"})
     config = empty_config(tmp_path / "config.toml")
     env = {"BGRESP_STATE_DIR": str(state), "BGRESP_CONFIG": config}
@@ -224,6 +225,9 @@ def test_the_ledger_alone_is_few_modules(state: Path, tmp_path: Path) -> None:
         found = ours(words, env)
         assert len(found) <= FEW, (words, len(found), found)
         assert "bgresp.config.files" not in found
+    found = ours("get @2", env)
+    assert len(found) <= FEW_FOR_AN_ANSWER, (len(found), found)
+    assert not [name for name in found if name.startswith("bgresp.api")]
 
 
 def ours(words: str, env: Changes | None = None) -> list[str]:

@@ -217,7 +217,7 @@ def test_a_built_in_dialect_is_not_redefined(name: str) -> None:
     own = Config(PATH, dialects={name: {}, "mine": {"extends": "openai"}})
     for used in ("openai", "local", "mine"):
         with pytest.raises(ConfigError, match=f"{name!r} is built in") as caught:
-            settings.dialect(used, own)
+            files.dialect(used, own)
         assert str(PATH) in caught.value.message
 
 

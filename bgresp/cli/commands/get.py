@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
-from bgresp.cli import errors, inputs, output, refs
+from bgresp.cli import errors, output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.cli.output import PARTS
@@ -57,7 +57,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
     if options.part not in PARTS:
         raise UsageError(f"no part {options.part!r}", hint="one of " + " ".join(PARTS))
     options = _checked(options)
-    target = inputs.target(options.output, force=options.force)
+    target = output.target(options.output, force=options.force)
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
     jobs = [context.told(job) for job in _fetched(context, choice, codes)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from bgresp.cli import inputs, refs
+from bgresp.cli import inputs, output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, asides, opt, seconds
 from bgresp.cli.request_options import Shape, request_of
@@ -120,7 +120,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     """
     context = Context.of(common)
     _check(shape, options)
-    target = inputs.target(options.output, force=options.force)
+    target = output.target(options.output, force=options.force)
     timeout, told = seconds(options.timeout), asides(options.show)
     drafts = _drafts(context, shape, options, _prompts(context, shape, options))
     if options.dry_run:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from bgresp.cli import inputs, refs
+from bgresp.cli import output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, asides, opt, seconds
 from bgresp.cli.running import run
@@ -70,7 +70,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
         events=options.events,
         fail_fast=options.fail_fast,
         asides=asides(options.show),
-        output=inputs.target(options.output, force=options.force),
+        output=output.target(options.output, force=options.force),
         force=options.force,
         array=len(which.refs or []) != 1,
     )
