@@ -13,6 +13,7 @@ ARGUMENTS: Final = "Arguments"
 OPTIONS: Final = "Options"
 ENGINE: Final = "What runs the jobs"
 LIMITS: Final = "Limits"
+WEBHOOKS: Final = "Webhooks"
 INPUT: Final = "Input"
 REQUEST: Final = "Request"
 LEDGER: Final = "In the ledger"
@@ -27,6 +28,7 @@ ORDER: Final = (
         OPTIONS,
         ENGINE,
         LIMITS,
+        WEBHOOKS,
         INPUT,
         REQUEST,
         LEDGER,

@@ -40,10 +40,14 @@ def _options(argv: list[str]) -> ServeOptions:
     parser.add_argument("--grace", type=float)
     parser.add_argument("--max-run", type=float)
     parser.add_argument("--retention", type=float)
+    parser.add_argument("--webhook-url")
+    parser.add_argument("--webhook-secret-env")
+    parser.add_argument("--webhook-allow", action="append")
     add_arguments(parser)
     engine, given = from_arguments(vars(parser.parse_args(argv)))
     known: dict[str, Any] = {n: v for n, v in given.items() if v is not None}
-    return ServeOptions(engine=engine, **known)
+    allowed = tuple(known.pop("webhook_allow", ()))
+    return ServeOptions(engine=engine, webhook_allow=allowed, **known)
 
 
 if __name__ == "__main__":

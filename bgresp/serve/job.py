@@ -26,9 +26,15 @@ class Job:
     """A job that is queued or in progress, until it ends, once."""
 
     def __init__(
-        self, entry: Entry, response: Json, *, store: Store, clock: Clock
+        self,
+        entry: Entry,
+        response: Json,
+        *,
+        store: Store,
+        clock: Clock,
+        on_end: Callable[[Entry, str], None] | None = None,
     ) -> None:
-        """Take up a job that is in the store."""
+        """Take up a job that is in the store; `on_end` is told how it ended."""
         self.id = entry.id
         self.entry = entry
         self.response = response
@@ -38,6 +44,7 @@ class Job:
         self.saved = False
         self._store = store
         self._clock = clock
+        self._on_end = on_end
         self._output = Output()
 
     def open(self) -> None:
@@ -128,12 +135,15 @@ class Job:
         try:
             self.save()
         finally:
-            if self.log is not None:
+            try:
                 # OpenAI names no event for cancelled; this one is what MKA1 sends.
-                try:
+                if self.log is not None:
                     self.log.append_last(wire.lifecycle(status, self.response))
-                finally:
+            finally:
+                if self.log is not None:
                     self.log.close()
+                if self._on_end is not None:
+                    self._on_end(self.entry, status)
 
     def _emit(self, payloads: Sequence[Json]) -> None:
         if self.log is not None and payloads:

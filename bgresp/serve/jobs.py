@@ -20,6 +20,7 @@ from bgresp.serve.job import Clock, Job, Workers
 from bgresp.serve.log import Event, numbered
 from bgresp.serve.request import items, reference
 from bgresp.serve.store import DamagedError, Entry, Store
+from bgresp.serve.webhooks import WebhookOptions, WebhookSender
 from bgresp.serve.wire import (
     LAST_EVENTS,
     OPEN,
@@ -70,6 +71,7 @@ class JobQueue:
         engine: Engine,
         clock: Clock,
         limits: Limits,
+        webhooks: WebhookSender | None = None,
     ) -> None:
         """Put together; `open` reads the store."""
         self._store = store
@@ -77,6 +79,7 @@ class JobQueue:
         self._engine = engine
         self._clock = clock
         self._limits = limits
+        self._webhooks = webhooks or WebhookSender(WebhookOptions(), store, clock)
         self._jobs: dict[str, Job] = {}
         self._creating: dict[tuple[str, str], asyncio.Task[Entry]] = {}
         self._coming = 0
@@ -84,8 +87,8 @@ class JobQueue:
 
     @property
     def idle(self) -> bool:
-        """Say whether no job is queued or running."""
-        return self._workers.idle and not self._coming
+        """Say whether no job is queued or running, and nobody is to be told of one."""
+        return self._workers.idle and not self._coming and self._webhooks.idle
 
     @property
     def running(self) -> bool:
@@ -98,6 +101,12 @@ class JobQueue:
         for entry in self._store:
             if entry.ended is None:
                 self._recover(entry)
+            elif self._store.is_owed(entry.id):
+                self._webhooks.ended(entry, str(self._stored(entry)["status"]))
+
+    async def tell(self) -> None:
+        """Send the webhooks of jobs that end, for ever."""
+        await self._webhooks.run()
 
     def start(self) -> None:
         """Begin to run jobs; needs a running event loop."""
@@ -241,6 +250,7 @@ class JobQueue:
         if self._store.size >= self._limits.disk:
             raise RefusalError(wire.storage_full())
         entry = self._entry(request, caller)
+        request, notice = self._webhooks.options.taken(request)
         request = await self._resolved(request, caller.tenant)
         name = self._engine.name
         response = wire.response(entry.id, request, entry.created, name)
@@ -248,7 +258,9 @@ class JobQueue:
         self._coming += 1
         try:
             # In a thread: a sync takes as long as the disk likes, and others stream.
-            await asyncio.to_thread(self._store.write_new, entry, request, response)
+            await asyncio.to_thread(
+                self._store.write_new, entry, request, response, notice
+            )
             job.open()
         except OSError as error:
             self._store.discard(entry.id)
@@ -420,7 +432,13 @@ class JobQueue:
         )
 
     def _job(self, entry: Entry, response: Json) -> Job:
-        return Job(entry, response, store=self._store, clock=self._clock)
+        return Job(
+            entry,
+            response,
+            store=self._store,
+            clock=self._clock,
+            on_end=self._webhooks.ended,
+        )
 
     def _shows(self, entry: Entry, tenant: str | None) -> bool:
         theirs = tenant is None or entry.tenant == tenant

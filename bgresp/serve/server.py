@@ -26,6 +26,7 @@ from bgresp.serve.job import Workers
 from bgresp.serve.jobs import DISK, MAX_RUN, RETENTION, JobQueue, Limits
 from bgresp.serve.sockets import is_loopback, listening
 from bgresp.serve.store import Store
+from bgresp.serve.webhooks import WebhookOptions, WebhookSender
 
 if TYPE_CHECKING:
     from bgresp.serve.gate import Gate
@@ -65,6 +66,9 @@ class ServeOptions:
     secrets: tuple[str, ...] = ()
     profile: str = ""
     key_env: str | None = None
+    webhook_url: str | None = None
+    webhook_secret_env: str | None = None
+    webhook_allow: tuple[str, ...] = ()
 
     def say(self, text: str) -> None:
         """Tell the person who started the server."""
@@ -146,9 +150,22 @@ def _key(options: ServeOptions) -> str | None:
     return None
 
 
+def _webhooks(options: ServeOptions) -> WebhookOptions:
+    """Return where webhooks go. Raises ConfigError, UsageError."""
+    name = options.webhook_secret_env
+    secret = os.environ.get(name, "").strip() if name is not None else None
+    if secret == "":
+        message = f"no secret for webhooks: {name} is not set"
+        raise ConfigError(message, hint=f"export {name}=whsec_...")
+    found = WebhookOptions(options.webhook_url, secret, options.webhook_allow)
+    found.check()
+    return found
+
+
 def _queue(options: ServeOptions, folder: Path) -> JobQueue:
+    store = Store(folder / "jobs")
     return JobQueue(
-        Store(folder / "jobs"),
+        store,
         Workers(count=options.workers, limit=options.queue),
         engine=options.engine.build(os.environ, options.secrets),
         clock=time.time,
@@ -158,6 +175,7 @@ def _queue(options: ServeOptions, folder: Path) -> JobQueue:
             disk=options.disk,
             rerun=options.rerun,
         ),
+        webhooks=WebhookSender(_webhooks(options), store, time.time),
     )
 
 
@@ -231,6 +249,7 @@ async def tend(server: "Server", queue: JobQueue, *, gate: "Gate", care: Care) -
     now = asyncio.get_running_loop().time
     due = now()
     queue.start()
+    telling = asyncio.ensure_future(queue.tell())
     while not (server.stop_asked or server.should_exit):
         if now() >= due:
             due = now() + _SWEEP
@@ -243,6 +262,8 @@ async def tend(server: "Server", queue: JobQueue, *, gate: "Gate", care: Care) -
     while queue.running and now() < end and not server.should_exit:  # noqa: ASYNC110
         await asyncio.sleep(_TICK)
     await queue.close()
+    telling.cancel()  # what is owed is on disk
+    await asyncio.gather(telling, return_exceptions=True)
     server.should_exit = True
 
 

@@ -19,7 +19,8 @@ from bgresp.serve.wire import ID, STATUSES, Json, dumps
 RECORD: Final = ".json"
 _REQUEST: Final = ".request.json"
 _EVENTS: Final = ".events.jsonl"
-_SUFFIXES: Final = (RECORD, _REQUEST, _EVENTS)
+_NOTICE: Final = ".webhook.json"  # owed until it was taken
+_SUFFIXES: Final = (RECORD, _REQUEST, _EVENTS, _NOTICE)
 _ID_LENGTH: Final = len("resp_") + 32
 _NEEDED: Final = frozenset({"id", "status", "background", "model", "output", "error"})
 _HEAD: Final = 4096  # an entry stands at the beginning of its record
@@ -56,6 +57,7 @@ class Store:
         self._entries: dict[str, Entry] = {}
         self._by_key: dict[tuple[str, str], str] = {}
         self._sizes: dict[str, int] = {}
+        self._owed: set[str] = set()
 
     @property
     def size(self) -> int:
@@ -75,6 +77,8 @@ class Store:
                     continue
                 if suffix in _SUFFIXES:
                     (records if suffix == RECORD else others).add(job_id)
+                    if suffix == _NOTICE:
+                        self._owed.add(job_id)
                     with contextlib.suppress(OSError):
                         size = file.stat(follow_symlinks=False).st_size
                         self._sizes[job_id] = self._sizes.get(job_id, 0) + size
@@ -100,11 +104,17 @@ class Store:
         """Return the job that a tenant created under an idempotency key."""
         return self._entries.get(self._by_key.get((tenant, idempotency_key), ""))
 
-    def write_new(self, entry: Entry, request: Json, response: Json) -> None:
+    def write_new(
+        self, entry: Entry, request: Json, response: Json, notice: Json | None = None
+    ) -> None:
         """Put a new job on disk, synced, but not yet into the index; any thread may.
 
-        Raises OSError; what was written then is left to `discard`.
+        `notice` is who is told of its end. Raises OSError; what was written then is
+        left to `discard`.
         """
+        if notice is not None:
+            _replace(self._path(entry.id, _NOTICE), notice, sync=True)
+            self._owed.add(entry.id)
         _replace(self._path(entry.id, _REQUEST), request, sync=entry.background)
         record = {"entry": asdict(entry), "response": response}
         _replace(self._path(entry.id, RECORD), record, sync=entry.background)
@@ -163,6 +173,23 @@ class Store:
         """Yield the number and event of a job's events above `after`."""
         return replay(self.events_path(job_id), after)
 
+    def is_owed(self, job_id: str) -> bool:
+        """Say whether somebody is to be told of a job's end."""
+        return job_id in self._owed
+
+    def notice(self, job_id: str) -> Json | None:
+        """Read who is told of a job's end; None where that cannot be known any more."""
+        try:
+            return self._read(job_id, _NOTICE)
+        except (FileNotFoundError, DamagedError):
+            return None
+
+    def settle(self, job_id: str) -> None:
+        """Drop who is told of a job's end: it was told."""
+        self._owed.discard(job_id)
+        with contextlib.suppress(OSError):
+            self._path(job_id, _NOTICE).unlink()
+
     def forget(self, job_id: str) -> None:
         """Drop a job from the index and the disk."""
         entry = self._entries.pop(job_id)
@@ -173,6 +200,7 @@ class Store:
     def discard(self, job_id: str) -> None:
         """Drop the files of a job, its record first."""
         self._sizes.pop(job_id, None)
+        self._owed.discard(job_id)
         for suffix in _SUFFIXES:
             for name in (suffix, f"{suffix}.tmp"):
                 with contextlib.suppress(

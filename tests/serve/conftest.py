@@ -23,6 +23,7 @@ from bgresp.serve.job import Workers
 from bgresp.serve.jobs import JobQueue, Limits
 from bgresp.serve.server import Care, tend
 from bgresp.serve.store import Store
+from bgresp.serve.webhooks import WebhookOptions, WebhookSender
 from tests.serve.endpoints import (
     DEADLINE,
     ROOT,
@@ -46,15 +47,18 @@ def serving(
     limits: Limits | None = None,
     headers_timeout: float = HEADERS_TIMEOUT,
     body_timeout: float = BODY_TIMEOUT,
+    webhooks: WebhookOptions | None = None,
 ) -> Iterator[Served]:
     """Serve a folder of jobs in a thread of this process."""
     scripted = Scripted()
+    store = Store(folder)
     queue = JobQueue(
-        Store(folder),
+        store,
         Workers(count=count, limit=limit),
         engine=engine or scripted,
         clock=time.time,
         limits=limits or Limits(),
+        webhooks=WebhookSender(webhooks or WebhookOptions(), store, time.time),
     )
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt, seconds
-from bgresp.cli.panels import ENGINE, LIMITS
+from bgresp.cli.panels import ENGINE, LIMITS, WEBHOOKS
 from bgresp.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -114,6 +114,33 @@ class Options:
             panel=LIMITS,
         ),
     ] = "10s"
+    webhook_url: Annotated[
+        str | None,
+        opt(
+            "--webhook-url",
+            help="Tell this address of each job that ended.",
+            metavar="URL",
+            panel=WEBHOOKS,
+        ),
+    ] = None
+    webhook_secret_env: Annotated[
+        str | None,
+        opt(
+            "--webhook-secret-env",
+            help="What signs webhooks is in this variable.",
+            metavar="NAME",
+            panel=WEBHOOKS,
+        ),
+    ] = None
+    webhook_allow: Annotated[
+        list[str] | None,
+        opt(
+            "--webhook-allow",
+            help="A request may name an address there (repeat).",
+            metavar="ORIGIN",
+            panel=WEBHOOKS,
+        ),
+    ] = None
     rerun: Annotated[
         bool,
         opt(
@@ -177,6 +204,9 @@ def serve(options: Options, common: Common) -> int:
             queue=options.queue,
             disk=options.disk * _MIB,
             rerun=options.rerun,
+            webhook_url=options.webhook_url,
+            webhook_secret_env=options.webhook_secret_env,
+            webhook_allow=tuple(options.webhook_allow or ()),
             secrets=tuple(launch.secrets),
             **limits,  # type: ignore[arg-type]
         )
