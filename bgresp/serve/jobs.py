@@ -397,9 +397,9 @@ class JobQueue:
         given = request["input"]
         if isinstance(given, str) or not any(reference(item) for item in given):
             return request
-        named = {name for item in given if (name := reference(item)) is not None}
+        named = [name for item in given if (name := reference(item)) is not None]
         sources = [entry for entry in self._store if self._shows(entry, tenant)]
-        found = await asyncio.to_thread(self._items_named, named, sources)
+        found = await asyncio.to_thread(self._items_named, set(named), sources)
         if missing := sorted(named - found.keys()):
             raise RefusalError(wire.no_item(missing[0]))
         whole = [found[name] if (name := reference(i)) else i for i in given]

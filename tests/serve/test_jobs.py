@@ -152,7 +152,7 @@ def test_an_input_may_refer_to_items(served: Served) -> None:
     ]
     with pytest.raises(openai.NotFoundError) as caught:
         served.sdk(x_on_behalf_of="b").responses.create(model="m", input=given)
-    assert f"Item with id '{first.output[0].id}' not found." in str(caught.value)
+    assert f"Item with id '{said.id}' not found." in str(caught.value)
     assert "input" == caught.value.param
 
 
