@@ -176,6 +176,8 @@ complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "listen" "prun
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "listen" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l open -d 'Jobs that are not over.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "listen" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l all -d 'Every job.'
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "listen" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -l allow-empty -d 'No match is no error.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "prune"' -l yes -d 'Ask no question.'
+complete -c bgresp -n '__bgresp_at "cancel" "forget" "prune"' -l dry-run -d 'List the jobs; do nothing.'
 complete -c bgresp -n '__bgresp_at "config add"' -l dialect -x -a '(__bgresp_words azure azure-dated azure-entra bedrock databricks fastresponses freddy freddy-key gemini litellm local mka1 ogx openai perplexity sail sglang vllm xai-deferred yandex)' -d 'How it is spoken to (openai).'
 complete -c bgresp -n '__bgresp_at "config add"' -s m -l model -x -a '(__bgresp_model)' -d 'Its usual model.'
 complete -c bgresp -n '__bgresp_at "config add"' -l api-key-env -x -d 'The variable that has its key.'

@@ -1,6 +1,7 @@
 """What a verb works with, built when first asked for: settings, recorder, streams."""
 
 import os
+import sys
 import time
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from bgresp.cli.options import Common
 from bgresp.config import places
 from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.core.model import Job
+from bgresp.core.text import counted, printable
 from bgresp.ledger import folders
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
@@ -331,6 +333,31 @@ class Context:
     def say(self, message: str) -> None:
         """Say something on stderr."""
         self.streams.note(message)
+
+    def may(self, question: str, *, yes: bool) -> bool:
+        """Ask a person before what cannot be undone; the answer is no unless it is yes.
+
+        Where nobody is there to answer it may be done. Said where it is not.
+        """
+        there = self.streams.err_is_terminal and sys.stdin is not None
+        asks = there and sys.stdin.isatty() and not self.environ.get("CI")
+        if yes or not asks or self.is_json or self.common.quiet:
+            return True
+        self.streams.control(f"{printable(question)} [y/N] ")
+        answer = sys.stdin.readline()
+        if not answer.endswith("\n"):
+            self.streams.control("\n")
+        if answer.strip().lower() in {"y", "yes"}:
+            return True
+        self.say("nothing was done")
+        return False
+
+    def list_planned(self, jobs: list[Job], what: str) -> int:
+        """List what --dry-run would have done to jobs; return the exit code."""
+        self.show_jobs(jobs, single=False)
+        if not self.is_json:
+            self.say(f"nothing was done; {what} {counted(len(jobs))}")
+        return 0
 
     def report_ledger(self) -> None:
         """Say once what is wrong with the ledger; nobody is asked."""

@@ -47,6 +47,9 @@ Notify = Annotated[
     opt("--notify", help="Run it for each job that ended, once ever.", metavar="CMD"),
 ]
 
+Yes = Annotated[bool, opt("--yes", help="Ask no question.")]
+DryRun = Annotated[bool, opt("--dry-run", help="List the jobs; do nothing.")]
+
 
 @dataclass(frozen=True, slots=True)
 class Common:

@@ -69,6 +69,11 @@ def printable(text: str, *, after: str = "") -> str:
     return _NOT_ASCII.sub(shown, text)
 
 
+def counted(count: int) -> str:
+    """Write how many jobs."""
+    return f"{count:,} {'job' if count == 1 else 'jobs'}"
+
+
 def is_plain(text: str) -> bool:
     """Say whether a text is safe as it is, and on one line without tabs."""
     return printable(text) == text and not {"\t", "\n"} & set(text)

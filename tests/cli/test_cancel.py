@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.cli.books import FIELDS, ident, last, records, seed
+from tests.cli.books import FIELDS, ident, key, last, records, seed
 from tests.command import Run
 from tests.fakeanswers import Reply, as_json, refusal
 from tests.fakeserver import FakeServer
@@ -62,7 +62,8 @@ def test_a_submit_that_was_refused_has_ended(
     seed(state, {"status": "rejected", "id": None}, {"status": "completed"})
     ran = bgresp("cancel", "--status", "rejected,completed")
     assert (0, ()) == (ran.code, server.requests)
-    assert " is rejected already\n" in ran.err
+    assert "nothing to cancel: 2 jobs ended already\n" in ran.err
+    assert " is rejected already\n" in bgresp("cancel", key(1)).err
 
 
 def test_what_was_not_cancelled(bgresp: Run, server: FakeServer, state: Path) -> None:

@@ -1,10 +1,11 @@
 """`bgresp cancel`: cancel, then ask, and report what really is."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs
+from bgresp.cli.options import Common, DryRun, Refs, Yes
 from bgresp.cli.running import run
 from bgresp.core.errors import (
     BgrespError,
@@ -15,12 +16,21 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import error_of
+from bgresp.core.text import counted
 
 if TYPE_CHECKING:
     from bgresp.engine.cancel import CancelResult
 
 
-def cancel(which: Refs, common: Common) -> int:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `cancel` takes."""
+
+    yes: Yes = False
+    dry_run: DryRun = False
+
+
+def cancel(which: Refs, options: Options, common: Common) -> int:
     """Cancel jobs; then ask the endpoint and report what really became of them.
 
     Examples:
@@ -30,16 +40,34 @@ def cancel(which: Refs, common: Common) -> int:
     """
     context = Context.of(common)
     choice = refs.chosen(context, which)
+    if not which.refs:
+        if not refs.require_some(context, choice.jobs, which):
+            return 0
+        choice.jobs = _under_way(context, choice.jobs)
+        if not choice.jobs:
+            return 0
+    if options.dry_run:
+        return context.list_planned(choice.known(), "would cancel")
+    several = len(choice.jobs) + len(choice.foreign)
+    question = f"Cancel {counted(several)}?"
+    if several > 1 and not context.may(question, yes=options.yes):
+        return int(ExitCode.STOPPED_EARLY)
 
     async def work() -> int:
         jobs = await choice.adopt(context)
-        if not choice.codes and not refs.require_some(context, jobs, which):
-            return 0
         verdicts = [await _one(context, job, alone=len(jobs) == 1) for job in jobs]
         context.show_jobs([v.job for v in verdicts], single=choice.single)
         return int(worst([*choice.codes, *(int(v.code) for v in verdicts)]))
 
     return run(context, work())
+
+
+def _under_way(context: Context, jobs: list[Job]) -> list[Job]:
+    """Return the selected jobs that can be cancelled; the others ended long ago."""
+    found = [job for job in jobs if job.status.is_open or job.status.is_unsettled]
+    if not found:
+        context.say(f"nothing to cancel: {counted(len(jobs))} ended already")
+    return found
 
 
 async def _one(context: Context, job: Job, *, alone: bool) -> "CancelResult":

@@ -6,8 +6,10 @@ from typing import Annotated, Final
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, opt
+from bgresp.cli.options import Common, DryRun, Refs, Yes, opt
+from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job
+from bgresp.core.text import counted
 from bgresp.engine.drop import Dropping, refusal
 
 SPELLED: Final = 10  # jobs that are named; more are counted
@@ -23,6 +25,8 @@ class Options:
     force: Annotated[
         bool, opt("--force", help="Those that are open or unsettled too.")
     ] = False
+    yes: Yes = False
+    dry_run: DryRun = False
 
 
 def forget(which: Refs, options: Options, common: Common) -> int:
@@ -44,6 +48,10 @@ def forget(which: Refs, options: Options, common: Common) -> int:
         reason = refusal(context.recorder, job)
         if reason is not None:
             raise reason
+    if options.dry_run:
+        return context.list_planned(jobs, "would forget")
+    if not may_drop(context, jobs, yes=options.yes):
+        return int(ExitCode.STOPPED_EARLY)
     failed = partial(errors.tell_of, context.streams)
     dropping = Dropping(context.recorder, context.say, failed)
     if options.remote:
@@ -57,6 +65,16 @@ def forget(which: Refs, options: Options, common: Common) -> int:
     else:
         _tell(context, dropping.dropped)
     return code
+
+
+def may_drop(context: Context, jobs: list[Job], *, yes: bool) -> bool:
+    """Ask before more than one job goes, or an answer that is saved here."""
+    saved = context.recorder.answers.response_path
+    answers = sum(saved(job.key).exists() for job in jobs)
+    if len(jobs) < 2 and not answers:
+        return True
+    kept = f" with {answers:,} saved answer{'s' * (answers != 1)}" * bool(answers)
+    return context.may(f"Forget {counted(len(jobs))}{kept}?", yes=yes)
 
 
 def _tell(context: Context, dropped: list[Job]) -> None:

@@ -6,9 +6,10 @@ from itertools import islice
 from typing import Annotated, Final
 
 from bgresp.cli import errors, refs
+from bgresp.cli.commands.forget import may_drop
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, opt, seconds
-from bgresp.core.errors import LedgerError, UsageError
+from bgresp.cli.options import Common, DryRun, Refs, Yes, opt, seconds
+from bgresp.core.errors import ExitCode, LedgerError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.times import brief
 from bgresp.engine.drop import Dropping, refusal
@@ -32,6 +33,8 @@ class Options:
     force: Annotated[
         bool, opt("--force", help="Those that are open or unsettled too.")
     ] = False
+    yes: Yes = False
+    dry_run: DryRun = False
 
 
 def prune(which: Refs, options: Options, common: Common) -> int:
@@ -52,6 +55,10 @@ def prune(which: Refs, options: Options, common: Common) -> int:
     jobs = [
         job for job in old if options.force or refusal(context.recorder, job) is None
     ]
+    if options.dry_run:
+        return context.list_planned(jobs, "would drop")
+    if not may_drop(context, jobs, yes=options.yes):
+        return int(ExitCode.STOPPED_EARLY)
     failed = partial(errors.tell_of, context.streams)
     dropping = Dropping(context.recorder, context.say, failed)
     if options.remote:
