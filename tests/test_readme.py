@@ -13,6 +13,7 @@ from bgresp.core.errors import GRAVITY, MEANINGS
 from bgresp.core.machine import TABLE, State
 from bgresp.core.model import RECORD_FIELDS, Status
 from bgresp.render.columns import DEFAULT, FIELDS, TIMELINE, WIDE
+from tests.command import ROOT
 from tests.pages import PAGES, README, block, page
 
 
@@ -152,3 +153,15 @@ def test_every_page_has_one_heading() -> None:
         )
         assert 1 == len(re.findall("^# ", prose, re.MULTILINE)), path.name
         assert prose.startswith("# ")
+
+
+def test_every_file_of_the_routes_is_there() -> None:
+    """Each file of ours that a page names is there; the three routes name theirs."""
+    named = {
+        (page_.name, name)
+        for page_ in PAGES
+        for name in re.findall(r"`(bgresp/[\w/]+\.\w+)`", page_.read_text("utf-8"))
+    }
+    assert 20 < sum(page_ == "design.md" for page_, _ in named)
+    gone = {(page_, name) for page_, name in named if not (ROOT / name).exists()}
+    assert set() == gone

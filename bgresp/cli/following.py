@@ -22,8 +22,7 @@ from bgresp.core.observer import Observer
 from bgresp.core.signals import FaultKind, Signal, exit_code
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
-from bgresp.engine.tracker import Tracker, conclude
-from bgresp.engine.trackers import Trackers, is_at_rest
+from bgresp.engine.tracker import Tracker, Trackers, conclude, is_at_rest
 from bgresp.ledger.saved import Shown
 from bgresp.render.columns import record
 from bgresp.render.plain import Events, JsonLines, Plain, Quiet

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bgresp.batch.rows import BatchPlan, RowDecision, Rules
     from bgresp.cli.batch_output import BatchOutput
     from bgresp.engine.rate_limit import PacedQueue
-    from bgresp.engine.trackers import Trackers
+    from bgresp.engine.tracker import Trackers
 
 WAITING: Final = 1000  # rows in flight where their ends are waited for
 PATIENCE: Final = 3600.0
@@ -323,7 +323,7 @@ class Batching:
         from bgresp.engine.keyed import Keyed
         from bgresp.engine.settle import Settling
         from bgresp.engine.submit import Submitter
-        from bgresp.engine.trackers import Trackers
+        from bgresp.engine.tracker import Trackers
 
         self.context.detached = AGAIN
         async with AsyncExitStack() as stack:
