@@ -4,19 +4,23 @@ A command is imported when it is typed: the list has its place and its line of h
 that neither `--help` nor another command pays for it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, field, fields
 from importlib import import_module
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
-from bgresp.cli.options import Version, command, laid_out
+from bgresp import __version__
+from bgresp.cli.options import VERSION, Option
 from bgresp.cli.panels import EPILOG, Command, write_options, write_section
-from bgresp.core.errors import UsageError
+from bgresp.core.errors import ExitCode, UsageError
 from bgresp.core.text import did_you_mean
+from bgresp.render.streams import silence_stdout
 
+_REQUIRED: Final = inspect.Parameter.empty
 JOBS: Final = "Jobs"
 MANY: Final = "Many jobs"
 LEDGER: Final = "The ledger"
@@ -35,6 +39,31 @@ each answer, whenever you come back.
 
 Without any key: bgresp submit prompt.txt -p local
 All commands: bgresp --help. Topics: bgresp help."""
+
+
+def _typed(said: Option) -> Any:
+    """Return Typer's word for how a field is typed."""
+    if not said.names:
+        return typer.Argument(metavar=said.metavar, help=said.help)
+    is_version = "--version" in said.names
+    return typer.Option(
+        *said.names,
+        help=said.help,
+        metavar=said.metavar,
+        rich_help_panel=said.panel,
+        is_eager=is_version,
+        callback=_version if is_version else None,
+    )
+
+
+def _version(given: bool) -> bool:
+    if given:
+        typer.echo(f"bgresp {__version__}")
+        raise typer.Exit
+    return given
+
+
+_VERSION: Final = _typed(VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +336,7 @@ def _group(
     return group  # type: ignore[no-any-return]  # Typer makes what cls says
 
 
-def _root(context: typer.Context, version: Version = False) -> None:
+def _root(context: typer.Context, version: Annotated[bool, _VERSION] = False) -> None:
     """Submit, keep and collect background jobs of model endpoints.
 
     bgresp submit prompt.txt, close the laptop, bgresp watch @last --resume tomorrow.
@@ -327,3 +356,56 @@ def _config(context: typer.Context) -> None:
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+def command(run: Callable[..., int]) -> Callable[..., int]:
+    """Return a Typer command that fills the groups `run` takes and calls it.
+
+    A group is a dataclass; the first one's fields come first in the help. What is
+    annotated as typer.Context is handed on.
+    """
+    groups = [kind for name, kind in run.__annotations__.items() if name != "return"]
+
+    def call(**values: Any) -> int:
+        filled = (
+            group(**{item.name: values[item.name] for item in fields(group)})
+            if group is not typer.Context
+            else values["context"]
+            for group in groups
+        )
+        try:
+            return run(*filled)
+        except BrokenPipeError:
+            # Before Click sees it, which would leave with 1.
+            silence_stdout()
+            return int(ExitCode.BROKEN_PIPE)
+
+    parameters = [_parameter(*said) for group in groups for said in _fields(group)]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    call.__doc__ = laid_out(run.__doc__)
+    call.__name__ = run.__name__
+    return call
+
+
+def _fields(group: type) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the name, the type and the default of each field of a group."""
+    if group is typer.Context:
+        yield "context", group, _REQUIRED
+        return
+    for item in fields(group):
+        default = item.default if item.default is not MISSING else _REQUIRED
+        yield item.name, item.type, default
+
+
+def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    only = inspect.Parameter.KEYWORD_ONLY
+    said = getattr(kind, "__metadata__", (None,))[0]
+    if isinstance(said, Option):
+        kind = Annotated[kind.__origin__, _typed(said)]
+    return inspect.Parameter(name, only, default=default, annotation=kind)
+
+
+def laid_out(doc: str | None) -> str:
+    r"""Return a docstring as Click's help: \b keeps the lines of its examples apart."""
+    return inspect.cleandoc(doc or "").replace("Examples:\n\n", "\b\nExamples:\n")

@@ -20,7 +20,6 @@ from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
 from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
 from bgresp.render.streams import Streams, as_json, closed_at_start, of_process
-from bgresp.render.table import STEPS, Table
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 LOOKED_AT: Final = 500  # jobs, for how long others like them took
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Context:
     """One invocation of one verb."""
 
@@ -378,6 +377,8 @@ class Context:
     def show_jobs(self, jobs: list[Job], *, single: bool) -> None:
         """Print jobs in the asked mode: ids, JSON, JSON Lines, or rows."""
         if not self.show_as_data(jobs, single=single):
+            from bgresp.render.table import STEPS, Table
+
             wanted = self.common.wanted_fields()
             columns, steps = (wanted, ()) if wanted else (DEFAULT, STEPS)
             Table(self.streams, self.look(), columns, steps).show(jobs)

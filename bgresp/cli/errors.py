@@ -44,7 +44,7 @@ def tell_of(streams: Streams, jobs: Sequence[Job], error: BgrespError) -> int:
     return int(error.code)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Troubles:
     """What kept some of several jobs from being worked on: a line for each reason."""
 

@@ -48,6 +48,11 @@ def run(argv: list[str]) -> int:
 
 
 def _result(argv: list[str]) -> int:
+    from bgresp.cli import quick
+
+    code = quick.run(argv)
+    if code is not None:
+        return code
     from bgresp.cli.app import build
 
     result = build()(argv, prog_name="bgresp", standalone_mode=False)

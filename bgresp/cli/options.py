@@ -1,45 +1,57 @@
-"""The options that verbs share, as dataclasses; and how a dataclass becomes a command.
+"""The options that verbs share, as dataclasses.
 
-A field's annotation is its Typer option. A verb lists the groups it takes, and is
-called with one instance of each.
+A field's annotation says how it is typed. A verb lists the groups it takes, and is
+called with one instance of each: by `cli.app`, which makes Typer's commands of them, or
+by `cli.quick`, which does without.
 """
 
-import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
 
-import typer
-
-from bgresp import __version__
-from bgresp.core.errors import ExitCode, UsageError
+from bgresp.core.errors import UsageError
 from bgresp.core.selection import Selector, statuses
 from bgresp.core.text import did_you_mean
 from bgresp.core.times import duration, point
-from bgresp.render.streams import silence_stdout
 
 Word = TypeVar("Word", bound=StrEnum)
-_REQUIRED = inspect.Parameter.empty
+
+# The headings that options stand under in a command's help.
+ARGUMENTS: Final = "Arguments"
+OPTIONS: Final = "Options"
+ENGINE: Final = "What runs the jobs"
+LIMITS: Final = "Limits"
+WEBHOOKS: Final = "Webhooks"
+INPUT: Final = "Input"
+REQUEST: Final = "Request"
+LEDGER: Final = "In the ledger"
+SELECT: Final = "Which jobs, instead of REFs"
+FOLLOW: Final = "Follow"
+OUTPUT: Final = "Output"
+ENDPOINT: Final = "Endpoint"
+GLOBAL: Final = "Global"
 
 
-def _version(given: bool) -> None:
-    if given:
-        typer.echo(f"bgresp {__version__}")
-        raise typer.Exit
+class Option(NamedTuple):
+    """How a field is typed: the names of an option, or nothing but its place."""
+
+    names: tuple[str, ...]
+    help: str
+    metavar: str | None = None
+    panel: str = ""
 
 
-def opt(*names: str, help: str, metavar: str | None = None, panel: str = "") -> Any:  # noqa: A002  Typer's word
-    """Return a Typer option in the house's form."""
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)
+def opt(*names: str, help: str, metavar: str | None = None, panel: str = "") -> Option:  # noqa: A002  Typer's word
+    """Return how an option is typed; its heading, where it is not the usual one."""
+    return Option(names, help, metavar, panel)
 
 
-Version = Annotated[
-    bool,
-    typer.Option(
-        "-V", "--version", callback=_version, is_eager=True, help="Print the version."
-    ),
-]
+def arg(*, metavar: str, help: str) -> Option:  # noqa: A002  Typer's word
+    """Return how a positional argument is typed."""
+    return Option((), help, metavar)
+
+
+VERSION: Final = opt("-V", "--version", help="Print the version.")
 
 
 Notify = Annotated[
@@ -80,7 +92,7 @@ class Common:
         str, opt("--color", help="auto, always or never.", metavar="WHEN")
     ] = "auto"
     no_progress: Annotated[bool, opt("--no-progress", help="Animate nothing.")] = False
-    version: Version = False
+    version: Annotated[bool, VERSION] = False
 
     def headers(self) -> dict[str, str]:
         """Return the -H options as a mapping.
@@ -109,7 +121,7 @@ class Refs:
 
     refs: Annotated[
         list[str] | None,
-        typer.Argument(
+        arg(
             metavar="[REF]...",
             help="An id or its beginning, a name, @last, @2, or - for stdin.",
         ),
@@ -199,53 +211,3 @@ def chosen_word(words: type[Word], given: str | None, option: str) -> Word | Non
         raise UsageError(
             f"{option} takes {known}, not {given!r}", hint=meant.strip()
         ) from None
-
-
-def command(run: Callable[..., int]) -> Callable[..., int]:
-    """Return a Typer command that fills the groups `run` takes and calls it.
-
-    A group is a dataclass; the first one's fields come first in the help. What is
-    annotated as typer.Context is handed on.
-    """
-    groups = [kind for name, kind in run.__annotations__.items() if name != "return"]
-
-    def call(**values: Any) -> int:
-        filled = (
-            group(**{item.name: values[item.name] for item in fields(group)})
-            if group is not typer.Context
-            else values["context"]
-            for group in groups
-        )
-        try:
-            return run(*filled)
-        except BrokenPipeError:
-            # Before Click sees it, which would leave with 1.
-            silence_stdout()
-            return int(ExitCode.BROKEN_PIPE)
-
-    parameters = [_parameter(*said) for group in groups for said in _fields(group)]
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {p.name: p.annotation for p in parameters}
-    call.__doc__ = laid_out(run.__doc__)
-    call.__name__ = run.__name__
-    return call
-
-
-def _fields(group: type) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the name, the type and the default of each field of a group."""
-    if group is typer.Context:
-        yield "context", group, _REQUIRED
-        return
-    for item in fields(group):
-        default = item.default if item.default is not MISSING else _REQUIRED
-        yield item.name, item.type, default
-
-
-def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:
-    only = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, only, default=default, annotation=kind)
-
-
-def laid_out(doc: str | None) -> str:
-    r"""Return a docstring as Click's help: \b keeps the lines of its examples apart."""
-    return inspect.cleandoc(doc or "").replace("Examples:\n\n", "\b\nExamples:\n")

@@ -9,19 +9,22 @@ from typing import Any, Final
 
 from typer.core import TyperCommand, TyperGroup
 
-ARGUMENTS: Final = "Arguments"
-OPTIONS: Final = "Options"
-ENGINE: Final = "What runs the jobs"
-LIMITS: Final = "Limits"
-WEBHOOKS: Final = "Webhooks"
-INPUT: Final = "Input"
-REQUEST: Final = "Request"
-LEDGER: Final = "In the ledger"
-SELECT: Final = "Which jobs, instead of REFs"
-FOLLOW: Final = "Follow"
-OUTPUT: Final = "Output"
-ENDPOINT: Final = "Endpoint"
-GLOBAL: Final = "Global"
+from bgresp.cli.options import (
+    ARGUMENTS,
+    ENDPOINT,
+    ENGINE,
+    FOLLOW,
+    GLOBAL,
+    INPUT,
+    LEDGER,
+    LIMITS,
+    OPTIONS,
+    OUTPUT,
+    REQUEST,
+    SELECT,
+    WEBHOOKS,
+)
+
 ORDER: Final = (
     *(
         ARGUMENTS,

@@ -216,7 +216,7 @@ def _exact(context: Context, ref: str) -> Job | None:
     An id is its endpoint's to choose: one that is another job's key means neither.
     Raises NoSuchJobError then.
     """
-    ledger = context.recorder.ledger
+    ledger = context.ledger
     ours = ledger.by_key(ref) if may_be_key(ref) else None
     theirs = ledger.by_id(ref)
     if ours is not None and theirs is not None and ours.key != theirs.key:

@@ -5,7 +5,6 @@ A key is never part of a message; its source is.
 
 import os
 import stat
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,6 +169,8 @@ def checked(raw: str, source: str) -> str:
 
 
 def _run(command: Sequence[str], environ: Mapping[str, str]) -> str:
+    import subprocess  # few keys come from a program
+
     name = command[0]
     try:
         done = subprocess.run(  # noqa: S603  the user's own api_key_cmd, no shell

@@ -44,7 +44,7 @@ def matters(job: Job) -> bool:
     return job.status in WANTED and not job.is_forgotten
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Checkpoint:
     """Where the records of open jobs stand: key to (segment, offset)."""
 

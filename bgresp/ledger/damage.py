@@ -6,9 +6,9 @@ may have said that it was accepted.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgresp.core.model import Job, Status
 from bgresp.ledger.index import Run, Scan, decoded
@@ -19,8 +19,7 @@ from bgresp.ledger.segments import Segment
 DAMAGED: Final = "damaged"
 
 
-@dataclass(frozen=True, slots=True)
-class BadLine:
+class BadLine(NamedTuple):
     """A line that cannot be read: where it starts, and why."""
 
     segment: Segment
@@ -34,8 +33,7 @@ class BadLine:
         return bool(raw) and is_cut_short(raw)
 
 
-@dataclass(frozen=True, slots=True)
-class Salvage:
+class Salvage(NamedTuple):
     """What can still be said of jobs whose line is damaged, and those lines."""
 
     jobs: dict[str, Job]

@@ -6,7 +6,6 @@ Every call that can fail raises LedgerError with the path and the reason.
 import errno
 import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -123,7 +122,7 @@ def write_whole(
     Raises OSError; FileExistsError where the file is `exclusive` and the name taken: a
     link is as much in the way as a file.
     """
-    temp = path.parent / f"{prefix}{secrets.token_hex(8)}"
+    temp = path.parent / f"{prefix}{os.urandom(8).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(temp, flags, mode)
     try:

@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -141,6 +140,8 @@ def release_ballast(state: Path) -> None:
 
 def rescue_folder(environ: Mapping[str, str]) -> Path:
     """Return where rescue files lie: the run-time folder, else the temporary one."""
+    import tempfile  # few ever rescue anything
+
     return Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from bgresp.core.errors import LedgerError
@@ -47,8 +47,7 @@ def decoded(raw: RawLine) -> Line:
     return decode(raw.raw)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """The line that holds for a job, and where it stands."""
 
     line: Line
@@ -61,7 +60,7 @@ class Entry:
         return value if isinstance(value, str) else None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Scan:
     """The last line of each job by rank, what could not be read, how far it went.
 
@@ -101,15 +100,14 @@ class Scan:
             self.taken.append(key)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A line of the journal that an index line points to."""
 
     key: str
     offset: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Run:
     """One index run of [start, stop) of a segment, opened when first asked."""
 
@@ -374,7 +372,7 @@ def _spans(folder: Path, segment: Segment) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in spans if a.isdecimal() and b.isdecimal()]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TailTerms:
     """Keys of a scan by their terms; a newer record of a job may have lost one."""
 

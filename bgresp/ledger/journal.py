@@ -5,9 +5,8 @@ Readers take no lock.
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgresp.core.errors import LedgerError
 from bgresp.ledger import files
@@ -19,8 +18,7 @@ MOST: Final = 16 << 20
 KEPT: Final = 1 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class RawLine:
+class RawLine(NamedTuple):
     """A complete line without its newline, where it starts, and its length in bytes.
 
     Of a line that is longer than is read `raw` holds the beginning.

@@ -3,7 +3,7 @@
 Writers append under a lock; readers take none. The last line for a key holds, by rank.
 """
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +24,6 @@ from bgresp.ledger import (
     keys,
     locks,
     segments,
-    upkeep,
 )
 from bgresp.ledger.checkpoint import tombstone
 from bgresp.ledger.line import encode
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 MOST_TAKEN: Final = 10_000  # keys in a row that are tried before a submit fails
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Ledger:
     """One state folder. Reading starts when first asked; nothing is created by it.
 
@@ -109,6 +108,8 @@ class Ledger:
 
         Raises LedgerError.
         """
+        from bgresp.ledger import upkeep
+
         found = list(upkeep.strays(self.state, frozenset[str]()))
         view = self._look()  # only now: what was listed had its record before
         marked = {*(files.read(self.older_path) or b"").splitlines()}
@@ -301,6 +302,8 @@ class Ledger:
         Those of a job that is newer than the ledger stay, and those of a line that was
         set aside. Raises LedgerError.
         """
+        from bgresp.ledger import upkeep
+
         known = {job.key for job in self.newest()}
         if self._view.bad or self.older_path.exists():
             return 0
@@ -399,6 +402,8 @@ class Ledger:
         """
         if self._is_dated:
             return
+        from bgresp.ledger import upkeep
+
         self._is_dated = True
         view = self._look()
         self._is_newest = upkeep.is_whole(view.index, view.segments)
@@ -419,6 +424,8 @@ class Ledger:
             journal.append(self.path, encode(damage.undoubted(job)))
             self._view.refresh()
         if old is None and self._is_newest:
+            from bgresp.ledger import upkeep  # who only reads needs none of it
+
             upkeep.note_whole(self._view.index, self._view.active)
 
     def _next_key(self) -> str:
@@ -430,7 +437,7 @@ class Ledger:
         """
         key = self._view.last
         for _ in range(MOST_TAKEN):
-            key = keys.make(self.now(), secrets.randbits(80), after=key)
+            key = keys.make(self.now(), int.from_bytes(os.urandom(10)), after=key)
             if self._view.by_key(key) is None:
                 return key
             if key > self._view.horizon:

@@ -4,8 +4,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgresp.core.model import LEDGER_VERSION, Job, Status, may_be_key
 
@@ -24,8 +23,7 @@ class BadLineError(ValueError):
     """A line that cannot be read; it is kept, and costs the others nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """What a line says: a job's record as a table, or that something newer wrote it."""
 
     table: Mapping[str, Any] | None

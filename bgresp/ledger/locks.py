@@ -4,7 +4,6 @@ Kernel locks only, no pid files: a crash leaves none behind.
 """
 
 import fcntl
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -151,6 +150,8 @@ def inflight_path(folder: Path, *, key: str, submit_key: str | None = None) -> P
 
 def claim_path(folder: Path, name: str) -> Path:
     """Return the lock file of a claim: named by a digest of its name."""
+    import hashlib  # most commands claim nothing
+
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     return folder / f"c-{digest[:40]}.lock"
 

@@ -5,10 +5,8 @@ shown; what a probe saw of an endpoint. Several watchers may note how far they c
 once: each writes lines of its own, and the furthest one counts.
 """
 
-import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,7 +116,7 @@ class Progress:
 
     path: Path
     is_kept: Callable[[], bool] = lambda: True
-    writer: str = field(default_factory=lambda: secrets.token_hex(4))
+    writer: str = field(default_factory=lambda: os.urandom(4).hex())
     is_plain: bool = False
     _written: bool = False
 
@@ -198,6 +196,8 @@ def _fold(writers: dict[str, Shown], line: bytes) -> None:
 
 def probed_path(state: Path, base_url: str, dialect: str) -> Path:
     """Return a card's file; no text of a user or server is part of its name."""
+    import hashlib  # few ask for a card
+
     named = json.dumps([base_url.rstrip("/"), dialect])
     return state / "probes" / f"{hashlib.sha256(named.encode()).hexdigest()[:40]}.json"
 

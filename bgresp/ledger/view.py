@@ -27,7 +27,7 @@ from bgresp.ledger.segments import Segment
 PATIENCE: Final = 20  # compactions that may interrupt one look
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class View:
     """One look at the journal; `refresh` follows what is appended."""
 

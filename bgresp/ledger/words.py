@@ -35,7 +35,7 @@ _NEAR: Final = 1 << 16
 _PATIENCE: Final = 0.2  # seconds
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Words:
     """The file of one state folder; nothing that fails here fails a command."""
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from bgresp.core.errors import OutputError
 from bgresp.core.text import printable
@@ -25,8 +25,7 @@ _VTE: Final = 8000  # the first version of VTE that shows progress is 0.80
 TERMINAL = 2  # stderr, where everything is drawn
 
 
-@dataclass(frozen=True, slots=True)
-class Ability:
+class Ability(NamedTuple):
     """Whether the cursor can be moved, more than ASCII drawn, a progress be shown."""
 
     moves: bool
@@ -79,7 +78,7 @@ def _has_taskbar(environ: Mapping[str, str]) -> bool:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Keyboard:
     """Whether a terminal shows what is typed: not while something is drawn on it.
 
@@ -130,7 +129,7 @@ def _set_echo(*, on: bool) -> bool:
     return False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Streams:
     """Where output goes; `out` is None where stdout was closed at start."""
 

@@ -31,6 +31,8 @@ ROOT: Any = build().whole()
 WIDE = {"COLUMNS": "80"}
 FEW = 45  # modules of ours, packages and __main__ among them
 FEW_FOR_AN_ANSWER = 52  # its dialect is read, and the saved response by it
+# What reading the ledger does without.
+SLOW = ("typer", "httpx", "asyncio", "subprocess")
 HEAVY = ("httpx", "rich.live", "rich.console", "starlette", "uvicorn", "pydantic")
 
 
@@ -218,16 +220,23 @@ def test_the_version_is_faster(option: str, each: Each) -> None:
 
 def test_the_ledger_alone_is_few_modules(state: Path, tmp_path: Path) -> None:
     """What asks nobody imports no more than 45 modules of ours, and no TOML; get 52."""
-    seed(state, {"status": "completed", "text": FOX}, {"status": "queued"})
+    usage = {"total_tokens": 3}
+    seed(
+        state,
+        {"status": "completed", "text": FOX, "usage": usage},
+        {"status": "queued"},
+    )
     config = empty_config(tmp_path / "config.toml")
     env = {"BGRESP_STATE_DIR": str(state), "BGRESP_CONFIG": config}
-    for words in ("list", "list --json --open", "status --local @2"):
+    for words in ("list", "list --json --open", "status --local @2", "wait @2"):
         found = ours(words, env)
         assert len(found) <= FEW, (words, len(found), found)
         assert "bgresp.config.files" not in found
+        assert "[]" == heavy(words, env, modules=SLOW).splitlines()[-1], words
     found = ours("get @2", env)
     assert len(found) <= FEW_FOR_AN_ANSWER, (len(found), found)
     assert not [name for name in found if name.startswith("bgresp.api")]
+    assert "[]" == heavy("get @2", env, modules=SLOW[:3])
 
 
 def ours(words: str, env: Changes | None = None) -> list[str]:

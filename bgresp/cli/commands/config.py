@@ -18,8 +18,7 @@ import typer
 from bgresp.cli import errors, output
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import pairs
-from bgresp.cli.options import Common, opt
-from bgresp.cli.panels import ENGINE
+from bgresp.cli.options import ENGINE, Common, opt
 from bgresp.config import files, places, profiles
 from bgresp.config import trust as noted
 from bgresp.config.files import meant

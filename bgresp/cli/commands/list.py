@@ -7,13 +7,11 @@ from typing import Annotated
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, chosen_word, opt
-from bgresp.cli.panels import OUTPUT
+from bgresp.cli.options import OUTPUT, Common, Refs, chosen_word, opt
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.model import Job
 from bgresp.core.selection import SORTS, first, ordered
 from bgresp.render.columns import DEFAULT, TIMELINE, UNTOLD, WIDE, Times
-from bgresp.render.table import CUTS, STEPS, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,8 @@ def _show(
 
         Timeline(streams, look).show(jobs)
         return
+    from bgresp.render.table import CUTS, STEPS, Table
+
     usual = TIMELINE if options.timeline else WIDE if options.wide else DEFAULT
     steps = () if wanted else CUTS if options.wide else STEPS
     Table(streams, look, wanted or usual, steps).show(jobs)

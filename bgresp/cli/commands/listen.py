@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from bgresp.cli import errors, refs
 from bgresp.cli.commands.sync import show_change
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Notify, Refs, opt, seconds
-from bgresp.cli.panels import FOLLOW
+from bgresp.cli.options import FOLLOW, Common, Notify, Refs, opt, seconds
 from bgresp.cli.running import DetachedError, run
 from bgresp.core.errors import (
     BgrespError,

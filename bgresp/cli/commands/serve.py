@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, opt, seconds
-from bgresp.cli.panels import ENGINE, LIMITS, WEBHOOKS
+from bgresp.cli.options import ENGINE, LIMITS, WEBHOOKS, Common, opt, seconds
 from bgresp.core.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Final
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, chosen_word, opt
-from bgresp.cli.panels import OUTPUT
+from bgresp.cli.options import OUTPUT, Common, Refs, chosen_word, opt
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job
 from bgresp.core.stats import DEFAULT, FIELDS, NONE, Stats, grouping, stats_of

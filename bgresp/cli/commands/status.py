@@ -27,8 +27,6 @@ def status(which: Refs, options: Options, common: Common) -> int:
       bgresp status
       bgresp status resp_123 --json
     """
-    from bgresp.cli.running import run
-
     context = Context.of(common)
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
@@ -36,6 +34,7 @@ def status(which: Refs, options: Options, common: Common) -> int:
         jobs = choice.known()
     else:
         from bgresp.cli.refreshing import refreshed
+        from bgresp.cli.running import run
 
         jobs = []
 

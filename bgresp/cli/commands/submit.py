@@ -6,11 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
-import typer
-
 from bgresp.cli import inputs, output, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, asides, opt, seconds
+from bgresp.cli.options import Common, arg, asides, opt, seconds
 from bgresp.cli.request_options import Shape, request_of
 from bgresp.cli.running import run
 from bgresp.core.errors import RefusedError, UsageError
@@ -32,7 +30,7 @@ class Options:
 
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE|-]...", help="Prompts; - is stdin."),
+        arg(metavar="[FILE|-]...", help="Prompts; - is stdin."),
     ] = None
     text: Annotated[
         str | None, opt("-t", "--text", help="The prompt itself.", metavar="STR")

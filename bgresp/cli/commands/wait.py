@@ -6,8 +6,8 @@ from typing import Annotated
 from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt, seconds
-from bgresp.cli.running import run
 from bgresp.core.errors import worst
+from bgresp.ledger.saved import Answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,22 @@ def wait(which: Refs, options: Options, common: Common) -> int:
       bgresp wait @last && bgresp get @last
       bgresp wait --group night --timeout 2h
     """
-    from bgresp.cli.following import Following, FollowOptions
-
     context = Context.of(common)
     context.notify(options.notify)
+    interval, timeout = seconds(options.interval), seconds(options.timeout)
+    choice = refs.chosen(context, which)
+    if options.notify is None and _are_over(context, choice):
+        return int(worst(int(job.status.exit_code) for job in choice.jobs))
+    from bgresp.cli.following import Following, FollowOptions
+    from bgresp.cli.running import run
+
     how = FollowOptions(
-        interval=seconds(options.interval),
-        timeout=seconds(options.timeout),
+        interval=interval,
+        timeout=timeout,
         fail_fast=options.fail_fast,
         any=options.any,
         silent=True,
     )
-    choice = refs.chosen(context, which)
 
     async def follow() -> int:
         jobs = await choice.adopt(context)
@@ -56,3 +60,21 @@ def wait(which: Refs, options: Options, common: Common) -> int:
         return int(worst([*choice.codes, code]))
 
     return run(context, follow())
+
+
+def _are_over(context: Context, choice: refs.Choice) -> bool:
+    """Say whether there is nothing to wait for, and nothing to tell.
+
+    Following would say the same of such jobs, after importing what asks endpoints. Of a
+    single one without usage it may have more to say.
+    """
+    answers = Answers(context.state)
+    return (
+        bool(choice.jobs)
+        and not (choice.foreign or context.is_json)
+        and not (choice.single and choice.jobs[0].usage is None)
+        and all(
+            job.status.is_terminal and answers.response_path(job.key).exists()
+            for job in choice.jobs
+        )
+    )
