@@ -400,8 +400,9 @@ class JobQueue:
         named = [name for item in given if (name := reference(item)) is not None]
         sources = [entry for entry in self._store if self._shows(entry, tenant)]
         found = await asyncio.to_thread(self._items_named, set(named), sources)
-        if missing := sorted(named - found.keys()):
-            raise RefusalError(wire.no_item(missing[0]))
+        for name in named:
+            if name not in found:
+                raise RefusalError(wire.no_item(name))
         whole = [found[name] if (name := reference(i)) else i for i in given]
         return {**request, "input": whole}
 
