@@ -254,7 +254,7 @@ complete -c bgresp -n '__bgresp_at "submit"' -l no-keep-prompt -d 'Keep no copy 
 complete -c bgresp -n '__bgresp_at "submit"' -l expect -x -d 'How long it may take.'
 complete -c bgresp -n '__bgresp_at "submit"' -l dry-run -d 'Print the request; send nothing.'
 complete -c bgresp -n '__bgresp_at "submit"' -s w -l watch -d 'Follow it; its answer is stdout.'
-complete -c bgresp -n '__bgresp_at "submit"' -l show -x -a '(__bgresp_list reasoning tools all)' -d 'With --watch: reasoning, tools, all.'
+complete -c bgresp -n '__bgresp_at "submit"' -l show -x -a '(__bgresp_list reasoning tools commentary all)' -d 'With --watch: reasoning, tools, commentary, all.'
 complete -c bgresp -n '__bgresp_at "submit"' -l wait -d 'Wait for its end; no text.'
 complete -c bgresp -n '__bgresp_at "submit" "wait" "watch"' -l timeout -x -d 'Stop waiting after.'
 complete -c bgresp -n '__bgresp_at "submit"' -s o -l output -r -F -d 'Wait; write the answer there.'
@@ -267,7 +267,7 @@ complete -c bgresp -n '__bgresp_at "wait" "watch"' -l fail-fast -d 'Stop when on
 complete -c bgresp -n '__bgresp_at "watch"' -l resume -d 'Print only what was not shown before.'
 complete -c bgresp -n '__bgresp_at "watch"' -l mode -x -a '(__bgresp_words auto stream poll)' -d 'auto, stream or poll.'
 complete -c bgresp -n '__bgresp_at "watch"' -l events -d 'Print the endpoint\'s events as they are.'
-complete -c bgresp -n '__bgresp_at "watch"' -l show -x -a '(__bgresp_list reasoning tools all)' -d 'Beside the text: reasoning, tools, all.'
+complete -c bgresp -n '__bgresp_at "watch"' -l show -x -a '(__bgresp_list reasoning tools commentary all)' -d 'Beside the text: reasoning, tools, commentary, all.'
 complete -c bgresp -n '__bgresp_at "watch"' -s o -l output -r -F -d 'Write the answer there.'
 complete -c bgresp -n '__bgresp_at "batch"' -F
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "listen" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -a '(__bgresp_ref)'

@@ -103,6 +103,7 @@ class Results:
             "text": text,
             "usage": job.usage.to_dict() if job.usage else None,
             "error": _error(job),
+            "ended_with": job.ended_with,
         }
         data = memoryview(json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n")
         end = os.fstat(self._fd).st_size

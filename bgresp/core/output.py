@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from bgresp.core import paths
 from bgresp.core.dialect import Items
@@ -23,14 +23,19 @@ MOST_TOLD: Final = 200  # code points of what is kept of an ending, for a line
 MOST_REFUSED: Final = 4096
 REASONING: Final = "reasoning"
 TOOLS: Final = "tools"
-KINDS: Final = (REASONING, TOOLS)
+COMMENTARY: Final = "commentary"
+REFUSAL: Final = "refusal"  # told always: it is no answer, and nobody asks to see it
+KINDS: Final = (REASONING, TOOLS, COMMENTARY)
 LARGEST: Final = 1 << 20  # bytes of an event that is looked into
 _TOLD: Final = re.compile(
-    r'"response\.(?:reasoning_(?:summary_)?text\.done|output_item\.(?:added|done))"'
+    r'"(?:response\.(?:reasoning_(?:summary_)?text\.done|output_item\.(?:added|done)'
+    r'|refusal\.done)|(?:step|content)\.(?:start|delta))"'
 )
-# Where the items of tool calls say what they are about.
+# Where items say what they are about, whatever it is called.
 _ABOUT: Final = (
     *("arguments", "input", "code", "query", "queries", "command", "commands"),
+    *("operation", "action", "path", "prompt", "revised_prompt", "tools", "output"),
+    *("outputs", "results", "result", "stdout", "text", "name"),
 )
 
 
@@ -362,42 +367,86 @@ def aside(raw: str) -> Aside | None:
         event = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    kind = event.get("type") if isinstance(event, Mapping) else None
-    if not isinstance(kind, str):
-        return None
+    kind = _event_kind(event)
+    return _told(event, kind) if kind.startswith("response.") else _step(event, kind)
+
+
+def _told(event: Mapping[str, Any], kind: str) -> Aside | None:
     text = event.get("text")
     if kind.startswith("response.reasoning") and kind.endswith("text.done"):
         return Aside(REASONING, REASONING, text) if _is_text(text) else None
+    if kind == "response.refusal.done":
+        said = event.get("refusal")
+        return Aside(REFUSAL, REFUSAL, said) if _is_text(said) else None
     item = event.get("item")
     if kind.startswith("response.output_item.") and isinstance(item, Mapping):
         return _of_item(item, begun=kind.endswith("added"))
     return None
 
 
+def _event_kind(event: Any) -> str:
+    found = paths.first(event, ("type", "event_type"))
+    return found if isinstance(found, str) else ""
+
+
+def _step(event: Any, kind: str) -> Aside | None:
+    """Read an event of Google's Interactions: a step that begins, a thought."""
+    step = paths.first(event, ("step",))
+    if kind.endswith(".start") and isinstance(step, Mapping):
+        is_text = step.get("type") in {"model_output", "user_input", "text"}
+        is_thought = step.get("type") == "thought"
+        begun = Aside(REASONING, REASONING) if is_thought else None
+        return begun if is_thought or is_text else _of_item(step, begun=False)
+    thought = paths.first(event, ("delta.content.text",))
+    is_summary = paths.first(event, ("delta.type",)) == "thought_summary"
+    return Aside(REASONING, REASONING, thought) if is_summary and thought else None
+
+
 def _of_item(item: Mapping[str, Any], *, begun: bool) -> Aside | None:
     kind = item.get("type")
+    if not isinstance(kind, str):
+        return None
     if kind == "reasoning":
         return Aside(REASONING, REASONING) if begun else None
-    if not isinstance(kind, str) or not kind.endswith("_call"):
-        return None
+    if kind == "message":
+        return None if begun else _commentary(item)
     own = item.get("name")
     name = own if isinstance(own, str) and own else kind.removesuffix("_call")
     if begun:
-        return Aside(TOOLS, name)
-    action = item.get("action")
-    about = _about(item) or (_about(action) if isinstance(action, Mapping) else "")
-    return Aside(TOOLS, name, f"{name}({about})")
+        return Aside(TOOLS, name) if kind.endswith("_call") else None
+    if kind == "image_generation_call":
+        item = {key: item[key] for key in item if key != "result"}
+    text = f"{name}({_about(item)})"
+    if kind.endswith("approval_request"):
+        text = f"wants approval: {text}"
+    return Aside(TOOLS, name, text)
 
 
-def _about(item: Mapping[str, Any]) -> str:
-    for field in _ABOUT:
-        value = item.get(field)
-        if _is_text(value):
-            return str(value)
-        if isinstance(value, list) and value and all(map(_is_text, value)):
-            return ", ".join(value)
-    return ""
+def _commentary(item: Mapping[str, Any]) -> Aside | None:
+    """Return what a message says that is none of the answer's."""
+    text = paths.text(item, ("content[*].text",))
+    if text is None or is_final(item.get("phase")):
+        return None
+    return Aside(COMMENTARY, COMMENTARY, text)
 
 
-def _is_text(value: object) -> bool:
+def _about(value: Any, depth: int = 3) -> str:
+    """Return what an item, or a value in it, is about: texts, joined by commas."""
+    if _is_text(value):
+        return str(value)
+    if isinstance(value, list):
+        return ", ".join(filter(None, (_about(one, depth - 1) for one in value[:20])))
+    if not isinstance(value, Mapping) or depth <= 0:
+        return ""
+    if depth < 3 and isinstance(value.get("path"), str):
+        return " ".join(filter(_is_text, (value.get("type"), value["path"])))
+    found = (_about(value.get(name), depth - 1) for name in _ABOUT if name in value)
+    if depth == 3:  # an item: its own name stands before
+        values = (value[n] for n in _ABOUT if n in value and n != "name")
+        found = (_about(one, depth - 1) for one in values)
+    text = next(filter(None, found), "")
+    return text or (_compact(value) if depth < 3 and value else "")
+
+
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
-from bgresp.core.output import aside
+from bgresp.core.output import REFUSAL, aside
 from bgresp.core.selection import longest, queue_time, run_time, took
 from bgresp.core.times import brief
 from bgresp.render.cells import (
@@ -243,8 +243,10 @@ class LiveOne(Observer):
             return
         if not found.text:
             self._status_line.doing = found.name
-        elif found.kind in self.shows:
+        elif found.kind == REFUSAL or found.kind in self.shows:
             painter = self._status_line.painter
+            if found.kind == REFUSAL:
+                self._screen.show("the model refused:")
             edge = "│ " if painter.unicode else "| "
             for line in filter(str.strip, found.text.splitlines()):
                 said = edge + painter.safe(line)

@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Final
 
 from bgresp.core.model import Job
 from bgresp.core.observer import JobProgress, Observer
-from bgresp.core.output import aside
+from bgresp.core.output import REFUSAL, aside
 from bgresp.core.stats import JobCounts
+from bgresp.core.text import one_line
 from bgresp.core.times import brief, rfc3339
 from bgresp.render.columns import record, summary
 from bgresp.render.streams import Streams, as_json
@@ -139,8 +140,12 @@ class Plain(Observer):
 
     def event(self, job: Job, raw: str) -> None:
         """Tell what stands beside the text, where that was asked for."""
-        found = aside(raw) if self.shows else None
-        if found is not None and found.text and found.kind in self.shows:
+        found = aside(raw)
+        if found is None or not found.text:
+            return
+        if found.kind == REFUSAL:
+            self._line(job, one_line(f"the model refused: {found.text}"))
+        elif found.kind in self.shows:
             self._line(job, f"{found.kind}: {' '.join(found.text.split())}")
 
     def note(self, job: Job, message: str) -> None:

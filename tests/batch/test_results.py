@@ -34,7 +34,9 @@ def test_a_line_says_what_became_of_a_row(tmp_path: Path) -> None:
         results.add(job("b", id=None, status=Status.REJECTED, error=error), None)
         results.add(job("c", 3, status=Status.LOST, last_error="gone"), None)
     first, second, third = lines(path)
-    assert {"id", "job", "status", "text", "usage", "error"} == set(first)
+    assert {*("id", "job", "status", "text", "usage", "error"), "ended_with"} == set(
+        first
+    )
     assert ("ü", "resp_1", "completed", "täxt\n", None) == (
         *(first["id"], first["job"], first["status"], first["text"], first["error"]),
     )

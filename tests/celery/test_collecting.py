@@ -104,3 +104,42 @@ def test_what_is_not_asked(
     with pytest.raises(error):
         asked(record(server, **changes), intents)
     assert () == server.requests
+
+
+CALL = {
+    "type": "function_call",
+    "call_id": "call_1",
+    "name": "get_weather",
+    "arguments": "{}",
+}
+
+
+def test_a_call_that_waits_is_no_answer(intents: Intents, server: FakeServer) -> None:
+    """A job that ended with a call counts as answered; or its record does not say so."""
+    response = {"id": "resp_1", "status": "completed", "output": [CALL]}
+    server.script("get", fa.as_json(response))
+    done = asked(record(server), intents)
+    assert isinstance(done, dict)
+    assert ("completed", 14, "calls", "") == (
+        *(done["status"], done["exit_code"], done["ended_with"], done["text"]),
+    )
+
+
+def test_records_pass_between_versions(intents: Intents, server: FakeServer) -> None:
+    """A worker of the last version and one of this cannot read each other's records."""
+    new: dict[str, Any] = {
+        "ended_with": None,
+        "refusal": None,
+        "model_asked": "gpt-5",
+        "model": "gpt-5",
+    }
+    response = {"id": "resp_1", "status": "completed", "model": "gpt-5-2025-08-07"}
+    for told in (record(server, model="gpt-5"), record(server, **new)):
+        server.script("get", fa.as_json(response))
+        done: Any = asked(told, intents)
+        assert isinstance(done, dict)
+        assert ("gpt-5-2025-08-07", "gpt-5") == (done["model"], done["model_asked"])
+    # What the last version knew of a record is there still, as it was spelled.
+    old = {"schema", "key", "id", "status", "model", "usage", "error", "exit_code"}
+    assert old <= set(done)
+    assert "completed" == done["status"]

@@ -81,6 +81,69 @@ def told(kind: str, **fields: object) -> Aside | None:
             {"item": {"type": "image_generation_call", "result": "x"}},
             Aside("tools", "image_generation", "image_generation()"),
         ),
+        (
+            "response.refusal.done",
+            {"refusal": "No."},
+            Aside("refusal", "refusal", "No."),
+        ),
+        (
+            ITEM + "done",
+            {
+                "item": {
+                    "type": "message",
+                    "phase": "commentary",
+                    "content": [{"type": "output_text", "text": "Hm."}],
+                }
+            },
+            Aside("commentary", "commentary", "Hm."),
+        ),
+        (
+            ITEM + "done",
+            {
+                "item": {
+                    "type": "apply_patch_call",
+                    "operation": {"type": "update_file", "path": "a.py", "diff": "@"},
+                }
+            },
+            Aside("tools", "apply_patch", "apply_patch(update_file a.py)"),
+        ),
+        (
+            ITEM + "done",
+            {
+                "item": {
+                    "type": "mcp_approval_request",
+                    "name": "rm",
+                    "arguments": "{}",
+                }
+            },
+            Aside("tools", "rm", "wants approval: rm({})"),
+        ),
+        (
+            ITEM + "done",
+            {"item": {"type": "mcp_list_tools", "tools": [{"name": "rm"}]}},
+            Aside("tools", "mcp_list_tools", "mcp_list_tools(rm)"),
+        ),
+        (
+            ITEM + "done",
+            {"item": {"type": "program_output", "result": "2"}},
+            Aside("tools", "program_output", "program_output(2)"),
+        ),
+        (
+            ITEM + "done",
+            {"item": {"type": "tool_search_call", "arguments": {"goal": "x"}}},
+            Aside("tools", "tool_search", 'tool_search({"goal":"x"})'),
+        ),
+        (
+            "step.start",
+            {"step": {"type": "function_call", "name": "f", "arguments": {"a": 1}}},
+            Aside("tools", "f", 'f({"a":1})'),
+        ),
+        (
+            "step.delta",
+            {"delta": {"type": "thought_summary", "content": {"text": "Hm."}}},
+            Aside("reasoning", "reasoning", "Hm."),
+        ),
+        ("step.delta", {"delta": {"type": "text", "text": "Hm."}}, None),
         (ITEM + "done", {"item": {"type": "message"}}, None),
         (ITEM + "done", {"item": "odd"}, None),
     ],

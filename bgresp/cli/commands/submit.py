@@ -81,7 +81,11 @@ class Options:
     ] = False
     show: Annotated[
         str | None,
-        opt("--show", help="With --watch: reasoning, tools, all.", metavar="A,B"),
+        opt(
+            "--show",
+            help="With --watch: reasoning, tools, commentary, all.",
+            metavar="A,B",
+        ),
     ] = None
     wait: Annotated[bool, opt("--wait", help="Wait for its end; no text.")] = False
     timeout: Annotated[

@@ -31,7 +31,11 @@ class Options:
     ] = False
     show: Annotated[
         str | None,
-        opt("--show", help="Beside the text: reasoning, tools, all.", metavar="A,B"),
+        opt(
+            "--show",
+            help="Beside the text: reasoning, tools, commentary, all.",
+            metavar="A,B",
+        ),
     ] = None
     fail_fast: Annotated[
         bool, opt("--fail-fast", help="Stop when one did not complete.")
