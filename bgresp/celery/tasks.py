@@ -249,7 +249,8 @@ def _kept(app: Celery) -> float | None:
 def _intents(borrowed: Any) -> Iterator[Intents]:
     """Lend the intents, over a connection like the broker's own.
 
-    Raises ConfigError when the broker is no Redis.
+    The pool is that of kombu's channel, whose names kombu (5.4 to 5.7) does not
+    promise: tests/celery/test_tasks.py. Raises ConfigError when the broker is no Redis.
     """
     with borrowed as connection:
         if connection.transport.driver_type != "redis":

@@ -32,8 +32,10 @@ def run(argv: list[str]) -> int:
         if isinstance(error, UsageError):
             error.hint = error.hint or _help_of(argv)
         return _failed(error, as_json=as_json)
-    except (BrokenPipeError, SystemExit):
-        # Typer leaves by SystemExit when its own help meets a closed pipe.
+    except (BrokenPipeError, SystemExit) as error:
+        # Typer (0.26 to 0.28) leaves by SystemExit when its help meets a closed pipe.
+        if BrokenPipeError not in {type(error), type(error.__context__)}:
+            raise
         silence_stdout()
         return int(ExitCode.BROKEN_PIPE)
     except OSError as error:

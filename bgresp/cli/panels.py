@@ -1,6 +1,8 @@
 """How `--help` is laid out: plain text, the options under headings, examples first.
 
-Knows Typer's commands alone: no Rich is imported for help.
+Knows Typer's commands alone: no Rich is imported for help. It leans on what Typer (0.26
+to 0.28 were tried) does not promise: that a command has Click's methods and parameters,
+whose names tests/test_joints.py holds. `help` and `completions` read the same.
 """
 
 import shlex
