@@ -1,11 +1,15 @@
-"""From what a person typed to jobs: REFs, and selectors instead."""
+"""From what a person typed to jobs, and what is new of them.
+
+REFs, and selectors instead; ids that only the endpoint knows are asked for there. Verbs
+that do not wait, status, list --refresh and get, ask once about the jobs.
+"""
 
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bgresp.cli import errors
 from bgresp.cli.context import Context
@@ -15,12 +19,16 @@ from bgresp.core.errors import (
     ConfigError,
     LedgerError,
     NoSuchJobError,
+    RefusedError,
     UsageError,
 )
-from bgresp.core.model import Job, may_be_key
+from bgresp.core.model import Job, Status, may_be_key
 from bgresp.core.selection import Selector
-from bgresp.core.signals import Fault, FaultKind, error_of
+from bgresp.core.signals import Fault, FaultKind, error_of, exit_code
 from bgresp.core.text import did_you_mean
+
+if TYPE_CHECKING:
+    from bgresp.engine.polling import News
 
 PREFIX: Final = 4
 PROBE: Final = "probe"  # in a job's `extra`: a probe made it, so it is not @last
@@ -276,3 +284,56 @@ def _configured(context: Context) -> list[str]:
         return known_profiles(context.config)
     except ConfigError:
         return []
+
+
+async def refreshed(
+    context: Context, jobs: list[Job], *, alone: bool = False
+) -> tuple[list[Job], list[int]]:
+    """Ask the endpoints once about each job that may have changed.
+
+    Returns the records that hold now, and an exit code for each that was not heard of:
+    what is wrong with the settings of one costs the others nothing. Where a job is
+    `alone` that is raised: ConfigError, RefusedError.
+    """
+    worth = [job for job in jobs if _is_worth_asking(context, job)]
+    if not worth:
+        return jobs, []  # without what speaks HTTP, which takes longer to import
+
+    from bgresp.engine.polling import JobPoller
+
+    found = {job.key: job for job in jobs}
+    codes: list[int] = []
+
+    def tell(news: "News") -> None:
+        found[news.job.key] = news.job
+        if news.fault is not None:
+            context.say(f"{news.job.ref}: {news.fault.message}")
+            if news.fault.kind is not FaultKind.GONE:  # it is not believed yet
+                codes.append(int(exit_code(news.fault)))
+
+    troubles = errors.Troubles(context.streams)
+
+    def failed(some: list[Job], error: BgrespError) -> None:
+        if alone:
+            raise error
+        troubles.add(some, error)
+
+    for settings, some in context.endpoints.grouped(worth, failed):
+        try:
+            async with context.api(settings) as api:
+                poller = JobPoller(api, context.recorder, tell)
+                await poller.all(some)
+                if poller.doubt is not None:
+                    context.say(poller.doubt)
+        except (ConfigError, RefusedError) as error:
+            failed(some, error)
+    return [found[job.key] for job in jobs], [*codes, *troubles.tell()]
+
+
+def _is_worth_asking(context: Context, job: Job) -> bool:
+    """Say whether the endpoint may have news: not of what is over and saved."""
+    if job.id is None:
+        return False
+    if job.status in {Status.CANCELLED, Status.LOST} or job.status.is_open:
+        return True
+    return not context.recorder.answers.response_path(job.key).exists()

@@ -18,7 +18,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.engine.recorder import Recorder, rescue_files, restore_rescued
-from bgresp.ledger import damage, files, journal, locks, segments, upkeep
+from bgresp.ledger import damage, files, journal, locks, upkeep
 from bgresp.ledger.damage import BadLine
 from bgresp.ledger.index import decoded
 from bgresp.ledger.line import BadLineError
@@ -113,7 +113,7 @@ class Checkup:
         """Read every line there is: an index may hide what is wrong."""
         bad: list[BadLine] = []
         lines, newer = 0, False
-        for segment in segments.listed(state):
+        for segment in journal.listed(state):
             for line in journal.read(segment.path):
                 lines += 1
                 with suppress(BadLineError):

@@ -12,9 +12,8 @@ from typing import Final, NamedTuple
 
 from bgresp.core.model import Job, Status
 from bgresp.ledger.index import Run, Scan, decoded
-from bgresp.ledger.journal import MOST
+from bgresp.ledger.journal import MOST, Segment
 from bgresp.ledger.line import BadLineError, decode, is_cut_short, key_of
-from bgresp.ledger.segments import Segment
 
 DAMAGED: Final = "damaged"
 

@@ -25,9 +25,8 @@ from urllib.parse import quote
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import FORGOTTEN, Status
 from bgresp.ledger import files, keys
-from bgresp.ledger.journal import MOST, RawLine
+from bgresp.ledger.journal import MOST, RawLine, Segment
 from bgresp.ledger.line import BadLineError, Line, decode
-from bgresp.ledger.segments import Segment
 
 END: Final = b"~"
 TOO_LONG: Final = f"longer than {MOST >> 20} MiB"

@@ -1,10 +1,15 @@
-"""The journal file: append one line durably, read lines from an offset.
+"""The journal: append one line durably, read lines from an offset; its files.
 
-Readers take no lock.
+Sealed segments and the active one, `ledger.jsonl`, which only grows until a rename
+seals it; compaction puts another file in a segment's place. Readers take no lock.
 """
 
 import os
+import stat
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,6 +21,12 @@ CHUNK: Final = 1 << 20
 # Bytes of a line that is read: of a longer one only the beginning is kept in memory.
 MOST: Final = 16 << 20
 KEPT: Final = 1 << 10
+SEAL_BYTES: Final = 64 * 1024 * 1024
+_BLOCK: Final = 4096
+_SAMPLE: Final = 256
+
+
+Identity = tuple[int, int]
 
 
 class RawLine(NamedTuple):
@@ -123,3 +134,172 @@ def _is_regular(fd: int) -> bool:
     import stat
 
     return stat.S_ISREG(os.fstat(fd).st_mode)
+
+
+class Pin:
+    """An open file, which stays what it is when another takes its name.
+
+    While it is open its inode is not given to another file.
+    """
+
+    __slots__ = ("_fd", "identity", "is_regular", "size")
+
+    def __init__(self, fd: int) -> None:
+        """Take over a descriptor."""
+        self._fd = fd
+        found = os.fstat(fd)
+        self.identity: Identity = (found.st_dev, found.st_ino)
+        self.size = found.st_size
+        self.is_regular = stat.S_ISREG(found.st_mode)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    def __del__(self) -> None:
+        """Let the file go with the last segment that refers to it."""
+        os.close(self._fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of the journal, by its number; the active one has the highest.
+
+    A pinned one is read from the file that was opened, others by name.
+    """
+
+    number: int
+    path: Path
+    size: int
+    pin: Pin | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def holds(self) -> bool:
+        """Say whether the pinned file still has the name; no file is as none was."""
+        return identity(self.path) == (self.pin.identity if self.pin else None)
+
+    def pinned(self) -> "Segment":
+        """Open the file that has the name now, if there is one."""
+        with blamed(self.path, "read"):
+            try:
+                pin = Pin(
+                    os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                )
+            except FileNotFoundError:
+                return replace(self, size=0, pin=None)
+        if not pin.is_regular:
+            raise LedgerError(f"{self.path} is not a regular file", hint=HINT)
+        return replace(self, size=pin.size, pin=pin)
+
+    def lines(self, start: int) -> Iterator[RawLine]:
+        """Yield complete lines from an offset."""
+        if self.pin is None:
+            return read(self.path, start)
+        return lines(self.pin.fileno(), self.path, start)
+
+    def line_at(self, offset: int) -> bytes:
+        """Return the line that starts at an offset, without its newline.
+
+        Of one that is longer than is read nothing is returned. Raises LedgerError.
+        """
+        with self._opened() as fd:
+            return _line(fd, offset)
+
+    def numbers(self, offsets: Sequence[int]) -> list[int]:
+        """Return the numbers of the lines at offsets, which ascend, counted from 1."""
+        with self._opened() as fd:
+            return line_numbers(fd, self.path, offsets)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return so many bytes from an offset; fewer at the end of the file."""
+        with self._opened() as fd:
+            return os.pread(fd, size, offset)
+
+    def fingerprint(self, upto: int) -> str:
+        """Return what tells this file up to an offset from another: its ends.
+
+        A file that was rewritten has another one, so that what was derived from the
+        old one is not believed.
+        """
+        if not upto:  # nor need there be a file
+            return f"{0:016x}"
+        with self._opened() as fd:
+            head = os.pread(fd, min(_SAMPLE, upto), 0)
+            start = max(0, upto - _SAMPLE)
+            tail = os.pread(fd, upto - start, start)
+        return f"{zlib.crc32(head):08x}{zlib.crc32(tail):08x}"
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        with blamed(self.path, "read"):
+            if self.pin is not None:
+                yield self.pin.fileno()
+                return
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+
+
+def identity(path: Path) -> Identity | None:
+    """Return what tells a file from others that have or had its name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
+
+
+def listed(state: Path) -> list[Segment]:
+    """Return the segments, oldest first; the active one last, though it be missing.
+
+    Sealing may happen meanwhile: what was listed is checked against a second look.
+    """
+    while True:
+        before = _sealed(state)
+        active = state / "ledger.jsonl"
+        number = before[-1].number + 1 if before else 1
+        found = [*before, Segment(number, active, _size(active))]
+        if [s.number for s in _sealed(state)] == [s.number for s in before]:
+            return found
+
+
+def seal(state: Path) -> None:
+    """Make the active segment a sealed one; the caller holds the lock.
+
+    Raises LedgerError.
+    """
+    active = listed(state)[-1]
+    folder = state / "sealed"
+    files.make_private(folder)
+    with blamed(active.path, "seal"):
+        active.path.rename(folder / f"{active.number:06}.jsonl")
+        files.sync_folder(folder)
+        files.sync_folder(state)
+
+
+def _sealed(state: Path) -> list[Segment]:
+    folder = state / "sealed"
+    with blamed(folder, "read"):
+        paths = sorted(folder.glob("[0-9]*.jsonl"))
+    return [Segment(int(p.stem), p, _size(p)) for p in paths if p.stem.isdecimal()]
+
+
+def _size(path: Path) -> int:
+    with blamed(path, "read"):
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+
+def _line(fd: int, offset: int) -> bytes:
+    found = bytearray()
+    while len(found) <= MOST:
+        block = os.pread(fd, max(_BLOCK, len(found)), offset + len(found))
+        end = block.find(b"\n")
+        found += block if end < 0 else block[:end]
+        if end >= 0 or not block:
+            return bytes(found)
+    return b""

@@ -15,19 +15,9 @@ from typing import TYPE_CHECKING, Final
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.selection import Selector
-from bgresp.ledger import (
-    damage,
-    files,
-    folders,
-    index,
-    journal,
-    keys,
-    locks,
-    segments,
-)
-from bgresp.ledger.checkpoint import tombstone
+from bgresp.ledger import damage, files, folders, index, journal, keys, locks
 from bgresp.ledger.line import encode
-from bgresp.ledger.view import View, bearers, by_prefix, holding, select
+from bgresp.ledger.view import View, bearers, by_prefix, holding, select, tombstone
 from bgresp.ledger.words import Words
 
 if TYPE_CHECKING:
@@ -47,7 +37,7 @@ class Ledger:
     state: Path
     now: Callable[[], float] = time.time
     run_bytes: int = 256 * 1024
-    seal_bytes: int = segments.SEAL_BYTES
+    seal_bytes: int = journal.SEAL_BYTES
     words: Words = field(init=False)
     _view: View = field(init=False)
     _is_prepared: bool = field(default=False, init=False)
@@ -367,7 +357,7 @@ class Ledger:
         if self._look().active.size >= self.seal_bytes:
             with self._writing():
                 if self._view.active.size >= self.seal_bytes:
-                    segments.seal(self.state)
+                    journal.seal(self.state)
 
     def tend_words(self) -> None:
         """Make what shells complete anew where it is missing, torn or stale."""

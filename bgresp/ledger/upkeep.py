@@ -25,9 +25,8 @@ from bgresp.core.model import Job
 from bgresp.ledger import damage, files, index, journal, keys
 from bgresp.ledger.damage import BadLine
 from bgresp.ledger.index import decoded
-from bgresp.ledger.journal import RawLine
+from bgresp.ledger.journal import RawLine, Segment
 from bgresp.ledger.line import BadLineError
-from bgresp.ledger.segments import Segment
 from bgresp.ledger.view import View
 
 REMEMBERED: Final = 30 * 86_400.0  # seconds that a forgotten job is known as one

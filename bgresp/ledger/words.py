@@ -22,8 +22,7 @@ from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
 from bgresp.core.text import is_plain, one_line
 from bgresp.ledger import files, locks
-from bgresp.ledger.checkpoint import Place
-from bgresp.ledger.view import View
+from bgresp.ledger.view import Place, View
 
 KEEP: Final = 5000  # jobs, when the file is written anew
 MOST: Final = 1 << 20  # bytes; then the older half goes

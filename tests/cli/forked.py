@@ -21,7 +21,7 @@ from tests.command import DEADLINE, ROOT, Ran, environment
 
 _LOADED = (
     *("bgresp.cli.app", "bgresp.cli.following", "bgresp.cli.sending"),
-    *("bgresp.cli.refreshing", "bgresp.cli.running", "bgresp.api.client", "filelock"),
+    *("bgresp.cli.refs", "bgresp.cli.running", "bgresp.api.client", "filelock"),
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.estimate import Estimate, OpenJobs
+from bgresp.core.stats import Estimate, OpenJobs
 
 SPREAD = st.floats(0.9, 1.1)
 

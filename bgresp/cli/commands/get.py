@@ -161,7 +161,7 @@ def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Jo
         answers.response_path(job.key).exists() or job.id is None for job in choice.jobs
     ):
         return choice.jobs
-    from bgresp.cli.refreshing import refreshed
+    from bgresp.cli.refs import refreshed
     from bgresp.cli.running import run
 
     found: list[Job] = []

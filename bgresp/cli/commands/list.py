@@ -65,7 +65,7 @@ def list_(which: Refs, options: Options, common: Common) -> int:
     jobs, more = _jobs(context, which, options)
     codes: list[int] = []
     if options.refresh:
-        from bgresp.cli.refreshing import refreshed
+        from bgresp.cli.refs import refreshed
         from bgresp.cli.running import run
 
         async def ask() -> int:

@@ -33,7 +33,7 @@ def status(which: Refs, options: Options, common: Common) -> int:
     if options.local:
         jobs = choice.known()
     else:
-        from bgresp.cli.refreshing import refreshed
+        from bgresp.cli.refs import refreshed
         from bgresp.cli.running import run
 
         jobs = []
