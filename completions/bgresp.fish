@@ -144,7 +144,7 @@ complete -c bgresp -n '__bgresp_at "batch"' -l allow-outside -d 'Let rows name f
 complete -c bgresp -n '__bgresp_at "batch"' -l no-keep-prompt -d 'Keep no copy of the requests.'
 complete -c bgresp -n '__bgresp_at "batch"' -l expect -x -d 'How long a row may take.'
 complete -c bgresp -n '__bgresp_at "batch"' -l stream -l no-stream -d 'Create them streamable.'
-complete -c bgresp -n '__bgresp_at "batch" "listen" "sync" "wait" "watch"' -l notify -x -d 'Run it for each job that ended, once ever.'
+complete -c bgresp -n '__bgresp_at "batch" "listen" "submit" "sync" "wait" "watch"' -l notify -x -d 'Run it for each job that ended, once ever.'
 complete -c bgresp -n '__bgresp_at "batch" "submit"' -s m -l model -x -a '(__bgresp_model)' -d 'The model.'
 complete -c bgresp -n '__bgresp_at "batch" "submit"' -s s -l system -x -a '(__bgresp_atfile)' -d 'Instructions.'
 complete -c bgresp -n '__bgresp_at "batch" "submit"' -l attach -r -F -d 'A file or image (repeat).'
@@ -273,6 +273,6 @@ complete -c bgresp -n '__bgresp_at "batch"' -F
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "listen" "prune" "retry" "stats" "status" "sync" "wait" "watch"' -a '(__bgresp_ref)'
 complete -c bgresp -n '__bgresp_at "completions"' -a '(__bgresp_words bash zsh fish powershell)'
 complete -c bgresp -n '__bgresp_at "config remove"' -a '(__bgresp_profile)'
-complete -c bgresp -n '__bgresp_at "help"' -a '(__bgresp_words submit status watch cancel list stats wait get retry batch sync listen import resolve forget prune doctor completions help serve config batch-and-cron celery completion configuration contributing design endpoints environment exit-codes fields files lists local-endpoint machines refs requests scale scripting statuses times)'
+complete -c bgresp -n '__bgresp_at "help"' -a '(__bgresp_words submit status watch cancel list stats wait get retry batch sync listen import resolve forget prune doctor completions help serve config batch-and-cron celery completion configuration contributing design endpoints environment exit-codes fields files lists local-endpoint machines refs requests scale scripting statuses times webhooks)'
 complete -c bgresp -n '__bgresp_at "resolve"' -a '(__bgresp_key)'
 complete -c bgresp -n '__bgresp_at "submit"' -F

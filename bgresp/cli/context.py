@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -48,7 +48,10 @@ class Context:
     _ledger: Ledger | None = None
     _recorder: "Recorder | None" = None
     detached: str = ""
-    notifier: "Notifier | None" = None
+    hidden: set[str] = field(default_factory=set)
+    _notifier: "Notifier | None" = None
+    _notifies: bool = False
+    _notifiers: "dict[tuple[str, ...], Notifier]" = field(default_factory=dict)
     _reported: bool = False
     _reported_dead: bool = False
     _machine: "Machine | None" = None
@@ -299,24 +302,56 @@ class Context:
             config = Config(places.config_path(self.environ))
         return without_keys(
             self.environ,
-            named=config.key_variables,
+            named=config.key_variables | self.hidden,
             passed=config.env_pass(profile or config.default_profile),
         )
 
     def notify(self, command: str | None) -> None:
-        """Let a program be told of jobs that end: --notify.
+        """Let a program be told of jobs that end: --notify, else as profiles say.
 
         Raises UsageError.
         """
+        self._notifies = True
         if command is not None:
-            from bgresp.engine.notify import Notifier
+            from bgresp.engine.notify import argv_of
 
-            environ = self.environ_of_children
-            self.notifier = Notifier.of(command, self.recorder, self.say, environ)
+            self._notifier = self._notifier_of(argv_of(command))
 
     def ended(self, job: Job) -> "Awaitable[None] | None":
         """Take that a job was seen to have ended; see `Notifier.tell`."""
-        return None if self.notifier is None else self.notifier.tell(job)
+        notifier = self._notifier
+        if notifier is None and self._notifies and (argv := self._hook_of(job)):
+            notifier = self._notifier_of(argv)
+        return None if notifier is None else notifier.tell(job)
+
+    async def drain_notices(self) -> None:
+        """Wait until everyone was told who is to be told."""
+        for notifier in self._notifiers.values():
+            await notifier.drain()
+
+    def _notifier_of(self, argv: Sequence[str]) -> "Notifier":
+        from bgresp.engine.notify import Notifier
+
+        found = self._notifiers.get(tuple(argv))
+        if found is None:
+            environ = self.environ_of_children
+            found = Notifier([*argv], self.recorder, self.say, environ)
+            self._notifiers[tuple(argv)] = found
+        return found
+
+    def _hook_of(self, job: Job) -> Sequence[str]:
+        """Return what `notify` of a job's profile says, of this user's configuration.
+
+        A line of the ledger is no authority: its endpoint must be that profile's.
+        """
+        try:
+            if not any("notify" in table for table in self.config.profiles.values()):
+                return ()
+            profile = self.settings_of(job).profile
+        except ConfigError:
+            return ()
+        hook: Sequence[str] = self.config.profiles.get(profile, {}).get("notify", ())
+        return hook
 
     def durations(
         self, jobs: Iterable[Job] = (), *, model: str | None = None

@@ -35,8 +35,7 @@ def run(context: Context, work: Coroutine[Any, Any, int]) -> int:
         try:
             return await work
         finally:
-            if context.notifier is not None:
-                await context.notifier.drain()
+            await context.drain_notices()
 
     # Here Ctrl-C is heard; in the loop it would wait as long as the lock does.
     try:

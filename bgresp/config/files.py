@@ -45,10 +45,12 @@ PROFILE_KEYS: Final = {
     "upstream_key_env": schema.TEXT,
     "upstream_api": schema.TEXT,
     "workers": schema.WHOLE,
+    "notify": schema.LIST,
 }
 _LISTS: Final = {
     "api_key_cmd": "must be a program and its arguments, each text",
     "exec": "must be a program and its arguments, each text",
+    "notify": "must be a program and its arguments, each text",
     "env_pass": "must be names of variables, each text",
 }
 _LEAST: Final = {"rate": 0, "connections": 1, "streams": 0, "workers": 1}
@@ -219,7 +221,7 @@ def _beyond(key: str, value: Any) -> str | None:
     if key in _LEAST and not _LEAST[key] <= value < math.inf:
         return f"must be {_LEAST[key]} or more"
     is_text = key not in _LISTS or all(isinstance(v, str) for v in value)
-    if is_text and (key not in {"api_key_cmd", "exec"} or value):
+    if is_text and (key not in {"api_key_cmd", "exec", "notify"} or value):
         return None
     return _LISTS[key]
 

@@ -39,27 +39,6 @@ class Notifier:
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _said: bool = False
 
-    @classmethod
-    def of(
-        cls,
-        command: str,
-        recorder: Recorder,
-        say: Callable[[str], None],
-        environ: Callable[[str | None], dict[str, str]],
-    ) -> "Notifier":
-        """Read the option.
-
-        Raises UsageError when there is no such program.
-        """
-        try:
-            argv = shlex.split(command)
-        except ValueError as error:
-            raise UsageError(f"--notify: {error}") from None
-        if not argv or shutil.which(argv[0]) is None:
-            name = argv[0] if argv else command
-            raise UsageError(f"--notify: no program {name!r}")
-        return cls(argv, recorder, say, environ)
-
     def tell(self, job: Job) -> "asyncio.Future[None] | None":
         """Run the program for a job that ended, unless that was done ever before.
 
@@ -133,3 +112,18 @@ class Notifier:
         if not self._said:
             self._said = True
             self.say(f"--notify {self.argv[0]}: {message}")
+
+
+def argv_of(command: str) -> list[str]:
+    """Read --notify: a program and its arguments, no shell.
+
+    Raises UsageError when there is no such program.
+    """
+    try:
+        argv = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--notify: {error}") from None
+    if not argv or shutil.which(argv[0]) is None:
+        name = argv[0] if argv else command
+        raise UsageError(f"--notify: no program {name!r}")
+    return argv

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bgresp.core.model import Job, Status
-from bgresp.engine.notify import Notifier
+from bgresp.engine.notify import Notifier, argv_of
 from bgresp.engine.recorder import Recorder
 from tests.cli.books import seed
 from tests.cli.processes import Start
@@ -97,7 +97,7 @@ def test_a_hanging_hook_is_stopped(tmp_path: Path) -> None:
 
     async def main() -> None:
         recorder, environ = Recorder.at(tmp_path / "state"), {**os.environ}
-        notifier = Notifier.of(command, recorder, said.append, lambda _: environ)
+        notifier = Notifier(argv_of(command), recorder, said.append, lambda _: environ)
         notifier.timeout = 0.5
         notifier.recorder.ledger.prepare()
         for number in range(2):
@@ -117,3 +117,56 @@ def test_a_hook_that_is_no_program(bgresp: Run, state: Path) -> None:
     for command in ("no-such-program-here", "", "'"):
         ran = bgresp("wait", "--all", "--notify", command)
         assert (2, True) == (ran.code, "--notify" in ran.err)
+
+
+def test_submit_tells_when_it_waits(
+    server: FakeServer, bgresp: Run, tmp_path: Path
+) -> None:
+    """A submit that waits for its job tells of it; one that does not is refused."""
+    ran = bgresp("submit", "-t", "x", "-m", "m", "--wait", "--notify", hook())
+    assert 0 == ran.code, ran.err
+    (record,) = told(tmp_path)
+    assert (ran.out.strip(), "completed") == (record["id"], record["status"])
+    assert Path(record["answer_path"]).exists()
+    refused = bgresp("submit", "-t", "x", "-m", "m", "--notify", hook())
+    assert (2, True) == (refused.code, "--notify needs" in refused.err)
+    assert 1 == len(server.creates)
+
+
+def test_a_profile_says_who_is_told(
+    server: FakeServer, bgresp: Run, tmp_path: Path
+) -> None:
+    """`notify` in a profile is told of that profile's jobs, unless --notify is given."""
+    words = json.dumps([sys.executable, "-c", APPEND])
+    (tmp_path / "config" / "config.toml").write_text(
+        f'[profiles.a]\nbase_url = "{server.base_url}"\nmodel = "m"\n'
+        f'api_key_env = "KEY"\nnotify = {words}\n'
+        f'[profiles.b]\nbase_url = "{server.base_url}"\nmodel = "m"\n'
+        'api_key_env = "KEY"\n'
+    )
+    env = {"KEY": "k", "BGRESP_BASE_URL": None, "BGRESP_API_KEY": None}
+    for profile in ("a", "b"):
+        assert 0 == bgresp("submit", "-t", "x", "-p", profile, env=env).code
+    assert 0 == bgresp("wait", "--all", env=env).code
+    assert ["a"] == [record["profile"] for record in told(tmp_path)]
+    other = hook("import sys; open('other', 'a').write('x')")
+    assert 0 == bgresp("wait", "--all", "--notify", other, env=env).code
+    assert "x" == (tmp_path / "other").read_text()  # of b: a's end was told
+
+
+def test_each_outcome_is_told_once(bgresp: Run, state: Path, tmp_path: Path) -> None:
+    """A job that ends otherwise after all is news again; a mark of 0.1 counts for all."""
+    seed(state, *[{"status": "cancelled", "text": ""}] * 2)
+    (first, second) = json.loads(bgresp("list", "--json").out)
+    (state / "notices").mkdir()
+    (state / "notices" / second["key"]).touch()
+    bgresp("wait", "--all", "--notify", hook())
+    bgresp("wait", "--all", "--notify", hook())
+    line = (state / "ledger.jsonl").read_text().splitlines()
+    for number in range(2):
+        done = {**json.loads(line[number]), "status": "completed"}
+        with (state / "ledger.jsonl").open("a") as file:
+            file.write(json.dumps(done) + "\n")
+    bgresp("wait", "--all", "--notify", hook())
+    outcomes = [(one["key"], one["status"]) for one in told(tmp_path)]
+    assert [(first["key"], "cancelled"), (first["key"], "completed")] == outcomes

@@ -89,6 +89,7 @@ def listen(which: Refs, options: Options, common: Common) -> int:
     """
     context = Context.of(common)
     context.notify(options.notify)
+    context.hidden.update(options.secret_env or [])  # no hook sees them
     secrets = _secrets(options, context)
     interval = seconds(options.interval)
     if options.path is not None and not options.path.startswith("/"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from bgresp.cli import inputs, output, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, arg, asides, opt, seconds
+from bgresp.cli.options import Common, Notify, arg, asides, opt, seconds
 from bgresp.cli.request_options import Shape, request_of
 from bgresp.cli.running import run
 from bgresp.core.errors import RefusedError, UsageError
@@ -105,6 +105,8 @@ class Options:
         """Say whether calls or approvals of a job are answered."""
         return any((self.tool_output, self.approve, self.deny))
 
+    notify: Notify = None
+
     @property
     def waits(self) -> bool:
         """Say whether the jobs' ends are waited for."""
@@ -122,6 +124,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     """
     context = Context.of(common)
     _check(shape, options)
+    context.notify(options.notify)
     target = output.target(options.output, force=options.force)
     timeout, told = seconds(options.timeout), asides(options.show)
     drafts = _drafts(context, shape, options, _prompts(context, shape, options))
@@ -188,6 +191,9 @@ def _check_needs(shape: Shape, options: Options) -> None:
         raise UsageError("--tool-output, --approve and --deny need --previous REF")
     if options.timeout is not None and not options.waits:
         raise UsageError("--timeout needs --watch, --wait or -o: nothing waits")
+    if options.notify is not None and not options.waits:
+        message = "--notify needs --watch, --wait or -o: nothing waits"
+        raise UsageError(message, hint="bgresp sync --notify, later")
     if options.show is not None and not options.watch:
         raise UsageError("--show needs --watch: nothing is shown")
     if options.force and options.output is None:
