@@ -103,6 +103,29 @@ def test_kubernetes(server: FakeServer, shell: Shell) -> None:
     assert EACH_ONCE == posted(server)
 
 
+def test_calls_are_answered(server: FakeServer, shell: Shell) -> None:
+    """The loop over the calls of a job sends another output, or to another call."""
+    (block,) = (text for _, text in fenced(page("scripting")) if "--part tools" in text)
+    calls = [
+        {"type": "function_call", "call_id": f"call_{n}", "name": "f", "arguments": n}
+        for n in "ab"
+    ]
+    response = {"id": "resp_1", "status": "completed", "output": calls}
+    server.script("create", fa.as_json(response))
+    for name, what in (("run-tool", "arguments"), ("bin/jq", "call_id")):
+        read = f'import json, sys; print(json.load(sys.stdin)["{what}"])'
+        program = shell.folder / name
+        program.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{read}'\n")
+        program.chmod(0o755)
+    id_ = shell("bgresp submit -t x -m m").strip()
+    shell(block, id=id_)
+    sent = server.creates[-1].json
+    assert (id_, ["a", "b"]) == (
+        sent["previous_response_id"],
+        [item["output"] for item in sent["input"]],
+    )
+
+
 @pytest.mark.skipif(
     not shutil.which("parallel"), reason="GNU parallel is not installed"
 )

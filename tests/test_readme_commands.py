@@ -33,6 +33,7 @@ ELSEWHERE: Final = {
     "JOB_COMPLETION_INDEX": "needs its scheduler: test_examples.py sets the variable",
     "-p shout": "its profile is the block above: serve/test_recipes.py runs both",
     "-p night": "its profile is the block above: serve/test_recipes.py runs both",
+    "./run-tool": "is a tool of the reader: test_examples.py runs the line with one",
     "parallel ": "test_examples.py runs it where GNU parallel is installed",
 }
 ANSWER: Final = '{"overdue": [17, 4]}'
