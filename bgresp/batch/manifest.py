@@ -207,6 +207,7 @@ class RowDrafts:
     text: Callable[[Row], str | None]
     stream: bool = False
     keep: bool = True
+    now: Callable[[], float] = time.time
 
     def draft(self, row: Row) -> Draft:
         """Return the draft of a row.
@@ -237,7 +238,7 @@ class RowDrafts:
             row=row.id,
             name=row.name,
             labels={**self.job.labels, **row.labels},
-            submitted_at=time.time(),
+            submitted_at=self.now(),
         )
         draft = drafted(record, asked, self.dialect, stream=self.stream)
         return replace(draft, keep=self.keep)

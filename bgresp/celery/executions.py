@@ -8,7 +8,7 @@ answer means core.machine says.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -66,6 +66,7 @@ class Submitting:
     within: float
     tries: int
     jitter: float
+    clock: Callable[[], float] = time.time
 
     def run(self) -> Job:
         """Return the accepted job.
@@ -92,7 +93,9 @@ class Submitting:
             left = found.at + self.within + SLACK - self.intents.now()
             if left > 0:
                 raise LaterError(left, "another execution may be at work")
-            found = self.intents.record(found, asyncio.run(_looked(found, endpoint)))
+            found = self.intents.record(
+                found, asyncio.run(self._looked(found, endpoint))
+            )
         if found.job.id is not None:
             return found.job
         if found.job.status is Status.UNKNOWN:
@@ -115,7 +118,7 @@ class Submitting:
             raise
         reading = None if isinstance(first, Fault) else first.reading
         if reading is not None and reading.id is not None:
-            limits, now = endpoint.dialect.limits, time.time()
+            limits, now = endpoint.dialect.limits, self.clock()
             taken = update.accepted(mine.job, reading, now=now, limits=limits)
             kept = self._kept(mine, taken).job
             return taken if kept.id is None else kept
@@ -166,6 +169,27 @@ class Submitting:
                 time.sleep(0.1 * 2**again)
         return replace(mine, job=job)
 
+    async def _looked(self, found: Intent, endpoint: Endpoint) -> Job:
+        """Return the record of a submit that died; its id where the endpoint lists."""
+        job, api = found.job, Api(endpoint)
+        said = "the worker died before a reply came"
+        dead = replace(job, status=Status.UNKNOWN, last_error=said)
+        if not api.can("list"):
+            return dead
+        try:
+            async with asyncio.timeout(LOOKED_WITHIN):
+                tagged = await polling.find_by_metadata(api, {job.key: job})
+                id_ = tagged.ids.get(job.key)
+                news = None if id_ is None else await api.retrieve(id_)
+        except TimeoutError:
+            return dead
+        finally:
+            await api.aclose()
+        if news is None or isinstance(news, Fault):
+            return dead
+        reading, limits = replace(news.reading, id=id_), endpoint.dialect.limits
+        return update.accepted(job, reading, now=self.clock(), limits=limits)
+
 
 def unknown(intent: Intent) -> UnknownOutcomeError:
     """Return the error that names what may have been accepted, and how to find it."""
@@ -177,28 +201,6 @@ def unknown(intent: Intent) -> UnknownOutcomeError:
         f"(task {intent.task})",
         request_id=job.request_id,
     )
-
-
-async def _looked(found: Intent, endpoint: Endpoint) -> Job:
-    """Return the record of a submit that died; with its id where the endpoint lists."""
-    job, api = found.job, Api(endpoint)
-    said = "the worker died before a reply came"
-    dead = replace(job, status=Status.UNKNOWN, last_error=said)
-    if not api.can("list"):
-        return dead
-    try:
-        async with asyncio.timeout(LOOKED_WITHIN):
-            tagged = await polling.find_by_metadata(api, {job.key: job})
-            id_ = tagged.ids.get(job.key)
-            news = None if id_ is None else await api.retrieve(id_)
-    except TimeoutError:
-        return dead
-    finally:
-        await api.aclose()
-    if news is None or isinstance(news, Fault):
-        return dead
-    reading, limits = replace(news.reading, id=id_), endpoint.dialect.limits
-    return update.accepted(job, reading, now=time.time(), limits=limits)
 
 
 def _may_be_sent_again(fault: Fault) -> bool:
@@ -231,7 +233,12 @@ class Open:
 
 
 def collect(
-    record: Mapping[str, Any], plan: PollPlan, intents: Intents, jitter: float
+    record: Mapping[str, Any],
+    plan: PollPlan,
+    intents: Intents,
+    *,
+    jitter: float,
+    clock: Callable[[], float] = time.time,
 ) -> Record | Open:
     """Ask once; return the final record with its text, or when to ask again.
 
@@ -248,8 +255,8 @@ def collect(
     answer: Signal = asyncio.run(_asked(Api(endpoint), str(job.id)))
     if isinstance(answer, Fault) and answer.retry_after:
         intents.hold(name, answer.retry_after)
-    age = max(0.0, time.time() - (job.submitted_at or 0.0))
-    limits, now = endpoint.dialect.limits, time.time()
+    limits, now = endpoint.dialect.limits, clock()
+    age = max(0.0, now - (job.submitted_at or 0.0))
     policy = Policy(
         mode="poll", poll=limits.poll, tiers=limits.tiers, max_run=limits.max_run
     )
@@ -261,7 +268,7 @@ def collect(
         assert isinstance(answer, Fault)
         job = update.unheard(job, answer, now=now)
     if isinstance(action, Done):
-        return _ended(job, action)
+        return _ended(job, action, now)
     assert isinstance(action, Wait)
     if plan.timeout is not None and age + action.seconds > plan.timeout:
         said = f"{job.ref} is not finished after {age:.0f} s; it goes on"
@@ -320,7 +327,7 @@ def _read(record: Any) -> Job:
     return replace(job, status=opened)
 
 
-def _ended(job: Job, done: Done) -> Record:
+def _ended(job: Job, done: Done, now: float) -> Record:
     """Return the last record; raise where no last word was heard."""
     if isinstance(done.final, Snapshot):
         if done.final.unread is not None:
@@ -330,7 +337,7 @@ def _ended(job: Job, done: Done) -> Record:
     fault = done.fault
     assert fault is not None
     if done.status is Status.LOST:
-        return {**update.lost(job, fault, now=time.time()).to_record(), "text": None}
+        return {**update.lost(job, fault, now=now).to_record(), "text": None}
     said = f"{job.ref}: {fault.message}"
     if fault.kind is FaultKind.IDLE:
         # It runs longer than its endpoint lets any job run.

@@ -163,7 +163,7 @@ def install(app: Celery) -> Tasks:
         """
         try:
             with _intents(app.connection_for_write()) as intents:
-                told = collect(record, _plan(plan), intents, _jitter())
+                told = collect(record, _plan(plan), intents, jitter=_jitter())
         except _AWAY:
             raise _again(self, schedule.BACKOFF_CAP) from None
         if not isinstance(told, Open):

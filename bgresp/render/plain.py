@@ -67,6 +67,7 @@ class Events(Observer):
     """`watch --events`: the endpoint's events, untouched, one a line."""
 
     streams: Streams
+    now: Callable[[], float] = time.time
 
     def event(self, job: Job, raw: str) -> None:
         """Write the event's data; line ends in it can only be white space of JSON."""
@@ -79,7 +80,7 @@ class Events(Observer):
 
     def ended(self, job: Job, text: str) -> None:
         """Say how it ended."""
-        self.streams.say(f"{stamp(time.time())} {job.ref} {summary(job)}")
+        self.streams.say(f"{stamp(self.now())} {job.ref} {summary(job)}")
 
 
 @dataclass(slots=True)

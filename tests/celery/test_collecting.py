@@ -34,7 +34,7 @@ def record(server: FakeServer, *, age: float = 0.0, **changes: Any) -> dict[str,
 
 
 def asked(told: Any, intents: Intents, **plan: Any) -> dict[str, Any] | Open:
-    return collect(told, plan_of(**plan), intents, 0.5)
+    return collect(told, plan_of(**plan), intents, jitter=0.5)
 
 
 def plan_of(**plan: Any) -> PollPlan:

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -305,7 +304,7 @@ def _record(context: Context, settings: "Settings", options: Options) -> Job:
         base_url=settings.base_url,
         dialect=settings.dialect.name,
         vars=settings.vars,
-        submitted_at=time.time(),
+        submitted_at=context.now,
         expect=seconds(options.expect),
         output_path=options.output if options.output != inputs.STDIN else None,
         extra=settings.kept,
