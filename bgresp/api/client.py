@@ -122,6 +122,15 @@ class Api:
             return transport.broken(error, self.way)
         return replies.listed(reply)
 
+    async def models(self) -> Mapping[str, Any] | Fault:
+        """Return the endpoint's list of models: `data`, each with an `id`."""
+        try:
+            async with self._send("models", {}, {}, _JSON) as response:
+                reply = await transport.whole(response)
+        except transport.FAILURES as error:
+            return transport.broken(error, self.way)
+        return replies.listed(reply)
+
     async def cancel(self, id_: str, sent: Sent | None = None) -> Snapshot | Fault:
         """Ask to cancel; the reply is advice, ask again to know (WIRE.md 1.6)."""
         return await self._ask("cancel", id_, sent)

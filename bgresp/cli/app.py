@@ -105,6 +105,18 @@ CONFIG: Final = (
         "Print each value that holds, and its origin; keys only as `set`.",
     ),
     Verb(
+        "list",
+        "commands.config:list_",
+        CONFIGURATION,
+        "List every profile: where it stands, where it goes, whether a key is there.",
+    ),
+    Verb(
+        "use",
+        "commands.config:use",
+        CONFIGURATION,
+        "Use a profile where no -p is given; it need not have its key yet.",
+    ),
+    Verb(
         "init",
         "commands.config:init",
         CONFIGURATION,
@@ -165,6 +177,12 @@ VERBS: Final = (
         "commands.list:list_",
         JOBS,
         "List the jobs of the ledger, newest first; nobody is asked.",
+    ),
+    Verb(
+        "show",
+        "commands.show:show",
+        JOBS,
+        "Show what a job was asked, how it went and what it answered; nobody is asked.",
     ),
     Verb(
         "stats",
@@ -232,6 +250,12 @@ VERBS: Final = (
         "commands.prune:prune",
         LEDGER,
         "Drop jobs that ended longer ago, with their answers, and tidy the ledger.",
+    ),
+    Verb(
+        "models",
+        "commands.models:models",
+        SETUP,
+        "List the models of an endpoint, where it lists them; it costs nothing.",
     ),
     Verb(
         "doctor",

@@ -80,7 +80,7 @@ class Effective:
         if told.isupper():
             return f"env {told}"
         if name == "profile":
-            return f"{self.config.path}: default_profile"
+            return self.config.default_origin
         return self._in_profile(
             found, name, otherwise=name if name == "base_url" else ""
         )

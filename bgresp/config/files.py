@@ -58,13 +58,17 @@ _LEAST: Final = {"rate": 0, "connections": 1, "streams": 0, "workers": 1}
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the user's files say; `origins` names the file of each profile."""
+    """What the user's files say; `origins` names the file of each profile.
+
+    `default_origin` is where the default profile is named.
+    """
 
     path: Path
     default_profile: str | None = None
     profiles: Mapping[str, Table] = field(default_factory=dict)
     origins: Mapping[str, Path] = field(default_factory=dict)
     dialects: Mapping[str, Table] = field(default_factory=dict)
+    default_origin: str = ""
 
     @property
     def key_variables(self) -> frozenset[str]:
@@ -124,7 +128,17 @@ def load(path: Path) -> Config:
     if default is not None and not isinstance(default, str):
         raise ConfigError(f"{path}: 'default_profile' must be text")
     dialects = _tables(table.get("dialects", {}), path, "dialects")
-    return Config(path, default, profiles, origins, dialects)
+    origin = f"{path}: default_profile"
+    if default is None:
+        chosen = default_path(path)
+        default = _text(chosen).strip() or None
+        origin = str(chosen) if default else ""
+    return Config(path, default, profiles, origins, dialects, origin)
+
+
+def default_path(path: Path) -> Path:
+    """Return where `config use` writes the name of the default profile."""
+    return path.parent / "default"
 
 
 @lru_cache(maxsize=1)
@@ -152,15 +166,16 @@ def _is_bare(path: Path) -> bool:
     return False
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _text(path: Path) -> str:
+    """Return the text of a file of ours; nothing where there is none."""
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
             if stat.S_ISREG(found.st_mode):  # not /dev/null
                 _check_owner(path, found, os.getuid())
-            text = text_of(file.read(), str(path))
+            return text_of(file.read(), str(path))
     except FileNotFoundError:
-        return {}
+        return ""
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except NotUtf8Error as error:
@@ -168,6 +183,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise (EncodingError if error.hint else ConfigError)(
             said, hint=error.hint
         ) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    text = _text(path)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -236,6 +255,15 @@ def meant(name: str, known: Sequence[str]) -> str:
     close = nearest(name, known)
     first = "" if close is None else f"did you mean {close}? "
     return f"{first}known: {', '.join(known)}"
+
+
+def wrong_default(config: Config) -> ConfigError:
+    """Return what to say of a default profile that is none: where it stands."""
+    name, known = config.default_profile or "", known_profiles(config)
+    said = f"{config.default_origin}: {name!r} is no profile"
+    if config.default_origin == f"{config.path}: default_profile":
+        said = f"{config.path}: 'default_profile' is {name!r}, which is no profile"
+    return ConfigError(said, hint=meant(name, known))
 
 
 def dialect(name: str, config: Config) -> Dialect:

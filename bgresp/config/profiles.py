@@ -9,7 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from bgresp.config.files import Config, Table, built_in, dialect, known_profiles, meant
+from bgresp.config.files import (
+    Config,
+    Table,
+    built_in,
+    dialect,
+    known_profiles,
+    meant,
+    wrong_default,
+)
 from bgresp.config.settings import Flags, resolve
 from bgresp.core.dialect import variables
 from bgresp.core.errors import ConfigError, UsageError
@@ -106,8 +114,7 @@ def mistakes(config: Config) -> Iterator[ConfigError]:
             yield _in_file(config.origins.get(name, config.path), error, name)
     default = config.default_profile
     if default is not None and default not in known_profiles(config):
-        said = f"{config.path}: 'default_profile' is {default!r}, which is no profile"
-        yield ConfigError(said, hint=meant(default, known_profiles(config)))
+        yield wrong_default(config)
 
 
 def _in_file(path: Path, error: ConfigError, profile: str = "") -> ConfigError:

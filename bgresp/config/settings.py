@@ -14,6 +14,7 @@ from bgresp.config.files import (
     dialect,
     known_profiles,
     meant,
+    wrong_default,
 )
 from bgresp.config.secret import TWO_WAYS, KeySource
 from bgresp.core.dialect import Auth, Dialect
@@ -94,7 +95,7 @@ def resolve(
     name, why = _profile_name(flags, environ, config)
     if keyed and why == DEFAULT:
         raise ConfigError("no endpoint is configured", hint=TWO_WAYS)
-    profile = _profile(name, config)
+    profile = _profile(name, config, why)
     spoken = _tuned(dialect(str(profile.get("dialect", OPENAI)), config), profile)
     variables = _vars(name, profile, environ)
     template, origin = _base_url(name, profile, flags, (environ, spoken))
@@ -314,17 +315,19 @@ def _profile_name(
     if environ.get("BGRESP_PROFILE"):
         return environ["BGRESP_PROFILE"], "BGRESP_PROFILE"
     if config.default_profile:
-        return config.default_profile, str(config.path)
+        return config.default_profile, config.default_origin or str(config.path)
     hints = ("BGRESP_BASE_URL", "BGRESP_API_KEY", "OPENAI_API_KEY")
     usual = "--base-url" if flags.base_url else DEFAULT
     return OPENAI, next((name for name in hints if environ.get(name)), usual)
 
 
-def _profile(name: str, config: Config) -> Table:
+def _profile(name: str, config: Config, why: str = "") -> Table:
     if name in config.profiles:
         return config.profiles[name]
     if name in config.dialects or name in built_in():
         return {"dialect": name}
+    if why and why == config.default_origin:
+        raise wrong_default(config)
     raise ConfigError(f"no profile {name!r}", hint=meant(name, known_profiles(config)))
 
 

@@ -68,6 +68,7 @@ _ANSWERS: Final = frozenset({"call_id", "name", "output", "json", "approve"})
 _PATHS: Final = {
     "create": frozenset[str](),
     "list": frozenset({"limit", "after"}),
+    "models": frozenset(),
 }
 _ID: Final = frozenset({"id"})
 _NONE: Final = frozenset[str]()

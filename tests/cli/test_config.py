@@ -435,3 +435,43 @@ def test_an_editor_that_fails_is_named(config: Any, tmp_path: Path) -> None:
     config("edit", code=4, said="'nobody'", EDITOR="nobody")
     config("edit", code=4, said="ended with 3", EDITOR=editor(tmp_path, "", 3))
     config("edit", code=4, said="EDITOR cannot be read", EDITOR="'half")
+
+
+def test_list_tells_of_every_profile(config: Any, folder: Path) -> None:
+    """What there is, what is used, and whose key is missing stands in no one place."""
+    put(folder / "config.toml", '[profiles.lab]\nbase_url = "https://lab.example/v1"\n')
+    config(*WORK)
+    rows = json.loads(config("list", "--json", MY_KEY="k", OPENAI_API_KEY=None))
+    found = {row["name"]: row for row in rows}
+    assert ["lab", "work"] == [row["name"] for row in rows][:2]
+    assert {"openai"} == {name for name, row in found.items() if row["default"]}
+    assert "set (env MY_KEY)" == found["work"]["key"]
+    assert "not set (env OPENAI_API_KEY)" == found["openai"]["key"]
+    assert str(folder / "config.toml") == found["lab"]["origin"]
+    assert "built in" == found["azure"]["origin"]
+    assert "its endpoint needs resource" == found["azure"]["base_url"]
+    assert "k" not in config("list", MY_KEY="sk-secret").split()
+    assert "sk-secret" not in config("list", "-v", MY_KEY="sk-secret")
+
+
+def test_use_names_the_default(config: Any, folder: Path) -> None:
+    """A default cannot be chosen without an editor, or not before its key is there."""
+    config(*WORK)
+    path = config("use", "work").strip()
+    assert (folder / "default", "work\n") == (Path(path), Path(path).read_text())
+    assert 0o600 == stat.S_IMODE(Path(path).stat().st_mode)
+    assert f"work\t{path}" in config("show")
+    config("use", "nope", code=4, said="no profile 'nope'")
+    config("use", "openai")
+    assert "openai\n" == Path(path).read_text()
+    Path(path).write_text("gone\n")
+    config("show", code=4, said=f"{path}: 'gone' is no profile")
+
+
+def test_use_leaves_the_user_s_own_file(config: Any, folder: Path) -> None:
+    """The default of config.toml is overruled in silence, or the file rewritten."""
+    text = '# mine\ndefault_profile = "local"\n'
+    path = put(folder / "config.toml", text)
+    config("use", "openai", code=4, said=f"{path}, line 2, names 'local'")
+    assert text == path.read_text()
+    assert not (folder / "default").exists()

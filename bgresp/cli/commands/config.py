@@ -21,8 +21,9 @@ from bgresp.cli.inputs import pairs
 from bgresp.cli.options import ENGINE, Common, opt
 from bgresp.config import files, places, profiles
 from bgresp.config import trust as noted
+from bgresp.config.effective import told
 from bgresp.config.files import meant
-from bgresp.config.settings import pair_of, resolve
+from bgresp.config.settings import Flags, pair_of, resolve
 from bgresp.config.urls import MissingError, as_options
 from bgresp.core.errors import ConfigError, OutputError, UsageError, worst
 from bgresp.ledger.files import PRIVATE_DIR, PRIVATE_FILE
@@ -142,6 +143,111 @@ def remove(options: Remove, common: Common) -> int:
     if count:
         context.say(f"{count} open job(s) of it keep their endpoint and their key")
     return _done(context, {"profile": options.name, "path": str(target)})
+
+
+def list_(common: Common) -> int:
+    """List every profile: where it stands, where it goes, whether a key is there.
+
+    Those that are built in need their key alone. No key is read.
+
+    Examples:
+
+      bgresp config list
+      bgresp config list --json | jq -r '.[] | select(.default).name'
+    """
+    context = Context.of(common, PROFILE_FIELDS)
+    config, wanted = context.config, common.wanted_fields()
+    rows = [_profile_row(context, name) for name in files.known_profiles(config)]
+    usual = _default_of(context)
+    for row in rows:
+        row["default"] = row["name"] == usual
+    rows.sort(key=lambda row: (row["origin"] == BUILT_IN, row["name"]))
+    if context.is_json:
+        named = wanted or PROFILE_FIELDS
+        context.show_records([{n: row[n] for n in named} for row in rows], single=False)
+    elif common.quiet:
+        for row in rows:
+            context.streams.line(row["name"])
+    else:
+        show_rows(context.streams, [_profile_cells(row, wanted) for row in rows])
+    return 0
+
+
+PROFILE_FIELDS: Final = (
+    *("name", "default", "dialect", "base_url", "model", "key", "origin"),
+)
+BUILT_IN: Final = "built in"
+
+
+def _profile_row(context: Context, name: str) -> dict[str, Any]:
+    """Return what is known of a profile; what it lacks is said in place of its URL."""
+    config = context.config
+    # These hold for every profile, and would hide what a profile says itself.
+    environ = {k: v for k, v in context.environ.items() if not k.startswith("BGRESP_")}
+    row = dict.fromkeys(PROFILE_FIELDS) | {"name": name}
+    origin = config.origins.get(name)
+    row["origin"] = str(origin) if origin is not None else BUILT_IN
+    if origin is None and name in config.dialects:
+        row["origin"] = str(config.path)
+    try:
+        found = resolve(Flags(profile=name), environ, config, keyed=False)
+    except ConfigError as error:
+        row["base_url"] = error.message.removeprefix(f"profile {name!r}: ")
+        return row
+    row["dialect"], row["base_url"] = found.dialect.name, found.base_url
+    row["model"], row["key"] = found.model, told(found.key_source, environ)
+    return row
+
+
+def _profile_cells(row: dict[str, Any], wanted: tuple[str, ...]) -> list[str]:
+    if wanted:
+        return [_plain(row[name]) for name in wanted]
+    name = f"{row['name']}{' *' if row['default'] else ''}"
+    return [name, *(_plain(row[n]) for n in ("key", "base_url", "origin"))]
+
+
+def _default_of(context: Context) -> str | None:
+    """Return the profile that is used without -p; None where it is no profile."""
+    try:
+        return resolve(Flags(), context.environ, context.config, keyed=False).profile
+    except ConfigError:
+        return context.config.default_profile
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What `config use` takes."""
+
+    name: Name
+
+
+def use(options: Use, common: Common) -> int:
+    """Use a profile where no -p is given; it need not have its key yet.
+
+    Examples:
+
+      bgresp config use work
+    """
+    context = Context.of(common)
+    path = places.config_path(context.environ)
+    config = files.load(path)
+    name, known = options.name, files.known_profiles(config)
+    if name not in known:
+        raise ConfigError(f"no profile {name!r}", hint=meant(name, known))
+    chosen = files.default_path(path)
+    if config.default_profile is not None and config.default_origin != str(chosen):
+        lines = path.read_text("utf-8", "replace").split("\n")
+        line = next(
+            n
+            for n, t in enumerate(lines, 1)
+            if t.lstrip().startswith("default_profile")
+        )
+        raise ConfigError(
+            f"{path}, line {line}, names {config.default_profile!r} as the default",
+            hint="bgresp config edit",
+        )
+    _write(chosen, f"{name}\n", force=True)
+    return _done(context, {"config": str(chosen)})
 
 
 def edit(common: Common) -> int:

@@ -1,0 +1,286 @@
+"""`bgresp show`: what a job was asked, how it went, what it answered, what is next."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, Any, Final
+
+from bgresp.cli import refs
+from bgresp.cli.context import Context
+from bgresp.cli.options import Common, Refs, opt
+from bgresp.core.model import Job
+from bgresp.core.selection import longest, queue_time, run_time
+from bgresp.core.text import one_line
+from bgresp.core.times import brief, local, rfc3339
+from bgresp.render.cells import BOLD, GAP, STATUS_STYLES, Painter, number, width_of
+from bgresp.render.columns import FIELDS, record, told_of
+from bgresp.render.columns import reason as reason_of
+from bgresp.render.table import show_rows
+
+LOOKED_AT: Final = 1000  # newer jobs, for one that tries this one again
+LINES: Final = 6  # of a prompt that is not asked for in full
+NAMES: Final = 14  # cells that the names of the facts take
+LEAST: Final = 5  # lines of an answer, however low the window is
+# What a request has that is told under a name of its own, or by the job.
+_TOLD: Final = frozenset(
+    {
+        *("input", "instructions", "model", "background", "store", "stream"),
+        *("metadata", "previous_response_id"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `show` takes."""
+
+    full: Annotated[
+        bool, opt("--full", help="The whole prompt and answer on a terminal, too.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """What a stored request says: its prompt, instructions, attachments, the rest."""
+
+    prompt: str | None = None
+    instructions: str | None = None
+    attachments: tuple[str, ...] = ()
+    options: str = ""
+
+
+def show(which: Refs, options: Options, common: Common) -> int:
+    """Show what a job was asked, how it went and what it answered; nobody is asked.
+
+    Examples:
+
+      bgresp show
+      bgresp show nightly --full
+      bgresp show @last --json | jq -r .prompt
+    """
+    context = Context.of(common, (*FIELDS, "prompt"))
+    choice = refs.chosen(context, which, default="@last")
+    jobs = [context.told(job) for job in choice.known()]
+    if not refs.require_some(context, jobs, which):
+        return 0
+    if context.is_json or common.quiet or common.fields:
+        _show_records(context, jobs, single=choice.single)
+        return 0
+    for count, job in enumerate(jobs):
+        if count:
+            context.streams.line("")
+        _show(context, job, full=options.full)
+    return 0
+
+
+def _show_records(context: Context, jobs: list[Job], *, single: bool) -> None:
+    """Print records with what was asked and answered, as far as it is kept."""
+    if context.common.quiet:
+        context.show_jobs(jobs, single=single)
+        return
+    wanted = context.common.wanted_fields()
+    whole = []
+    for job in jobs:
+        told = {**record(job), "prompt": asked_of(context, job).prompt}
+        told["text"] = _text(context, job)
+        more = record(job, tuple(set(wanted) - set(told)))
+        whole.append({name: {**told, **more}[name] for name in wanted or told})
+    context.show_records(whole, single)
+
+
+def asked_of(context: Context, job: Job) -> StoredRequest:
+    """Read the stored request of a job; what nobody kept is not there."""
+    raw = context.recorder.answers.request(job.key)
+    try:
+        body: Any = json.loads(raw or b"null")
+    except (ValueError, RecursionError):
+        body = None
+    return read_request(body) if isinstance(body, dict) else StoredRequest()
+
+
+def read_request(body: dict[str, Any]) -> StoredRequest:
+    """Return what a request asks, whatever the endpoint calls it."""
+    texts, attachments = list[str](), list[str]()
+    given = body.get("input", body.get("prompt", body.get("messages")))
+    for text, is_text in _parts(given):
+        (texts if is_text else attachments).append(text)
+    rest = {name: value for name, value in body.items() if name not in _TOLD}
+    instructions = body.get("instructions")
+    return StoredRequest(
+        "\n\n".join(texts) or None,
+        instructions if isinstance(instructions, str) else None,
+        tuple(attachments),
+        ", ".join(f"{name}={_short(value)}" for name, value in rest.items()),
+    )
+
+
+def _parts(given: Any) -> Iterator[tuple[str, bool]]:
+    """Yield the texts of an input, and what is attached to it by its name."""
+    if isinstance(given, str):
+        yield given, True
+    elif isinstance(given, list):
+        for item in given:
+            yield from _parts(item)
+    elif isinstance(given, dict):
+        if "content" in given:
+            yield from _parts(given["content"])
+        elif isinstance(given.get("text"), str):
+            yield given["text"], True
+        else:
+            name = given.get("filename") or given.get("file_url")
+            name = name or given.get("image_url") or given.get("file_id") or ""
+            said = str(name) if not str(name).startswith("data:") else "inline"
+            yield f"{given.get('type', 'item')} {one_line(said, limit=80)}", False
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return one_line(text, limit=80)
+
+
+def _text(context: Context, job: Job) -> str | None:
+    return context.recorder.text(job.key, context.dialect_of(job))
+
+
+def _show(context: Context, job: Job, *, full: bool) -> None:
+    """Write the view of a job: rows with its facts, the prompt, the answer, what next.
+
+    On a terminal prompt and answer are cut to a screen, unless they are to be `full`.
+    """
+    streams, asked = context.streams, asked_of(context, job)
+    painter = Painter.of_answers(streams)
+    if streams.out_is_terminal:
+        _head(context, job, painter)
+    else:
+        streams.line(f"id\t{job.ref}")
+    rows = [*_facts(context, job), *_asked(asked)]
+    show_rows(streams, [[name, value] for name, value in rows if value])
+    cuts = streams.out_is_terminal and not full
+    if asked.prompt is not None:
+        _block(context, "prompt", asked.prompt, LINES if cuts else None, job)
+    text = _text(context, job)
+    if text:
+        wide = max(1, streams.width)
+        above = sum(1 + (NAMES + width_of(value)) // wide for _, value in rows if value)
+        left = streams.size()[1] - above - 3 * LINES
+        _block(context, "answer", text, max(LEAST, left) if cuts else None, job)
+    following = _next(context, job, has_text=bool(text))
+    if following:
+        streams.line("")
+        show_rows(streams, [["next", following]])
+
+
+def _head(context: Context, job: Job, painter: Painter) -> None:
+    """Write the id, the name and the status, on lines of their own where narrow."""
+    pieces = [
+        (painter.safe(job.ref), BOLD),
+        (painter.safe(job.name or ""), ""),
+        (job.status.value, STATUS_STYLES[job.status]),
+    ]
+    found = [piece for piece in pieces if piece[0]]
+    fits = width_of(GAP.join(text for text, _ in found)) <= context.streams.width
+    painted = [painter.painted(text, style) for text, style in found]
+    for line in [GAP.join(painted)] if fits else painted:
+        context.streams.draw(line)
+
+
+def _block(context: Context, name: str, text: str, limit: int | None, job: Job) -> None:
+    """Write a text below its name, so many lines of it at most."""
+    streams, lines = context.streams, text.rstrip("\n").split("\n")
+    streams.line("")
+    painter = Painter.of_answers(streams)
+    streams.draw(painter.painted(name, BOLD))
+    shown = lines if limit is None or len(lines) <= limit + 1 else lines[:limit]
+    streams.answer("\n".join(shown) + "\n")
+    if len(shown) < len(lines):
+        how = f"bgresp show {job.quoted} --full"
+        streams.line(f"({number(len(lines) - len(shown))} more lines: {how})")
+
+
+def _facts(context: Context, job: Job) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a job: where it runs, how it went, what it cost."""
+    if not context.streams.out_is_terminal:
+        yield "name", job.name or ""
+        yield "status", job.status.value
+    yield "reason", reason_of(job) or job.last_error or told_of(job)
+    yield "endpoint", f"{job.base_url or ''}, profile {job.profile or '-'}"
+    asked = job.wanted_model or ""
+    answered = f", answered by {job.model}" if job.model not in {asked, None} else ""
+    yield "model", asked + answered
+    row = f"row {job.row}" if job.row else ""
+    yield "group", ", ".join(filter(None, (job.group, row)))
+    labels = ",".join(f"{k}={v}" for k, v in sorted(job.labels.items()))
+    yield "labels", labels
+    when = _for_people if context.streams.out_is_terminal else rfc3339
+    yield "submitted", _dated(job.submitted_at or job.created_at, when)
+    queued, ran = queue_time(job), run_time(job)
+    yield (
+        "started",
+        _dated(job.started_at, when, f"queued {brief(queued)}" if queued else None),
+    )
+    took = longest(job)
+    exact = "took " if job.took_exact else "noticed: took at most "
+    span = None if took is None else f"{exact}{brief(took)}"
+    if span and ran is not None:
+        span += f", ran {brief(ran)}"
+    yield "ended", _dated(job.finished_at, when, span)
+    yield "cancel", _dated(job.cancel_requested_at, when, "asked for")
+    yield "tokens", _tokens(job)
+    yield "kept until", _dated(job.expires_at, when)
+    yield "follows", job.previous_id or ""
+    yield "retry of", _ref_of(context, job.retry_of)
+    yield "retried as", _retried(context, job)
+
+
+def _tokens(job: Job) -> str:
+    usage = job.usage
+    if usage is None or usage.total_tokens is None:
+        return ""
+    parts = {"in": usage.input_tokens, "out": usage.output_tokens}
+    told = [f"{number(count)} {name}" for name, count in parts.items() if count]
+    return ": ".join(filter(None, (number(usage.total_tokens), ", ".join(told))))
+
+
+def _for_people(moment: float) -> str:
+    return local(moment)[:19].replace("T", " ")
+
+
+def _dated(moment: float | None, when: Any, more: str | None = None) -> str:
+    if moment is None:
+        return ""
+    return ", ".join(filter(None, (str(when(moment)), more)))
+
+
+def _asked(asked: StoredRequest) -> Iterator[tuple[str, str]]:
+    yield "instructions", one_line(asked.instructions or "", limit=400)
+    yield "attached", ", ".join(asked.attachments)
+    yield "options", asked.options
+
+
+def _ref_of(context: Context, key: str | None) -> str:
+    job = context.ledger.by_key(key) if key else None
+    return job.ref if job is not None else key or ""
+
+
+def _retried(context: Context, job: Job) -> str:
+    """Return the newest job that tried this one again, as far as one looks."""
+    for newer in islice(context.ledger.newest(), LOOKED_AT):
+        if newer.key <= job.key:
+            break
+        if newer.retry_of == job.key:
+            return newer.ref
+    return ""
+
+
+def _next(context: Context, job: Job, *, has_text: bool) -> str:
+    """Return the command to type next; nothing of a job that is done."""
+    if job.status.is_unsettled:
+        return f"bgresp resolve {job.quoted}"
+    if job.status.is_open:
+        return f"bgresp watch {job.quoted}"
+    if job.status.exit_code and context.recorder.answers.request(job.key) is not None:
+        return f"bgresp retry {job.quoted}"
+    if context.recorder.owes(job) and not has_text:
+        return f"bgresp get {job.quoted}"
+    return ""
