@@ -143,17 +143,36 @@ async def let_go(submitted: Submitted, recorder: Recorder) -> None:
         submitted.job = recorder.heard(submitted.job, last, submitted.dialect)
 
 
+ALIVE: Final = 900.0  # a stream whose events go on is waited for so long
+
+
 async def first_outcome(
-    signals: AsyncGenerator[Signal, None], how: Streaming
+    signals: AsyncGenerator[Signal, None],
+    how: Streaming,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Signal:
-    """Return the signal that tells the outcome; comments alone never do."""
+    """Return the signal that tells the outcome; comments alone never do.
+
+    While events come one is waited for, for a quarter of an hour: numbered keepalives
+    came for 301 s before the id (WIRE.md 7). `say` is told of that, once.
+    """
+    loop = asyncio.get_running_loop()
+    began, is_told = loop.time(), False
+    last = began + ALIVE
     try:
-        async with asyncio.timeout(how.idle_events):
+        async with asyncio.timeout(how.idle_events) as limit:
             async for signal in signals:
                 if _is_outcome(signal):
                     return signal
+                now = loop.time()
+                if not limit.expired():
+                    limit.reschedule(min(now + how.idle_events, last))
+                if not is_told and now - began >= SLOW:
+                    is_told = True
+                    say("no id yet, but events come: waiting up to 15 minutes for it")
     except TimeoutError:
-        return Fault(FaultKind.IDLE, f"no id came for {how.idle_events:g} s")
+        waited = loop.time() - began
+        return Fault(FaultKind.IDLE, f"no id came for {waited:.0f} s")
     return Fault(FaultKind.CLOSED, "the reply ended before an id came")
 
 
@@ -300,7 +319,8 @@ class Submitter:
             began = asyncio.get_running_loop().time()
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
             signals = repeat_outcome(create)
-            first = await first_outcome(signals, self.api.endpoint.dialect.streaming)
+            how = self.api.endpoint.dialect.streaming
+            first = await first_outcome(signals, how, self.say)
             if not isinstance(first, Event) and first.retry_after is not None:
                 self.queue.limiter.hold(first.retry_after)
             if not isinstance(first, Fault):

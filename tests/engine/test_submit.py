@@ -508,3 +508,33 @@ def test_errors_say_what_to_do(
         assert f"bgresp resolve {submitted.job.key}" in error.hint
     with pytest.raises(ValueError, match="nothing went wrong"):
         error_of(Submitted(submitted.job))
+
+
+def alive(seconds: float, *rest: Answer) -> list[Answer]:
+    """Return a create stream of numbered keepalives, one every 15 s."""
+    count = int(seconds / 15)
+    kept = [event({"type": "keepalive", "sequence_number": n}) for n in range(count)]
+    return [*(Late(15, each) for each in kept), *rest]
+
+
+def test_a_stream_that_is_alive_is_not_given_up(state: Path) -> None:
+    """An id that comes after five minutes of keepalives is never waited for."""
+    stream = alive(301, Late(1, EVENTS[0]), Late(1000, CLOSED))
+    scripted = Scripted(creates=[stream])
+    submitted, said, took = submit(scripted, state, draft(stream=True))
+    assert (None, fw.FIRST_ID) == (submitted.fault, submitted.job.id)
+    assert 301 == took
+    assert ["no id yet, but events come: waiting up to 15 minutes for it"] == said
+    assert fw.FIRST_ID == recorded(state).id
+
+
+@pytest.mark.parametrize(("lives", "until"), [(5000.0, 900.0), (300.0, 480.0)])
+def test_a_stream_without_an_id_is_unknown_in_the_end(
+    state: Path, lives: float, until: float
+) -> None:
+    """A stream that tells no id is read for ever, or its outcome is taken for known."""
+    scripted = Scripted(creates=[alive(lives, Late(9000, CLOSED))])
+    submitted, _, took = submit(scripted, state, draft(stream=True))
+    assert (Status.UNKNOWN, until) == (submitted.job.status, took)
+    assert submitted.fault is not None
+    assert f"no id came for {until:.0f} s" == submitted.fault.message
