@@ -17,6 +17,7 @@ from bgresp.core.dialect import Endpoint, fill, target
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import ResponseError
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
+from bgresp.core.text import TooLargeError
 
 PAGE: Final = 100
 _JSON: Final = {"Accept": "application/json"}
@@ -185,9 +186,7 @@ class Api:
                     async for signal in self._signals(response):
                         yield signal
                 else:
-                    reply = await transport.whole(response)
-                    made = replies.created(self.endpoint.dialect, reply)
-                    yield _hiding(response, made)
+                    yield await self._made(response)
         except transport.FAILURES as error:
             if transport.never_left(error) and not sent.written:
                 sent.started = False  # it may have been announced, but was not written
@@ -197,6 +196,18 @@ class Api:
                 else transport.unsent(error, self.way)
             )
             yield replace(fault, request_id=request_id)
+
+    async def _made(self, response: httpx.Response) -> Snapshot | Fault:
+        """Read the reply to a create; of one that cannot be read at least its id."""
+        dialect = self.endpoint.dialect
+        try:
+            reply = await transport.whole(response)
+        except (TooLargeError, transport.EncodingError) as error:
+            found = replies.salvaged(dialect, error.head)
+            if found is None:
+                raise
+            return found
+        return _hiding(response, replies.created(dialect, reply))
 
     async def _ask(
         self, op: str, id_: str, sent: Sent | None = None

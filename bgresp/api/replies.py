@@ -86,6 +86,18 @@ def created(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     return _fault(FaultKind.REFUSED, reply, _refusal(reply, error))
 
 
+def salvaged(dialect: Dialect, head: bytes | bytearray) -> Snapshot | None:
+    """Look for the id in what could be read of the reply to a create that was taken."""
+    try:
+        payload: Any = parse_bounded(head)
+    except ValueError:
+        payload = skim(head)
+    id_ = read_id(dialect, payload) if isinstance(payload, Mapping) else None
+    if id_ is None:
+        return None
+    return Snapshot(Reading(Status.IN_PROGRESS, "", id=id_, known=False))
+
+
 def retrieved(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     """Read the answer to a retrieve or cancel."""
     if 200 <= reply.status < 300:

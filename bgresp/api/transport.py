@@ -10,7 +10,8 @@ import os
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -34,6 +35,11 @@ CONNECT_TIMEOUT: Final = 10.0
 WRITE_TIMEOUT: Final = 30.0
 EVENT_STREAM: Final = "text/event-stream"
 AGENT: Final = f"bgresp/{__version__}"
+_PIECE: Final = 1 << 20
+_ZIP_HEADER: Final = 2
+_GZIP_MARK: Final = b"\x1f"
+_IDENTITY: Final = frozenset({"", "identity"})
+_ZIPPED: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 SECRETS: Final = "bgresp.secrets"  # the extension of a request that tells them
 # Headers whose values are secret, whoever set them; the idempotency key is not.
 _SECRET: Final = re.compile(rb"(?!idempotency-key).*(auth|cookie|key|token|secret)")
@@ -155,8 +161,74 @@ def _has(name: str, host: str) -> bool:
         return False
 
 
-class UnaskedEncodingError(ValueError):
-    """A compressed body, though identity was asked for: never decoded."""
+class EncodingError(ValueError):
+    """A body in an encoding that nobody knows, or broken; `head` is what was read."""
+
+    def __init__(self, message: str, head: bytes | bytearray = b"") -> None:
+        """Keep what was read."""
+        super().__init__(message)
+        self.head = head
+
+
+class UnknownEncodingError(EncodingError):
+    """A body in an encoding that is none of ours: `head` is as it came."""
+
+
+@dataclass(slots=True)
+class Inflater:
+    """Decodes gzip, in any number of members, or deflate, as bytes come.
+
+    `deflate` is meant as zlib's format by the standard, and sent without its header by
+    some. Gateways compress, though identity was asked for.
+    """
+
+    coding: str
+    _head: bytes = b""
+    _zip: "zlib._Decompress | None" = None
+    _is_over: bool = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what these bytes tell, in pieces of a MiB at most.
+
+        Raises EncodingError.
+        """
+        data, self._head = self._head + chunk, b""
+        while not self._is_over:
+            if self._zip is None:
+                if len(data) < _ZIP_HEADER:
+                    self._head = data
+                    return
+                self._zip = zlib.decompressobj(self._window(data))
+            piece = self._inflated(self._zip, data)
+            if piece:
+                yield piece
+            data = self._zip.unconsumed_tail
+            if self._zip.eof:
+                data = self._zip.unused_data
+                self._zip = None
+                # What follows the last member is padding.
+                padded = bool(data) and data[:1] != _GZIP_MARK
+                self._is_over = self.coding == "deflate" or padded
+            elif not data and len(piece) < _PIECE:
+                return
+
+    def _inflated(self, decompressor: "zlib._Decompress", data: bytes) -> bytes:
+        try:
+            return decompressor.decompress(data, _PIECE)
+        except zlib.error:
+            said = f"the reply cannot be read: it is no {self.coding}"
+            raise EncodingError(said) from None
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether nothing is begun that did not end."""
+        return self._zip is None and not self._head
+
+    def _window(self, data: bytes) -> int:
+        if self.coding == "gzip":
+            return 16 + zlib.MAX_WBITS
+        is_zlib = data[0] & 0x0F == 8 and (data[0] << 8 | data[1]) % 31 == 0
+        return zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
 
 
 FAILURES: Final = (
@@ -214,19 +286,62 @@ def client(endpoint: Endpoint, way: Route, *, keep_alive: bool) -> httpx.AsyncCl
 
 
 async def whole(response: httpx.Response) -> Reply:
-    """Read a reply to its end, as it is on the wire, up to the limit.
+    """Read a reply to its end, decoded, up to the limit.
 
     An error may quote the key that it was asked with: there it is taken out, and out
-    of every header.
+    of every header. The status of an error that cannot be read says enough. Raises
+    TooLargeError and EncodingError with what was read.
     """
-    _refuse_encoding(response)
     body = bytearray()
+    try:
+        async for piece in _decoded(response, to_its_end=True):
+            _check_room(body, piece)
+            body += piece
+    except (TooLargeError, EncodingError) as error:
+        error.head = body
+        if response.is_success:
+            raise
+        body = bytearray()
+    raw = bytes(body) if response.is_success else _unquoted(response, bytes(body))
+    return Reply(response.status_code, headers(response), raw, time.time())
+
+
+def _check_room(body: bytearray, piece: bytes) -> None:
+    if len(body) + len(piece) > replies.SAVED:
+        raise TooLargeError(f"a body larger than {replies.SAVED >> 20} MiB")
+
+
+async def _decoded(
+    response: httpx.Response, *, to_its_end: bool
+) -> AsyncIterator[bytes]:
+    """Yield a body's bytes without their encoding.
+
+    One that nobody knows is passed on as it is. Raises EncodingError at the end of
+    that, where a known one is broken, or is not `to_its_end`.
+    """
+    coding = _coding(response)
+    if coding not in _ZIPPED:
+        async for chunk in response.aiter_raw():
+            yield chunk
+        if coding not in _IDENTITY:
+            raise UnknownEncodingError(_unknown(coding))
+        return
+    inflater = Inflater(_ZIPPED[coding])
     async for chunk in response.aiter_raw():
-        if len(body) + len(chunk) > replies.SAVED:
-            raise TooLargeError(f"a body larger than {replies.SAVED >> 20} MiB")
-        body += chunk
-    said = bytes(body) if response.is_success else _unquoted(response, bytes(body))
-    return Reply(response.status_code, headers(response), said, time.time())
+        for piece in inflater.feed(chunk):
+            yield piece
+    if to_its_end and not inflater.is_whole:
+        raise EncodingError(f"the reply cannot be read: its {coding} ends too early")
+
+
+def _coding(response: httpx.Response) -> str:
+    said = response.headers.get("content-encoding", "").lower()
+    words = [word.strip() for word in said.split(",")]
+    return ", ".join(word for word in words if word not in _IDENTITY)
+
+
+def _unknown(coding: str) -> str:
+    return f"the reply is {one_line(coding, limit=40)}-encoded, which nobody asked for"
 
 
 def headers(response: httpx.Response) -> dict[str, str]:
@@ -247,11 +362,13 @@ async def events(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
     httpx-sse is given guarded bytes, and always UTF-8: the format prescribes it,
     whatever the header says.
     """
-    _refuse_encoding(response)
+    coding = _coding(response)
+    if coding not in _ZIPPED and coding not in _IDENTITY:
+        raise UnknownEncodingError(_unknown(coding))
     safe = httpx.Response(
         200,
         headers={"content-type": f"{EVENT_STREAM}; charset=utf-8"},
-        content=replies.guarded(response.aiter_raw()),
+        content=replies.guarded(_decoded(response, to_its_end=False)),
     )
     async for sse in EventSource(safe).aiter_sse():
         if sse.data:
@@ -262,11 +379,11 @@ def broken(error: Exception, way: Route) -> Fault:
     """Say what a failed exchange means where asking again is free."""
     if isinstance(error, httpx.ReadTimeout):
         return Fault(FaultKind.IDLE, "nothing came for too long")
-    if isinstance(error, UnaskedEncodingError):
+    if isinstance(error, UnknownEncodingError):
         return Fault(FaultKind.REFUSED, str(error))
     if is_unformed(error):
         return Fault(FaultKind.REFUSED, reason(error))
-    if isinstance(error, TooLargeError):
+    if isinstance(error, TooLargeError | EncodingError):
         return Fault(FaultKind.UNREADABLE, str(error))
     if isinstance(error, _NEVER_LEFT):
         return _unconnected(error, way)
@@ -370,10 +487,3 @@ def _secrets(response: httpx.Response) -> list[bytes]:
     return sorted(
         (w for w in words if len(w) >= _SHORTEST_SECRET), key=len, reverse=True
     )
-
-
-def _refuse_encoding(response: httpx.Response) -> None:
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in {"identity", ""}:
-        name = one_line(encoding, limit=40)
-        raise UnaskedEncodingError(f"the reply is {name}-encoded, which was not asked")

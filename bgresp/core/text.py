@@ -232,7 +232,9 @@ def wide_encoding(raw: bytes) -> str | None:
 
 
 class TooLargeError(ValueError):
-    """More bytes than may be read or parsed."""
+    """More bytes than may be read or parsed; `head` is what was read of them."""
+
+    head: bytes | bytearray = b""
 
 
 def parse_bounded(text: str | bytes | bytearray) -> Any:

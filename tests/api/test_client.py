@@ -1,6 +1,7 @@
 """What leaves this machine for each operation, and what a create's reply means."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,7 +83,10 @@ def test_a_create_is_one_post_with_its_key(server: FakeServer) -> None:
         (fa.Performed(fa.html(502)), FaultKind.AMBIGUOUS, True),
         (fa.html(200), FaultKind.AMBIGUOUS, True),
         (fa.Snapshot(change=fa.halved), FaultKind.AMBIGUOUS, True),
-        (fa.Snapshot(change=fa.gzipped), FaultKind.AMBIGUOUS, True),
+        (Reply(200, b"\x1b!", {"Content-Encoding": "br"}), FaultKind.AMBIGUOUS, True),
+        (Reply(200, b"{}", {"Content-Encoding": "gzip"}), FaultKind.AMBIGUOUS, True),
+        (Reply(400, b"\x1b!", {"Content-Encoding": "br"}), FaultKind.REFUSED, True),
+        (fa.gzipped(fa.refusal(400)), FaultKind.REFUSED, True),
         (Reply(200, b"{}", sent=0, end=End.HANG), FaultKind.AMBIGUOUS, True),
         (fa.refusal(500), FaultKind.AMBIGUOUS, True),
         (fa.refusal(503, retry_after="1"), FaultKind.AMBIGUOUS, True),
@@ -117,6 +121,30 @@ def test_any_2xx_accepts(server: FakeServer, status: int) -> None:
     server.script("create", fa.Snapshot(http=status))
     (found,), _ = posted(endpoint(server.base_url))
     assert isinstance(found, Snapshot)
+
+
+TAKEN = json.dumps(fw.response_of("queued")).encode()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        fa.gzipped(Reply(200, TAKEN)),
+        Reply(200, gzip.compress(TAKEN)[:-8], {"Content-Encoding": "gzip"}),
+        Reply(200, TAKEN, {"Content-Encoding": "br"}),
+        Reply(200, TAKEN[:-1] + b',"x":"' + bytes(65 << 20)),
+    ],
+    ids=["gzip", "cut gzip", "only called br", "too large"],
+)
+def test_the_id_of_an_accepted_create_is_found(
+    server: FakeServer, reply: Reply
+) -> None:
+    """A job that was made is paid for and not known, because of how that was told."""
+    server.script("create", reply)
+    (found,), _ = posted(endpoint(server.base_url))
+    assert isinstance(found, Snapshot)
+    assert fw.FIRST_ID == found.reading.id
+    assert found.reading.status.is_open
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

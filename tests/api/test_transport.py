@@ -1,15 +1,20 @@
 """What a real connection does to a reply or a stream, and what becomes of it."""
 
 import asyncio
+import gzip
 import json
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bgresp.api import replies, transport
 from bgresp.api.client import Api
+from bgresp.api.transport import Inflater
 from bgresp.core.errors import ConfigError
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from tests import fakeanswers as fa
@@ -75,7 +80,8 @@ def final(signals: list[Signal]) -> FaultKind:
         (Reply(200, b'{"id": "x", "sta'), FaultKind.UNREADABLE),
         (Reply(200, b"{}", sent=1, end=End.RST), FaultKind.CLOSED),
         (Reply(200, b"{}", sent=1, end=End.HANG), FaultKind.IDLE),
-        (fa.gzipped(fa.as_json(fw.response_of("completed"))), FaultKind.REFUSED),
+        (Reply(200, b"no gzip", {"Content-Encoding": "gzip"}), FaultKind.UNREADABLE),
+        (fa.gzipped(fa.refusal(404)), FaultKind.GONE),
         (fa.refusal(429, retry_after="7"), FaultKind.RATE_LIMITED),
         (fa.refusal(404), FaultKind.GONE),
         (fa.refusal(401), FaultKind.REFUSED),
@@ -114,9 +120,64 @@ def test_redirects_are_never_followed(server: FakeServer, status: int) -> None:
         assert () == other.requests
 
 
-@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate", "X-\x1b[2J"])
-def test_a_compressed_body_is_never_decoded(server: FakeServer, coding: str) -> None:
-    """A reply in an encoding that was not asked for is refused, unread."""
+def packed(raw: bytes, coding: str, *, members: int = 1) -> bytes:
+    """Compress bytes as a gateway does, in so many members."""
+    if coding == "gzip":
+        size = max(1, -(-len(raw) // members))
+        pieces = [raw[at : at + size] for at in range(0, len(raw), size)] or [b""]
+        return b"".join(map(gzip.compress, pieces))
+    packer = zlib.compressobj(wbits=-15 if coding == "raw" else 15)
+    return packer.compress(raw) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "members"), [("gzip", 1), ("gzip", 3), ("deflate", 1), ("raw", 1)]
+)
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+def test_a_compressed_reply_is_read(
+    server: FakeServer, coding: str, members: int, piece: int
+) -> None:
+    """A gateway that compresses in spite of `identity` makes every answer unreadable."""
+    name = {"Content-Encoding": coding.replace("raw", "deflate")}
+    whole = json.dumps(fw.response_of("completed", fw.FOX)).encode()
+    raw = packed(whole, coding, members=members)
+    server.script("get", Reply(200, raw, name))
+    found = using(endpoint(server.base_url), lambda api: api.retrieve(ID))
+    assert isinstance(found, Snapshot)
+    assert (fw.FOX, whole) == (found.reading.text, found.raw)
+    events = packed(b"".join(fa.sse(fw.events_of(fw.FOX))), coding, members=members)
+    inflater = Inflater(name["Content-Encoding"])
+    chunks = [events[at : at + piece] for at in range(0, len(events), piece)]
+    read = b"".join(p for chunk in chunks for p in inflater.feed(chunk))
+    assert (b"".join(fa.sse(fw.events_of(fw.FOX))), True) == (read, inflater.is_whole)
+    server.script("stream", Reply(200, events, {**SSE, **name}))
+    signals = using(endpoint(server.base_url), lambda api: listed(api.stream(ID, None)))
+    assert fw.FOX == "".join(s.delta or "" for s in signals if isinstance(s, Event))
+
+
+@given(st.binary(max_size=500), st.lists(st.integers(1, 40)), st.integers(1, 4))
+def test_a_body_cut_anywhere_inflates_to_itself(
+    raw: bytes, sizes: list[int], members: int
+) -> None:
+    """Where the bytes of a compressed body are cut changes what it says."""
+    data, inflater, read = packed(raw, "gzip", members=members), Inflater("gzip"), b""
+    for size in sizes:
+        read += b"".join(inflater.feed(data[:size]))
+        data = data[size:]
+    read += b"".join(inflater.feed(data))
+    assert raw == read
+    assert inflater.is_whole
+
+
+def test_a_bomb_is_inflated_in_pieces() -> None:
+    """A small body swells to all of memory before anybody may count it."""
+    pieces = Inflater("gzip").feed(gzip.compress(bytes(64 << 20)))
+    assert {1 << 20} == {len(next(pieces)) for _ in range(32)}
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br", "X-\x1b[2J"])
+def test_an_unknown_encoding_is_refused(server: FakeServer, coding: str) -> None:
+    """A reply in an encoding that nobody knows is taken for an answer."""
     bomb = Reply(200, b"\x1f\x8bnot gzip at all", {"Content-Encoding": coding})
     found = retrieved(server, bomb)
     assert isinstance(found, Fault)
