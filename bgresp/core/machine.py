@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from bgresp.core import schedule
-from bgresp.core.model import Job, Status
+from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.schedule import TIERS, Tiers
 from bgresp.core.signals import (
     Action,
@@ -43,6 +43,7 @@ class Kind(StrEnum):
     EVENT = "event"
     FINAL_EVENT = "final event"
     DOUBTFUL_EVENT = "doubtful end"
+    ERROR_EVENT = "error event"
     OPEN_SNAPSHOT = "open snapshot"
     FINAL_SNAPSHOT = "final snapshot"
     CLOSED = "closed"
@@ -91,7 +92,8 @@ class Follow:
     job may take, `started` its age in seconds when it was first seen running,
     `gone_since` when it was first told to be not there without any other word since.
     `held` is a terminal event without text: the last word, unless the endpoint tells
-    more when it is asked.
+    more when it is asked. `error` is what an `error` event said: the reason of a job
+    that failed, where its response tells none.
     """
 
     state: State
@@ -112,6 +114,7 @@ class Follow:
     started: float | None = None
     streams_ruled_out: str | None = None
     held: Event | None = None
+    error: ResponseError | None = None
 
 
 _S, _C, _P, _E = State.STREAMING, State.CHECKING, State.POLLING, State.ENDED
@@ -119,6 +122,7 @@ TABLE: Final[dict[Kind, dict[State, State]]] = {
     Kind.EVENT: {_S: _S, _C: _C, _P: _P, _E: _E},
     Kind.FINAL_EVENT: {_S: _E, _C: _C, _P: _P, _E: _E},
     Kind.DOUBTFUL_EVENT: {_S: _C, _C: _C, _P: _P, _E: _E},
+    Kind.ERROR_EVENT: {_S: _S, _C: _C, _P: _P, _E: _E},
     Kind.OPEN_SNAPSHOT: {_S: _P, _C: _S, _P: _P, _E: _E},
     Kind.FINAL_SNAPSHOT: {_S: _E, _C: _E, _P: _E, _E: _E},
     Kind.CLOSED: {_S: _C, _C: _C, _P: _P, _E: _E},
@@ -131,6 +135,10 @@ TABLE: Final[dict[Kind, dict[State, State]]] = {
     Kind.REFUSED: {_S: _E, _C: _E, _P: _E, _E: _E},
     Kind.AMBIGUOUS: {_S: _C, _C: _C, _P: _P, _E: _E},
 }
+
+
+_GOES_ON: Final = frozenset({Kind.EVENT, Kind.ERROR_EVENT})
+_UNSURE: Final = frozenset({Kind.DOUBTFUL_EVENT, Kind.ERROR_EVENT})
 
 
 def begin(job: Job, policy: Policy) -> tuple[Follow, Action]:
@@ -200,6 +208,8 @@ def classify(signal: Signal) -> Kind:
     if isinstance(signal, Snapshot):
         terminal = signal.reading.status.is_terminal
         return Kind.FINAL_SNAPSHOT if terminal else Kind.OPEN_SNAPSHOT
+    if signal.error is not None and signal.reading is None:
+        return Kind.ERROR_EVENT  # the object that follows is the end
     if not signal.terminal:
         return Kind.EVENT
     return Kind.FINAL_EVENT if _is_sure(signal) else Kind.DOUBTFUL_EVENT
@@ -301,7 +311,7 @@ def _noted_event(follow: Follow, event: Event) -> Follow:
         status = event.reading.status if event.reading.known else follow.status
         word = event.reading.raw_status
     cursor = follow.cursor if event.sequence is None else event.sequence
-    if _is_stale(follow, event) or classify(event) is Kind.DOUBTFUL_EVENT:
+    if _is_stale(follow, event) or classify(event) in _UNSURE:
         cursor = follow.cursor  # an error may be given a number that is used again
     return replace(
         follow,
@@ -316,6 +326,7 @@ def _noted_event(follow: Follow, event: Event) -> Follow:
         progressed=follow.progressed or _is_new(follow, event),
         heard_out=follow.heard_out or event.terminal,
         held=event if _is_held(event) else follow.held,
+        error=event.error or follow.error,
     )
 
 
@@ -353,7 +364,7 @@ def _guarded(
         return State.ENDED if ended else _asked_once(target)
     if _changed_while_polling(before, follow, kind):
         return State.STREAMING if policy.mode == "auto" else target
-    opens = target is State.STREAMING and kind is not Kind.EVENT
+    opens = target is State.STREAMING and kind not in _GOES_ON
     return State.POLLING if opens and _streams_spent(follow, policy) else target
 
 

@@ -12,7 +12,7 @@ from bgresp.config.settings import Settings
 from bgresp.core import machine, update
 from bgresp.core.dialect import Dialect
 from bgresp.core.machine import Follow, Policy, State
-from bgresp.core.model import Job, Status
+from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.observer import JobProgress, Missing, Observer, Outage
 from bgresp.core.output import Answer
 from bgresp.core.schedule import RETRY_AFTER_CAP
@@ -51,6 +51,7 @@ class Tools:
 
 
 SILENT: Final = 10.0  # a proxy that keeps events back is noticed by then
+AFTER_ERROR: Final = 5.0  # an `error` gives the object that it is about so long
 LATE: Final = 2.0  # an end that was seen elsewhere gives its event so long to arrive
 
 
@@ -74,7 +75,8 @@ async def next_signal(
 class SilenceTimeout:
     """How long one stream may be silent; times in seconds.
 
-    After `idle` seconds without an event it is given up. After ten the job is looked
+    After `idle` seconds without an event it is given up, and some after an `error`,
+    whatever comes but the end. After ten the job is looked
     at, once in a silence: `look` returns the last word on it, None where there is none
     yet. Nothing of the stream is lost by that: an event that comes meanwhile wins.
     """
@@ -85,6 +87,12 @@ class SilenceTimeout:
     _since: float = 0.0
     _limit: asyncio.Timeout | None = None
     _found: Snapshot | None = None
+    _until: float | None = None
+
+    def failing(self) -> None:
+        """Take that an `error` came: the end may follow, or nothing."""
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + AFTER_ERROR
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -103,8 +111,13 @@ class SilenceTimeout:
 
         Fault "idle" after a silence; the end of the stream is Fault "closed".
         """
-        self._limit = asyncio.timeout(self.idle)
+        most = self.idle
+        if self._until is not None:
+            most = min(most, self._until - asyncio.get_running_loop().time())
+        self._limit = asyncio.timeout(most)
         signal = await next_signal(signals, self._limit)
+        if signal is None and self._until is not None and self._found is None:
+            return Fault(FaultKind.CLOSED, "nothing came after an error")
         if signal is None:
             idle = Fault(FaultKind.IDLE, f"no event for {self.idle:g} s")
             return self._found or idle
@@ -155,6 +168,16 @@ def conclude(job: Job, answer: Answer, shown: ShownText, observer: Observer) -> 
         observer.end_line(job)
     observer.ended(job, text)
     shown.end()
+
+
+def _with_reason(
+    final: Event | Snapshot, error: ResponseError | None
+) -> Event | Snapshot:
+    """Let an `error` event be the reason of a job that failed without another."""
+    reading = final.reading
+    if error is None or reading is None or reading.status is not Status.FAILED:
+        return final
+    return replace(final, reading=replace(reading, error=reading.error or error))
 
 
 UNKNOWN_AGE: Final = 3600.0
@@ -239,7 +262,10 @@ class Tracker:
         async with aclosing(signals) as source:
             with silence.looking():
                 while answer is None:
-                    answer = self._step(await silence.next_signal(source))
+                    signal = await silence.next_signal(source)
+                    if isinstance(signal, Event) and signal.error is not None:
+                        silence.failing()
+                    answer = self._step(signal)
         self.action = answer
 
     async def _look(self) -> Snapshot | None:
@@ -376,7 +402,8 @@ class Tracker:
         elif done.fault is not None:
             self.fault = done.fault
             if done.status is Status.LOST:
-                self.job = self.tools.recorder.lost(self.job, done.fault)
+                job = replace(self.job, error=self.job.error or self.follow.error)
+                self.job = self.tools.recorder.lost(job, done.fault)
                 self.tools.observer.changed(self.job, self.view)
 
     def _conclude(self, final: Event | Snapshot) -> None:
@@ -384,6 +411,7 @@ class Tracker:
         streamed = self.shown.transcript.text
         recorder = self.tools.recorder
         seen = replace(self.job, cursor=self.follow.cursor)
+        final = _with_reason(final, self.follow.error)
         self.job = recorder.heard(seen, final, dialect, text=streamed)
         told = final.reading.answer if final.reading else Answer()
         if not told.text:

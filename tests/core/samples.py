@@ -3,7 +3,7 @@
 from typing import Final
 
 from bgresp.core.machine import Follow, Policy, State, step
-from bgresp.core.model import Job, Status
+from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.signals import (
     Action,
     Event,
@@ -22,7 +22,10 @@ FINAL: Final = Snapshot(Reading(Status.COMPLETED, "completed", text="x"))
 DONE: Final = Event(
     "response.completed", sequence=9, reading=FINAL.reading, terminal=True
 )
-ERROR: Final = Event("error", sequence=9, terminal=True)
+BARE: Final = Event("response.completed", sequence=9, terminal=True)
+ERROR: Final = Event(
+    "error", sequence=9, terminal=True, error=ResponseError("server_error", "It broke.")
+)
 DELTA: Final = Event("response.output_text.delta", sequence=4, delta="x")
 
 

@@ -111,7 +111,7 @@ def test_a_terminal_event_is_the_end() -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [ERROR, Event("response.completed", terminal=True), replace(DONE, sequence=1)],
+    [Event("response.completed", terminal=True), replace(DONE, sequence=1)],
 )
 def test_a_terminal_event_counts_even_when_it_is_old(event: Event) -> None:
     """An end is never dropped for its number: it is believed, or checked."""
@@ -185,6 +185,11 @@ def test_five_faults_of_a_stream_are_the_budget(kind: str) -> None:
 def test_an_error_event_leaves_the_cursor(sequence: int) -> None:
     """An error's number, which the endpoint uses again, hides the event that has it."""
     follow, action = step_of(STREAMING, replace(ERROR, sequence=sequence))
+    assert (3, None, ERROR.error) == (follow.cursor, action, follow.error)
+    assert sequence == step_of(follow, replace(DELTA, sequence=sequence))[0].cursor
+    failed = replace(DONE, sequence=sequence)
+    assert isinstance(step_of(follow, failed)[1], Done)
+    follow, action = step_of(follow, fault("closed"))
     assert (3, Poll()) == (follow.cursor, action)
     follow, action = step_of(follow, OPEN)
     assert isinstance(action, Wait)

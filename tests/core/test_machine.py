@@ -32,6 +32,7 @@ from bgresp.core.signals import (
     Wait,
 )
 from tests.core.samples import (
+    BARE,
     DELTA,
     DONE,
     ERROR,
@@ -47,7 +48,8 @@ from tests.core.samples import (
 EXAMPLES: dict[Kind, Signal] = {
     Kind.EVENT: DELTA,
     Kind.FINAL_EVENT: DONE,
-    Kind.DOUBTFUL_EVENT: ERROR,
+    Kind.DOUBTFUL_EVENT: BARE,
+    Kind.ERROR_EVENT: ERROR,
     Kind.OPEN_SNAPSHOT: OPEN,
     Kind.FINAL_SNAPSHOT: FINAL,
     **{Kind(kind.value): fault(kind) for kind in FaultKind},

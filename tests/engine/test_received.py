@@ -16,6 +16,7 @@ from tests.scripted import (
     CLOSED,
     REFUSED,
     Answer,
+    Late,
     Scripted,
     event,
     events,
@@ -101,6 +102,60 @@ def test_an_emptier_object_does_not_replace_the_one_in_hand(state: Path) -> None
     empty = snapshot("completed", output=[])
     only, _, _ = follow(Scripted(get=[empty], streams=[stream]), state)
     assert [CALL] == saved(state, only.job.key)["output"]
+
+
+FAULT = {"type": "error", "code": "server_error", "message": "It broke."}
+BROKE = event({**FAULT, "sequence_number": 3})
+
+
+def failed(error: Any) -> Event:
+    """Return the terminal event of a response that failed, with its reason or none."""
+    response = fw.response_of("failed") | {"error": error}
+    last = {"type": "response.failed", "sequence_number": 4}
+    return event({**last, "response": response})
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        ({"code": "slow_down", "message": "Slow down."}, "slow_down"),
+        (None, "server_error"),
+    ],
+)
+def test_an_error_is_not_the_end_of_a_stream(
+    state: Path, error: Any, code: str
+) -> None:
+    """A job is asked about at once after an `error`, and `failed` is never read."""
+    stream: list[Answer] = [*EVENTS[:3], BROKE, Late(4, failed(error)), CLOSED]
+    only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
+    assert (Status.FAILED, 12) == (only.job.status, int(only.job.exit_code))
+    assert only.job.error is not None
+    assert code == only.job.error.code
+    assert 5 == len(heard.raws)
+    assert "failed" == saved(state, only.job.key)["status"]
+
+
+def test_an_error_without_an_end_is_asked_about(state: Path) -> None:
+    """A stream that stays open after an `error` is read as long as any other."""
+    kept = [
+        Late(1, event({"type": "keepalive", "sequence_number": n})) for n in range(9)
+    ]
+    stream: list[Answer] = [*EVENTS[:3], BROKE, *kept, Late(1000, CLOSED)]
+    answer = snapshot("completed", fw.FOX)
+    scripted = Scripted(get=[answer], streams=[stream])
+    only, heard, took = follow(scripted, state)
+    assert (Status.COMPLETED, [fw.FOX]) == (only.job.status, ended(heard))
+    assert (5.0, None) == (took, only.job.error)
+
+
+def test_what_an_error_said_is_told_of_a_lost_job(state: Path) -> None:
+    """The only word that an endpoint without a store had for a job is gone."""
+    scripted = Scripted(get=[GONE], streams=[[*EVENTS[:3], BROKE, CLOSED]])
+    only, _, _ = follow(scripted, state)
+    assert (Status.LOST, "It broke.") == (
+        only.job.status,
+        only.job.error and only.job.error.message,
+    )
 
 
 def test_a_long_wait_is_not_waited_for_an_answer_in_hand(state: Path) -> None:
