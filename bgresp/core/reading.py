@@ -5,6 +5,7 @@ Reading is lenient: what a server leaves out or spells oddly is data, never an e
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bgresp.core import paths
@@ -17,6 +18,9 @@ from bgresp.core.times import unix
 _MESSAGES: Final = ("error.message", "error.system_message", "message", "error_message")
 _DETAILS: Final = ("detail", "detail[*].msg", "error")
 MAX_ID: Final = 4096
+WHOLE_ITEM: Final = "response.output_item.done"
+ASSEMBLED: Final = "bgresp_assembled"  # in a saved response whose items passed by
+MOST_PASSED: Final = 16 * 1024 * 1024  # characters of the events that have them
 _NO_TEXT: Final = re.compile(r"[\ud800-\udfff]")
 
 
@@ -86,6 +90,60 @@ def items_of(dialect: Dialect, payload: Mapping[str, Any]) -> list[Any]:
     """Return the items of a response object's answer."""
     found = (list(paths.walk(payload, path)) for path in dialect.items.items)
     return next((items for items in found if items), [])
+
+
+@dataclass(slots=True)
+class PassedItems:
+    """The items of an answer that a stream told whole, one by one.
+
+    Some endpoints leave them out of the response that ends it (WIRE.md 7).
+    """
+
+    _items: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    _size: int = 0
+
+    def add(self, event: Event) -> None:
+        """Take an event that may have one."""
+        if event.type != WHOLE_ITEM or event.item is None:
+            return
+        place, id_ = event.part[0], event.item.get("id")
+        if place in self._items and self._items[place].get("id") != id_:
+            place = len(self._items)  # nobody numbers them
+        self._size += len(event.raw)
+        if self._size <= MOST_PASSED:
+            self._items[place] = event.item
+
+    def joined(self, dialect: Dialect, event: Event, streamed: str) -> Event:
+        """Return an event that ends an answer with its items, if it brought none.
+
+        Its response says so. Not where some passed by unseen; and not messages where
+        `streamed`, the text that events told, is longer than theirs.
+        """
+        response, reading = event.response, event.reading
+        name = _list_of_items(dialect)
+        if response is None or reading is None or name is None:
+            return event
+        if not reading.status.is_terminal or items_of(dialect, response):
+            return event
+        if not self._items or set(self._items) != set(range(len(self._items))):
+            return event
+        items = [self._items[place] for place in sorted(self._items)]
+        whole = {**response, name: items, ASSEMBLED: "from the events of its stream"}
+        if len(read_parts(dialect, whole).text) < len(streamed):
+            texts = dialect.items.messages
+            items = [
+                i for i in items if paths.first(i, dialect.items.type) not in texts
+            ]
+            whole = {**whole, name: items}
+        read = read_response(dialect, whole)
+        return event if read is None else replace(event, response=whole, reading=read)
+
+
+def _list_of_items(dialect: Dialect) -> str | None:
+    """Return the name of the list that a response object has its items in."""
+    path = next(iter(dialect.items.items), "")
+    name = path.removesuffix("[*]")
+    return name if name != path and not set(name) & set(".[") else None
 
 
 def _status_word(

@@ -15,6 +15,7 @@ from bgresp.core.machine import Follow, Policy, State
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.observer import JobProgress, Missing, Observer, Outage
 from bgresp.core.output import Answer
+from bgresp.core.reading import PassedItems
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import (
     Action,
@@ -202,6 +203,11 @@ class Tracker:
     _heard_at: float | None = None
     _retry_at: float | None = None
     _slot: float | None = None
+    _passed: PassedItems = field(default_factory=PassedItems)
+
+    @property
+    def _dialect(self) -> Dialect:
+        return self.tools.api.endpoint.dialect
 
     def begin(self) -> None:
         """Decide the first action; call within the running loop."""
@@ -290,6 +296,10 @@ class Tracker:
         if asked is not None:
             self.tools.limiter.hold(min(asked, RETRY_AFTER_CAP))
         before, policy = self.follow, self.tools.policy
+        if isinstance(signal, Event):
+            self._passed.add(signal)
+            streamed, dialect = self.shown.transcript.text, self._dialect
+            signal = self._passed.joined(dialect, signal, streamed)
         if isinstance(signal, Fault) and signal.kind is FaultKind.GONE:
             signal, policy = self._doubted(signal)
         self.follow, answer = machine.step(
@@ -354,7 +364,7 @@ class Tracker:
 
     def _keep(self, event: Event) -> None:
         """Save an answer before its endpoint, which may not store it, is asked."""
-        dialect, text = self.tools.api.endpoint.dialect, self.shown.transcript.text
+        dialect, text = self._dialect, self.shown.transcript.text
         seen = replace(self.job, cursor=self.follow.cursor)
         self.job = self.tools.recorder.heard(seen, event, dialect, text=text)
 
@@ -407,7 +417,7 @@ class Tracker:
                 self.tools.observer.changed(self.job, self.view)
 
     def _conclude(self, final: Event | Snapshot) -> None:
-        dialect = self.tools.api.endpoint.dialect
+        dialect = self._dialect
         streamed = self.shown.transcript.text
         recorder = self.tools.recorder
         seen = replace(self.job, cursor=self.follow.cursor)

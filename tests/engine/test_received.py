@@ -37,12 +37,14 @@ CALL = {
     "arguments": '{"city":"Porto"}',
 }
 EVENTS = events(fw.events_of(fw.FOX))
+LAST = len(EVENTS) - 1
+UNDONE = [one for one in EVENTS[:-1] if not one.type.endswith(".done")]
 
 
 def completed(output: list[Any], **fields: Any) -> Event:
     """Return the terminal event of a response with that output."""
     response = fw.response_of("completed") | {"output": output, **fields}
-    last = {"type": "response.completed", "sequence_number": len(EVENTS)}
+    last = {"type": "response.completed", "sequence_number": LAST + 1}
     return event({**last, "response": response})
 
 
@@ -102,6 +104,89 @@ def test_an_emptier_object_does_not_replace_the_one_in_hand(state: Path) -> None
     empty = snapshot("completed", output=[])
     only, _, _ = follow(Scripted(get=[empty], streams=[stream]), state)
     assert [CALL] == saved(state, only.job.key)["output"]
+
+
+def item_done(place: int, item: Any, number: int) -> Event:
+    """Return the event that tells an item whole."""
+    told = {"type": "response.output_item.done", "output_index": place, "item": item}
+    return event({**told, "sequence_number": number})
+
+
+def message(text: str, *citations: Any) -> Any:
+    """Return an item that is a message."""
+    part = {"type": "output_text", "text": text, "annotations": list(citations)}
+    return {"id": "msg_1", "type": "message", "role": "assistant", "content": [part]}
+
+
+CITED = {"type": "url_citation", "url": "https://example.com", "title": "E"}
+THOUGHT = {"id": "rs_1", "type": "reasoning", "summary": [{"text": "Hm."}]}
+
+
+def test_items_that_only_passed_by_are_kept(state: Path) -> None:
+    """All 32 answers of ChatGPT's back end lose their items, and a call is never seen."""
+    items = [THOUGHT, message(fw.FOX, CITED)]
+    told = [item_done(n, item, 3 + n) for n, item in enumerate(items)]
+    stream: list[Answer] = [*EVENTS[:3], *told, completed([]), CLOSED]
+    scripted = Scripted(get=[GONE], streams=[stream])
+    only, heard, _ = follow(scripted, state)
+    assert (Status.COMPLETED, [fw.FOX]) == (only.job.status, ended(heard))
+    kept = saved(state, only.job.key)
+    assert items == kept["output"]
+    assert "from the events of its stream" == kept["bgresp_assembled"]
+    answer = recorder_at(state).answer(only.job.key, dialect())
+    assert answer is not None
+    assert ((CITED,), "Hm.", fw.FOX) == (
+        answer.citations,
+        answer.reasoning,
+        answer.text,
+    )
+    assert 0 == scripted.count("get")
+
+
+def test_a_call_that_only_passed_by_waits(state: Path) -> None:
+    """A call that stands in no terminal object ends a job as if it were empty."""
+    stream: list[Answer] = [*EVENTS[:3], item_done(0, CALL, 3), completed([]), CLOSED]
+    empty = snapshot("completed", output=[])
+    only, _, _ = follow(Scripted(get=[empty], streams=[stream]), state)
+    assert (14, [CALL]) == (
+        int(only.job.exit_code),
+        saved(state, only.job.key)["output"],
+    )
+
+
+def test_an_item_that_is_done_beats_its_deltas(state: Path) -> None:
+    """Where deltas and the item differ, what was shown is taken for the answer."""
+    right = f"{fw.FOX} Twice."
+    stream: list[Answer] = [
+        *UNDONE,
+        item_done(0, message(right), LAST),
+        completed([]),
+        CLOSED,
+    ]
+    only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
+    assert ([right], right) == (ended(heard), shown(heard))
+    assert right == recorder_at(state).text(only.job.key, dialect())
+
+
+def test_text_beyond_the_items_is_kept(state: Path) -> None:
+    """A message that never was done takes its text with it."""
+    first = message("The quick")
+    stream: list[Answer] = [
+        *UNDONE,
+        item_done(0, first, LAST),
+        completed([]),
+        CLOSED,
+    ]
+    only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
+    assert [fw.FOX] == ended(heard)
+    assert fw.FOX == recorder_at(state).text(only.job.key, dialect())
+
+
+def test_items_are_not_joined_over_a_hole(state: Path) -> None:
+    """An answer is put together without an item that nobody saw."""
+    stream: list[Answer] = [*EVENTS[:3], item_done(1, CALL, 3), completed([]), CLOSED]
+    only, _, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
+    assert [] == saved(state, only.job.key)["output"]
 
 
 FAULT = {"type": "error", "code": "server_error", "message": "It broke."}
