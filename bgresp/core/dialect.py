@@ -70,6 +70,9 @@ class Reads:
     input_tokens: tuple[str, ...]
     output_tokens: tuple[str, ...]
     total_tokens: tuple[str, ...]
+    reasoning_tokens: tuple[str, ...]
+    cached_tokens: tuple[str, ...]
+    cost: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

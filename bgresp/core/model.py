@@ -4,6 +4,7 @@ A record never holds a key or output text. What is typed, listed and completed l
 holds no control character, and a name is no REF of another kind.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -132,27 +133,39 @@ _EXIT = {
 
 # The largest whole number that every reader of JSON keeps as it is.
 _MOST_TOKENS = 2**53 - 1
+_COUNTED: Final = ("input_tokens", "output_tokens", "total_tokens")
+_DETAILS: Final = ("reasoning_tokens", "cached_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as the endpoint counted them; None where it did not say."""
+    """Tokens as the endpoint counted them; None where it did not say.
+
+    Those of reasoning are among the output's, those that were cached among the input's;
+    of them a zero is as good as none. `cost` is in the endpoint's own money.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost: float | None = None
 
     @classmethod
     def read(cls, raw: object) -> Self | None:
         """Read the wire's `usage`; None when there is none."""
         if not isinstance(raw, Mapping):
             return None
-        counts = {name.name: _count(raw.get(name.name)) for name in fields(cls)}
-        return cls(**counts) if any(v is not None for v in counts.values()) else None
+        counts = {name: _count(raw.get(name)) for name in _COUNTED}
+        told = {name: _count(raw.get(name)) or None for name in _DETAILS}
+        found = cls(**counts, **told, cost=_money(raw.get("cost")))
+        return None if found == cls() else found
 
-    def to_dict(self) -> dict[str, int | None]:
-        """Return the wire's form."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+    def to_dict(self) -> dict[str, int | float | None]:
+        """Return the wire's form; the details where there are any."""
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {k: v for k, v in found.items() if k in _COUNTED or v is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +383,12 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 def _count(raw: object) -> int | None:
     """Read a number of tokens; one that cannot be is as good as none."""
     return raw if type(raw) is int and 0 <= raw <= _MOST_TOKENS else None
+
+
+def _money(raw: object) -> float | None:
+    """Read what something cost; nothing is as good as not said."""
+    is_number = isinstance(raw, int | float) and not isinstance(raw, bool)
+    return float(raw) if is_number and 0 < raw < math.inf else None  # type: ignore[operator, arg-type]
 
 
 def _is_word(text: str) -> bool:

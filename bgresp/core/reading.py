@@ -164,14 +164,23 @@ def _status_word(
 
 
 def _usage(dialect: Dialect, payload: Mapping[str, Any]) -> Usage | None:
+    """Read what an answer used; a total that is not told is added up."""
     reads = dialect.reads
-    return Usage.read(
+    usage = Usage.read(
         {
             "input_tokens": paths.first(payload, reads.input_tokens),
             "output_tokens": paths.first(payload, reads.output_tokens),
             "total_tokens": paths.first(payload, reads.total_tokens),
+            "reasoning_tokens": paths.first(payload, reads.reasoning_tokens),
+            "cached_tokens": paths.first(payload, reads.cached_tokens),
+            "cost": paths.first(payload, reads.cost),
         }
     )
+    if usage is None or usage.total_tokens is not None:
+        return usage
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return usage
+    return replace(usage, total_tokens=usage.input_tokens + usage.output_tokens)
 
 
 def read_error(raw: Any) -> ResponseError | None:

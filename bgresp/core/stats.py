@@ -35,6 +35,7 @@ SPANS: Final[Mapping[str, Callable[[Job], float | None]]] = {
 _OF_SPANS: Final = tuple(f"{n}_{what}" for n in SPANS for what in ("median", "p95"))
 FIELDS: Final = (
     *("value", "jobs", "open", *Status, "tokens_in", "tokens_out", *_OF_SPANS),
+    *("tokens_reasoning", "tokens_cached", "cost"),
 )
 DEFAULT: Final = (
     *("value", "jobs", "open", "completed", "failed", "tokens_in", "tokens_out"),
@@ -140,6 +141,9 @@ class GroupStats:
     statuses: Counter[Status] = field(default_factory=Counter)
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_reasoning: int = 0
+    tokens_cached: int = 0
+    cost: float = 0.0
     noticed: int = 0
     spans: dict[str, "array[float]"] = field(
         default_factory=lambda: {name: array("d") for name in SPANS}
@@ -152,6 +156,9 @@ class GroupStats:
         if job.usage is not None:
             self.tokens_in += job.usage.input_tokens or 0
             self.tokens_out += job.usage.output_tokens or 0
+            self.tokens_reasoning += job.usage.reasoning_tokens or 0
+            self.tokens_cached += job.usage.cached_tokens or 0
+            self.cost += job.usage.cost or 0.0
         self.noticed += job.took_exact is False
         for name, span in SPANS.items():
             seconds = span(job)
@@ -172,6 +179,8 @@ class GroupStats:
             ordered = array("d", sorted(values))
             figures[f"{name}_median"] = _rounded(median(ordered))
             figures[f"{name}_p95"] = _rounded(percentile(ordered, 0.95))
+        for name in ("tokens_reasoning", "tokens_cached", "cost"):
+            figures[name] = getattr(self, name) or None
         return figures
 
 

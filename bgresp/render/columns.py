@@ -101,7 +101,7 @@ def _submitted(job: Job) -> float | None:
     return job.submitted_at if job.submitted_at is not None else job.created_at
 
 
-def _tokens(name: str) -> Callable[[Job], int | None]:
+def _tokens(name: str) -> Callable[[Job], float | None]:
     return lambda job: getattr(job.usage, name) if job.usage else None
 
 
@@ -144,6 +144,9 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "tokens": Column(_tokens("total_tokens")),
     "tokens_in": Column(_tokens("input_tokens")),
     "tokens_out": Column(_tokens("output_tokens")),
+    "tokens_reasoning": Column(_tokens("reasoning_tokens")),
+    "tokens_cached": Column(_tokens("cached_tokens")),
+    "cost": Column(_tokens("cost")),
     "expires": Column(_attribute("expires_at"), Kind.END, ("KEPT FOR", "KEPT UNTIL")),
     "started": Column(_attribute("started_at"), Kind.MOMENT),
     "finished": Column(_attribute("finished_at"), Kind.MOMENT),

@@ -76,6 +76,34 @@ def test_several_messages_are_one_text(openai: Dialect) -> None:
     assert Usage(5, 2, 7) == reading.usage
 
 
+def test_usage_is_added_up_and_detailed(tables: dict[str, Any]) -> None:
+    """A total that is not told is the sum; reasoning, cache and cost are kept."""
+    details = {
+        "input_tokens": 5,
+        "output_tokens": 7,
+        "input_tokens_details": {"cached_tokens": 3},
+        "output_tokens_details": {"reasoning_tokens": 2},
+        "cost": 0.25,
+    }
+    found = read_response(
+        build("openai", tables), {"status": "completed", "usage": details}
+    )
+    assert found is not None
+    assert found.usage is not None
+    assert (
+        Usage(5, 7, 12, 2, 3, 0.25) == found.usage == Usage.read(found.usage.to_dict())
+    )
+    bare = {"total_input_tokens": 5, "total_output_tokens": 7, "total_tokens": 20}
+    gemini = read_response(
+        build("gemini", tables), {"status": "completed", "usage": bare}
+    )
+    assert gemini is not None
+    assert Usage(5, 7, 20) == gemini.usage
+    assert {"input_tokens": 5, "output_tokens": 7, "total_tokens": 20} == (
+        gemini.usage.to_dict()
+    )
+
+
 @pytest.mark.parametrize("word", ["paused", "COMPLETED", "completed "])
 def test_an_unknown_word_counts_as_open(openai: Dialect, word: str) -> None:
     """A status that nobody knows keeps the job open and the server's own word."""
