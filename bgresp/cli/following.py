@@ -10,16 +10,17 @@ import os
 import shlex
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from bgresp.cli import errors, output
 from bgresp.cli.context import Context
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
-from bgresp.core.signals import FaultKind, Signal, exit_code
+from bgresp.core.signals import Event, Fault, FaultKind, Signal, exit_code
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tracker, Trackers, conclude, is_at_rest
@@ -27,13 +28,15 @@ from bgresp.ledger.saved import Shown
 from bgresp.render.columns import record
 from bgresp.render.plain import Events, JsonLines, Plain, Quiet
 
+REPLAYED_WITHIN: Final = 60.0  # seconds for the events of a job that is over
+
 
 @dataclass(frozen=True, slots=True)
 class FollowOptions:
     """How to follow; `output`: the file of the answer; `force` lets it replace one.
 
     `answer`: text to stdout at the end; `array`: of one job too; `tells`: at the end,
-    of each job that did not complete, why.
+    of each job that did not complete, why. `exact`: stdout has to be the answer.
     """
 
     mode: str = "auto"
@@ -49,6 +52,7 @@ class FollowOptions:
     answer: bool = False
     tells: bool = False
     array: bool = False
+    exact: bool = False
     asides: frozenset[str] = frozenset()
 
 
@@ -113,6 +117,8 @@ class Following:
         left = []
         for job in jobs:
             if self._is_at_rest(job):
+                if self.options.events and self.single:
+                    await self._replay(job, stack)
                 self._conclude(job)
             else:
                 left.append(job)
@@ -141,6 +147,34 @@ class Following:
             tracker.shown = self._shown_text(job)
             self.trackers.append(tracker)
         troubles.tell()
+
+    async def _replay(self, job: Job, stack: AsyncExitStack) -> None:
+        """Show the events that an endpoint has of a finished job, or say so."""
+        endpoints, count = self.context.endpoints, 0
+        try:
+            api = await stack.enter_async_context(
+                endpoints.open(endpoints.settings_of(job))
+            )
+        except (ConfigError, RefusedError) as error:
+            self.observer.note(job, f"its events were not asked for: {error.message}")
+            return
+        why = "cannot be streamed"
+        if api.can("stream") and job.id is not None:
+            with suppress(TimeoutError):
+                async with (
+                    asyncio.timeout(REPLAYED_WITHIN),
+                    aclosing(api.stream(job.id, None)) as signals,
+                ):
+                    async for signal in signals:
+                        if not isinstance(signal, Event):
+                            why = signal.message if isinstance(signal, Fault) else why
+                            break
+                        self.observer.event(job, signal.raw)
+                        count += 1
+                        if signal.terminal:
+                            break
+        if not count:
+            self.observer.note(job, f"the endpoint has no events of it: {why}")
 
     def _is_at_rest(self, job: Job) -> bool:
         return is_at_rest(job, self.context.recorder)
@@ -236,6 +270,8 @@ class Following:
             jobs = [job for job in jobs if not job.status.is_open] or jobs
         faults = {t.job.key: _fault_codes(self.context, t) for t in self.trackers}
         faults |= {key: [code] for key, code in self._unasked.items()}
+        if self.options.exact and any(t.shown.differs for t in self.trackers):
+            return int(ExitCode.INTERNAL)
         codes = [faults.get(job.key) or [job.exit_code] for job in jobs]
         return int(worst(int(code) for some in codes for code in some))
 

@@ -29,6 +29,7 @@ class ShownText:
     transcript: Transcript = field(init=False)
     characters: int = 0
     deltas: int = 0
+    differs: bool = False  # from the final text, which then is not shown
     _unnoted: list[str] = field(default_factory=list)
     _size: int = 0
     _cursor: Cursor | None = None
@@ -97,7 +98,9 @@ class ShownText:
         `plain` is the text as an older version joined it, who may have begun it.
         """
         is_plain = self.earlier.is_plain and plain is not None
-        return self.transcript.settle(plain if is_plain and plain else text)
+        rest = self.transcript.settle(plain if is_plain and plain else text)
+        self.differs = rest is None
+        return rest
 
     def end(self) -> None:
         """Note that everything was shown, the newline of the end included."""

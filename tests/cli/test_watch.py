@@ -228,7 +228,10 @@ def last_of(state: Path, id_: str) -> str:
 
 
 def test_text_that_was_taken_back(bgresp: Run) -> None:
-    """Where what was shown is no beginning of the answer, stderr points to `get`."""
+    """Where what was shown is no beginning of the answer, stderr points to `get`.
+
+    stdout of that submit is not the answer, which its exit code says.
+    """
     with FakeServer(tell=says("Another answer.")) as server:
         env = {"BGRESP_BASE_URL": server.base_url}
         wrong = events_of("A wrong start of many words", status="in_progress")
@@ -238,7 +241,19 @@ def test_text_that_was_taken_back(bgresp: Run) -> None:
         again = bgresp("watch", "@1", "--resume")
         assert (0, "") == (again.code, again.out)
         assert "Another answer.\n" == bgresp("get").out
-        assert (0, "A wrong start of ") == (ran.code, ran.out)
+        assert (1, "A wrong start of ") == (ran.code, ran.out)
+
+
+def test_the_events_of_a_finished_job(bgresp: Run, server: FakeServer) -> None:
+    """--events of a job that is over replays what its endpoint has, or says: none."""
+    assert 0 == bgresp("submit", "-t", "x", "--stream", "--wait").code
+    ran = bgresp("watch", "@1", "--events")
+    kinds = [json.loads(line)["type"] for line in ran.out.splitlines()]
+    assert (0, [event["type"] for event in events_of(FOX)]) == (ran.code, kinds)
+    server.script("stream", refusal(404))
+    none = bgresp("watch", "@1", "--events")
+    assert (0, "") == (none.code, none.out)
+    assert "the endpoint has no events of it" in none.err
 
 
 def test_a_job_that_runs_longer_than_any_may_is_followed_no_longer(

@@ -136,6 +136,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
         timeout=timeout,
         silent=not options.watch,
         tells=not options.watch,
+        exact=options.watch,
         output=target,
         force=options.force,
         answer=options.output == inputs.STDIN and not options.watch,
