@@ -205,6 +205,11 @@ class Context:
             )
         return self._endpoints
 
+    def read_anew(self) -> "Endpoints":
+        """Return the endpoints as the configuration is by now. Raises ConfigError."""
+        self._config = self._machine = self._endpoints = None
+        return self.endpoints
+
     def settings_of(self, job: Job) -> "Settings":
         """Return the settings that a job was made with.
 

@@ -19,7 +19,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.reading import is_id
 from bgresp.core.signals import Fault, FaultKind
 from bgresp.core.text import parse_bounded
-from bgresp.engine.endpoints import Endpoints
+from bgresp.engine.endpoints import Endpoints, Group
 from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import claimed, draft_of
@@ -131,12 +131,14 @@ class _Waiting:
 class Listener:
     """Takes deliveries, and brings in the jobs that they name.
 
-    `tell` is given a job as it was and as it is; what it returns is awaited before the
-    delivery counts as dealt with. `own` is the endpoint that is asked for ids nobody
-    here knows, None where none is configured; `adopt` takes those into the ledger.
+    `endpoints` reads the configuration: again where a job's endpoint was not in it, for
+    this runs long. `tell` is given a job as it was and as it is; what it returns is
+    awaited before the delivery counts as dealt with. `own` is the endpoint that is
+    asked for ids nobody here knows, None where none is configured; `adopt` takes those
+    into the ledger.
     """
 
-    endpoints: Endpoints
+    endpoints: Callable[[], Endpoints]
     recorder: Recorder
     deliveries: Deliveries
     tell: Callable[[Job, Job], Awaitable[object] | None]
@@ -145,6 +147,7 @@ class Listener:
     adopt: bool = False
     ignored: int = 0
     clock: Callable[[], float] = time.monotonic
+    _endpoints: Endpoints | None = None
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _busy: dict[str, set[str]] = field(default_factory=dict)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -219,17 +222,34 @@ class Listener:
             else:
                 known.append(job)
 
-        def failed(jobs: list[Job], error: BgrespError) -> None:
-            for job in jobs:
-                self.say(f"{job.ref}: {error.message}")
-                self._again(str(job.id))
-
-        for settings, jobs in self.endpoints.grouped(known, failed):
+        for settings, jobs in self._grouped(known):
             names = {str(job.id) for job in jobs}
             if settings.identity not in self._busy:
                 self._begin(settings.identity, names, self._ask(settings, jobs))
         if unknown and "" not in self._busy:
             self._begin("", set(unknown), self._look(unknown))
+
+    def _grouped(self, jobs: list[Job]) -> list[Group]:
+        """Return jobs by their endpoints; those that are not configured wait."""
+        strange: list[Job] = []
+        groups = self._known_endpoints().grouped(
+            jobs, lambda some, _: strange.extend(some)
+        )
+        if strange:
+            self._endpoints = None
+
+            def failed(some: list[Job], error: BgrespError) -> None:
+                for job in some:
+                    self.say(f"{job.ref}: {error.message}")
+                    self._again(str(job.id))
+
+            groups = self._known_endpoints().grouped(jobs, failed)
+        return groups
+
+    def _known_endpoints(self) -> Endpoints:
+        if self._endpoints is None:
+            self._endpoints = self.endpoints()
+        return self._endpoints
 
     def _begin(self, slot: str, names: set[str], work: Awaitable[None]) -> None:
         self._busy[slot] = names
@@ -257,7 +277,7 @@ class Listener:
             self._again(name, looked=news.fault is None)
 
         try:
-            async with self.endpoints.open(settings) as api:
+            async with self._known_endpoints().open(settings) as api:
                 await JobPoller(api, self.recorder, take).all(jobs)
         except (ConfigError, RefusedError) as error:
             self.say(f"{settings.base_url}: {error.message}")
@@ -276,7 +296,9 @@ class Listener:
 
     async def _look_for(self, name: str) -> None:
         lost = list(self.recorder.ledger.unsettled())
-        places = [one for one, _ in self.endpoints.grouped(lost, lambda *_: None)]
+        self._endpoints = None if lost else self._endpoints
+        groups = self._known_endpoints().grouped(lost, lambda *_: None)
+        places = [settings for settings, _ in groups]
         if self.adopt and self.own is not None:
             places.append(self.own)
         unheard = False
@@ -285,7 +307,7 @@ class Listener:
             if settings.identity in asked:
                 continue
             asked.add(settings.identity)
-            async with self.endpoints.open(settings) as api:
+            async with self._known_endpoints().open(settings) as api:
                 answer = await api.retrieve(name)
                 if isinstance(answer, Fault):
                     unheard = unheard or answer.kind is not FaultKind.GONE

@@ -179,7 +179,7 @@ class Listening:
         context = self.context
         self._final = {job.key: job for job in self.chosen}
         self._listener = Listener(
-            context.endpoints,
+            context.read_anew,
             context.recorder,
             Deliveries(context.state, time.time),
             self._tell,
@@ -260,7 +260,7 @@ class Listening:
             if self.options.once:
                 jobs = [job for key in self._final if (job := self._now(key))]
             one = Sync(context.recorder, self._polled, context.say)
-            await one.everywhere(context.endpoints, list(jobs), failed)
+            await one.everywhere(context.read_anew(), list(jobs), failed)
             await asyncio.sleep(self.interval)
 
     def _now(self, key: str) -> Job | None:
