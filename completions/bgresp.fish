@@ -208,6 +208,7 @@ complete -c bgresp -n '__bgresp_at "import" "submit"' -s l -l label -x -a '(__bg
 complete -c bgresp -n '__bgresp_at "import" "submit"' -l group -x -a '(__bgresp_group)' -d 'A group to put it in.'
 complete -c bgresp -n '__bgresp_at "import"' -l from -r -F -d 'What `list --jsonl` printed elsewhere.'
 complete -c bgresp -n '__bgresp_at "list"' -l limit -x -d 'At most so many; 0 is every job.'
+complete -c bgresp -n '__bgresp_at "list"' -l grep -x -d 'Found in name, prompt or answer.'
 complete -c bgresp -n '__bgresp_at "list"' -l sort -x -a '(__bgresp_words age name status model took queue run tokens expires finished group profile)' -d 'By age name status model took queue run tokens expires finished group profile.'
 complete -c bgresp -n '__bgresp_at "list"' -l reverse -d 'The other way round.'
 complete -c bgresp -n '__bgresp_at "list"' -l wide -d 'Group, labels, profile, key, reason too.'

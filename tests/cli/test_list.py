@@ -180,3 +180,32 @@ def test_a_line_that_cannot_be_read(bare: Run, state: Path) -> None:
     assert (0, f"{ident(2)}\n{ident(1)}\n") == (ran.code, ran.out)
     assert (1, True) == (ran.err.count("\n"), f"{ledger}:2: " in ran.err)
     assert before == picture(state)
+
+
+def test_grep_searches_names_prompts_and_answers(bgresp: Run, state: Path) -> None:
+    """A job whose words one remembers is found by its id alone, or not among many."""
+    seed(
+        state,
+        {"name": "about rings"},
+        {"status": "completed", "text": "Noether's RINGS."},
+        {},
+        *({} for _ in range(60)),
+    )
+    (state / "requests" / f"{key(3)}.json").write_text(
+        '{"input": "Which r\\u00f6ngs?"}'
+    )
+    found = {
+        pattern: bgresp("list", "--grep", pattern, "-q").out.split()
+        for pattern in ("(?i)rings", "röngs", "^about", "nothing")
+    }
+    assert {
+        "(?i)rings": [ident(2), ident(1)],
+        "röngs": [ident(3)],
+        "^about": [ident(1)],
+        "nothing": [],
+    } == found
+    assert [ident(1)] == bgresp(
+        "list", ident(1), ident(3), "--grep", "about", "-q"
+    ).out.split()
+    wrong = bgresp("list", "--grep", "(")
+    assert (2, "", 1) == (wrong.code, wrong.out, wrong.err.count("\n"))

@@ -1,9 +1,10 @@
 """`bgresp list`: the ledger, newest first."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Final
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
@@ -13,6 +14,8 @@ from bgresp.core.model import Job
 from bgresp.core.selection import SORTS, first, ordered
 from bgresp.render.columns import DEFAULT, TIMELINE, UNTOLD, WIDE, Times
 
+STEP: Final = 500  # jobs between two signs of life of a search
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -21,6 +24,10 @@ class Options:
     limit: Annotated[
         int, opt("--limit", help="At most so many; 0 is every job.", metavar="N")
     ] = 50
+    grep: Annotated[
+        str | None,
+        opt("--grep", help="Found in name, prompt or answer.", metavar="RE"),
+    ] = None
     sort: Annotated[
         str, opt("--sort", help=f"By {' '.join(SORTS)}.", metavar="FIELD", panel=OUTPUT)
     ] = "age"
@@ -55,6 +62,7 @@ def list_(which: Refs, options: Options, common: Common) -> int:
 
       bgresp list --open
       bgresp list --wide --sort took
+      bgresp list --grep 'rings?' --all
       bgresp list --group night --timeline
       bgresp list --group night --json | jq -r '.[].id'
     """
@@ -129,15 +137,47 @@ def _say_more(
 def _jobs(context: Context, which: Refs, options: Options) -> tuple[list[Job], bool]:
     """Return the jobs to show, and whether there are more."""
     if which.refs:
-        found = refs.chosen(context, which).known()
+        found = list(_matching(context, refs.chosen(context, which).known(), options))
         return ordered(found, options.sort, reverse=options.reverse), False
     selector = which.selector(context.common, now=context.now)
-    jobs = context.ledger.select(selector)
+    jobs = _matching(context, context.ledger.select(selector), options)
     found = _limited(jobs, which, options)
     context.report_ledger()
     if which.all or options.limit == 0:
         return found, False
     return found[: options.limit], len(found) > options.limit
+
+
+def _matching(context: Context, jobs: Iterable[Job], options: Options) -> Iterator[Job]:
+    """Yield the jobs whose name, prompt or saved answer --grep finds.
+
+    Raises UsageError.
+    """
+    if options.grep is None:
+        yield from jobs
+        return
+    try:
+        wanted = re.compile(options.grep)
+    except re.error as error:
+        raise UsageError(f"--grep {options.grep!r}: {error}") from None
+    try:
+        for count, job in enumerate(jobs, 1):
+            if context.streams.animated and count % STEP == 0:
+                context.streams.control(f"\rsearching, {count:,} jobs\x1b[K")
+            if any(map(wanted.search, filter(None, _texts(context, job)))):
+                yield job
+    finally:
+        if context.streams.animated:
+            context.streams.control("\r\x1b[K")
+
+
+def _texts(context: Context, job: Job) -> Iterator[str | None]:
+    """Yield what --grep looks at, what costs least first."""
+    from bgresp.cli.commands.show import request_of
+
+    yield job.name
+    yield request_of(context, job).prompt
+    yield context.recorder.text(job.key, context.dialect_of(job))
 
 
 def _limited(jobs: Iterator[Job], which: Refs, options: Options) -> list[Job]:

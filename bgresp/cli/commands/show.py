@@ -82,14 +82,14 @@ def _show_records(context: Context, jobs: list[Job], *, single: bool) -> None:
     wanted = context.common.wanted_fields()
     whole = []
     for job in jobs:
-        told = {**record(job), "prompt": asked_of(context, job).prompt}
+        told = {**record(job), "prompt": request_of(context, job).prompt}
         told["text"] = _text(context, job)
         more = record(job, tuple(set(wanted) - set(told)))
         whole.append({name: {**told, **more}[name] for name in wanted or told})
     context.show_records(whole, single)
 
 
-def asked_of(context: Context, job: Job) -> StoredRequest:
+def request_of(context: Context, job: Job) -> StoredRequest:
     """Read the stored request of a job; what nobody kept is not there."""
     raw = context.recorder.answers.request(job.key)
     try:
@@ -148,7 +148,7 @@ def _show(context: Context, job: Job, *, full: bool) -> None:
 
     On a terminal prompt and answer are cut to a screen, unless they are to be `full`.
     """
-    streams, asked = context.streams, asked_of(context, job)
+    streams, asked = context.streams, request_of(context, job)
     painter = Painter.of_answers(streams)
     if streams.out_is_terminal:
         _head(context, job, painter)
