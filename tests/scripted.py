@@ -105,7 +105,7 @@ class Scripted:
         """Say whether the dialect has an operation."""
         return op in self.endpoint.dialect.ops
 
-    async def retrieve(self, id_: str) -> Snapshot | Fault:
+    async def retrieve(self, id_: str, include: Sequence[str] = ()) -> Snapshot | Fault:
         """Answer a retrieve."""
         return await self._one("get", id_, self.get)
 
@@ -118,7 +118,7 @@ class Scripted:
         return await self._one("cancel", id_, script)
 
     async def stream(
-        self, id_: str, after: Cursor | None
+        self, id_: str, after: Cursor | None, include: Sequence[str] = ()
     ) -> AsyncGenerator[Signal, None]:
         """Answer a stream; its last signal is the end."""
         self.afters.append(after)

@@ -4,8 +4,15 @@ Answers with signals; what goes wrong on the way is a Fault value, never an exce
 """
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import re
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
@@ -17,10 +24,13 @@ from bgresp.core.dialect import Endpoint, fill, target
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import ResponseError
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
-from bgresp.core.text import TooLargeError
+from bgresp.core.text import TooLargeError, one_line
 
 PAGE: Final = 100
 _JSON: Final = {"Accept": "application/json"}
+Query = Mapping[str, str | list[str]]
+_NO_QUERY: Final[Query] = {}
+_INCLUDE: Final = re.compile(r"\binclude\b", re.IGNORECASE)
 AnySignal = TypeVar("AnySignal", Event, Snapshot | Fault)
 
 
@@ -89,6 +99,8 @@ class Api:
 
     endpoint: Endpoint
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    say: Callable[[str], None] = lambda _: None
+    _takes_no_include: bool = False
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
     _way: Route | None = field(default=None, repr=False)
 
@@ -109,9 +121,27 @@ class Api:
         """Say whether the endpoint's dialect has an operation."""
         return op in self.endpoint.dialect.ops
 
-    async def retrieve(self, id_: str) -> Snapshot | Fault:
-        """Ask once for the response."""
-        return await self._ask("get", id_)
+    async def retrieve(self, id_: str, include: Sequence[str] = ()) -> Snapshot | Fault:
+        """Ask once for the response, and for what its request asked to be included."""
+        query = self._include(include)
+        answer = await self._ask("get", id_, query=query)
+        if query and isinstance(answer, Fault) and self._is_of_include(answer):
+            return await self._ask("get", id_)
+        return answer
+
+    def _include(self, asked: Sequence[str]) -> Query:
+        known = self.endpoint.dialect.include
+        return {} if self._takes_no_include else known.again(asked)
+
+    def _is_of_include(self, fault: Fault) -> bool:
+        """Say whether a refusal is of `include`: then it is asked for no more."""
+        if fault.http_status != 400 or not _INCLUDE.search(fault.message):
+            return False
+        if not self._takes_no_include:
+            what = one_line(fault.message, limit=200)
+            self.say(f"{self.endpoint.host} includes nothing with an answer: {what}")
+        self._takes_no_include = True
+        return True
 
     async def list(self, after: str | None = None) -> Mapping[str, Any] | Fault:
         """Return one page of the endpoint's responses, newest first, after an id."""
@@ -144,27 +174,36 @@ class Api:
         return None if (answer.http_status or 0) // 100 == 2 else answer
 
     async def stream(
-        self, id_: str, after: Cursor | None
+        self, id_: str, after: Cursor | None, include: Sequence[str] = ()
     ) -> AsyncGenerator[Signal, None]:
         """Follow the event stream after a cursor.
 
         The last signal is a Fault or a Snapshot: even a clean end is Fault "closed",
         because an end alone proves nothing (WIRE.md rule 14).
         """
-        query: dict[str, str] = {}
+        query: dict[str, str | list[str]] = {}
         headers = {"Accept": transport.EVENT_STREAM, "Cache-Control": "no-store"}
         streaming = self.endpoint.dialect.streaming
         kind, _, name = streaming.resume.partition(":")
         cursor = streaming.start if after is None else str(after)
         if cursor and name:
             (query if kind == "query" else headers)[name] = cursor
+        asked = self._include(include)
         try:
             values = {"id": id_}
-            async with self._send("stream", values, query, headers) as response:
+            async with self._send(
+                "stream", values, {**query, **asked}, headers
+            ) as response:
                 async for signal in self._signals(response):
-                    yield signal
+                    refused = isinstance(signal, Fault) and self._is_of_include(signal)
+                    if not (asked and refused):
+                        yield signal
         except transport.FAILURES as error:
             yield transport.broken(error, self.way)
+        if asked and self._takes_no_include:
+            async with aclosing(self.stream(id_, after)) as again:
+                async for signal in again:
+                    yield signal
 
     async def create(
         self, body: bytes, *, key: str, stream: bool, sent: Sent
@@ -210,10 +249,10 @@ class Api:
         return _hiding(response, replies.created(dialect, reply))
 
     async def _ask(
-        self, op: str, id_: str, sent: Sent | None = None
+        self, op: str, id_: str, sent: Sent | None = None, query: Query = _NO_QUERY
     ) -> Snapshot | Fault:
         try:
-            async with self._send(op, {"id": id_}, {}, _JSON, sent) as got:
+            async with self._send(op, {"id": id_}, query, _JSON, sent) as got:
                 reply = await transport.whole(got)
                 answer = replies.retrieved(self.endpoint.dialect, reply)
                 return _hiding(got, answer)
@@ -237,7 +276,7 @@ class Api:
         self,
         op: str,
         values: Mapping[str, Any],
-        query: Mapping[str, str],
+        query: Query,
         headers: Mapping[str, str],
         sent: Sent | None = None,
     ) -> AsyncIterator[httpx.Response]:

@@ -4,7 +4,7 @@ core.dialect_schema builds a dialect from TOML.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -148,6 +148,23 @@ class Streaming:
 
 
 @dataclass(frozen=True, slots=True)
+class Include:
+    """How what a request asked to be included is asked for again, with its answer.
+
+    `query` is the parameter, "" where there is none; `never` are values that are
+    refused there.
+    """
+
+    query: str
+    never: tuple[str, ...]
+
+    def again(self, asked: Iterable[str]) -> dict[str, list[str]]:
+        """Return the query that asks again for what a request asked for."""
+        values = [value for value in asked if value not in self.never]
+        return {self.query: values} if self.query and values else {}
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Pace, retention and maximum run in seconds (0: unknown), rate in requests/s.
 
@@ -183,6 +200,7 @@ class Dialect:
     reads: Reads
     items: Items
     answers: Mapping[str, Any]
+    include: Include
     states: Mapping[str, Status]
     streaming: Streaming
     limits: Limits

@@ -22,6 +22,7 @@ from bgresp.core.dialect import (
     VAR,
     Auth,
     Dialect,
+    Include,
     Items,
     Limits,
     Op,
@@ -117,6 +118,9 @@ def build(name: str, tables: Mapping[str, Table]) -> Dialect:
             reads=_reads(table["response"]),
             items=_items(table["output"], table["response"]),
             answers=table["answers"],
+            include=Include(
+                query=table["include"]["query"], never=_names(table["include"]["never"])
+            ),
             states=_states(table["states"]),
             streaming=_streaming(table["stream"]),
             limits=_limits(table["limits"]),

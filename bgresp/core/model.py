@@ -18,6 +18,7 @@ from bgresp.core.times import rfc3339, unix
 SCHEMA: Final = "bgresp.job/1"
 LEDGER_VERSION: Final = 1
 FORGOTTEN: Final = "forgotten"  # in the line of a job that was dropped
+INCLUDE: Final = "include"  # in its line: what its request asks to be included
 KEY_DIGEST: Final = "key_digest"  # in its line alone: which key made it
 # The form of any key, whoever made it: it names files.
 # What no shell reads as anything but itself.
@@ -271,6 +272,12 @@ class Job:
         return self.model_asked or self.model
 
     @property
+    def include(self) -> list[str]:
+        """Return what its request asks to be included with the answer."""
+        asked = self.extra.get(INCLUDE)
+        return asked if isinstance(asked, list) and _are_texts(asked) else []
+
+    @property
     def is_forgotten(self) -> bool:
         """Say whether only a tombstone is left of it."""
         return FORGOTTEN in self.extra
@@ -378,6 +385,10 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "error": ResponseError.read,
     "ended_with": lambda raw: EndedWith(raw) if raw in _ENDINGS else None,
 }
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _count(raw: object) -> int | None:

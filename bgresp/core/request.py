@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bgresp.core.dialect import HOLE, PARTS, Dialect, fill, holes
 from bgresp.core.errors import RefusedError, UsageError
-from bgresp.core.model import Job, check_names
+from bgresp.core.model import INCLUDE, Job, check_names
 from bgresp.core.output import Answer, Call
 from bgresp.core.text import MAX_DEPTH, parse_json
 
@@ -475,7 +475,9 @@ def drafted(
     elif body.get("stream") is True:
         raise UsageError("a body with stream: true needs --stream or --watch")
     model = body.get("model")
-    unstored = {"store": False} if body.get("store") is False else {}
+    kept: dict[str, Any] = {"store": False} if body.get("store") is False else {}
+    if included := _included(body):
+        kept[INCLUDE] = included
     asked = model if isinstance(model, str) else request.model
     record = replace(
         job,
@@ -484,6 +486,14 @@ def drafted(
         previous_id=request.previous_id,
         streamable=stream,
         request_sha256=digest(body),
-        extra={**job.extra, **unstored},
+        extra={**job.extra, **kept},
     )
     return Draft(record, body, stream=stream)
+
+
+def _included(body: Mapping[str, Any]) -> list[str]:
+    """Return what a request asks to be included with its answer."""
+    asked = body.get(INCLUDE)
+    if not isinstance(asked, list):
+        return []
+    return [value for value in asked if isinstance(value, str)]

@@ -68,7 +68,7 @@ async def cancelled(api: Api, recorder: Recorder, job: Job) -> CancelResult:
 async def _looked(
     api: Api, recorder: Recorder, job: Job
 ) -> tuple[Job, CancelResult | None]:
-    news = await _within(CONFIRM, api.retrieve(str(job.id)))
+    news = await _within(CONFIRM, api.retrieve(str(job.id), job.include))
     if isinstance(news, Fault):
         said = f"was not cancelled: {news.message}"
         unsure = CancelResult(job, ExitCode.NOT_FINISHED, said)
@@ -123,7 +123,9 @@ async def _confirmed(
     deadline, pace = loop.time() + CONFIRM, iter(PACE)
     said = ""
     while True:
-        news = await _within(deadline - loop.time(), api.retrieve(str(job.id)))
+        news = await _within(
+            deadline - loop.time(), api.retrieve(str(job.id), job.include)
+        )
         if not isinstance(news, Fault):
             job, said = recorder.heard(job, news, api.endpoint.dialect), ""
             if job.status.is_terminal:

@@ -98,7 +98,8 @@ class Endpoints:
                 key=key,
                 headers=settings.headers,
                 key_is_kept=settings.key_source.kind in {"env", "file"},
-            )
+            ),
+            say=self.warn,
         )
         try:
             yield api

@@ -250,7 +250,7 @@ class JobPoller:
             self.skipped += 1
             self.tell(News(job, job, self.closed, asked=False))
             return False
-        answer = await self.api.retrieve(str(job.id))
+        answer = await self.api.retrieve(str(job.id), job.include)
         if not isinstance(answer, Fault):
             self._broken = 0
             self._give_way(answer)

@@ -16,7 +16,7 @@ from bgresp.core.request import OURS, Draft
 from bgresp.engine.recorder import Recorder
 
 # What a new record takes over from `extra`: where the key is found, what is stored.
-_TAKEN: Final = ("key_source", "profile_url", "dialects", "store")
+_TAKEN: Final = ("key_source", "profile_url", "dialects", "store", "include")
 
 
 def refusal(recorder: Recorder, job: Job) -> BgrespError | None:

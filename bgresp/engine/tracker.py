@@ -257,7 +257,8 @@ class Tracker:
     async def _stream(self, action: Stream) -> None:
         signals = self.opened
         if signals is None:
-            signals = self.tools.api.stream(str(self.job.id), action.starting_after)
+            id_, after = str(self.job.id), action.starting_after
+            signals = self.tools.api.stream(id_, after, self.job.include)
         first = self._reconnects == 0 and self.follow.seen == 0
         if first or action.starting_after is None:
             self.shown.restart(replayed=action.starting_after is None)
@@ -277,7 +278,7 @@ class Tracker:
     async def _look(self) -> Snapshot | None:
         """Ask once beside a stream that is silent; return what ends it."""
         await self.tools.limiter.turn()
-        news = await self.tools.api.retrieve(str(self.job.id))
+        news = await self._retrieved()
         if news.retry_after is not None:
             self.tools.limiter.hold(min(news.retry_after, RETRY_AFTER_CAP))
         if isinstance(news, Fault) or not machine.is_whole(news):
@@ -285,7 +286,10 @@ class Tracker:
         return news
 
     async def _poll(self) -> None:
-        self.hear(await self.tools.api.retrieve(str(self.job.id)))
+        self.hear(await self._retrieved())
+
+    async def _retrieved(self) -> Snapshot | Fault:
+        return await self.tools.api.retrieve(str(self.job.id), self.job.include)
 
     def hear(self, signal: Snapshot | Fault) -> None:
         """Take what a question about the job came to, whoever asked it."""

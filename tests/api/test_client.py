@@ -3,9 +3,10 @@
 import asyncio
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -354,10 +355,14 @@ def test_what_a_dialect_lacks_is_refused(op: str) -> None:
     """An operation that the endpoint does not have is an error of the caller."""
     spoken = dialect(ops={op: None})
     api = Api(endpoint(spoken=spoken))
-    ask = {"get": api.retrieve, "cancel": api.cancel, "delete": api.delete}[op]
+    asks: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+        "get": lambda: api.retrieve("x"),
+        "cancel": lambda: api.cancel("x"),
+        "delete": lambda: api.delete("x"),
+    }
     assert not api.can(op)
     with pytest.raises(RefusedError, match=f"cannot {op}"):
-        asyncio.run(ask("x"))
+        asyncio.run(asks[op]())
 
 
 def test_an_operation_is_what_the_dialect_says(server: FakeServer) -> None:
@@ -409,3 +414,60 @@ def test_a_key_is_never_shown() -> None:
     for shown in (repr(place), repr(Api(place)), str(place)):
         assert KEY not in shown
         assert "hunter2" not in shown
+
+
+SOURCES = "web_search_call.action.sources"
+ASKED = [SOURCES, "reasoning.encrypted_content"]
+STREAM_OF_EVENTS = {"Content-Type": "text/event-stream"}
+NO_INCLUDE = fa.refusal(400, "Unknown parameter: 'include'.")
+
+
+def included(server: FakeServer) -> list[list[str]]:
+    """Return what each request asked to be included."""
+    queries = (parse_qs(urlsplit(seen.target).query) for seen in server.requests)
+    return [query.get("include[]", []) for query in queries]
+
+
+def test_what_was_asked_for_is_asked_for_again(server: FakeServer) -> None:
+    """Sources, logprobs and tool outputs are never seen again after the create."""
+    place = endpoint(server.base_url)
+    using(place, lambda api: api.retrieve(ID, ASKED))
+    using(place, lambda api: listed(api.stream(ID, 3, ASKED)))
+    using(place, lambda api: api.retrieve(ID))
+    assert [[SOURCES], [SOURCES], []] == included(server)
+
+
+def test_a_dialect_without_it_is_not_asked(server: FakeServer) -> None:
+    """An endpoint that has no such parameter is sent one."""
+    place = endpoint(server.base_url, spoken=dialect("vllm"))
+    using(place, lambda api: api.retrieve(ID, ASKED))
+    assert [[]] == included(server)
+
+
+def test_an_endpoint_that_refuses_it_is_asked_without(server: FakeServer) -> None:
+    """A 400 of `include` costs the answer, is met each time, or is not told."""
+    answer = fa.as_json(fw.response_of("completed", fw.FOX))
+    events = Reply(200, b"".join(fa.sse(fw.events_of(fw.FOX))), STREAM_OF_EVENTS)
+    server.script("get", NO_INCLUDE, answer, answer)
+    server.script("stream", NO_INCLUDE, events)
+    for op in ("get", "stream"):
+        said: list[str] = []
+        before = len(server.requests)
+
+        async def main(op: str = op, said: list[str] = said) -> list[Any]:
+            api = Api(endpoint(server.base_url), say=said.append)
+            try:
+                if op == "stream":
+                    return await listed(api.stream(ID, None, ASKED))
+                first = await api.retrieve(ID, ASKED)
+                return [first, await api.retrieve(ID, ASKED)]
+            finally:
+                await api.aclose()
+
+        answers = asyncio.run(main())
+        assert not isinstance(answers[0], Fault)
+        asked = included(server)[before:]
+        assert [SOURCES] == asked[0]
+        assert [[]] * (len(asked) - 1) == asked[1:]
+        (line,) = said
+        assert "includes nothing with an answer: Unknown parameter" in line

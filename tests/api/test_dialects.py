@@ -165,8 +165,9 @@ def asking(op: str, cursor: int | str | None) -> Callable[[Api], Awaitable[objec
             return await listed(api.stream(ID, cursor if op == "resume" else None))
         if op == "list":
             return await api.list("resp_0")
-        how = {"get": api.retrieve, "cancel": api.cancel, "delete": api.delete}
-        return await how[op](ID)
+        if op == "get":
+            return await api.retrieve(ID)
+        return await (api.cancel(ID) if op == "cancel" else api.delete(ID))
 
     return ask
 

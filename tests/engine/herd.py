@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -53,7 +53,7 @@ class Herd:
         """Say whether the dialect has an operation."""
         return op in self.endpoint.dialect.ops
 
-    async def retrieve(self, id_: str) -> Snapshot:
+    async def retrieve(self, id_: str, include: Sequence[str] = ()) -> Snapshot:
         """Answer how a job stands."""
         await self._ask("get")
         self.polls[id_] += 1
@@ -81,7 +81,7 @@ class Herd:
         return {"data": [self._body(id_) for id_ in page], "has_more": more}
 
     async def stream(
-        self, id_: str, after: Cursor | None
+        self, id_: str, after: Cursor | None, include: Sequence[str] = ()
     ) -> AsyncGenerator[Signal, None]:
         """Stream nothing until the job ends."""
         del after
