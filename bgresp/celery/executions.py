@@ -27,7 +27,7 @@ from bgresp.core.errors import (
     UsageError,
 )
 from bgresp.core.machine import Follow, Policy, State
-from bgresp.core.model import SCHEMA, Job, Status
+from bgresp.core.model import INCLUDE, SCHEMA, Job, Status
 from bgresp.core.signals import Done, Fault, FaultKind, Signal, Snapshot, Wait, error_of
 from bgresp.engine import polling, submit
 from bgresp.engine.submit import Submitted, failed, first_outcome
@@ -252,7 +252,7 @@ def collect(
     held = intents.held(name)
     if held:
         return Open(schedule.spread(held, jitter), dict(record), plan)
-    answer: Signal = asyncio.run(_asked(Api(endpoint), str(job.id)))
+    answer: Signal = asyncio.run(_asked(Api(endpoint), job))
     if isinstance(answer, Fault) and answer.retry_after:
         intents.hold(name, answer.retry_after)
     limits, now = endpoint.dialect.limits, clock()
@@ -275,7 +275,15 @@ def collect(
         raise NotFinishedError(said, hint="collect it again", retryable=True)
     counted = {name: getattr(after, name) for name in _COUNTED}
     known = replace(plan, counted=counted, started=after.started)
-    return Open(action.seconds, job.to_record(), known)
+    return Open(action.seconds, travelling(job), known)
+
+
+def travelling(job: Job) -> Record:
+    """Return the record that one task hands to the next.
+
+    It has what the request asked to be included, which no ledger keeps here.
+    """
+    return {**job.to_record(), **({INCLUDE: job.include} if job.include else {})}
 
 
 def _settings(job: Job) -> Settings:
@@ -345,10 +353,10 @@ def _ended(job: Job, done: Done, now: float) -> Record:
     raise error_of(fault, said, job=job)
 
 
-async def _asked(api: Api, id_: str) -> Snapshot | Fault:
+async def _asked(api: Api, job: Job) -> Snapshot | Fault:
     try:
         async with asyncio.timeout(ASKED_WITHIN):
-            return await api.retrieve(id_)
+            return await api.retrieve(str(job.id), job.include)
     except TimeoutError:
         return Fault(FaultKind.IDLE, f"no answer came in {ASKED_WITHIN:g} s")
     finally:

@@ -18,7 +18,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bgresp.celery.arguments import Arguments, ready
-from bgresp.celery.executions import LaterError, Open, PollPlan, Submitting, collect
+from bgresp.celery.executions import (
+    LaterError,
+    Open,
+    PollPlan,
+    Submitting,
+    collect,
+    travelling,
+)
 from bgresp.celery.intents import Intent, Intents
 from bgresp.core import schedule
 from bgresp.core.errors import (
@@ -146,7 +153,7 @@ def install(app: Celery) -> Tasks:
             with _intents(app.connection_for_write()) as intents:
                 intents.bind(task, arguments.digest, _kept(app))
                 one = Submitting(intents, wanted, made, within, tries, _jitter())
-                return one.run().to_record()
+                return travelling(one.run())
         except LaterError as later:
             raise _again(self, later.seconds) from None
         except UnknownOutcomeError as error:

@@ -465,10 +465,12 @@ def drafted(
 ) -> Draft:
     """Return the draft of a request; `job` says where it goes and what it is called.
 
-    Raises UsageError, RefusedError: nothing may be sent then.
+    Raises UsageError, RefusedError: nothing may be sent then, as where the request
+    would become no background job.
     """
     check_names(job)
     body: dict[str, Any] = render(request, dialect, job.vars)
+    _check_background(body, dialect)
     stream = stream and "stream" in dialect.ops
     if stream:
         body |= dialect.stream_body
@@ -489,6 +491,16 @@ def drafted(
         extra={**job.extra, **kept},
     )
     return Draft(record, body, stream=stream)
+
+
+def _check_background(body: Mapping[str, Any], dialect: Dialect) -> None:
+    """Refuse a request that would be paid for, and leave nothing to ask for."""
+    if dialect.body.get("background") is True and body.get("background") is not True:
+        said = json.dumps(body.get("background"))
+        raise UsageError(
+            f"background: {said} makes no background job: nothing could be asked for",
+            hint="leave `background` out; it is always true here",
+        )
 
 
 def _included(body: Mapping[str, Any]) -> list[str]:

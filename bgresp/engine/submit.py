@@ -226,6 +226,7 @@ class Submitter:
     patience: float = RATE_BUDGET
     idle: Callable[[], AbstractContextManager[None]] = nullcontext
     _on_their_way: list[Sent] = field(default_factory=list)
+    _told_of_store: bool = False
 
     @property
     def posting(self) -> int:
@@ -242,6 +243,7 @@ class Submitter:
         self._check_hold()
         with self.idle():
             await self.queue.turn()
+        self._tell_of_store(draft.job)
         digest = self.recorder.key_digest(self.api.endpoint)
         extra = {**draft.job.extra, **({KEY_DIGEST: digest} if digest else {})}
         now = replace(draft.job, submitted_at=self.recorder.now(), extra=extra)
@@ -253,6 +255,17 @@ class Submitter:
         with self.recorder.ledger.submitting(now, keep) as job:
             body = self._body(draft, job)
             return await self._until_outcome(job, body, draft.stream)
+
+    def _tell_of_store(self, job: Job) -> None:
+        """Say once what it means that an endpoint is asked to store nothing."""
+        if job.extra.get("store") is not False or self._told_of_store:
+            return
+        self._told_of_store = True
+        kept = self.api.endpoint.dialect.limits.retention_unstored
+        most = f"at most {brief(kept)}" if kept else "as long as it likes"
+        host = self.api.endpoint.host
+        said = f"store: false: {host} keeps an answer {most}, then it is lost"
+        self.say(f"{said}: bgresp watch, or get it in time")
 
     def _check_hold(self) -> None:
         held = self.queue.limiter.held

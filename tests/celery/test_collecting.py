@@ -53,7 +53,7 @@ def test_a_job_that_is_gone_is_lost(intents: Intents, server: FakeServer) -> Non
         again = open_of(asked(told, intents, counted=plan.counted))
         assert 5.0 <= again.seconds
         told, plan = again.record, again.plan
-    told = {**told, "submitted_at": rfc3339(time.time() - 161.0)}
+    told = {**told, "submitted_at": rfc3339(time.time() - 300.0)}
     lost = asked(told, intents, counted=plan.counted)
     assert isinstance(lost, dict)
     assert ("lost", 13, None) == (lost["status"], lost["exit_code"], lost["text"])
@@ -66,6 +66,16 @@ def test_retry_after_holds_the_fleet(intents: Intents, server: FakeServer) -> No
     other = record(server, id="resp_2")
     assert 29.0 <= open_of(asked(other, intents)).seconds
     assert 1 == len(server.asked("get"))
+
+
+def test_what_was_to_be_included_travels(intents: Intents, server: FakeServer) -> None:
+    """The second worker does not ask for what the request asked to be included."""
+    server.script("get", fa.Forever(fa.Snapshot("in_progress")))
+    told = record(server, include=["web_search_call.action.sources"])
+    again = open_of(asked(told, intents))
+    open_of(asked(again.record, intents))
+    sent = [seen.query["include[]"] for seen in server.asked("get")]
+    assert ["web_search_call.action.sources"] * 2 == sent
 
 
 def test_patience_ends(intents: Intents, server: FakeServer) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import RefusedError, UsageError
+from bgresp.core.model import Job
 from bgresp.core.request import (
     MAX_PROMPT,
     OURS,
@@ -16,6 +17,7 @@ from bgresp.core.request import (
     assign,
     check_clashes,
     digest,
+    drafted,
     message_of,
     render,
     unused,
@@ -215,3 +217,27 @@ def test_set_puts_a_value_at_its_path(
     for step in steps:
         place = place[step]
     assert value == place
+
+
+@pytest.mark.parametrize("value", [False, None, "true", 0])
+def test_what_makes_no_background_job_is_refused(openai: Dialect, value: Any) -> None:
+    """A request that leaves nothing to ask for is sent, and paid for."""
+    for request in (
+        Request(text="hi", changes=(("background", value),)),
+        Request(text="hi", body={"background": value}),
+    ):
+        with pytest.raises(UsageError, match="makes no background job"):
+            drafted(Job(""), request, openai)
+
+
+def test_what_is_to_be_included_is_kept_with_the_job(openai: Dialect) -> None:
+    """`include` goes with --no-keep-prompt, and is not asked for with the answer."""
+    asked = ["web_search_call.action.sources", "reasoning.encrypted_content"]
+    draft = drafted(Job(""), Request(text="hi", body={"include": asked}), openai)
+    again = Job.from_line(draft.job.to_line())
+    assert asked == again.include
+    assert {"include[]": asked[:1]} == openai.include.again(again.include)
+    for odd in ("x", [1], None):
+        draft = drafted(Job(""), Request(text="hi", body={"include": odd}), openai)
+        assert [] == draft.job.include
+    assert [] == Job("k", extra={"include": [1, "x"]}).include

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -538,3 +539,21 @@ def test_a_stream_without_an_id_is_unknown_in_the_end(
     assert (Status.UNKNOWN, until) == (submitted.job.status, took)
     assert submitted.fault is not None
     assert f"no id came for {until:.0f} s" == submitted.fault.message
+
+
+def test_an_answer_that_is_not_stored_is_told_once(state: Path) -> None:
+    """`store: false` costs an answer that nobody was told to fetch in time."""
+    said: list[str] = []
+
+    async def main() -> None:
+        scripted = Scripted(creates=[[QUEUED]])
+        sender = Submitter(scripted.api, recorder_at(state), said.append)
+        for _ in range(2):
+            one = draft()
+            unstored = replace(one.job, extra={"store": False})
+            await sender.submit(replace(one, job=unstored))
+
+    run_virtual(main())
+    (line,) = said
+    assert line.startswith("store: false: ")
+    assert "then it is lost" in line
