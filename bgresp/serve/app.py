@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from bgresp.core.text import printable
 from bgresp.serve import page as own_page
-from bgresp.serve import request as asked
 from bgresp.serve import wire
+from bgresp.serve import wire as asked
 from bgresp.serve.engines import EngineError
 from bgresp.serve.jobs import Caller, JobQueue
 from bgresp.serve.store import Entry

@@ -16,8 +16,7 @@ from typing import Final
 from bgresp.core.text import one_line
 from bgresp.serve.engines import EngineError, EngineNews, Outcome, Work
 from bgresp.serve.output import OutputWriter
-from bgresp.serve.request import conversation
-from bgresp.serve.wire import dumps
+from bgresp.serve.wire import conversation, dumps
 
 KILL_AFTER: Final = 5.0  # seconds between the request to end and the order
 _CHUNK: Final = 65_536

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from bgresp.serve.output import OutputWriter
-from bgresp.serve.request import items_text
-from bgresp.serve.wire import Json, usage
+from bgresp.serve.wire import Json, items_text, usage
 
 PACE: Final = 0.06  # seconds a word: about three seconds an answer
 _QUOTED: Final = 8

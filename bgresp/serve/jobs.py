@@ -18,7 +18,6 @@ from bgresp.serve import wire
 from bgresp.serve.engines import Engine, EngineError, Outcome, Work
 from bgresp.serve.job import Clock, Job, Workers
 from bgresp.serve.log import Event, numbered
-from bgresp.serve.request import items, reference
 from bgresp.serve.store import DamagedError, Entry, Store
 from bgresp.serve.webhooks import WebhookOptions, WebhookSender
 from bgresp.serve.wire import (
@@ -28,7 +27,9 @@ from bgresp.serve.wire import (
     RefusalError,
     dumps,
     invalid,
+    items,
     not_found,
+    reference,
 )
 
 RETENTION: Final = 24 * 3600.0

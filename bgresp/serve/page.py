@@ -20,9 +20,8 @@ from starlette.routing import Route
 from bgresp.core import paths
 from bgresp.core.text import one_line
 from bgresp.serve.jobs import JobQueue
-from bgresp.serve.request import prompt
 from bgresp.serve.store import Entry
-from bgresp.serve.wire import Json, RefusalError, dumps, invalid
+from bgresp.serve.wire import Json, RefusalError, dumps, invalid, prompt
 
 FILES: Final[Mapping[str, tuple[str, str]]] = {
     "/": ("page.html", "text/html; charset=utf-8"),

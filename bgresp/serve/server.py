@@ -29,8 +29,7 @@ from bgresp.serve.store import Store
 from bgresp.serve.webhooks import WebhookOptions, WebhookSender
 
 if TYPE_CHECKING:
-    from bgresp.serve.gate import Gate
-    from bgresp.serve.http import Server
+    from bgresp.serve.http import Gate, Server
 
 QUEUE_LIMIT = 10_000
 HINTS = ("bgresp serve --port 0", "bgresp serve --uds ANOTHER_PATH")
@@ -203,8 +202,7 @@ async def _serve(
     where: Endpoint,
 ) -> None:
     from bgresp.serve.app import build
-    from bgresp.serve.gate import Gate
-    from bgresp.serve.http import quiet_server
+    from bgresp.serve.http import Gate, quiet_server
 
     idle = IDLE if options.idle is None and options.detached else options.idle
     gate = Gate(build(queue), key=where.key, clock=time.monotonic)

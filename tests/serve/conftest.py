@@ -17,8 +17,7 @@ import pytest
 
 from bgresp.serve import daemon
 from bgresp.serve.app import BODY_TIMEOUT, build
-from bgresp.serve.gate import Gate
-from bgresp.serve.http import HEADERS_TIMEOUT, Server, quiet_server
+from bgresp.serve.http import HEADERS_TIMEOUT, Gate, Server, quiet_server
 from bgresp.serve.job import Workers
 from bgresp.serve.jobs import JobQueue, Limits
 from bgresp.serve.server import Care, tend

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from bgresp.serve import daemon
-from bgresp.serve.gate import KEYLESS
+from bgresp.serve.http import KEYLESS
 from bgresp.serve.page import CHUNK, FILES, answer_text
 from tests.command import Run, empty_config, environment
 from tests.serve.endpoints import Launch, Serve, Served, create, poll, wait_until

@@ -21,9 +21,8 @@ from bgresp.batch.manifest import (
 from bgresp.batch.results import Folder, Results
 from bgresp.cli import inputs
 from bgresp.cli.context import Context
-from bgresp.cli.inputs import labels
+from bgresp.cli.inputs import Shape, labels, request_of
 from bgresp.cli.options import Common, Notify, opt, seconds
-from bgresp.cli.request_options import Shape, request_of
 from bgresp.config.effective import destination
 from bgresp.config.settings import Settings
 from bgresp.core import times

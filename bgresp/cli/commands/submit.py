@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from bgresp.cli import inputs, output, refs
 from bgresp.cli.context import Context
+from bgresp.cli.inputs import Shape, request_of
 from bgresp.cli.options import Common, Notify, arg, asides, opt, seconds
-from bgresp.cli.request_options import Shape, request_of
 from bgresp.cli.running import run
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.model import Job
