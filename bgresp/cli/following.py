@@ -251,8 +251,9 @@ class Following:
         elif common.quiet and not self.options.silent:
             for job in jobs:
                 self.context.streams.line(job.ref)
-        if self.options.tells:
-            output.say_why_over(self.context, jobs)
+        # What is lost may still answer: how to ask is always said.
+        lost = [job for job in jobs if job.status is Status.LOST]
+        output.say_why_over(self.context, jobs if self.options.tells else lost)
 
     def _write_output(self, job: Job) -> None:
         path, text = self.options.output, self._text(job)

@@ -167,7 +167,8 @@ class Reading:
 
     def _filled(self, values: Mapping[str, str], id_: str, template: str) -> Row:
         missing = next(
-            (n for n in holes_in(template) if n not in {*values, *self.others}), None
+            (n for n in sorted(holes_in(template)) if n not in {*values, *self.others}),
+            None,
         )
         if missing is not None:
             raise UsageError(

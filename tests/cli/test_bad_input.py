@@ -46,7 +46,11 @@ OPTIONS: list[Case] = [
     (2, "not a duration: 'soon'", "good.txt --watch --timeout soon"),
     (2, "--timeout needs --watch, --wait or -o", "good.txt --timeout 3"),
     (2, "--show needs --watch", "good.txt --show tools --wait"),
-    (2, "--show takes reasoning, tools, commentary or all, not 'x'", "good.txt -w --show x"),
+    (
+        2,
+        "--show takes reasoning, tools, commentary or all, not 'x'",
+        "good.txt -w --show x",
+    ),
     (2, "--show takes", "good.txt -w --show x --dry-run"),
     (2, "--force needs -o", "good.txt --force"),
     (2, "the name '@last' would be taken for a reference", "good.txt -n @last"),
@@ -123,7 +127,7 @@ CONFIGS = [
     ("[profiles.a]\nmodell = 'x'\n", "profile 'a' has an unknown key 'modell'"),
     ("[profiles.a]\nmodel = 1\n", "profile 'a': 'model' must be text"),
     ("[profile.a]\n", "unknown key 'profile'"),
-    ("default_profile = 'gone'\n", "no profile 'gone'"),
+    ("default_profile = 'gone'\n", "'default_profile' is 'gone', which is no profile"),
     (
         "[dialects.d]\nextends = 'nobody'\n[profiles.a]\ndialect='d'\n",
         "no dialect 'nobody'",

@@ -308,8 +308,8 @@ def test_82_two_watchers(start: Start, server: FakeServer, state: Path) -> None:
 
 
 def test_84_completed_and_empty(watch: Watch) -> None:
-    """An answer that is empty and cost nothing is a success like any other."""
+    """A job that completed with an empty answer has no answer: exit 14."""
     empty = as_json(response_of("completed", "") | {"usage": None})
     ran = watch(gets=(Snapshot(change=lambda _: empty),), streamable=False)
-    assert (0, b"") == (ran.code, ran.out_bytes)
+    assert (14, b"") == (ran.code, ran.out_bytes)
     assert "empty and without usage" in ran.err

@@ -118,7 +118,7 @@ def test_a_prompt_of_the_fields_of_any_json_rows() -> None:
     row = reading.from_json(line)
     values = {"id": "a", "q": "Why?", "n": "1.5", "tags": '["x"]', "none": ""}
     assert Row("a", text=reading.template, variables=values) == row
-    with pytest.raises(UsageError, match="no field 'q'") as raised:
+    with pytest.raises(UsageError, match="no field 'n'") as raised:
         reading.from_json(b'{"id": "b", "question": "?"}')
     assert "question" in raised.value.hint
 
