@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from bgresp.core.signals import FaultKind, Snapshot
+from bgresp.core.transcript import Transcript
+from bgresp.engine.shown_text import ShownText
 from tests.engine.test_tracker import follow, shown
 from tests.fakewire import response_of
-from tests.scripted import CLOSED, Answer, Scripted, recorder_at, refusal, snapshot
+from tests.scripted import CLOSED, Answer, Scripted, job, recorder_at, refusal, snapshot
 from tests.test_answers import (
     OPENAI,
     STREAMED,
@@ -86,3 +88,31 @@ def test_an_answer_whose_last_object_is_bare(state: Path, name: str) -> None:
     only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
     assert text == shown(heard) == recorder_at(state).text(only.job.key, OPENAI)
     assert ("text", 0) == (only.job.ended_with, int(only.job.exit_code))
+
+
+@pytest.mark.parametrize("cut", [*range(4, 18, 3)])
+def test_what_an_older_version_began_is_ended_as_it_began(
+    state: Path, cut: int
+) -> None:
+    """Text that was shown without a joint gets one in the middle of a job."""
+    found = recording("phase-final")["response"]
+    said = [item["content"][0]["text"] for item in found["output"]]
+    events = read_events(list(events_of(found)))
+    plain, after = Transcript(joint=""), 0
+    for number, event in enumerate(events[:cut]):
+        plain.add(event)
+        after = number if plain.is_level else after
+    if not plain.is_level:
+        after = -1
+    recorder, key = recorder_at(state), job().key
+    path = state / "progress" / f"{key}.jsonl"
+    path.parent.mkdir(parents=True)
+    cursor = None if after < 0 else after
+    path.write_text(json.dumps({"w": "a", "add": plain.shown, "cursor": cursor}) + "\n")
+    earlier = recorder.shown(key)
+    watcher = ShownText(recorder.progress(key), earlier)
+    rest: list[Answer] = [*events[after + 1 :], CLOSED]
+    scripted = Scripted(get=[_object(recording("phase-final"))], streams=[rest])
+    _, heard, _ = follow(scripted, state, shown=watcher)
+    assert "".join(said) == plain.shown + shown(heard)
+    assert bool(plain.shown) == recorder.shown(key).is_plain
