@@ -155,3 +155,30 @@ def test_a_dialect_that_cannot_says_so(
         assert f"{profile} cannot carry --tool-output" in ran.err
     assert 2 == bgresp("submit", "--tool-output", "x").code
     assert not server.requests
+
+
+@pytest.mark.parametrize("items", [[CALLS[0]], [APPROVAL]])
+def test_every_verb_says_what_waits(
+    bgresp: Run,
+    server: FakeServer,
+    state: Path,
+    tmp_path: Path,
+    items: list[dict[str, Any]],
+) -> None:
+    """get, wait, watch and status exit 14 for it, of records of older versions too."""
+    _ended(state, server, *items)
+    file = bgresp("get", "@1", "-o", "answer")
+    assert (14, "") == (file.code, file.out)
+    assert "completed without text: " in file.err
+    assert f"(bgresp get {ident(1)} --part tools)" in file.err
+    assert not (tmp_path / "answer").exists()
+    for verb in ("wait", "watch"):
+        ran = bgresp(verb, "@1")
+        assert (14, "") == (ran.code, ran.out), verb
+    record = json.loads(bgresp("get", "@1", "--json").out)
+    assert 14 == record["exit_code"]
+    assert record["ended_with"] in {"calls", "approval"}
+    assert 14 == bgresp("get", "@1", "--part", "refusal").code
+    assert 0 == bgresp("get", "@1", "--part", "raw").code
+    assert "--part tools" in bgresp("show", "@1").out
+    assert not server.requests

@@ -215,7 +215,7 @@ class Listening:
             if context.common.verbose and self._listener.ignored:
                 count = self._listener.ignored
                 context.say(f"{count} deliveries were about jobs of others")
-        return int(worst([int(job.status.exit_code) for job in self._final.values()]))
+        return int(worst([int(job.exit_code) for job in self._final.values()]))
 
     def _own(self) -> "Settings | None":
         """Return the endpoint of -p; None where none is configured."""

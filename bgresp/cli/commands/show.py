@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
-from bgresp.core.model import Job
+from bgresp.core.model import EndedWith, Job
 from bgresp.core.selection import longest, queue_time, run_time
 from bgresp.core.text import one_line
 from bgresp.core.times import brief, local, rfc3339
@@ -279,6 +279,8 @@ def _next(context: Context, job: Job, *, has_text: bool) -> str:
         return f"bgresp resolve {job.quoted}"
     if job.status.is_open:
         return f"bgresp watch {job.quoted}"
+    if job.ended_with in {EndedWith.CALLS, EndedWith.APPROVAL}:
+        return f"bgresp get {job.quoted} --part tools"
     if job.status.exit_code and context.recorder.answers.request(job.key) is not None:
         return f"bgresp retry {job.quoted}"
     if context.recorder.owes(job) and not has_text:
