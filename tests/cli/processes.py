@@ -41,7 +41,9 @@ class Each(Protocol):
 class Started:
     """A running process whose output is read as it comes."""
 
-    def __init__(self, argv: Sequence[str], env: Changes, cwd: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], env: Changes, cwd: Path, *, kept: Sequence[int] = ()
+    ) -> None:
         self.process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
@@ -49,6 +51,7 @@ class Started:
             stderr=subprocess.PIPE,
             cwd=cwd,
             env=environment(env),
+            pass_fds=kept,
         )
         self._changed = threading.Condition()
         self._read: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}

@@ -271,10 +271,8 @@ def test_one_listens_for_a_state_folder(listen: Listen, bgresp: Run) -> None:
     assert (2, True) == (ran.code, "another `bgresp listen`" in ran.err)
 
 
-def test_systemd_may_open_the_socket(
-    start: Start, listen: Listen, tmp_path: Path
-) -> None:
-    """A socket that was handed over is listened on; so is a unix socket's path."""
+def test_a_unix_socket_is_listened_on(listen: Listen, tmp_path: Path) -> None:
+    """`--uds` makes a socket, too, and takes it away again."""
     path = tmp_path / "hook.sock"
     started, _ = listen("--uds", str(path))
     client = socket.socket(socket.AF_UNIX)
