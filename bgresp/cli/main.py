@@ -87,8 +87,9 @@ def _other(error: Exception, argv: list[str], *, as_json: bool) -> int:
     if right:
         said = f"{getattr(error, 'option_name', '')} stands before the command"
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "bgresp"
-    return _failed(UsageError(said, hint=right or f"{path} --help"), as_json=as_json)
+    usual = _help_of(argv) or "bgresp --help"
+    how = f"{context.command_path} --help" if context is not None else usual
+    return _failed(UsageError(said, hint=right or how), as_json=as_json)
 
 
 def _crashed(error: Exception, argv: list[str], *, as_json: bool) -> int:

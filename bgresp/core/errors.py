@@ -168,7 +168,7 @@ class UnreachableError(BgrespError):
 
     code = ExitCode.UNREACHABLE
     kind = "unreachable"
-    usual = "the same command again, or bgresp doctor"
+    usual = "the same command again; is it there at all? bgresp models"
 
 
 class UnknownOutcomeError(BgrespError):

@@ -90,8 +90,17 @@ def error_of(submitted: Submitted) -> BgrespError:
     error = signals.error_of(fault, message, job=job)
     if isinstance(error, RefusedError):
         profile = f" -p {shlex.quote(job.profile)}" if job.profile else ""
-        error.hint = f"where it went: bgresp config show{profile}"
+        code = fault.error.code if fault.error else ""
+        remedy = _REMEDIES.get(code, "where it went: bgresp config show")
+        error.hint = f"{remedy}{profile}"
     return error
+
+
+# What is wrong with the request, by the endpoint's own word; else with where it went.
+_REMEDIES: Final = {
+    "model_not_found": "what it has: bgresp models",
+    "context_length_exceeded": "a shorter prompt, or another of: bgresp models",
+}
 
 
 def _why_not_sent(submitted: Submitted, fault: Fault) -> str:

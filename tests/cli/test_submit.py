@@ -477,6 +477,22 @@ def test_one_refused_prompt_does_not_cost_the_others(
     assert 2 == len(server.creates)
 
 
+def test_a_wrong_model_points_to_those_that_there_are(
+    bgresp: Run, server: FakeServer
+) -> None:
+    """What is wrong with the request is sought in where it went."""
+    for code, hint in (
+        ("model_not_found", "(what it has: bgresp models -p openai)"),
+        ("context_length_exceeded", "or another of: bgresp models -p openai)"),
+        ("other", "(where it went: bgresp config show -p openai)"),
+    ):
+        server.script("create", refusal(400, "No.", code=code))
+        ran = bgresp("submit", "-t", "hi", "-m", "m")
+        assert (5, True) == (ran.code, ran.err.rstrip().endswith(hint)), ran.err
+    alone = bgresp("submit", "-t", "hi", "-m")
+    assert (2, True) == (alone.code, "(bgresp submit --help)" in alone.err)
+
+
 def test_null_metadata_still_gets_our_key(bgresp: Run, server: FakeServer) -> None:
     """A body whose metadata is null is sent with the local key."""
     ran = bgresp("submit", "-t", "hi", "--set", "metadata=null")
