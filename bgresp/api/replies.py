@@ -1,11 +1,10 @@
 """HTTP replies read as signals, within limits: JSON that cannot exhaust us.
 
-SSE bytes are cut to what httpx-sse may see. Figures: DESIGN.md, Limits of what is
-parsed.
+Figures: DESIGN.md, Limits of what is parsed.
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -15,7 +14,7 @@ from bgresp.core.dialect import HTTP_STATUS, Dialect
 from bgresp.core.model import ResponseError, Status
 from bgresp.core.reading import read_event, read_id, read_refusal, read_response
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
-from bgresp.core.text import PARSED, TooLargeError, one_line, parse_bounded
+from bgresp.core.text import TooLargeError, one_line, parse_bounded
 
 # Replies that say nothing about the request itself: worth asking again.
 TRANSIENT: Final = frozenset({408, 409, 425, 500, 502, 503, 504})
@@ -33,8 +32,6 @@ SAVED: Final = 64 * 1024 * 1024
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
 _COLON: Final = re.compile(rb"\s*:")
 _MOST_TOKENS: Final = 2_000_000
-_BLANK_LINES: Final = (b"\n\n", b"\r\r", b"\r\n\r\n")
-_BOM: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,30 +251,3 @@ def _short(raw: bytes | bytearray, token: re.Match[bytes]) -> str:
     """Return the beginning of a text; the text may be nearly all there is."""
     start, end = token.start() + 1, token.end() - 1
     return raw[start : min(end, start + 4096)].decode("utf-8", "replace")
-
-
-async def guarded(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Pass event-stream bytes on: no BOM, no endless event, a blank line at the end.
-
-    httpx-sse loses the first event after a BOM and the last one without a blank line,
-    and buffers without limit. Raises TooLargeError when one event exceeds the limit.
-    """
-    head, tail, pending, started = b"", b"", 0, False
-    async for chunk in chunks:
-        piece = chunk
-        if not started:
-            head += chunk
-            if len(head) < len(_BOM) and _BOM.startswith(head):
-                continue
-            piece, started = head.removeprefix(_BOM), True
-        window = tail + piece
-        ended = max(window.rfind(mark) for mark in _BLANK_LINES)
-        pending = pending + len(piece) if ended < 0 else len(window) - ended
-        if pending > PARSED:
-            raise TooLargeError(f"an event larger than {PARSED >> 20} MiB")
-        tail = window[-3:]
-        if piece:
-            yield piece
-    if head and not started:
-        yield head
-    yield b"\n\n"

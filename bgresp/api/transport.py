@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
-from httpx_sse import EventSource, ServerSentEvent
 
 from bgresp import __version__
 from bgresp.api import replies
@@ -29,11 +28,14 @@ from bgresp.api.replies import Reply
 from bgresp.core.dialect import Endpoint, is_loopback
 from bgresp.core.errors import ConfigError
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.core.text import TooLargeError, one_line
+from bgresp.core.sse import ServerEvent, SseDecoder, SseError
+from bgresp.core.text import PARSED, TooLargeError, one_line
 
 CONNECT_TIMEOUT: Final = 10.0
 WRITE_TIMEOUT: Final = 30.0
 EVENT_STREAM: Final = "text/event-stream"
+_TOO_LARGE: Final = f"an event larger than {PARSED >> 20} MiB"
+_END_OF_EVENT: Final = b"\n\n"
 AGENT: Final = f"bgresp/{__version__}"
 _PIECE: Final = 1 << 20
 _ZIP_HEADER: Final = 2
@@ -356,23 +358,34 @@ def is_stream(response: httpx.Response) -> bool:
     return response.is_success and EVENT_STREAM in content_type
 
 
-async def events(response: httpx.Response) -> AsyncIterator[ServerSentEvent]:
-    """Yield each event that has data.
+async def events(response: httpx.Response) -> AsyncIterator[ServerEvent]:
+    """Yield each event that has data; the end of the stream ends the last one, too.
 
-    httpx-sse is given guarded bytes, and always UTF-8: the format prescribes it,
-    whatever the header says.
+    It is UTF-8, whatever the header says: the format prescribes it. Raises
+    TooLargeError where one event exceeds the limit.
     """
     coding = _coding(response)
     if coding not in _ZIPPED and coding not in _IDENTITY:
         raise UnknownEncodingError(_unknown(coding))
-    safe = httpx.Response(
-        200,
-        headers={"content-type": f"{EVENT_STREAM}; charset=utf-8"},
-        content=replies.guarded(_decoded(response, to_its_end=False)),
-    )
-    async for sse in EventSource(safe).aiter_sse():
-        if sse.data:
-            yield sse
+    decoder, pending = SseDecoder(most=PARSED), 0
+    async for chunk in _decoded(response, to_its_end=False):
+        pending += len(chunk)
+        found = _events_of(decoder, chunk)
+        if found:
+            pending = 0
+        elif pending > PARSED:  # comments count here: something has to come
+            raise TooLargeError(_TOO_LARGE)
+        for event in found:
+            yield event
+    for event in _events_of(decoder, _END_OF_EVENT):
+        yield event
+
+
+def _events_of(decoder: SseDecoder, chunk: bytes) -> list[ServerEvent]:
+    try:
+        return [event for event in decoder.feed(chunk) if event.data]
+    except SseError:
+        raise TooLargeError(_TOO_LARGE) from None
 
 
 def broken(error: Exception, way: Route) -> Fault:

@@ -170,6 +170,15 @@ def step(
 
     `now` is the job's age in seconds, `jitter` a number in [0, 1).
     """
+    if isinstance(signal, Event) and _goes_on(follow, signal, policy, now):
+        return _gone_on(follow, signal), None
+    return step_in_full(follow, signal, policy=policy, jitter=jitter, now=now)
+
+
+def step_in_full(
+    follow: Follow, signal: Signal, *, policy: Policy, jitter: float, now: float
+) -> tuple[Follow, Action | None]:
+    """Answer one signal as `step` does, without its short way."""
     kind = classify(signal)
     if kind is Kind.UNREACHABLE and _is_set_up_wrong(follow, signal):
         kind = Kind.REFUSED
@@ -189,6 +198,34 @@ def step(
     moved = replace(after, state=target)
     answer = _answer(follow, moved, signal, policy=policy, jitter=jitter, now=now)
     return moved, answer
+
+
+def _goes_on(follow: Follow, event: Event, policy: Policy, now: float) -> bool:
+    """Say whether an event only continues a stream that runs well: most of all do.
+
+    Then nothing changes but how far the stream was read.
+    """
+    cursor, number = follow.cursor, event.sequence
+    return (
+        follow.state is State.STREAMING
+        and event.reading is None
+        and not event.terminal
+        and isinstance(cursor, int)
+        and isinstance(number, int)
+        and number > cursor
+        and follow.answered
+        and follow.progressed
+        and not (follow.faults or follow.gone or follow.unreadable)
+        and follow.gone_since is None
+        and (follow.started is not None or follow.status is not Status.IN_PROGRESS)
+        and follow.streams_ruled_out is None
+        and not _is_overdue(follow, policy, now)
+    )
+
+
+def _gone_on(follow: Follow, event: Event) -> Follow:
+    gaps = follow.gaps + _gap(follow.cursor, event.sequence)
+    return replace(follow, cursor=event.sequence, seen=follow.seen + 1, gaps=gaps)
 
 
 def _ruled_out(job: Job, policy: Policy) -> str | None:

@@ -4,7 +4,7 @@ No expressions and no conditions.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -33,16 +33,40 @@ def steps(path: str) -> tuple[Step, ...]:
 
 def walk(document: Any, path: str) -> Iterator[Any]:
     """Yield each value that the path reaches."""
+    yield from _reader(path)(document)
+
+
+@lru_cache(maxsize=512)
+def _reader(path: str) -> Callable[[Any], Iterable[Any]]:
+    """Return what reads a path; one of names alone, as most are, looks straight."""
+    found = steps(path)
+    if any(kind != "name" for kind, _, _ in found):
+        return lambda document: _walked(document, found)
+    names = tuple(name for _, name, _ in found)
+
+    def read(document: Any) -> Iterable[Any]:
+        reached = document
+        for name in names:
+            is_table = type(reached) is dict or isinstance(reached, Mapping)
+            if not is_table or name not in reached:
+                return ()
+            reached = reached[name]
+        return (reached,)
+
+    return read
+
+
+def _walked(document: Any, found: tuple[Step, ...]) -> Iterable[Any]:
     reached: Iterable[Any] = (document,)
-    for kind, name, value in steps(path):
+    for kind, name, value in found:
         reached = _advance(tuple(reached), kind, (name, value))
-    yield from reached
+    return reached
 
 
 def first(document: Any, paths: Iterable[str]) -> Any:
     """Return the first value that is neither missing nor null nor empty text."""
     for path in paths:
-        for value in walk(document, path):
+        for value in _reader(path)(document):
             if value is not None and value != "":
                 return value
     return None

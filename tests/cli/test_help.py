@@ -239,6 +239,16 @@ def test_the_ledger_alone_is_few_modules(state: Path, tmp_path: Path) -> None:
     assert "[]" == heavy("get @2", env, modules=SLOW[:3])
 
 
+def test_httpx_comes_without_its_command_line() -> None:
+    """What speaks to endpoints imports click or rich, as httpx has a command line."""
+    script = (
+        "import sys, bgresp.api.client, httpx; httpx.Client;"
+        "print(sorted({'httpx._main', 'click', 'rich', 'pygments'} & {*sys.modules}))"
+    )
+    argv = [sys.executable, "-c", script]
+    assert b"[]\n" == subprocess.run(argv, capture_output=True, check=True).stdout
+
+
 def ours(words: str, env: Changes | None = None) -> list[str]:
     """Run a command to its end; return the modules of this package that it imported."""
     script = (

@@ -1,7 +1,7 @@
 """The machine is total: it answers every signal in every state, and absorbs the end."""
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -17,6 +17,7 @@ from bgresp.core.machine import (
     begin,
     classify,
     step,
+    step_in_full,
 )
 from bgresp.core.model import Status
 from bgresp.core.schedule import RETRY_AFTER_CAP
@@ -70,6 +71,9 @@ _EVENTS = st.builds(
     reading=st.none() | _READINGS,
     terminal=st.booleans(),
 )
+_DELTAS = st.builds(
+    Event, st.just("delta"), sequence=st.integers(0, 20), delta=st.text(max_size=2)
+)
 _FAULTS = st.builds(
     Fault,
     st.sampled_from(FaultKind),
@@ -119,6 +123,79 @@ def test_the_machine_does_what_the_table_says(kind: Kind, state: State) -> None:
     before = replace(STREAMING, state=state, status=Status.IN_PROGRESS)
     follow, _ = step_of(before, EXAMPLES[kind])
     assert TABLE[kind][state] is follow.state
+
+
+_RARELY = st.sampled_from([0, 0, 0, 1])
+_OFTEN = st.sampled_from([True, True, True, False])
+_STEADY = st.builds(
+    Follow,
+    st.just(State.STREAMING),
+    st.sampled_from([Status.IN_PROGRESS, Status.IN_PROGRESS, Status.QUEUED]),
+    cursor=st.integers(0, 3),
+    seen=COUNTS,
+    gaps=COUNTS,
+    answered=_OFTEN,
+    faults=_RARELY,
+    gone=_RARELY,
+    unreadable=_RARELY,
+    gone_since=st.sampled_from([None, None, 1.0]),
+    progressed=_OFTEN,
+    started=st.sampled_from([None, 0.0, 5.0, 5.0]),
+    streams_ruled_out=st.sampled_from([None, None, "why"]),
+)
+
+
+@given(
+    FOLLOWS | _STEADY,
+    st.lists(_DELTAS | _DELTAS | SIGNALS, max_size=6),
+    st.builds(
+        Policy,
+        mode=st.sampled_from(["auto", "stream"]),
+        max_run=st.sampled_from([0.0, 1.0, 1e4]),
+    ),
+    JITTER,
+    st.lists(st.floats(0, 200), min_size=6, max_size=6),
+)
+def test_the_short_way_is_the_long_way(
+    follow: Follow,
+    signals: list[Signal],
+    policy: Policy,
+    jitter: float,
+    ages: list[float],
+) -> None:
+    """An event that only continues a stream leaves another state than the long way."""
+    for signal, now in zip(signals, ages, strict=False):
+        said = step(follow, signal, policy=policy, jitter=jitter, now=now)
+        assert said == step_in_full(
+            follow, signal, policy=policy, jitter=jitter, now=now
+        )
+        follow = said[0]
+
+
+@pytest.mark.parametrize("mode", ["auto", "stream"])
+@pytest.mark.parametrize("max_run", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({}, {"answered": False}, {"progressed": False}, {"started": None}),
+        *({"faults": 1}, {"gone": 1}, {"unreadable": 1}, {"gone_since": 1.0}),
+        *({"streams_ruled_out": "why"}, {"cursor": None}, {"cursor": 9}),
+        *({"cursor": "a"}, {"state": State.POLLING}, {"held": DONE}, {"cuts": 9}),
+        *({"status": Status.QUEUED, "started": None}, {"heard_out": True}),
+    ],
+    ids=str,
+)
+def test_no_state_leads_astray(
+    changes: dict[str, Any], max_run: float, mode: str
+) -> None:
+    """Wherever a stream runs less than well, the short way is the long one."""
+    steady = replace(STREAMING, answered=True, progressed=True, started=0.0)
+    follow = replace(steady, status=Status.IN_PROGRESS)
+    follow = replace(follow, **changes)
+    how: Any = {"policy": Policy(mode=mode, max_run=max_run), "jitter": 0.5}
+    for event in (DELTA, replace(DELTA, sequence=7), ERROR, DONE):
+        said = step(follow, event, now=100.0, **how)
+        assert said == step_in_full(follow, event, now=100.0, **how)
 
 
 @given(FOLLOWS, SIGNALS, POLICIES, JITTER, AGES)

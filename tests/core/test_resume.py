@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.dialect import Dialect
-from bgresp.core.machine import Follow, Policy, begin, step
+from bgresp.core.machine import Follow, Policy, begin, step, step_in_full
 from bgresp.core.model import Job, Status
 from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import (
@@ -181,7 +181,9 @@ class Watch:
 
 
 def _step(follow: Follow, signal: Signal) -> Any:
-    return step(follow, signal, policy=Policy(), jitter=0.5, now=100.0)
+    short = step(follow, signal, policy=Policy(), jitter=0.5, now=100.0)
+    assert short == step_in_full(follow, signal, policy=Policy(), jitter=0.5, now=100.0)
+    return short
 
 
 def _server(

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import shutil
+import sys
 import tempfile
 import tracemalloc
 from collections.abc import Iterator
@@ -374,3 +375,35 @@ def test_a_ledger_that_shrank_is_looked_at(tmp_path: Path, keeps: int) -> None:
         pass  # what it lacks is older now than its last key
     with pytest.raises(LedgerError, match="older than its folder"):
         Ledger(tmp_path).check_whole()
+
+
+def calls_of_a_list(state: Path, lines: list[bytes]) -> int:
+    """Return how many functions are called to list a ledger and tell what is bad."""
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(mode=0o700)
+    (state / "ledger.jsonl").write_bytes(b"".join(lines))
+    calls = 0
+
+    def count(frame: object, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    ledger = Ledger(state)
+    sys.setprofile(count)
+    try:
+        list(ledger.newest())
+        found, first = ledger.first_bad(3)
+    finally:
+        sys.setprofile(None)
+    assert min(found, 3) == len(first)
+    return calls
+
+
+def test_bad_lines_cost_no_more_than_good_ones(made: Path, tmp_path: Path) -> None:
+    """Lines that cannot be read cost more than half as much again, or not linearly."""
+    good = (made / "False" / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    bad = [line.replace(b'"status"', b'"stAtus"') for line in good]
+    state = tmp_path / "many"
+    few, many = (calls_of_a_list(state, bad * times) for times in (2, 8))
+    assert many <= 1.5 * calls_of_a_list(state, good * 8)
+    assert many <= 4.4 * few

@@ -144,7 +144,7 @@ NOTES = b"".join(
 
 
 def events(rng: Random) -> None:
-    """Feed bytes through the guard and httpx-sse into events, cut anywhere."""
+    """Feed bytes of a stream into events, cut anywhere."""
     body = mangled(rng, rng.choice(STREAMS))
     sizes, weights = (1, 7, 100, 1000, 100_000), (1, 5, 30, 30, 34)
     size = rng.choices(sizes, weights)[0]
