@@ -344,16 +344,18 @@ class Api:
 
 
 def _hiding(response: httpx.Response, signal: AnySignal) -> AnySignal:
-    """Take our secrets out of the error that a response object tells of.
+    """Take our secrets out of what a record will hold: the error, how it ended.
 
     The object itself stays as it came: it is the answer.
     """
     if isinstance(signal, Fault) or signal.reading is None:
         return signal
-    error = signal.reading.error
-    if error is None:
-        return signal
-    said = transport.unquoted(response, error.message)
-    code = transport.unquoted(response, error.code)
-    reading = replace(signal.reading, error=ResponseError(code, said))
-    return replace(signal, reading=reading)
+    reading = signal.reading
+    if reading.error is not None:
+        said = transport.unquoted(response, reading.error.message)
+        code = transport.unquoted(response, reading.error.code)
+        reading = replace(reading, error=ResponseError(code, said))
+    answer = reading.answer.hiding(lambda text: transport.unquoted(response, text))
+    if answer is not reading.answer:
+        reading = replace(reading, answer=answer)
+    return signal if reading is signal.reading else replace(signal, reading=reading)

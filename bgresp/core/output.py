@@ -8,7 +8,7 @@ text, for people.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeGuard
 
@@ -55,6 +55,17 @@ class Call:
         """Return the line of `--part tools`."""
         told = {"type": self.type, "call_id": self.call_id, "name": self.name}
         return {**told, "arguments": self.arguments}
+
+    def hiding(self, hide: Callable[[str], str]) -> "Call":
+        """Return it with its texts made safe; arguments that had to be are a text."""
+        said = _compact(self.arguments)
+        hidden = hide(said)
+        return replace(
+            self,
+            call_id=hide(self.call_id),
+            name=hide(self.name),
+            arguments=self.arguments if hidden == said else hidden,
+        )
 
     def __str__(self) -> str:
         """Return `name(arguments)` on one line."""
@@ -107,6 +118,18 @@ class Answer:
         weak = self.ended_with in {EndedWith.MEDIA, EndedWith.NOTHING}
         how = EndedWith.TEXT if weak else self.ended_with
         return replace(self, text=text, plain=text, ended_with=how)
+
+    def hiding(self, hide: Callable[[str], str]) -> "Answer":
+        """Return it with what a record takes of it made safe; its text is as it was."""
+        if self.ended_with is EndedWith.TEXT and not self.refusal:
+            return self  # nothing is told of it
+        return replace(
+            self,
+            refusal=hide(self.refusal),
+            calls=tuple(call.hiding(hide) for call in self.calls),
+            approvals=tuple(call.hiding(hide) for call in self.approvals),
+            types=tuple(map(hide, self.types)),
+        )
 
     @property
     def told(self) -> str:

@@ -118,7 +118,8 @@ def _reason(job: Job) -> str | None:
 
 def _calls(job: Job) -> str | None:
     """Return the calls that wait for their caller, or what is to be approved."""
-    if job.ended_with not in {EndedWith.CALLS, EndedWith.APPROVAL} or not job.told:
+    waits = job.ended_with in {EndedWith.CALLS, EndedWith.APPROVAL}
+    if not (waits and job.told and job.status.has_answer):
         return None
     said = job.told.removeprefix("with text, and ").removeprefix("without text: ")
     return said.removeprefix("calls ")

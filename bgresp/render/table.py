@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bgresp.core.model import EndedWith, Job
+from bgresp.core.model import Job
 from bgresp.core.text import one_line, printable
 from bgresp.render.cells import (
     BOLD,
@@ -39,7 +39,6 @@ CUTS: Final[Steps] = tuple(
     (name, LONGEST_NAME) for name in ("name", "labels", "reason")
 )
 # The column of calls is there only where a job waits for its caller.
-WAITING: Final = frozenset({EndedWith.CALLS, EndedWith.APPROVAL})
 WITH_CALLS: Final[Steps] = (("calls", 2 * LONGEST_NAME), *STEPS, ("calls", 0))
 NARROW: Final = 24  # cells below which a last column starts a line of its own
 LEVELS: Final = {"ok": GREEN, "warn": YELLOW, "bad": RED}
@@ -73,7 +72,7 @@ class Table:
         return [column(name).cell(job, self.look) for name in self.columns]
 
     def _aligned(self, jobs: list[Job]) -> None:
-        if self.steps is STEPS and any(job.ended_with in WAITING for job in jobs):
+        if self.steps is STEPS and any(map(column("calls").value, jobs)):
             wider = replace(self, columns=(*self.columns, "calls"), steps=WITH_CALLS)
             wider._aligned(jobs)  # noqa: SLF001  a table of the same kind
             return

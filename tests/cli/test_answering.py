@@ -1,11 +1,13 @@
 """What a job waits for is answered in the dialect's form, or refused by name."""
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import fakeanswers as fa
 from tests.cli.books import ident, key, seed
 from tests.command import Run
 from tests.fakeserver import FakeServer
@@ -182,3 +184,28 @@ def test_every_verb_says_what_waits(
     assert 0 == bgresp("get", "@1", "--part", "raw").code
     assert "--part tools" in bgresp("show", "@1").out
     assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "message", "content": [{"type": "refusal", "refusal": "No: KEY"}]},
+        {**CALLS[0], "arguments": '{"key": "KEY"}'},
+        {**CALLS[0], "arguments": {"key": ["KEY"]}, "name": "KEY"},
+        {"type": "KEY_call"},
+    ],
+)
+def test_a_key_that_comes_back_is_not_recorded(
+    bgresp: Run, server: FakeServer, state: Path, item: dict[str, Any]
+) -> None:
+    """An endpoint that says our key in a call or a refusal gets it into the ledger."""
+    echoed = json.loads(json.dumps(item).replace("KEY", "sk-sesame-12345"))
+    response = {"id": "resp_1", "status": "completed", "output": [echoed]}
+    server.script("create", fa.as_json(response))
+    env = {"BGRESP_API_KEY": "sk-sesame-12345"}
+    ran = bgresp("submit", "-t", "x", "-m", "m", "--wait", env=env)
+    assert 14 == ran.code, ran.err
+    assert "[secret]" in ran.err
+    assert "sesame" not in ran.err
+    kept = chain(state.glob("*.jsonl"), state.glob("index/*"))
+    assert not any(b"sesame" in path.read_bytes() for path in kept if path.is_file())
