@@ -41,7 +41,8 @@ def draw(rng: Random) -> History:
     ]
     status = rng.choice(("completed",) * 7 + ("failed", "incomplete", "cancelled"))
     told = fw.events_of(parts=parts, status=status, start=rng.choice((0, 0, 1)))
-    final = dict(told[-1]["response"]) | {"truth": "".join(map("".join, parts))}
+    whole = "\n\n".join(filter(None, map("".join, parts)))
+    final = dict(told[-1]["response"]) | {"truth": whole}
     traits: set[str] = {status}
     for name, share, change in _CHANGES:
         if rng.random() < share:

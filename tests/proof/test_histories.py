@@ -55,8 +55,15 @@ class Notes:
     def begin(self, shown: Shown) -> None:
         self.shown = shown
 
-    def note(self, added: str, cursor: Cursor | None, *, sync: bool = False) -> None:
-        self.shown = Shown(self.shown.text + added, cursor)
+    def note(
+        self,
+        added: str,
+        cursor: Cursor | None,
+        *,
+        item: int | None = None,
+        sync: bool = False,
+    ) -> None:
+        self.shown = Shown(self.shown.text + added, cursor, item=item)
 
     def end(self, length: int) -> None:
         self.shown = Shown(self.shown.text, self.shown.cursor, ended=True)
