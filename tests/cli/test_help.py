@@ -223,7 +223,12 @@ def test_the_ledger_alone_is_few_modules(state: Path, tmp_path: Path) -> None:
     usage = {"total_tokens": 3}
     seed(
         state,
-        {"status": "completed", "text": FOX, "usage": usage},
+        {
+            "status": "completed",
+            "text": FOX,
+            "usage": usage,
+            "ended_with": "text",  # as this version writes it: nothing is derived
+        },
         {"status": "queued"},
     )
     config = empty_config(tmp_path / "config.toml")

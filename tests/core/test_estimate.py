@@ -37,14 +37,14 @@ def estimates(
         estimate.know(end if hidden else end - start)
         left = [began for began, ends in jobs if ends > end]
         runs = [0.0 if hidden else began for began in left if hidden or began <= end]
-        now = OpenJobs(
+        open_jobs = OpenJobs(
             running=len(runs),
             waiting=len(left) - len(runs),
             oldest=end - min(runs, default=end),
             newest=end - max(runs, default=end),
         )
         if left:
-            yield number / len(jobs), estimate.remaining(end, now), last - end
+            yield number / len(jobs), estimate.remaining(end, open_jobs), last - end
 
 
 @given(
@@ -92,8 +92,8 @@ def test_never_less_than_what_a_job_needs_at_least(
         estimate.know(seconds)
         estimate.ended(0.0)
     running, waiting = counts
-    now = OpenJobs(running, waiting, oldest=max(ages), newest=min(ages))
-    said = estimate.remaining(1e5, now)
+    open_jobs = OpenJobs(running, waiting, oldest=max(ages), newest=min(ages))
+    said = estimate.remaining(1e5, open_jobs)
     if not running + waiting:
         assert said is None
         return
@@ -112,5 +112,5 @@ def test_only_the_newest_durations_are_kept() -> None:
     estimate = Estimate()
     for number in range(3000):
         estimate.know(float(number))
-    now = OpenJobs(waiting=1)
-    assert estimate.remaining(0.0, now) == pytest.approx(2500.0)
+    open_jobs = OpenJobs(waiting=1)
+    assert estimate.remaining(0.0, open_jobs) == pytest.approx(2500.0)
