@@ -16,8 +16,9 @@ from tests.cli.books import ident, key, last, note, records, seed
 from tests.cli.killed import ACCEPTED, killed
 from tests.cli.processes import Start, Started, eventually
 from tests.command import Run
-from tests.fakeanswers import RESET, Performed, Snapshot
+from tests.fakeanswers import RESET, Performed, Snapshot, as_json
 from tests.fakeserver import FakeServer
+from tests.fakewire import response_of
 from tests.webhooks import OTHER, SECRET, deliver, event, post, signed
 
 SECRETS = {"SECRET": SECRET, "OLD": OTHER}
@@ -191,11 +192,12 @@ def test_a_foreign_endpoint_settles_nothing(
     here, there = "http://127.0.0.1:9/v1", server.base_url
     seed(state, {"status": "unknown", "id": None, "base_url": here})
     note(state, here, there)
-    answer = Snapshot("completed")
-    server.script("get", answer, job=ident(7))
+    claims = response_of("completed", "x", response_id=ident(7))
+    claims["metadata"] = {"bgresp_key": key(1)}
+    server.script("get", as_json(claims), job=ident(7))
     started, url = listen("--adopt")
     assert 200 == deliver(url, ident(7))
-    server.wait_for("get")
+    started.until(ident(7).encode())
     started.finish(signal.SIGTERM)
     unknown = [r for r in records(state) if r["key"] == key(1)]
     assert {"unknown"} == {record["status"] for record in unknown}
