@@ -4,10 +4,8 @@ An accepted job that the ledger cannot take is kept elsewhere: `doctor --fix` br
 home.
 """
 
-import hmac
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -40,13 +38,15 @@ def key_digest(state: Path, key: str) -> str | None:
     try:
         salt = files.read(path)
         if salt is None:
-            salt = secrets.token_bytes(_SALT_BYTES)
+            salt = os.urandom(_SALT_BYTES)
             files.make_private(state)
             files.write_whole(path, [salt], exclusive=True)
     except FileExistsError:  # another process made it just now
         return key_digest(state, key)
     except (OSError, LedgerError):
         return None
+    import hmac  # who only reads the ledger digests no key
+
     return hmac.new(salt, key.encode(), "sha256").hexdigest()[:8]
 
 
