@@ -163,10 +163,11 @@ def _webhooks(options: ServeOptions) -> WebhookOptions:
 
 def _queue(options: ServeOptions, folder: Path) -> JobQueue:
     store = Store(folder / "jobs")
+    ours = filter(None, [options.key_env, options.webhook_secret_env])
     return JobQueue(
         store,
         Workers(count=options.workers, limit=options.queue),
-        engine=options.engine.build(os.environ, options.secrets),
+        engine=options.engine.build(os.environ, [*options.secrets, *ours]),
         clock=time.time,
         limits=Limits(
             retention=options.retention,

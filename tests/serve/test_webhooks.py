@@ -169,6 +169,18 @@ def test_what_is_owed_survives_a_kill(
     wait_until(lambda: not list(folder.glob("*.webhook.json")))
 
 
+def test_a_program_sees_no_secret_of_ours(
+    launch: Launch, state: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What signs webhooks, whatever its variable is called, is no program's to see."""
+    monkeypatch.setenv("WH", SECRET)
+    launch("--webhook-secret-env", "WH", "--command=env")
+    sdk = connect(state)
+    seen = poll(sdk, create(sdk, "x").id).output_text
+    assert "PATH=" in seen
+    assert SECRET not in seen
+
+
 def test_it_gives_up_after_an_hour(tmp_path: Path, receiver: Receiver) -> None:
     """What nobody takes for an hour is told of on stderr, and owed no more."""
     import asyncio
