@@ -47,7 +47,8 @@ def test_asides_are_shown_on_demand(bgresp: Run, verb: str) -> None:
             assert "tools: web_search(dogs)" in shown.err
     wrong = bgresp(*argv, "--show", "everything")
     assert (2, 1) == (wrong.code, wrong.err.count("\n"))
-    assert "--show takes reasoning, tools or all, not 'everything'" in wrong.err
+    known = "reasoning, tools, commentary or all"
+    assert f"--show takes {known}, not 'everything'" in wrong.err
 
 
 def test_asides_on_a_terminal(terminal: Terminals) -> None:

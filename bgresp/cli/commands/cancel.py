@@ -40,9 +40,10 @@ def cancel(which: Refs, options: Options, common: Common) -> int:
     """
     context = Context.of(common)
     choice = refs.chosen(context, which)
+    named = [*choice.jobs, *choice.foreign, *choice.codes]
+    if not named and not refs.require_some(context, choice.jobs, which):
+        return 0
     if not which.refs:
-        if not refs.require_some(context, choice.jobs, which):
-            return 0
         choice.jobs = _under_way(context, choice.jobs)
         if not choice.jobs:
             return 0
