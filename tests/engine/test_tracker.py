@@ -147,8 +147,12 @@ def test_a_whole_stream_needs_no_poll(state: Path) -> None:
 def test_an_end_without_its_answer_is_asked_for(
     state: Path, last: Sequence[Event]
 ) -> None:
-    """A stream that ends without the text is no success: the final GET decides."""
-    scripted = Scripted(get=[ANSWER], streams=[[*EVENTS[:-1], *last, CLOSED]])
+    """A stream that ends without the text is no success: the final GET decides.
+
+    No item of it was told whole: the answer would be put together of those.
+    """
+    told = [one for one in EVENTS[:-1] if one.type != "response.output_item.done"]
+    scripted = Scripted(get=[ANSWER], streams=[[*told, *last, CLOSED]])
     only, heard, _ = follow(scripted, state)
     assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
     assert 1 == scripted.count("get")
