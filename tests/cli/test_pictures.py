@@ -127,7 +127,10 @@ def test_a_board(
             told = response_of("completed", "x " * 600, response_id=ident(number))
             told["completed_at"] = now
         server.script("get", Forever(as_json(told)), job=ident(number))
-    raw = taking("watch", "--group", "night", when=lambda it: it.shows("ETA"))
+    raw = taking(
+        *("watch", "--group", "night"),
+        when=lambda it: it.shows("ETA") and it.shows("✓ results"),
+    )
     svg = taken(raw, SIZE, "bgresp watch --group night")
     kept = pictured(request, "board", svg)
     assert timeless(kept) == timeless(texts(svg))
