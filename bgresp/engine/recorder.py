@@ -67,7 +67,11 @@ class Recorder:
         if self.ledger.is_forgotten(job.key):
             return told
         answer = self._save(told.key, news, dialect, streamed=text)
-        recorded = self.ledger.record(update.ended_with(told, answer))
+        if isinstance(news, Snapshot) and news.unread is not None and not answer.text:
+            told = replace(told, ended_with=None, told=None)  # nobody could read it
+        else:
+            told = update.ended_with(told, answer)
+        recorded = self.ledger.record(told)
         if self.ledger.is_forgotten(job.key):  # while the answer was saved
             self.answers.forget(job.key)
         return recorded
@@ -161,8 +165,10 @@ class Recorder:
 
         For records of versions that did not say so; nothing is written.
         """
-        answer = self.answer(job.key, dialect)
-        return job if answer is None else update.ended_with(job, answer)
+        answer, raw = self.answer(job.key, dialect), self.answers.response(job.key)
+        if answer is None or (not answer.text and _payload(raw or b"") is None):
+            return job  # none is saved, or one that is too large to be read
+        return update.ended_with(job, answer)
 
     def progress(self, key: str) -> Progress:
         """Return the notes of a new watcher of a job."""
