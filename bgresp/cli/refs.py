@@ -24,7 +24,6 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, Status, may_be_key
 from bgresp.core.selection import Selector
-from bgresp.core.signals import Fault, FaultKind, error_of, exit_code
 from bgresp.core.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -115,6 +114,11 @@ async def adopted(context: Context, id_: str) -> Job:
 
     Raises NoSuchJobError, RefusedError, UnreachableError.
     """
+    from bgresp.core.signals import (  # who asks nobody needs none
+        Fault,
+        FaultKind,
+        error_of,
+    )
     from bgresp.engine import settle
 
     try:
@@ -295,6 +299,8 @@ async def refreshed(
     what is wrong with the settings of one costs the others nothing. Where a job is
     `alone` that is raised: ConfigError, RefusedError.
     """
+    from bgresp.core.signals import FaultKind, exit_code  # who asks nobody needs none
+
     worth = [job for job in jobs if _is_worth_asking(context, job)]
     if not worth:
         return jobs, []  # without what speaks HTTP, which takes longer to import
