@@ -80,8 +80,11 @@ STUCK: Final[dict[str, dict[str, Any]]] = {
     "not streamable": {"stream": ((0.0, fault("not_streamable")),)},
     "polls are not streamable": {"poll": ((0.0, fault("not_streamable")),)},
     "json instead of events": {"stream": ((0.0, OPEN),)},
-    "error event each time": {"stream": ((0.0, ERROR),)},
-    "unnumbered error each time": {"stream": ((0.0, replace(ERROR, sequence=None)),)},
+    "error event each time": {"stream": ((0.0, ERROR), CLOSED)},
+    "error event, then silence": {"stream": ((0.0, ERROR), (5.0, fault("idle")))},
+    "unnumbered error each time": {
+        "stream": ((0.0, replace(ERROR, sequence=None)), CLOSED)
+    },
     "unnumbered replays": {
         "stream": ((0.0, Event("response.created")), (0.0, Event("x")), CLOSED)
     },
