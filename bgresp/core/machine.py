@@ -348,7 +348,8 @@ def _noted_event(follow: Follow, event: Event) -> Follow:
         status = event.reading.status if event.reading.known else follow.status
         word = event.reading.raw_status
     cursor = follow.cursor if event.sequence is None else event.sequence
-    if _is_stale(follow, event) or classify(event) in _UNSURE:
+    unsure = classify(event) in _UNSURE
+    if unsure or _is_stale(follow, event):
         cursor = follow.cursor  # an error may be given a number that is used again
     return replace(
         follow,
@@ -360,7 +361,7 @@ def _noted_event(follow: Follow, event: Event) -> Follow:
         faults=0,
         gone=0,
         unreadable=0,
-        progressed=follow.progressed or _is_new(follow, event),
+        progressed=follow.progressed or (not unsure and _is_new(follow, event)),
         heard_out=follow.heard_out or event.terminal,
         held=event if _is_held(event) else follow.held,
         error=event.error or follow.error,
