@@ -410,9 +410,15 @@ class Context:
         if not self._reported:
             self._reported = errors.report_bad(self.ledger, self.say)
 
-    def look(self, times: Times | None = None) -> Look:
-        """Return how rows are written now."""
-        return Look(self.now, times, terminal=self.streams.out_is_terminal)
+    def look(self, times: Times | None = None, *, titled: Iterable[Job] = ()) -> Look:
+        """Return how rows are written now; `titled` jobs by short ids on a terminal."""
+        terminal = self.streams.out_is_terminal
+        titles = {}
+        if terminal and (jobs := [*titled]):
+            from bgresp.cli.refs import titles_of
+
+            titles = titles_of(self, jobs)
+        return Look(self.now, times, terminal=terminal, titles=titles)
 
     def show_jobs(self, jobs: list[Job], *, single: bool) -> None:
         """Print jobs in the asked mode: ids, JSON, JSON Lines, or rows."""
@@ -421,7 +427,8 @@ class Context:
 
             wanted = self.common.wanted_fields()
             columns, steps = (wanted, ()) if wanted else (DEFAULT, STEPS)
-            Table(self.streams, self.look(), columns, steps).show(jobs)
+            look = self.look(titled=[] if wanted else jobs)
+            Table(self.streams, look, columns, steps).show(jobs)
 
     def show_as_data(self, jobs: list[Job], *, single: bool) -> bool:
         """Print jobs as ids, JSON or JSON Lines; say whether one of them was asked."""

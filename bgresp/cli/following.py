@@ -17,6 +17,7 @@ from typing import Final
 
 from bgresp.cli import errors, output
 from bgresp.cli.context import Context
+from bgresp.cli.refs import titles_of
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
@@ -28,6 +29,7 @@ from bgresp.ledger.saved import Shown
 from bgresp.render.columns import record
 from bgresp.render.plain import Events, JsonLines, Plain, Quiet
 
+MOST_TITLED: Final = 2000  # jobs of a board whose ids are looked up before it is shown
 REPLAYED_WITHIN: Final = 60.0  # seconds for the events of a job that is over
 
 
@@ -226,7 +228,13 @@ class Following:
             return LiveOne(streams, to_stdout, where, options.asides)
         from bgresp.render.board import LiveMany
 
-        return LiveMany(streams, durations=self.context.durations(jobs))
+        return LiveMany(
+            streams,
+            durations=self.context.durations(jobs),
+            titled=lambda found: (
+                titles_of(self.context, found) if len(found) <= MOST_TITLED else {}
+            ),
+        )
 
     def _connections(self) -> int:
         limits = [t.tools.api.endpoint.dialect.limits for t in self.trackers]

@@ -5,7 +5,7 @@ or sends calls `tick` a few times a second.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol
 
@@ -19,6 +19,7 @@ from bgresp.render.cells import (
     CYAN,
     DIM,
     GREEN,
+    LONGEST_NAME,
     RED,
     STATUS_STYLES,
     YELLOW,
@@ -37,11 +38,13 @@ FIXED: Final = 2 + 2 + STATUS + 2 + TIME  # the mark and its blank, and the gaps
 NARROWEST: Final = FIXED + 8  # what is narrower is cut
 KEPT: Final = 1000
 WIDE: Final = 100  # columns from which an id stands beside a name
+SHORT: Final = 16  # characters of one that stands there on any terminal
 BARS: Final = {True: ("━", "─"), False: ("#", "-")}
 LONGEST_BAR: Final = 40
 TOKENS: Final = 12  # cells of that column
 LEAST: Final = 12  # cells in which a part of a reason is worth it
 GAP: Final = 2
+Titles = Mapping[str, Mapping[str, str]]
 MOST: Final = 20  # different notes that are shown; more would be a flood
 
 
@@ -67,12 +70,14 @@ class LiveMany(Observer):
     """The board; what became of the jobs stays on the screen when it ends.
 
     `planned`: so many jobs there will be; of those that ended some thousand are kept.
-    `durations` are the seconds that jobs like them took.
+    `durations` are the seconds that jobs like them took; `titled` returns, by key, the
+    short "id" of jobs and what stands for their "name".
     """
 
     streams: Streams
     planned: int = 0
     durations: tuple[float, ...] = ()
+    titled: Callable[[list[Job]], Titles] = lambda _: {}
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     period: ClassVar[float | None] = 1 / 4
@@ -80,7 +85,9 @@ class LiveMany(Observer):
     _screen: Screen = field(init=False)
     _painter: Painter = field(init=False)
     _counted: JobCounts | None = None
-    _names: int = 0
+    _names: int = 0  # cells of the longest
+    _idents: int = 0  # of those that stand where others have a name
+    _titles: Titles = field(default_factory=dict)
     _kept: dict[str, tuple[Job, int, str, str]] = field(default_factory=dict)
     _notes: Notes = field(default_factory=Notes)
 
@@ -92,8 +99,9 @@ class LiveMany(Observer):
     def start(self, jobs: Iterable[Job] = ()) -> None:
         """Show the board."""
         known = sorted(jobs, key=lambda job: job.key)
-        labels = map(self._painter.label, known)
-        self._names = max(map(width_of, labels), default=0)
+        self._titles = self.titled(known)
+        for job in known:
+            self._measure(job)
         self._counted = JobCounts(
             known, now=self.now(), durations=self.durations, keeps=KEPT
         )
@@ -123,9 +131,7 @@ class LiveMany(Observer):
     def changed(self, job: Job, progress: JobProgress) -> None:
         """Show a job's new status; it may be one that was not there before."""
         if self._counted is not None:
-            wide = width_of(self._painter.label(job))
-            if wide > self._names:
-                self._names = wide
+            if self._measure(job):
                 self._kept.clear()
             self._counted.take(job, self.now())
 
@@ -197,7 +203,7 @@ class LiveMany(Observer):
     def _before(self, job: Job, width: int) -> list[Piece]:
         painter, name = self._painter, self._name_width(width)
         return [
-            (" " + painter.cell(painter.label(job), name), BOLD * job.status.is_open),
+            (" " + painter.cell(self._label(job), name), BOLD * job.status.is_open),
             (
                 "  " + painter.cell(job.status.value, STATUS) + "  ",
                 STATUS_STYLES[job.status],
@@ -207,11 +213,35 @@ class LiveMany(Observer):
     def _after(self, job: Job, width: int) -> list[Piece]:
         """Return what stands behind the time: why before the id, both before tokens."""
         room = width - self._name_width(width) - FIXED
-        is_named = width >= WIDE and self._painter.label(job) != job.ref
-        return behind(job, self._painter, room, is_named=is_named)
+        ident = self._ident(job)
+        is_named = self._label(job) != ident and (width >= WIDE or len(ident) <= SHORT)
+        return behind(job, self._painter, room, named=ident if is_named else "")
+
+    def _ident(self, job: Job) -> str:
+        return self._titles.get(job.key, {}).get("id", job.ref)
+
+    def _label(self, job: Job) -> str:
+        """Return what a job is known by: its name, its first words, or its id."""
+        label = self._painter.label(job)
+        if label != job.ref:
+            return label
+        words = self._titles.get(job.key, {}).get("name", "")
+        can = words and (self._painter.unicode or words.isascii())
+        return words if can else self._ident(job)
+
+    def _measure(self, job: Job) -> bool:
+        """Make room for what a job is known by; say whether it needs more."""
+        label, before = self._label(job), (self._names, self._idents)
+        if label == self._ident(job):
+            self._idents = max(self._idents, width_of(label))
+        else:
+            self._names = max(self._names, width_of(label))
+        return before != (self._names, self._idents)
 
     def _name_width(self, width: int) -> int:
-        return min(self._names, max(8, width - FIXED))
+        """Return the cells of the names, which leave room; ids stay whole."""
+        names = min(self._names, max(LONGEST_NAME, width // 3))
+        return min(max(names, self._idents), max(8, width - FIXED))
 
     def _time(self, job: Job) -> str:
         seconds = longest(job)
@@ -252,26 +282,26 @@ class LiveMany(Observer):
         return self._painter.line(fitting(fields, width), width)
 
 
-def behind(job: Job, painter: Painter, room: int, *, is_named: bool) -> list[Piece]:
-    """Return tokens, why it ended so, and the id of a job that has a name too.
+def behind(job: Job, painter: Painter, room: int, *, named: str) -> list[Piece]:
+    """Return tokens, why it ended so, and the id of a job that is `named` otherwise.
 
     Where there is no room for all, the reason is cut, then the tokens go, then the id.
     """
     tokens = job.usage.total_tokens if job.usage else None
     spent = [(f"{number(tokens)} tokens".rjust(TOKENS), DIM)] if tokens else []
-    ident, why = painter.safe(job.ref), painter.safe(reason(job))
-    named = [(ident, DIM)] if is_named else []
+    ident, why = painter.safe(named), painter.safe(reason(job))
+    beside = [(ident, DIM)] if ident else []
     if not why:
-        return fitting([[("", "")], spent, named], room)
-    left = room - GAP - (width_of(ident) + GAP) * is_named
+        return fitting([[("", "")], spent, beside], room)
+    left = room - GAP - (width_of(ident) + GAP) * bool(ident)
     if left < min(LEAST, width_of(why)):
-        named, left = [], room - GAP
+        beside, left = [], room - GAP
     if width_of(why) > left:
         why = painter.cell(why, left) if left >= LEAST else ""
     if width_of(why) + GAP + TOKENS > left:
         spent = []
     told = [(why, STATUS_STYLES[job.status])] if why else []
-    return fitting([[("", "")], spent, told, named], room)
+    return fitting([[("", "")], spent, told, beside], room)
 
 
 class SentCounts(Protocol):

@@ -1,7 +1,7 @@
 """What a job's columns are: one value each, for JSON as it is, for a row as text."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -39,11 +39,15 @@ _MOMENTS: Final = frozenset({Kind.MOMENT, Kind.END})
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How rows are written: `now` dates the ages; `times` None leaves records exact."""
+    """How rows are written: `now` dates the ages; `times` None leaves records exact.
+
+    `titles` are, by a job's key, the cells of "id" and "name" that a person sees.
+    """
 
     now: float
     times: Times | None = None
     terminal: bool = False
+    titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def relative(self) -> bool:

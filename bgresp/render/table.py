@@ -22,7 +22,7 @@ from bgresp.render.cells import (
     widest,
     width_of,
 )
-from bgresp.render.columns import DEFAULT, NONE, Look, column, heading
+from bgresp.render.columns import DEFAULT, NONE, Look, column, heading, reason
 from bgresp.render.streams import Streams
 
 KEPT: Final = ("id", "status")
@@ -49,13 +49,15 @@ class Table:
     """A table of jobs on one pair of streams.
 
     `steps` make it fit where the terminal is narrow; what does not fit by them is
-    folded below its title. An id is never cut.
+    folded below its title. An id is never cut. Where `reasons` are wanted, why a job
+    did not complete stands on a line below its row.
     """
 
     streams: Streams
     look: Look
     columns: Sequence[str] = DEFAULT
     steps: Steps = STEPS
+    reasons: bool = False
 
     def show(self, jobs: Iterable[Job]) -> None:
         """Write the rows; on a terminal with a heading, and aligned."""
@@ -69,7 +71,11 @@ class Table:
 
     def cells(self, job: Job) -> list[str]:
         """Return one row, each cell on one line and without tabs."""
-        return [column(name).cell(job, self.look) for name in self.columns]
+        titles = self.look.titles.get(job.key, {})
+        return [
+            titles.get(name) or column(name).cell(job, self.look)
+            for name in self.columns
+        ]
 
     def _aligned(self, jobs: list[Job]) -> None:
         if self.steps is STEPS and any(map(column("calls").value, jobs)):
@@ -92,6 +98,15 @@ class Table:
             style = STATUS_STYLES[job.status]
             styles = [style if name == "status" else "" for name in grid.names]
             self._line(grid.line(row, styles, painter))
+            self._below(job)
+
+    def _below(self, job: Job) -> None:
+        """Write why a job did not complete, where that is wanted."""
+        why = reason(job) if self.reasons else ""
+        if why:
+            room = max(1, self.streams.width - len(GAP))
+            painted = self._paint(cut(printable(why), room), STATUS_STYLES[job.status])
+            self._line(GAP + painted)
 
     def _stacked(self, jobs: list[Job], grid: "Grid") -> None:
         """Write the id on a line of its own, and what else fits below it."""
@@ -106,6 +121,7 @@ class Table:
                 if wider + len(GAP) <= self.streams.width:
                     below, used = below + GAP + cell, wider
             self._line(below)
+            self._below(job)
 
     def _folded(self, jobs: list[Job], grid: "Grid") -> None:
         """Write every value that is known: first the title, beside it the status.

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.books import FIELDS, ident, key, picture, seed
 from tests.cli.processes import Each
+from tests.cli.terminal import Terminals
 from tests.command import Ran, Run
 from tests.fakeanswers import as_json
 from tests.fakeserver import FakeServer
@@ -209,3 +210,36 @@ def test_grep_searches_names_prompts_and_answers(bgresp: Run, state: Path) -> No
     ).out.split()
     wrong = bgresp("list", "--grep", "(")
     assert (2, "", 1) == (wrong.code, wrong.out, wrong.err.count("\n"))
+
+
+def test_a_terminal_shows_short_ids_that_mean_their_jobs(
+    bgresp: Run, terminal: Terminals, state: Path
+) -> None:
+    """At 80 columns each job has a REF of 8 characters or more, and what it is about.
+
+    Where ids begin alike they are as long as it needs; a pipe has them whole.
+    """
+    ids = [f"resp_{begin}{'0' * 32}" for begin in ("abcdefgh", "abcdefgh1", "77777777")]
+    failed = {"status": "failed", "error": {"code": "overloaded", "message": "Late."}}
+    seed(
+        state,
+        {"id": ids[0], "name": "rings"},
+        {"id": ids[1], **failed},
+        {"id": ids[2]},
+        {"id": "resp_1", "name": "77777777"},
+    )
+    (state / "requests" / f"{key(3)}.json").write_text('{"input": "Why is it so?"}')
+    listed = terminal("list")
+    assert listed.finish() == 0
+    shown = listed.lines
+    refs = ["resp_1", "777777770", "abcdefgh1", "abcdefgh0"]
+    rows = [line.split() for line in shown if "55m" in line or "h" in line]
+    found = [row[0] for row in rows if row[0] in refs]
+    assert refs == found
+    assert any('"Why is it so?"' in line for line in shown)
+    assert any(line.strip() == "overloaded: Late." for line in shown)
+    for ref, id_ in zip(refs, ["resp_1", *reversed(ids)], strict=True):
+        assert f"{id_}\n" == bgresp("status", "--local", ref, "-q").out
+    assert ["resp_1", *reversed(ids)] == [
+        line.split("\t")[0] for line in bgresp("list").out.splitlines()
+    ]

@@ -97,7 +97,10 @@ def _show(
     context: Context, jobs: list[Job], options: Options, times: Times | None
 ) -> None:
     wanted = context.common.wanted_fields()
-    streams, look = context.streams, context.look(times)
+    # Whole ids are what --wide and --fields are for.
+    is_usual = not (wanted or options.wide)
+    streams = context.streams
+    look = context.look(times, titled=jobs if is_usual else [])
     if options.timeline and streams.out_is_terminal:
         from bgresp.render.charts import Timeline
 
@@ -107,7 +110,7 @@ def _show(
 
     usual = TIMELINE if options.timeline else WIDE if options.wide else DEFAULT
     steps = () if wanted else CUTS if options.wide else STEPS
-    Table(streams, look, wanted or usual, steps).show(jobs)
+    Table(streams, look, wanted or usual, steps, reasons=is_usual).show(jobs)
 
 
 def _say_unknown(context: Context, which: Refs) -> None:
