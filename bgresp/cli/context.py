@@ -1,5 +1,6 @@
 """What a verb works with, built when first asked for: settings, recorder, streams."""
 
+import json
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ from bgresp.cli.options import Common
 from bgresp.config import places
 from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.core.model import Job
-from bgresp.core.text import counted, printable
+from bgresp.core.text import counted, one_line, printable
 from bgresp.ledger import folders
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
     from bgresp.config.files import Config
     from bgresp.config.settings import Flags, Machine, Settings
     from bgresp.core.dialect import Dialect
+    from bgresp.core.request import StoredRequest
     from bgresp.engine.endpoints import Endpoints
     from bgresp.engine.notify import Notifier
     from bgresp.engine.recorder import Recorder
     from bgresp.serve.daemon import Launch
 
+TITLED: Final = 500  # jobs of a table whose prompts are read
+LONGEST_TITLE: Final = 96  # characters of a prompt as a title
 LOOKED_AT: Final = 500  # jobs, for how long others like them took
 
 
@@ -413,12 +417,36 @@ class Context:
     def look(self, times: Times | None = None, *, titled: Iterable[Job] = ()) -> Look:
         """Return how rows are written now; `titled` jobs by short ids on a terminal."""
         terminal = self.streams.out_is_terminal
-        titles = {}
-        if terminal and (jobs := [*titled]):
-            from bgresp.cli.refs import titles_of
-
-            titles = titles_of(self, jobs)
+        titles = self.titles_of([*titled]) if terminal else {}
         return Look(self.now, times, terminal=terminal, titles=titles)
+
+    def titles_of(self, jobs: list[Job]) -> dict[str, dict[str, str]]:
+        """Return by key what a terminal calls jobs: "id", a short one, and "name".
+
+        That is the row or the first words of the prompt of a job that has no name; of
+        very many jobs prompts are not read.
+        """
+        shorts = self.ledger.shortened(jobs)
+        found = {key: {"id": short} for key, short in shorts.items()}
+        for job in jobs[:TITLED]:
+            if job.name is None:
+                words = job.row or self.request_of(job).prompt
+                if words:
+                    said = one_line(words, limit=LONGEST_TITLE)
+                    title = said if job.row else f'"{said}"'
+                    found.setdefault(job.key, {})["name"] = title
+        return found
+
+    def request_of(self, job: Job) -> "StoredRequest":
+        """Read the stored request of a job; what nobody kept is not there."""
+        from bgresp.core.request import StoredRequest, read_request
+
+        raw = self.recorder.answers.request(job.key)
+        try:
+            body: Any = json.loads(raw or b"null")
+        except (ValueError, RecursionError):
+            body = None
+        return read_request(body) if isinstance(body, dict) else StoredRequest()
 
     def show_jobs(self, jobs: list[Job], *, single: bool) -> None:
         """Print jobs in the asked mode: ids, JSON, JSON Lines, or rows."""

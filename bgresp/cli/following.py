@@ -17,7 +17,6 @@ from typing import Final
 
 from bgresp.cli import errors, output
 from bgresp.cli.context import Context
-from bgresp.cli.refs import titles_of
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
@@ -232,7 +231,7 @@ class Following:
             streams,
             durations=self.context.durations(jobs),
             titled=lambda found: (
-                titles_of(self.context, found) if len(found) <= MOST_TITLED else {}
+                self.context.titles_of(found) if len(found) <= MOST_TITLED else {}
             ),
         )
 

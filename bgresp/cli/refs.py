@@ -24,15 +24,12 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, Status, may_be_key
 from bgresp.core.selection import Selector
-from bgresp.core.text import did_you_mean, one_line
+from bgresp.core.text import did_you_mean
 
 if TYPE_CHECKING:
     from bgresp.engine.polling import News
 
 PREFIX: Final = 4
-SHORTEST: Final = 8  # characters of an id in a table
-TITLED: Final = 500  # jobs of a table whose prompts are read
-RESP: Final = "resp_"
 PROBE: Final = "probe"  # in a job's `extra`: a probe made it, so it is not @last
 _NEVER_TYPED = re.compile(r"[/?#%\\\s\x00-\x1f\x7f-\x9f]")
 KNOWN: Final = 10  # names that are told where none matches
@@ -207,63 +204,6 @@ def find(context: Context, ref: str) -> Job | None:
             f"{ref!r} is ambiguous: {names}{more}", hint="write more of the id"
         )
     return several[0] if several else None
-
-
-def titles_of(context: Context, jobs: list[Job]) -> dict[str, dict[str, str]]:
-    """Return by key what a table on a terminal calls jobs: a short id, first words.
-
-    The words are of the prompt, of a job that has no name; of very many jobs they are
-    not read.
-    """
-    from bgresp.cli.commands.show import request_of
-    from bgresp.render.cells import LONGEST_NAME
-
-    shorts = shortened(context, jobs)
-    found = {key: {"id": short} for key, short in shorts.items()}
-    for job in jobs[:TITLED]:
-        words = job.name or job.row or request_of(context, job).prompt
-        if words and not job.name:
-            words = one_line(words, limit=4 * LONGEST_NAME)
-            said = words if job.row else f'"{words}"'
-            found.setdefault(job.key, {})["name"] = said
-    return found
-
-
-def shortened(context: Context, jobs: Iterable[Job]) -> dict[str, str]:
-    """Return by key the shortest beginning of each id that means this job alone.
-
-    Without `resp_`, which a REF need not say. A job without such an id has none.
-    """
-    # One whose id is no plain word goes by its local key.
-    whole = {job.key: job.ref for job in jobs if job.ref == job.id}
-    bare = sorted((id_.removeprefix(RESP), key) for key, id_ in whole.items())
-    found = {}
-    for at, (id_, key) in enumerate(bare):
-        beside = [bare[n][0] for n in (at - 1, at + 1) if 0 <= n < len(bare)]
-        common = max((_common(id_, other) for other in beside), default=0)
-        lengths = range(max(SHORTEST, common + 1), len(id_) + 1)
-        short = (id_[:length] for length in lengths)
-        means = (ref for ref in short if _means(context, ref, key))
-        found[key] = next(means, whole[key])
-    return found
-
-
-def _common(one: str, other: str) -> int:
-    """Return with how many same characters two ids begin."""
-    pairs = zip(one, other, strict=False)
-    differs = (at for at, (a, b) in enumerate(pairs) if a != b)
-    return next(differs, min(len(one), len(other)))
-
-
-def _means(context: Context, ref: str, key: str) -> bool:
-    """Say whether a REF means this job."""
-    if _NEVER_TYPED.search(ref) or ref.startswith(("@", "-")):
-        return False
-    try:
-        job = find(context, ref)
-    except NoSuchJobError:
-        return False
-    return job is not None and job.key == key
 
 
 def _by_refs(context: Context, typed: list[str]) -> Choice:

@@ -17,7 +17,7 @@ from bgresp.core.dialect import HOLE, PARTS, Dialect, fill, holes
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.model import INCLUDE, Job, check_names
 from bgresp.core.output import Answer, Call
-from bgresp.core.text import MAX_DEPTH, parse_json
+from bgresp.core.text import MAX_DEPTH, one_line, parse_json
 
 MAX_PROMPT: Final = 10_485_760  # characters: the Open Responses schema's cap
 MAX_PAIRS: Final = 16
@@ -509,3 +509,62 @@ def _included(body: Mapping[str, Any]) -> list[str]:
     if not isinstance(asked, list):
         return []
     return [value for value in asked if isinstance(value, str)]
+
+
+# What a request has that is told under a name of its own, or by the job.
+_TOLD: Final = frozenset(
+    {
+        *("input", "instructions", "model", "background", "store", "stream"),
+        *("metadata", "previous_response_id"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """What a stored request says: its prompt, instructions, attachments, the rest."""
+
+    prompt: str | None = None
+    instructions: str | None = None
+    attachments: tuple[str, ...] = ()
+    options: str = ""
+
+
+def read_request(body: dict[str, Any]) -> StoredRequest:
+    """Return what a request asks, whatever the endpoint calls it."""
+    texts, attachments = list[str](), list[str]()
+    given = body.get("input", body.get("prompt", body.get("messages")))
+    for text, is_text in _parts_of(given):
+        (texts if is_text else attachments).append(text)
+    rest = {name: value for name, value in body.items() if name not in _TOLD}
+    instructions = body.get("instructions")
+    return StoredRequest(
+        "\n\n".join(texts) or None,
+        instructions if isinstance(instructions, str) else None,
+        tuple(attachments),
+        ", ".join(f"{name}={_brief(value)}" for name, value in rest.items()),
+    )
+
+
+def _parts_of(given: Any) -> Iterator[tuple[str, bool]]:
+    """Yield the texts of an input, and what is attached to it by its name."""
+    if isinstance(given, str):
+        yield given, True
+    elif isinstance(given, list):
+        for item in given:
+            yield from _parts_of(item)
+    elif isinstance(given, dict):
+        if "content" in given:
+            yield from _parts_of(given["content"])
+        elif isinstance(given.get("text"), str):
+            yield given["text"], True
+        else:
+            name = given.get("filename") or given.get("file_url")
+            name = name or given.get("image_url") or given.get("file_id") or ""
+            said = str(name) if not str(name).startswith("data:") else "inline"
+            yield f"{given.get('type', 'item')} {one_line(said, limit=80)}", False
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return one_line(text, limit=80)

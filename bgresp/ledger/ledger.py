@@ -5,7 +5,7 @@ Writers append under a lock; readers take none. The last line for a key holds, b
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -17,7 +17,15 @@ from bgresp.core.model import Job, Status
 from bgresp.core.selection import Selector
 from bgresp.ledger import damage, files, folders, index, journal, keys, locks
 from bgresp.ledger.line import encode
-from bgresp.ledger.view import View, bearers, by_prefix, holding, select, tombstone
+from bgresp.ledger.view import (
+    View,
+    bearers,
+    by_prefix,
+    holding,
+    select,
+    shortened,
+    tombstone,
+)
 from bgresp.ledger.words import Words
 
 if TYPE_CHECKING:
@@ -145,6 +153,10 @@ class Ledger:
     def by_prefix(self, prefix: str, *, limit: int) -> list[Job]:
         """Return jobs whose id begins so, with or without `resp_`; at most `limit`."""
         return by_prefix(self._look(), prefix, limit=limit)
+
+    def shortened(self, jobs: Iterable[Job]) -> dict[str, str]:
+        """Return by key the shortest beginning of each id that means its job alone."""
+        return shortened(self._look(), jobs)
 
     def by_submit_key(self, submit_key: str) -> Job | None:
         """Return the submission under a `--key` that holds, forgotten ones included.

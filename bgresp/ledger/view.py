@@ -32,6 +32,7 @@ WANTED: Final = frozenset(
 )
 
 Place = tuple[int, int]
+SHORTEST: Final = 8  # characters of an id that is shown short
 PATIENCE: Final = 20  # compactions that may interrupt one look
 
 
@@ -418,6 +419,46 @@ def by_prefix(view: View, prefix: str, *, limit: int) -> list[Job]:
     hits = chain(*(islice(view.matching(term, fits), limit) for term in terms))
     found = {job.key: job for job in hits}
     return sorted(found.values(), key=lambda job: job.key, reverse=True)[:limit]
+
+
+def shortened(view: View, jobs: Iterable[Job]) -> dict[str, str]:
+    """Return by key the shortest beginning of each id that means this job alone.
+
+    Without `resp_`, which a REF need not say. A job that goes by its key has none.
+    """
+    whole = {job.key: job for job in jobs if job.ref == job.id}
+    bare = sorted(
+        (job.ref.removeprefix(index.PREFIX), key) for key, job in whole.items()
+    )
+    found = {}
+    for at, (id_, key) in enumerate(bare):
+        beside = [bare[n][0] for n in (at - 1, at + 1) if 0 <= n < len(bare)]
+        common = max((_common(id_, other) for other in beside), default=0)
+        lengths = range(max(SHORTEST, common + 1), len(id_) + 1)
+        short = (id_[:length] for length in lengths)
+        means = (ref for ref in short if _means(view, ref, whole[key]))
+        found[key] = next(means, whole[key].ref)
+    return found
+
+
+def _common(one: str, other: str) -> int:
+    """Return with how many same characters two ids begin."""
+    pairs = zip(one, other, strict=False)
+    differs = (at for at, (a, b) in enumerate(pairs) if a != b)
+    return next(differs, min(len(one), len(other)))
+
+
+def _means(view: View, ref: str, job: Job) -> bool:
+    """Say whether a beginning of a job's id means it, and neither a name nor a key."""
+    if replace(job, id=ref).ref != ref or view.by_key(ref) is not None:
+        return False
+    exact = [
+        *(other for other in bearers(view, index.id_term(ref), id=ref)),
+        *(other for other in bearers(view, index.term("n", ref), name=ref)),
+    ]
+    if any(not other.is_forgotten and other.key != job.key for other in exact):
+        return False
+    return [job.key] == [other.key for other in by_prefix(view, ref, limit=2)]
 
 
 def bearers(view: View, term: bytes, **wanted: str) -> Iterator[Job]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.cli.commands.show import read_request
+from bgresp.core.request import read_request
 from tests.cli.books import ident, key, picture, seed
 from tests.cli.terminal import Terminals
 from tests.command import Run

@@ -176,10 +176,8 @@ def _matching(context: Context, jobs: Iterable[Job], options: Options) -> Iterat
 
 def _texts(context: Context, job: Job) -> Iterator[str | None]:
     """Yield what --grep looks at, what costs least first."""
-    from bgresp.cli.commands.show import request_of
-
     yield job.name
-    yield request_of(context, job).prompt
+    yield context.request_of(job).prompt
     yield context.recorder.text(job.key, context.dialect_of(job))
 
 

@@ -1,6 +1,5 @@
 """`bgresp show`: what a job was asked, how it went, what it answered, what is next."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,6 +9,7 @@ from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.core.model import EndedWith, Job
+from bgresp.core.request import StoredRequest
 from bgresp.core.selection import longest, queue_time, run_time
 from bgresp.core.text import one_line
 from bgresp.core.times import brief, local, rfc3339
@@ -22,13 +22,6 @@ LOOKED_AT: Final = 1000  # newer jobs, for one that tries this one again
 LINES: Final = 6  # of a prompt that is not asked for in full
 NAMES: Final = 14  # cells that the names of the facts take
 LEAST: Final = 5  # lines of an answer, however low the window is
-# What a request has that is told under a name of its own, or by the job.
-_TOLD: Final = frozenset(
-    {
-        *("input", "instructions", "model", "background", "store", "stream"),
-        *("metadata", "previous_response_id"),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +31,6 @@ class Options:
     full: Annotated[
         bool, opt("--full", help="The whole prompt and answer on a terminal, too.")
     ] = False
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRequest:
-    """What a stored request says: its prompt, instructions, attachments, the rest."""
-
-    prompt: str | None = None
-    instructions: str | None = None
-    attachments: tuple[str, ...] = ()
-    options: str = ""
 
 
 def show(which: Refs, options: Options, common: Common) -> int:
@@ -82,61 +65,11 @@ def _show_records(context: Context, jobs: list[Job], *, single: bool) -> None:
     wanted = context.common.wanted_fields()
     whole = []
     for job in jobs:
-        told = {**record(job), "prompt": request_of(context, job).prompt}
+        told = {**record(job), "prompt": context.request_of(job).prompt}
         told["text"] = _text(context, job)
         more = record(job, tuple(set(wanted) - set(told)))
         whole.append({name: {**told, **more}[name] for name in wanted or told})
     context.show_records(whole, single)
-
-
-def request_of(context: Context, job: Job) -> StoredRequest:
-    """Read the stored request of a job; what nobody kept is not there."""
-    raw = context.recorder.answers.request(job.key)
-    try:
-        body: Any = json.loads(raw or b"null")
-    except (ValueError, RecursionError):
-        body = None
-    return read_request(body) if isinstance(body, dict) else StoredRequest()
-
-
-def read_request(body: dict[str, Any]) -> StoredRequest:
-    """Return what a request asks, whatever the endpoint calls it."""
-    texts, attachments = list[str](), list[str]()
-    given = body.get("input", body.get("prompt", body.get("messages")))
-    for text, is_text in _parts(given):
-        (texts if is_text else attachments).append(text)
-    rest = {name: value for name, value in body.items() if name not in _TOLD}
-    instructions = body.get("instructions")
-    return StoredRequest(
-        "\n\n".join(texts) or None,
-        instructions if isinstance(instructions, str) else None,
-        tuple(attachments),
-        ", ".join(f"{name}={_short(value)}" for name, value in rest.items()),
-    )
-
-
-def _parts(given: Any) -> Iterator[tuple[str, bool]]:
-    """Yield the texts of an input, and what is attached to it by its name."""
-    if isinstance(given, str):
-        yield given, True
-    elif isinstance(given, list):
-        for item in given:
-            yield from _parts(item)
-    elif isinstance(given, dict):
-        if "content" in given:
-            yield from _parts(given["content"])
-        elif isinstance(given.get("text"), str):
-            yield given["text"], True
-        else:
-            name = given.get("filename") or given.get("file_url")
-            name = name or given.get("image_url") or given.get("file_id") or ""
-            said = str(name) if not str(name).startswith("data:") else "inline"
-            yield f"{given.get('type', 'item')} {one_line(said, limit=80)}", False
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return one_line(text, limit=80)
 
 
 def _text(context: Context, job: Job) -> str | None:
@@ -148,7 +81,7 @@ def _show(context: Context, job: Job, *, full: bool) -> None:
 
     On a terminal prompt and answer are cut to a screen, unless they are to be `full`.
     """
-    streams, asked = context.streams, request_of(context, job)
+    streams, asked = context.streams, context.request_of(job)
     painter = Painter.of_answers(streams)
     if streams.out_is_terminal:
         _head(context, job, painter)
