@@ -209,8 +209,8 @@ def _granted(job: Job, base_url: str, machine: Machine) -> _Grant:
     Raises ConfigError that says how to allow it.
     """
     name, config = job.profile or OPENAI, machine.config
-    if base_url == urls.LOCAL:
-        lends = trust.is_same(_home(name, config), urls.LOCAL)
+    if urls.is_local(base_url):  # its key never leaves this machine
+        lends = trust.is_same(_home(name, config), base_url)
         return _Grant(name, KeySource("local"), lends)
     stored = str(job.extra.get("key_source") or "")
     others: list[_Grant] = []

@@ -70,6 +70,19 @@ def test_a_program_is_the_model(bgresp: Bgresp, state: Path) -> None:
     assert 0 == again.code
 
 
+@pytest.mark.parametrize("verb", ["watch", "status", "cancel", "wait", "sync"])
+def test_an_open_job_of_a_program_needs_no_profile(bgresp: Bgresp, verb: str) -> None:
+    """Only with -p is an open job of a profile's own endpoint found again."""
+    submitted = bgresp("submit", "-t", "hello", "-p", "night", "-q")
+    assert 0 == submitted.code, submitted.err
+    id_ = submitted.out.strip()
+    ran = bgresp(verb, id_)
+    assert 0 == ran.code, ran.err
+    ended = bgresp("wait", id_).code
+    assert ended in {0, 11 if verb == "cancel" else 0}
+    assert "HELLO" in bgresp("get", id_).out or ended == 11
+
+
 def test_a_program_gets_no_keys_of_ours(bgresp: Bgresp) -> None:
     """What a profile names as a key does not reach it, what it passes on does."""
     keys = {"WORK": "sk-1", "OPENAI_API_KEY": "sk-2", "GIVEN_TOKEN": "yes"}
