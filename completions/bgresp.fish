@@ -199,6 +199,8 @@ complete -c bgresp -n '__bgresp_at "doctor"' -s m -l model -x -a '(__bgresp_mode
 complete -c bgresp -n '__bgresp_at "forget" "prune"' -l remote -d 'Delete them at the endpoint too.'
 complete -c bgresp -n '__bgresp_at "forget" "prune"' -l force -d 'Those that are open or unsettled too.'
 complete -c bgresp -n '__bgresp_at "get"' -l part -x -a '(__bgresp_words text reasoning commentary citations tools refusal images files data usage error request raw)' -d 'text reasoning commentary citations tools refusal images files data usage error request raw.'
+complete -c bgresp -n '__bgresp_at "get"' -s x -l extract -d 'Of the text, the first code block.'
+complete -c bgresp -n '__bgresp_at "get"' -l pretty -d 'Draw Markdown on a terminal; a pipe gets the text.'
 complete -c bgresp -n '__bgresp_at "get"' -s o -l output -r -F -d 'Write it there.'
 complete -c bgresp -n '__bgresp_at "get"' -l out-dir -x -a '(__fish_complete_directories)' -d 'Write each to a file there (-o DIR/).'
 complete -c bgresp -n '__bgresp_at "get" "submit" "watch"' -l force -d 'Let -o replace a file.'

@@ -34,6 +34,7 @@ PROFILE_KEYS: Final = {
     "env_pass": schema.LIST,
     "allow_http": schema.SWITCH,
     "stream": schema.SWITCH,
+    "pretty": schema.SWITCH,
     "vars": schema.TABLE,
     "headers": schema.TABLE,
     "rate": schema.NUMBER,

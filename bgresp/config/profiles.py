@@ -145,6 +145,7 @@ TEMPLATE: Final = """\
 #api_key_file = "~/.keys/work"           # or a file that only you may read
 #allow_http = false                      # let a key travel over http://
 #stream = false                          # create jobs streamable without --stream
+#pretty = false                          # draw answers on a terminal, as get --pretty
 #rate = 5                                # requests a second for polls; 0: no limit
 #connections = 16
 #streams = 8

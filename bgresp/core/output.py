@@ -31,6 +31,8 @@ _TOLD: Final = re.compile(
     r'"(?:response\.(?:reasoning_(?:summary_)?text\.done|output_item\.(?:added|done)'
     r'|refusal\.done)|(?:step|content)\.(?:start|delta))"'
 )
+_FENCE: Final = re.compile(r"( *)(`{3,}(?=[^`\n]*$)|~{3,})")
+_LINE_ENDS: Final = re.compile(r"(?<=\n)")
 # Where items say what they are about, whatever it is called.
 _ABOUT: Final = (
     *("arguments", "input", "code", "query", "queries", "command", "commands"),
@@ -473,3 +475,24 @@ def _about(value: Any, depth: int = 3) -> str:
 
 def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
+
+
+def first_code_block(text: str) -> str | None:
+    """Return what stands in the first fenced code block of Markdown; None without one.
+
+    A block that is never closed goes to the end, as CommonMark has it. One that is
+    indented, as in a list, is a block here however far it is.
+    """
+    lines = iter(_LINE_ENDS.split(text))
+    opened = next(filter(None, map(_FENCE.match, lines)), None)
+    if opened is None:
+        return None
+    indent, fence = len(opened[1]), opened[2]
+    block = []
+    for line in lines:
+        closing = line.strip()
+        if len(closing) >= len(fence) and not closing.strip(fence[0]):
+            break
+        blank = len(line) - len(line.lstrip(" "))
+        block.append(line[min(indent, blank) :])
+    return "".join(block)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.books import FIELDS, ident, key, picture, seed
 from tests.cli.processes import Each
+from tests.cli.terminal import Terminals
 from tests.command import Run
 from tests.fakeanswers import as_json
 from tests.fakeserver import FakeServer
@@ -257,3 +258,40 @@ def test_the_answers_of_a_group(each: Each, state: Path, tmp_path: Path) -> None
         "all/g/b.txt": "two\n",
         "all/h/a.txt": "other\n",
     } == written
+
+
+MARKDOWN = "# Rings\n\nSay **so**: &#x202e;x\n\n```sh\necho 1\n```\n"
+
+
+def test_markdown_is_drawn_where_it_is_wanted(
+    bgresp: Run, terminal: Terminals, state: Path, tmp_path: Path
+) -> None:
+    """With --pretty or by the profile, on a terminal alone; a pipe gets the text."""
+    seed(state, {"status": "completed", "text": MARKDOWN, "profile": "work"})
+    assert MARKDOWN == bgresp("get", "--pretty").out
+    config = tmp_path / "pretty.toml"
+    config.write_text('[profiles.work]\ndialect = "openai"\npretty = true\n')
+    plain, said = terminal("get"), terminal("get", "--pretty")
+    by_profile = terminal("get", env={"BGRESP_CONFIG": str(config)})
+    assert [0, 0, 0] == [each.finish() for each in (plain, said, by_profile)]
+    assert "# Rings" in plain.lines
+    for each in (said, by_profile):
+        assert "Rings" in each.lines
+        assert not any("**" in line or "```" in line for line in each.lines)
+        assert "\u202e" not in bytes(each.raw).decode()
+
+
+def test_the_first_code_block_alone(bgresp: Run, state: Path, tmp_path: Path) -> None:
+    """-x prints it, or writes it with -o; an answer without one exits 14."""
+    seed(
+        state,
+        {"status": "completed", "text": MARKDOWN},
+        {"status": "completed", "text": "none"},
+    )
+    assert (0, "echo 1\n") == ((ran := bgresp("get", "@2", "-x")).code, ran.out)
+    file = tmp_path / "a.sh"
+    assert 0 == bgresp("get", "@2", "--extract", "-o", str(file)).code
+    assert "echo 1\n" == file.read_text()
+    none = bgresp("get", "@1", "-x")
+    assert (14, "", True) == (none.code, none.out, "no code block" in none.err)
+    assert 2 == bgresp("get", "@2", "-x", "--part", "usage").code

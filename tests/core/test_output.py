@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.output import LARGEST, Aside, aside
+from bgresp.core.output import LARGEST, Aside, aside, first_code_block
 
 ITEM = "response.output_item."
 VALUES = st.recursive(
@@ -175,3 +175,31 @@ def test_a_huge_event_is_left_alone() -> None:
     """An event too large to be worth it is not parsed again."""
     text = "x" * LARGEST
     assert told("response.reasoning_text.done", text=text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "block"),
+    [
+        (
+            "Do:\n```python\nx = 1\n\ny = `2`\n```\n```\nother\n```\n",
+            "x = 1\n\ny = `2`\n",
+        ),
+        ("~~~\n```\n~~\n~~~~\nrest", "```\n~~\n"),
+        ("````md\n```\nin\n```\n````", "```\nin\n```\n"),
+        ("1. so\n\n   ```sh\n   a\n     b\n c\n   ```\n", "a\n  b\nc\n"),
+        ("```\nnever closed", "never closed"),
+        ("``` not `a` fence\nx", None),
+        ("`` ` ``", None),
+        ("", None),
+    ],
+)
+def test_the_first_code_block(text: str, block: str | None) -> None:
+    """What a fence holds is the block, without the fence's own indent."""
+    assert block == first_code_block(text)
+
+
+@given(st.text(), st.text(alphabet=st.characters(exclude_characters="`~\r")))
+def test_any_code_comes_back(before: str, code: str) -> None:
+    """What was put between two fences is what is found; any text raises nothing."""
+    first_code_block(before)
+    assert f"{code}\n" == first_code_block(f"So:\n```\n{code}\n```\n{before}")

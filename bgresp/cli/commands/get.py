@@ -2,26 +2,29 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from bgresp.cli import errors, output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.cli.output import PARTS
 from bgresp.core import paths
-from bgresp.core.errors import ExitCode, RefusedError, UsageError, worst
+from bgresp.core.errors import ConfigError, ExitCode, RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
-from bgresp.core.output import Answer, Media
+from bgresp.core.output import Answer, Media, first_code_block
 from bgresp.core.text import parse_json, printable
 from bgresp.render.cells import DIM, Painter
 from bgresp.render.columns import record, told_of
 from bgresp.render.streams import Streams, as_json
 
 JSON_PARTS: Final = frozenset({"data", "usage", "error", "request", "raw"})
+CODE: Final = "code block"  # what -x asks for, said as a part
+SGR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
 APART: Final = frozenset({"usage", "error", "request"})  # kept beside the answer
 
 
@@ -33,6 +36,12 @@ class Options:
         str,
         opt("--part", help=" ".join(PARTS) + "."),
     ] = "text"
+    extract: Annotated[
+        bool, opt("-x", "--extract", help="Of the text, the first code block.")
+    ] = False
+    pretty: Annotated[
+        bool, opt("--pretty", help="Draw Markdown on a terminal; a pipe gets the text.")
+    ] = False
     output: Annotated[
         str | None,
         opt("-o", "--output", help="Write it there.", metavar="FILE"),
@@ -51,11 +60,10 @@ def get(which: Refs, options: Options, common: Common) -> int:
 
       bgresp get @last
       bgresp get resp_123 --part usage
+      bgresp get @last -x > script.py
       bgresp get --group questions --out-dir answers
     """
     context = Context.of(common)
-    if options.part not in PARTS:
-        raise UsageError(f"no part {options.part!r}", hint="one of " + " ".join(PARTS))
     options = _checked(options)
     target = output.target(options.output, force=options.force)
     choice = refs.chosen(context, which, default="@last")
@@ -93,10 +101,17 @@ def _worst(codes: list[int], jobs: list[Job]) -> int:
 
 
 def _checked(options: Options) -> Options:
-    """Take -o DIR/ as --out-dir DIR.
+    """Take -o DIR/ as --out-dir DIR, and -x as a part.
 
-    Raises UsageError where both say where the answers go.
+    Raises UsageError where there is no such part, two options say what is wanted, or
+    two where it goes.
     """
+    if options.part not in PARTS:
+        raise UsageError(f"no part {options.part!r}", hint="one of " + " ".join(PARTS))
+    if options.extract and options.part != "text":
+        raise UsageError("--part and -x exclude each other")
+    if options.extract:
+        options = replace(options, part=CODE)
     if options.output is None or not options.output.endswith(os.sep):
         if options.output is not None and options.out_dir is not None:
             raise UsageError("-o and --out-dir exclude each other")
@@ -215,8 +230,34 @@ def _show_parts(
         else:
             if len(jobs) > 1:
                 _say_whose(context.streams, job)
-            output.print_text(context.streams, found)
+            if options.part == "text" and not isinstance(found, bytes):
+                _print_answer(context, job, found, pretty=options.pretty)
+            else:
+                output.print_text(context.streams, found)
     return codes
+
+
+def _print_answer(context: Context, job: Job, text: str, *, pretty: bool) -> None:
+    """Print a text as it is; on a terminal drawn as Markdown, where that is wanted."""
+    streams = context.streams
+    if not streams.out_is_terminal or not (pretty or _is_pretty(context, job)):
+        output.print_text(streams, text)
+        return
+    from bgresp.cli.commands.help_ import drawn
+
+    for line in drawn(printable(text), width=streams.width, colour=streams.colour):
+        # A Markdown entity may stand for what was escaped before it was drawn.
+        pieces = SGR.split(line)
+        streams.draw("".join(p if SGR.fullmatch(p) else printable(p) for p in pieces))
+
+
+def _is_pretty(context: Context, job: Job) -> bool:
+    """Say whether the profile of a job wants its answers drawn."""
+    try:
+        table = context.config.profiles.get(job.profile or "", {})
+    except ConfigError:
+        return False  # an answer that is here is shown, whatever the files say
+    return bool(table.get("pretty", False))
 
 
 def _say_missing(context: Context, job: Job, part: str) -> list[int]:
@@ -265,7 +306,9 @@ def _part(
     if part == "tools":
         waiting = (*answer.calls, *answer.approvals)
         return "\n".join(as_json(call.to_dict()) for call in waiting)
-    found = getattr(answer, part)
+    found: Any = (
+        getattr(answer, part) if part != CODE else first_code_block(answer.text)
+    )
     return "\n".join(map(as_json, found)) if part == "citations" else found
 
 
