@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bgresp.config import files, places
+from bgresp.config.secret import with_secret
 from bgresp.config.settings import Flags, Settings, resolve
 from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import ConfigError, UsageError
@@ -132,6 +133,7 @@ def endpoint_of(settings: Settings) -> Endpoint:
         vars=settings.vars,
         key=settings.key_source.read(os.environ),
         headers=settings.headers,
+        webhook=with_secret(settings.webhook, os.environ),
     )
 
 

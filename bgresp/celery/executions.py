@@ -18,7 +18,7 @@ from bgresp.celery.arguments import Ready, endpoint_of, place_of, settings_of
 from bgresp.celery.intents import Intent, Intents, another_request
 from bgresp.config.settings import Settings
 from bgresp.core import machine, schedule, update
-from bgresp.core.dialect import Endpoint
+from bgresp.core.dialect import Endpoint, asking
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -76,6 +76,8 @@ class Submitting:
         """
         self.intents.check()
         endpoint = endpoint_of(self.ready.settings)
+        if endpoint.webhook is not None:
+            endpoint.webhook.checked()
         held = self.intents.held(place_of(self.ready.settings))
         found = self.intents.find(self.wanted.task)
         if held and (found is None or found.may_be_claimed):
@@ -129,7 +131,8 @@ class Submitting:
         api, key = Api(endpoint), self.ready.job.key
         try:
             async with asyncio.timeout(self.within):
-                create = api.create(self.ready.body, key=key, stream=False, sent=sent)
+                body = asking(endpoint, self.ready.body)
+                create = api.create(body, key=key, stream=False, sent=sent)
                 async with aclosing(create) as signals:
                     return await first_outcome(signals, endpoint.dialect.streaming)
         except TimeoutError:

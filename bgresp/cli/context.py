@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from bgresp.api.client import Api
     from bgresp.config.files import Config
     from bgresp.config.settings import Flags, Machine, Settings
-    from bgresp.core.dialect import Dialect
+    from bgresp.core.dialect import Dialect, Webhook
     from bgresp.core.request import StoredRequest
     from bgresp.engine.endpoints import Endpoints
     from bgresp.engine.notify import Notifier
@@ -53,6 +54,7 @@ class Context:
     _recorder: "Recorder | None" = None
     detached: str = ""
     hidden: set[str] = field(default_factory=set)
+    webhook: "Webhook | None" = None
     _notifier: "Notifier | None" = None
     _notifies: bool = False
     _notifiers: "dict[tuple[str, ...], Notifier]" = field(default_factory=dict)
@@ -144,6 +146,7 @@ class Context:
             base_url=self.common.base_url,
             headers=self.common.headers(),
             allow_http=self.common.allow_http,
+            webhook=self.webhook,
         )
 
     def settings(self, *, model: str | None = None, keyed: bool = True) -> "Settings":
@@ -331,7 +334,11 @@ class Context:
         notifier = self._notifier
         if notifier is None and self._notifies and (argv := self._hook_of(job)):
             notifier = self._notifier_of(argv)
-        return None if notifier is None else notifier.tell(job)
+        if notifier is None:
+            return None
+        with suppress(ConfigError):  # its dialect is gone: the job is told of as it is
+            job = self.told(job)
+        return notifier.tell(job)
 
     async def drain_notices(self) -> None:
         """Wait until everyone was told who is to be told."""

@@ -212,6 +212,23 @@ class Shape:
         opt("--set", help="Set a field of the body (repeat).", metavar="PATH=VALUE"),
     ] = None
 
+    webhook_url: Annotated[
+        str | None,
+        opt(
+            "--webhook-url",
+            help="The endpoint is to tell it of the end.",
+            metavar="URL",
+        ),
+    ] = None
+    webhook_secret_env: Annotated[
+        str | None,
+        opt(
+            "--webhook-secret-env",
+            help="The variable with the secret that signs.",
+            metavar="NAME",
+        ),
+    ] = None
+
     @property
     def stdin_uses(self) -> int:
         """Return how many of the options read stdin."""
@@ -241,6 +258,33 @@ def request_of(context: Context, shape: Shape, settings: "Settings") -> Request:
     # A profile's model is a default: only one that was asked for can clash.
     check_clashes(replace(request, model=shape.model), settings.dialect)
     return request
+
+
+def ask_for_webhook(context: Context, shape: Shape) -> None:
+    """Let new jobs ask for the webhook that the options name.
+
+    Raises UsageError.
+    """
+    from bgresp.config import secret
+
+    given = (shape.webhook_url, shape.webhook_secret_env)
+    options = ("--webhook-url", "--webhook-secret-env")
+    said = dict(zip(secret.WEBHOOK, given, strict=True))
+    context.webhook = secret.webhook(said, options)
+    if context.webhook is not None:
+        context.hidden.add(context.webhook.variable)  # no hook sees it
+
+
+def check_webhook(context: Context, settings: "Settings") -> None:
+    """Refuse a webhook without its secret, before anything is written.
+
+    Raises ConfigError.
+    """
+    from bgresp.config.secret import with_secret
+
+    webhook = with_secret(settings.webhook, context.environ)
+    if webhook is not None:
+        webhook.checked()
 
 
 def _metadata(given: list[str] | None) -> dict[str, str]:

@@ -51,6 +51,7 @@ USUAL: Final[Mapping[str, str]] = {
         ("model", "system", "schema", "tool", "max_output_tokens"), REQUEST
     ),
     **dict.fromkeys(("previous", "metadata", "body", "changes", "stream"), REQUEST),
+    **dict.fromkeys(("webhook_url", "webhook_secret_env"), REQUEST),
     **dict.fromkeys(("tool_output", "approve", "deny"), REQUEST),
     **dict.fromkeys(("name", "label", "group", "key", "unique"), LEDGER),
     **dict.fromkeys(("no_keep_prompt", "expect"), LEDGER),

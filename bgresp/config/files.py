@@ -47,6 +47,8 @@ PROFILE_KEYS: Final = {
     "upstream_api": schema.TEXT,
     "workers": schema.WHOLE,
     "notify": schema.LIST,
+    "webhook_url": schema.TEXT,
+    "webhook_secret_env": schema.TEXT,
 }
 _LISTS: Final = {
     "api_key_cmd": "must be a program and its arguments, each text",
@@ -79,7 +81,7 @@ class Config:
         named += [
             _text_in(table, name)
             for table in self.profiles.values()
-            for name in ("api_key_env", "upstream_key_env")
+            for name in ("api_key_env", "upstream_key_env", "webhook_secret_env")
         ]
         return frozenset({*filter(None, named), "BGRESP_API_KEY"})
 

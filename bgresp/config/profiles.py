@@ -18,13 +18,13 @@ from bgresp.config.files import (
     meant,
     wrong_default,
 )
+from bgresp.config.secret import VARIABLE
 from bgresp.config.settings import Flags, resolve
 from bgresp.core.dialect import variables
 from bgresp.core.errors import ConfigError, UsageError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*", re.ASCII)
 _LONGEST: Final = 64
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _HEADER: Final = re.compile(
     r"^\s*\[\s*profiles\s*\.\s*(?:\"([^\"]*)\"|'([^']*)'|([A-Za-z0-9_-]+))",
     re.MULTILINE,
@@ -49,7 +49,7 @@ def variable(name: str, option: str = "--api-key-env") -> str:
 
     Raises UsageError; what was given is not repeated, it may be a key.
     """
-    if not _VARIABLE.fullmatch(name):
+    if not VARIABLE.fullmatch(name):
         raise UsageError(f"{option} takes the name of a variable, not a key")
     return name
 

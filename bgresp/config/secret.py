@@ -4,22 +4,25 @@ A key is never part of a message; its source is.
 """
 
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from bgresp.config import places, urls
 from bgresp.config.files import Table
-from bgresp.core.dialect import Auth
-from bgresp.core.errors import ConfigError, EncodingError
+from bgresp.core.dialect import Auth, Webhook
+from bgresp.core.errors import ConfigError, EncodingError, UsageError
 from bgresp.core.text import NotUtf8Error, text_of
 
 TWO_WAYS: Final = "export OPENAI_API_KEY=..., or use the local endpoint: -p local"
 COMMAND_TIMEOUT: Final = 30.0
 MISSING: Final = "missing"
 DIALECT: Final = "dialect"
+WEBHOOK: Final = ("webhook_url", "webhook_secret_env")
+VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +242,41 @@ def _read(path: Path) -> str:
         raise (EncodingError if error.hint else ConfigError)(
             said, hint=error.hint
         ) from None
+
+
+def webhook(table: Table, names: tuple[str, str] = WEBHOOK) -> Webhook | None:
+    """Return the webhook that a table asks for; `names` are what it says that by.
+
+    Raises UsageError where half of it is missing, or its URL is none; what stands where
+    a variable belongs is not repeated, it may be the secret.
+    """
+    url, variable = (table.get(name) for name in WEBHOOK)
+    if url is None and variable is None:
+        return None
+    if url is None or variable is None:
+        raise UsageError(f"{names[0]} and {names[1]} need each other")
+    parts = urls.split(url)
+    if (
+        not url.isprintable()
+        or parts is None
+        or parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or "@" in parts.netloc
+    ):
+        raise UsageError(f"{names[0]} takes a URL: https://HOST/PATH")
+    if not VARIABLE.fullmatch(variable) or variable.startswith("whsec_"):
+        raise UsageError(f"{names[1]} takes the name of a variable, not a secret")
+    return Webhook(url, variable)
+
+
+def webhook_secret(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return the secret of webhooks that a variable has; None where it has none."""
+    found = environ.get(name, "").strip()
+    return found if found and found.isascii() and found.isprintable() else None
+
+
+def with_secret(asked: Webhook | None, environ: Mapping[str, str]) -> Webhook | None:
+    """Return a webhook with its secret, where that is set."""
+    if asked is None:
+        return None
+    return replace(asked, secret=webhook_secret(asked.variable, environ))

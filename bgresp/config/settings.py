@@ -17,8 +17,8 @@ from bgresp.config.files import (
     wrong_default,
 )
 from bgresp.config.secret import TWO_WAYS, KeySource
-from bgresp.core.dialect import Auth, Dialect
-from bgresp.core.errors import ConfigError
+from bgresp.core.dialect import Auth, Dialect, Webhook
+from bgresp.core.errors import ConfigError, RefusedError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.text import one_line
 
@@ -40,6 +40,7 @@ class Flags:
     model: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     allow_http: bool = False
+    webhook: Webhook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Settings:
     vars: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     stream: bool = False
+    webhook: Webhook | None = None
     home: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict, repr=False)
@@ -121,12 +123,34 @@ def resolve(
         vars=variables,
         headers={**_strings(profile, "headers", name), **flags.headers},
         stream=bool(profile.get("stream", False)),
+        webhook=_asked_for(name, profile, spoken, flags),
         home=_home(name, config),
         origins={"profile": why, "base_url": origin, "model": model_origin},
         tables=trust.kept(spoken.name, config),
     )
-    urls.check(base_url, keyed=source.kind != "none", allow_http=allow_http)
+    if flags.webhook is None and not trust.is_same(settings.home, base_url):
+        settings = replace(settings, webhook=None)  # its secret is not for others
+    keyed = source.kind != "none" or settings.webhook is not None
+    urls.check(base_url, keyed=keyed, allow_http=allow_http)
     return settings
+
+
+def _asked_for(
+    name: str, profile: Table, spoken: Dialect, flags: Flags
+) -> Webhook | None:
+    """Return the webhook that new jobs ask for. Raises ConfigError, RefusedError."""
+    said = f"a {spoken.name} endpoint takes no webhook with a request"
+    if flags.webhook is not None:
+        if not spoken.takes_webhook:
+            raise RefusedError(said, hint="where it calls by itself: bgresp listen")
+        return flags.webhook
+    try:
+        found = secret.webhook(profile)
+    except UsageError as error:
+        raise ConfigError(f"profile {name!r}: {error.message}") from None
+    if found is not None and not spoken.takes_webhook:
+        raise ConfigError(f"profile {name!r} has webhook_url: {said}")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +219,21 @@ def of_job(job: Job, machine: Machine) -> Settings:
         model=job.wanted_model,
         vars=job.vars,
         headers={**_strings(table, "headers", grant.profile), **flags.headers},
+        webhook=_lent_webhook(table, spoken),
         tables=tables or trust.kept(spoken.name, config),
     )
     allow_http = flags.allow_http or bool(table.get("allow_http", False))
-    keyed = settings.key_source.kind != "none"
+    keyed = settings.key_source.kind != "none" or settings.webhook is not None
     urls.check(base_url, keyed=keyed, allow_http=allow_http)
     return settings
+
+
+def _lent_webhook(table: Table, spoken: Dialect) -> Webhook | None:
+    """Return the webhook of a job's profile; a wrong one must not keep the job."""
+    try:
+        return secret.webhook(table) if spoken.takes_webhook else None
+    except UsageError:
+        return None
 
 
 def _granted(job: Job, base_url: str, machine: Machine) -> _Grant:

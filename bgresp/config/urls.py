@@ -36,7 +36,7 @@ def check(base_url: str, *, keyed: bool, allow_http: bool) -> None:
     """
     if is_local(base_url):
         return
-    parts = _parts(base_url)
+    parts = split(base_url)
     if parts is not None and "@" in parts.netloc:
         raise ConfigError("the base URL holds a user name or password: refused")
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -53,11 +53,11 @@ def check(base_url: str, *, keyed: bool, allow_http: bool) -> None:
 
 def host(base_url: str) -> str | None:
     """Return the host of a URL; None where it is no URL."""
-    parts = _parts(base_url)
+    parts = split(base_url)
     return parts.hostname if parts is not None else None
 
 
-def _parts(base_url: str) -> SplitResult | None:
+def split(base_url: str) -> SplitResult | None:
     """Split a URL; None where it cannot be, or holds white space or controls."""
     if any(char.isspace() or not char.isprintable() for char in base_url):
         return None

@@ -3,12 +3,14 @@
 core.dialect_schema builds a dialect from TOML.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
+from bgresp.core.errors import ConfigError
 from bgresp.core.model import Status
 
 BASE: Final = "openai"
@@ -201,9 +203,15 @@ class Dialect:
     items: Items
     answers: Mapping[str, Any]
     include: Include
+    webhook: Mapping[str, str]
     states: Mapping[str, Status]
     streaming: Streaming
     limits: Limits
+
+    @property
+    def takes_webhook(self) -> bool:
+        """Say whether a request may name a URL that is told of its job's end."""
+        return bool(self.webhook["url"])
 
     @property
     def carries(self) -> frozenset[str]:
@@ -307,6 +315,25 @@ def encode(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """A URL that is told of a job's end, and the variable whose secret signs that.
+
+    The secret goes into the bytes of a create alone: into nothing that is kept.
+    """
+
+    url: str
+    variable: str
+    secret: str | None = field(default=None, repr=False)
+
+    def checked(self) -> Self:
+        """Return a webhook that can be asked for. Raises ConfigError."""
+        if self.secret is None:
+            said = f"no webhook secret: {self.variable!r} is not set"
+            raise ConfigError(said, hint=f"export {self.variable}=whsec_...")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A base URL spoken to in a dialect; `key` and `headers` may be secret.
 
@@ -321,6 +348,7 @@ class Endpoint:
     key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     key_is_kept: bool = False
+    webhook: Webhook | None = None
 
     @property
     def has_lasting_key(self) -> bool:
@@ -331,8 +359,9 @@ class Endpoint:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Return what nobody may be shown: the key, and the values of own headers."""
-        return frozenset({*filter(None, [self.key]), *self.headers.values()})
+        """Return what nobody may be shown: keys, and the values of own headers."""
+        told = self.webhook.secret if self.webhook is not None else None
+        return frozenset({*filter(None, [self.key, told]), *self.headers.values()})
 
     @property
     def host(self) -> str:
@@ -343,6 +372,21 @@ class Endpoint:
     def is_loopback(self) -> bool:
         """Say whether the base URL's host is this machine, written literally."""
         return is_loopback(self.base_url)
+
+
+def asking(endpoint: Endpoint, body: bytes) -> bytes:
+    """Return the bytes of a create that asks for the endpoint's webhook, if it has one.
+
+    A body that names one itself stays, and so does all that it says, byte by byte.
+    Raises ConfigError where the secret is not set.
+    """
+    if endpoint.webhook is None:
+        return body
+    webhook, fields = endpoint.webhook.checked(), endpoint.dialect.webhook
+    said = {fields["url"]: webhook.url, fields["secret"]: webhook.secret}
+    if not said.keys().isdisjoint(json.loads(body)):
+        return body
+    return body.rstrip()[:-1] + b"," + json.dumps(said)[1:].encode("ascii")
 
 
 def is_loopback(url: str) -> bool:

@@ -121,6 +121,7 @@ def build(name: str, tables: Mapping[str, Table]) -> Dialect:
             include=Include(
                 query=table["include"]["query"], never=_names(table["include"]["never"])
             ),
+            webhook=table["webhook"],
             states=_states(table["states"]),
             streaming=_streaming(table["stream"]),
             limits=_limits(table["limits"]),
@@ -265,6 +266,8 @@ def _check(table: Table) -> None:
     for key in ("delta", "full"):
         _check_paths({"text": stream[key]["text"]}, f"stream.{key}", {})
     _check_stream(stream)
+    if len(set(map(bool, table["webhook"].values()))) > 1:
+        raise ValueError("'webhook' needs both: url and secret, or neither")
     _check_states(table["states"])
     _check_limits(table["limits"])
 

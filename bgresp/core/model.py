@@ -19,6 +19,7 @@ SCHEMA: Final = "bgresp.job/1"
 LEDGER_VERSION: Final = 1
 FORGOTTEN: Final = "forgotten"  # in the line of a job that was dropped
 INCLUDE: Final = "include"  # in its line: what its request asks to be included
+WEBHOOK: Final = "webhook"  # in its line alone: its create asked for one
 KEY_DIGEST: Final = "key_digest"  # in its line alone: which key made it
 # The form of any key, whoever made it: it names files.
 # What no shell reads as anything but itself.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bgresp.api.client import Api
+from bgresp.config.secret import with_secret
 from bgresp.config.settings import Machine, Settings, of_job
 from bgresp.core.capabilities import applied
 from bgresp.core.dialect import Endpoint
@@ -97,6 +98,7 @@ class Endpoints:
                 vars=settings.vars,
                 key=key,
                 headers=settings.headers,
+                webhook=with_secret(settings.webhook, self.machine.environ),
                 key_is_kept=settings.key_source.kind in {"env", "file"},
             ),
             say=self.warn,

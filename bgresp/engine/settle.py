@@ -14,7 +14,7 @@ from typing import Final
 from bgresp.api.client import Api, Sent
 from bgresp.config.settings import Settings
 from bgresp.core import update
-from bgresp.core.dialect import Dialect, Limits
+from bgresp.core.dialect import Dialect, Limits, asking
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -24,7 +24,7 @@ from bgresp.core.errors import (
     RefusedError,
     UsageError,
 )
-from bgresp.core.model import Job, ResponseError, Status
+from bgresp.core.model import WEBHOOK, Job, ResponseError, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot, exit_code
 from bgresp.engine import polling
 from bgresp.engine.endpoints import Endpoints
@@ -188,6 +188,8 @@ class Settling:
             )
         job, stream = self._noted(job), bool(job.streamable)
         fault = Fault(FaultKind.CLOSED, "the reply ended before an id came")
+        if job.extra.get(WEBHOOK):
+            body = self._asking(job, body)
         create = self.api.create(body, key=job.key, stream=stream, sent=Sent())
         async with aclosing(create) as signals:
             async for signal in signals:
@@ -202,6 +204,18 @@ class Settling:
                     return self.recorder.heard(taken, last, self.api.endpoint.dialect)
         self.recorder.unheard(job, fault)
         return fault
+
+    def _asking(self, job: Job, body: bytes) -> bytes:
+        """Ask for the webhook again, where the job's profile still has it."""
+        assert self.api is not None
+        try:
+            if self.api.endpoint.webhook is not None:
+                return asking(self.api.endpoint, body)
+            why = "its profile has none"
+        except ConfigError as error:
+            why = error.message
+        self.say(f"{job.key} is sent again without its webhook: {why}")
+        return body
 
     def accepted(self, job: Job, id_: str, news: Snapshot | Event) -> Job:
         """Record what a submission made: the id first, then what is known of the job.

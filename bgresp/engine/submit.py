@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import schedule, signals, update
-from bgresp.core.dialect import Dialect, Streaming
+from bgresp.core.dialect import Dialect, Streaming, asking
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -22,7 +22,7 @@ from bgresp.core.errors import (
     UnknownOutcomeError,
     UnreachableError,
 )
-from bgresp.core.model import KEY_DIGEST, Job, ResponseError, Status
+from bgresp.core.model import KEY_DIGEST, WEBHOOK, Job, ResponseError, Status
 from bgresp.core.request import Draft, keyed
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import one_line
@@ -247,14 +247,19 @@ class Submitter:
 
         Waits for its turn first: no intent lies about what the endpoint holds up.
         Raises LedgerError before anything was sent when the intent cannot be kept,
-        UnreachableError when the endpoint asks for too long a wait.
+        UnreachableError when the endpoint asks for too long a wait, ConfigError where a
+        webhook has no secret.
         """
         self._check_hold()
+        webhook = self.api.endpoint.webhook
+        if webhook is not None:
+            webhook.checked()
         with self.idle():
             await self.queue.turn()
         self._tell_of_store(draft.job)
         digest = self.recorder.key_digest(self.api.endpoint)
         extra = {**draft.job.extra, **({KEY_DIGEST: digest} if digest else {})}
+        extra |= {WEBHOOK: True} if webhook is not None else {}
         now = replace(draft.job, submitted_at=self.recorder.now(), extra=extra)
 
         def keep(job: Job) -> None:
@@ -262,7 +267,7 @@ class Submitter:
                 self.recorder.answers.save_request(job.key, self._body(draft, job))
 
         with self.recorder.ledger.submitting(now, keep) as job:
-            body = self._body(draft, job)
+            body = asking(self.api.endpoint, self._body(draft, job))
             return await self._until_outcome(job, body, draft.stream)
 
     def _tell_of_store(self, job: Job) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bgresp.core.model import Job, Status
 from bgresp.engine.notify import Notifier, argv_of
 from bgresp.engine.recorder import Recorder
-from tests.cli.books import seed
+from tests.cli.books import ident, seed
 from tests.cli.processes import Start
 from tests.command import Run
 from tests.fakeserver import FakeServer
@@ -44,8 +44,8 @@ def test_each_verb_tells_once(
     ran = bgresp(*words, "--notify", hook())
     assert 0 == ran.code, ran.err
     (record,) = told(tmp_path)
-    assert ("bgresp.job/1", job["id"], "completed") == (
-        *(record["schema"], record["id"], record["status"]),
+    assert ("bgresp.job/1", job["id"], "completed", "text") == tuple(
+        record[name] for name in ("schema", "id", "status", "ended_with")
     )
     for again in (("watch", job["id"]), ("wait", job["id"]), ("sync",)):
         assert 0 == bgresp(*again, "--notify", hook()).code
@@ -70,6 +70,17 @@ def test_an_open_job_is_not_told_of(
     seed(state, {"status": "failed", "text": ""}, {"status": "unknown", "id": None})
     bgresp("wait", "--all", "--timeout", "0.1", "--notify", hook())
     assert ["failed"] == [job["status"] for job in told(tmp_path)]
+
+
+def test_a_hook_is_told_how_an_answer_ended(
+    bgresp: Run, state: Path, tmp_path: Path
+) -> None:
+    """`ended_with` is told of a record of an older version, too."""
+    done = {"status": "completed", "text": "x"}
+    seed(state, done, {**done, "text": ""})
+    bgresp("wait", "--all", "--notify", hook())
+    ends = {record["id"]: record["ended_with"] for record in told(tmp_path)}
+    assert {ident(1): "text", ident(2): "nothing"} == ends
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,13 @@ from bgresp.batch.manifest import (
 from bgresp.batch.results import Folder, Results
 from bgresp.cli import inputs
 from bgresp.cli.context import Context
-from bgresp.cli.inputs import Shape, labels, request_of
+from bgresp.cli.inputs import (
+    Shape,
+    ask_for_webhook,
+    check_webhook,
+    labels,
+    request_of,
+)
 from bgresp.cli.options import Common, Notify, opt, seconds
 from bgresp.config.effective import destination
 from bgresp.config.settings import Settings
@@ -159,6 +165,7 @@ def batch(options: Options, shape: Shape, common: Common) -> int:
 
     context = Context.of(common)
     context.notify(options.notify)
+    ask_for_webhook(context, shape)
     _check(options)
     batching = Batching.of(context, options, shape)
     if options.dry_run:
@@ -207,6 +214,8 @@ class Batching:
         group = _group(options)
         _check_there(options)
         settings = context.settings(model=shape.model, keyed=not options.dry_run)
+        if not options.dry_run:
+            check_webhook(context, settings)
         request = request_of(context, shape, settings)
         stream = settings.stream if options.stream is None else options.stream
         record = Job(

@@ -126,10 +126,12 @@ def listen(which: Refs, options: Options, common: Common) -> int:
 
 def _secrets(options: Options, context: Context) -> list[str]:
     """Return the secrets of the variables. Raises ConfigError."""
+    from bgresp.config.secret import webhook_secret
+
     found = []
     for name in options.secret_env or []:
-        secret = context.environ.get(name, "").strip()
-        if not secret or not secret.isascii() or not secret.isprintable():
+        secret = webhook_secret(name, context.environ)
+        if secret is None:
             message = f"no secret: {name!r} is not set"
             raise ConfigError(message, hint=f"export {name}=whsec_...")
         found.append(secret)

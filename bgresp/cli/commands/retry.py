@@ -9,7 +9,7 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.cli.running import run
 from bgresp.core.errors import NoSuchJobError, worst
-from bgresp.core.model import Job, Status
+from bgresp.core.model import WEBHOOK, Job, Status
 from bgresp.core.request import Draft
 from bgresp.engine import retry as engine
 
@@ -89,6 +89,10 @@ async def _sent(
     by_key = {job.key: draft for job, draft in drafts}
     for settings, jobs in context.endpoints.grouped([job for job, _ in drafts]):
         async with context.api(settings) as api:
+            asked = any(job.extra.get(WEBHOOK) for job in jobs)
+            if asked and api.endpoint.webhook is None:
+                said = "asked for a webhook, which the profile has not: sent without"
+                context.say(f"{jobs[0].ref if len(jobs) == 1 else 'jobs'} {said}")
             await sending.send(api, [by_key[job.key] for job in jobs])
             await sending.let_go()
     if context.common.json and (sending.jobs or not single):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from bgresp.cli import inputs, output, refs
 from bgresp.cli.context import Context
-from bgresp.cli.inputs import Shape, request_of
+from bgresp.cli.inputs import Shape, ask_for_webhook, check_webhook, request_of
 from bgresp.cli.options import Common, Notify, arg, asides, opt, seconds
 from bgresp.cli.running import run
 from bgresp.core.errors import RefusedError, UsageError
@@ -124,6 +124,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     context = Context.of(common)
     _check(shape, options)
     context.notify(options.notify)
+    ask_for_webhook(context, shape)
     target = output.target(options.output, force=options.force)
     timeout, told = seconds(options.timeout), asides(options.show)
     drafts = _drafts(context, shape, options, _prompts(context, shape, options))
@@ -243,6 +244,8 @@ def _drafts(
     from bgresp.core.request import drafted
 
     settings = context.settings(model=shape.model, keyed=not options.dry_run)
+    if not options.dry_run:
+        check_webhook(context, settings)
     request = request_of(context, shape, settings)
     if options.answers:
         answers = _answers(context, str(shape.previous), options, settings.dialect)
