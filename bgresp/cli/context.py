@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -443,6 +443,18 @@ class Context:
                     title = said if job.row else f'"{said}"'
                     found.setdefault(job.key, {})["name"] = title
         return found
+
+    def priced(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Yield jobs with their cost, where their profile has `prices`."""
+        from bgresp.core.stats import priced
+
+        try:
+            profiles = self.config.profiles
+        except ConfigError:
+            profiles = {}  # what is known is shown, whatever the files say
+        for job in jobs:
+            table = profiles.get(job.profile or "", {})
+            yield priced(job, table.get("prices", {}))
 
     def request_of(self, job: Job) -> "StoredRequest":
         """Read the stored request of a job; what nobody kept is not there."""

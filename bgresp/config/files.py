@@ -49,6 +49,7 @@ PROFILE_KEYS: Final = {
     "notify": schema.LIST,
     "webhook_url": schema.TEXT,
     "webhook_secret_env": schema.TEXT,
+    "prices": schema.TABLE,
 }
 _LISTS: Final = {
     "api_key_cmd": "must be a program and its arguments, each text",
@@ -56,6 +57,7 @@ _LISTS: Final = {
     "notify": "must be a program and its arguments, each text",
     "env_pass": "must be names of variables, each text",
 }
+PRICES: Final = ("input", "output", "cached")  # each for a million tokens
 _LEAST: Final = {"rate": 0, "connections": 1, "streams": 0, "workers": 1}
 
 
@@ -240,12 +242,27 @@ def _check_profile(name: str, profile: Table, path: Path) -> None:
 
 def _beyond(key: str, value: Any) -> str | None:
     """Say what a value of the right type must be; None where it is."""
+    if key == "prices":
+        fit = all(map(_are_prices, value.values()))
+        return (
+            None if fit else "must be tables of input, output, cached, 0 or more each"
+        )
     if key in _LEAST and not _LEAST[key] <= value < math.inf:
         return f"must be {_LEAST[key]} or more"
     is_text = key not in _LISTS or all(isinstance(v, str) for v in value)
     if is_text and (key not in {"api_key_cmd", "exec", "notify"} or value):
         return None
     return _LISTS[key]
+
+
+def _are_prices(value: Any) -> bool:
+    """Say whether a value is the prices of a model."""
+    return (
+        isinstance(value, dict)
+        and {"input", "output"} <= {*value} <= {*PRICES}
+        and all(schema.fits(v, schema.NUMBER) for v in value.values())
+        and all(0 <= v < math.inf for v in value.values())
+    )
 
 
 def known_profiles(config: Config) -> list[str]:

@@ -151,6 +151,10 @@ TEMPLATE: Final = """\
 #streams = 8
 #[profiles.work.vars]                    # what the dialect's templates use
 #end_user = "user-7"
+#[profiles.work.prices.large]            # for a million tokens: stats, show have costs
+#input = 1.25
+#output = 10
+#cached = 0.125
 #[profiles.work.headers]                 # sent with every request, shown nowhere
 #"X-Team" = "search"
 

@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_right, insort
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from math import ceil
 from typing import Any, Final
@@ -180,8 +180,29 @@ class GroupStats:
             figures[f"{name}_median"] = _rounded(median(ordered))
             figures[f"{name}_p95"] = _rounded(percentile(ordered, 0.95))
         for name in ("tokens_reasoning", "tokens_cached", "cost"):
-            figures[name] = getattr(self, name) or None
+            figures[name] = round(getattr(self, name), 9) or None
         return figures
+
+
+def priced(job: Job, prices: Mapping[str, Mapping[str, float]]) -> Job:
+    """Return a job whose usage has its cost, by the prices of its model.
+
+    They are for a million tokens, "input", "output" and, of input that was cached,
+    "cached". What the endpoint says wins; where a count is not known there is none.
+    """
+    usage = job.usage
+    found = prices.get(job.wanted_model or "") or prices.get(job.model or "")
+    if found is None or usage is None or usage.cost is not None:
+        return job
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return job
+    cached = min(usage.cached_tokens or 0, usage.input_tokens)
+    cost = (
+        (usage.input_tokens - cached) * found["input"]
+        + cached * found.get("cached", found["input"])
+        + usage.output_tokens * found["output"]
+    ) / MILLION
+    return replace(job, usage=replace(usage, cost=cost))
 
 
 def _rounded(seconds: float | None) -> float | None:
@@ -248,6 +269,7 @@ def _in_order(groups: Iterable[GroupStats], by: str) -> Iterator[GroupStats]:
         yield from sorted(groups, key=lambda group: (-group.jobs, group.value))
 
 
+MILLION: Final = 1_000_000  # tokens that a price is for
 # What went otherwise than hoped, the worst first.
 BAD: Final = (
     *(Status.LOST, Status.FAILED, Status.UNKNOWN, Status.REJECTED),

@@ -87,6 +87,13 @@ def number(value: float | None) -> str:
     return f"{value / 1e3:,.1f}k"
 
 
+def money(value: float | None) -> str:
+    """Write what something cost, in whatever money its prices are."""
+    if value is None:
+        return "-"
+    return f"{value:,.2f}" if value >= 1 else f"{value:.6f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Painter:
     """How a line is drawn on one terminal: with colours or not, in ASCII or not."""

@@ -17,6 +17,7 @@ from bgresp.render.cells import (
     STATUS_STYLES,
     Painter,
     cut,
+    money,
     number,
     padded,
     widest,
@@ -57,6 +58,7 @@ FIGURES: Final = (
     Figure("P95", "queue_p95", _span),
     Figure("TOKENS OUT", "tokens_out", number),
     Figure("IN", "tokens_in", number),
+    Figure("COST", "cost", money),
 )
 
 
@@ -75,7 +77,12 @@ class BarChart:
         first = [self.by.upper(), *names, "all"]
         jobs = ["JOBS", *(number(row["jobs"]) for row in rows)]
         used = widest(first) + widest(jobs) + 2 * len(GAP)
-        told = [f for f in FIGURES if f.name != "failed" or self.by != "status"]
+        told = [
+            figure
+            for figure in FIGURES
+            if (figure.name != "failed" or self.by != "status")
+            and (figure.name != "cost" or whole["cost"])
+        ]
         figures, size = fitting_figures(told, rows, self.streams.width - used)
         most = max((row["jobs"] for row in groups), default=0)
         bars = ["", *(_bar(row["jobs"], most, size) for row in groups), ""]

@@ -136,3 +136,28 @@ def test_a_person_is_told_of_the_rest(terminal: Terminals, seeded: Path) -> None
     nothing = terminal("list", "--group", "none")
     assert 0 == nothing.finish()
     assert nothing.shows("no job matches: bgresp list")
+
+
+def test_prices_of_a_profile_make_a_cost(
+    bgresp: Run, terminal: Terminals, state: Path, tmp_path: Path
+) -> None:
+    """`stats` and `show` have it by the profile's prices; without them there is none."""
+    usage = {"input_tokens": 1000, "output_tokens": 500, "total_tokens": 1500}
+    seed(
+        state, {"status": "completed", "model": "a", "profile": "work", "usage": usage}
+    )
+    config = tmp_path / "prices.toml"
+    table = '[profiles.work]\ndialect = "openai"\n[profiles.work.prices.a]\n'
+    config.write_text(f"{table}input = 2\noutput = 10\n")
+    env = {"BGRESP_CONFIG": str(config)}
+    found = json.loads(bgresp("stats", "--json", env=env).out)
+    assert 0.007 == found["total"]["cost"]
+    assert None is json.loads(bgresp("stats", "--json").out)["total"]["cost"]
+    assert "cost\t0.007000\n" in bgresp("show", env=env).out
+    assert "cost" not in bgresp("show").out
+    drawn = terminal("stats", env=env)
+    assert drawn.finish() == 0
+    assert any("COST" in line for line in drawn.lines)
+    config.write_text(f"{table}input = -1\noutput = 10\n")
+    wrong = bgresp("config", "show", "-p", "work", env=env)
+    assert (4, True) == (wrong.code, "'prices' must be tables" in wrong.err)

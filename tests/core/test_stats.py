@@ -3,6 +3,7 @@
 import statistics
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status, Usage
 from bgresp.core.selection import queue_time, run_time
-from bgresp.core.stats import FIELDS, WAYS, grouping, median, percentile, stats_of
+from bgresp.core.stats import (
+    FIELDS,
+    WAYS,
+    grouping,
+    median,
+    percentile,
+    priced,
+    stats_of,
+)
 from tests.anyjob import JOBS
 
 
@@ -105,3 +114,27 @@ def test_jobs_are_not_kept() -> None:
     found = stats_of(jobs(), grouping("status", day), "status")
     gc.collect()
     assert (50, []) == (found.total.jobs, [1 for ref in alive if ref() is not None])
+
+
+PRICES = {"gpt-5": {"input": 1.25, "output": 10.0, "cached": 0.125}}
+
+
+@pytest.mark.parametrize(
+    ("usage", "model", "cost"),
+    [
+        (Usage(1_000_000, 100_000, 1_100_000), "gpt-5", 2.25),
+        (Usage(1_000_000, 0, 1, cached_tokens=400_000), "gpt-5", 0.8),
+        (Usage(1_000_000, None, 1_000_000), "gpt-5", None),
+        (Usage(1, 1, 2, cost=7.0), "gpt-5", 7.0),
+        (Usage(1, 1, 2), "gpt-5-mini", None),
+    ],
+)
+def test_a_cost_is_by_the_prices_of_the_model(
+    usage: Usage, model: str, cost: float | None
+) -> None:
+    """Cached input has its own price, what the endpoint says wins, nothing is guessed."""
+    job = priced(Job("k", Status.COMPLETED, model=model, usage=usage), PRICES)
+    assert job.usage is not None
+    assert cost == (None if cost is None else pytest.approx(job.usage.cost))
+    assert (cost is None) == (job.usage.cost is None)
+    assert usage == replace(job.usage, cost=usage.cost)

@@ -13,7 +13,15 @@ from bgresp.core.request import StoredRequest
 from bgresp.core.selection import longest, queue_time, run_time
 from bgresp.core.text import one_line
 from bgresp.core.times import brief, local, rfc3339
-from bgresp.render.cells import BOLD, GAP, STATUS_STYLES, Painter, number, width_of
+from bgresp.render.cells import (
+    BOLD,
+    GAP,
+    STATUS_STYLES,
+    Painter,
+    money,
+    number,
+    width_of,
+)
 from bgresp.render.columns import FIELDS, record, told_of
 from bgresp.render.columns import reason as reason_of
 from bgresp.render.table import show_rows
@@ -44,7 +52,7 @@ def show(which: Refs, options: Options, common: Common) -> int:
     """
     context = Context.of(common, (*FIELDS, "prompt"))
     choice = refs.chosen(context, which, default="@last")
-    jobs = [context.told(job) for job in choice.known()]
+    jobs = list(context.priced(map(context.told, choice.known())))
     if not refs.require_some(context, jobs, which):
         return 0
     if context.is_json or common.quiet or common.fields:
@@ -160,6 +168,8 @@ def _facts(context: Context, job: Job) -> Iterator[tuple[str, str]]:
     yield "ended", _dated(job.finished_at, when, span)
     yield "cancel", _dated(job.cancel_requested_at, when, "asked for")
     yield "tokens", _tokens(job)
+    cost = job.usage.cost if job.usage else None
+    yield "cost", "" if cost is None else money(cost)
     yield "kept until", _dated(job.expires_at, when)
     yield "follows", job.previous_id or ""
     yield "retry of", _ref_of(context, job.retry_of)

@@ -53,7 +53,8 @@ def stats(which: Refs, options: Options, common: Common) -> int:
         raise UsageError("--time takes utc or local for days")
     written = local if times is Times.LOCAL else _utc
     groups_of = grouping(options.by, lambda moment: written(moment)[:10])
-    found = stats_of(_jobs(context, which), groups_of, options.by)
+    jobs = context.priced(_jobs(context, which))
+    found = stats_of(jobs, groups_of, options.by)
     context.report_ledger()
     _show(context, found, options.by)
     if found.total.noticed:
