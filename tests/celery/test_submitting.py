@@ -188,3 +188,26 @@ def test_a_proxy_that_lets_nothing_through(
     found = intents_at(url).find("t")
     assert found is not None
     assert (True, ()) == (found.may_be_claimed, server.requests)
+
+
+def test_a_profile_asks_for_its_webhook(
+    url: str, server: FakeServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The create has the secret, the intent has not; without one nothing is claimed."""
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[profiles.work]\ndialect = "mka1"\nbase_url = "{server.base_url}"\n'
+        'api_key_env = "WORK_KEY"\nwebhook_url = "https://hooks.example.com/"\n'
+        'webhook_secret_env = "HOOK_SECRET"\n'
+    )
+    monkeypatch.setenv("BGRESP_CONFIG", str(config))
+    with pytest.raises(ConfigError, match="'HOOK_SECRET' is not set"):
+        execution(url, "first", 9.0, profile="work").run()
+    assert None is intents_at(url).find("t")
+    monkeypatch.setenv("HOOK_SECRET", "whsec_c2VjcmV0")
+    job = execution(url, "second", 9.0, profile="work").run()
+    (create,) = server.creates
+    assert "whsec_c2VjcmV0" == create.json["webhook_secret"]
+    kept = intents_at(url).find("t")
+    assert kept is not None
+    assert "whsec_c2VjcmV0" not in repr((job, kept.raw))

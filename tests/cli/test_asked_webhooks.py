@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.books import records
 from tests.command import Ran, Run
-from tests.fakeanswers import RESET, Performed
+from tests.fakeanswers import RESET, Performed, refusal
 from tests.fakeserver import FakeServer
 
 SECRET = "whsec_c2VjcmV0IG9mIGEgdGVzdA=="  # noqa: S105
@@ -131,6 +131,17 @@ def test_what_is_sent_again_asks_again(
     assert is_nowhere(*lost, ran, bare, state=state)
     assert (URL, SECRET) == asked(server)[2]
     assert (None, None) == asked(server)[-1]
+
+
+def test_an_endpoint_that_quotes_the_secret(
+    server: FakeServer, bgresp: Run, profile: Profile, state: Path
+) -> None:
+    """What a refusal says of the secret is neither shown nor recorded."""
+    profile()
+    server.script("create", refusal(400, f"bad webhook_secret {SECRET}, sorry"))
+    ran = bgresp("submit", "-p", "p", "-t", "hi", "-m", "m", "-v", *ASKED, env=ENV)
+    assert (5, True) == (ran.code, "sorry" in ran.err), ran.err
+    assert is_nowhere(ran, state=state)
 
 
 @pytest.mark.parametrize(
