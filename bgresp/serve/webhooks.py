@@ -79,7 +79,7 @@ class WebhookOptions:
             try:
                 origin(url)
             except ValueError:
-                message = "a webhook goes to a URL: https://HOST/PATH"
+                message = f"{url!r} is no URL: a webhook goes to https://HOST/PATH"
                 raise UsageError(message) from None
         if self.url is not None and self.secret is None:
             raise UsageError("a webhook is signed: --webhook-secret-env NAME")
