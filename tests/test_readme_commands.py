@@ -34,6 +34,7 @@ ELSEWHERE: Final = {
     "-p shout": "its profile is the block above: serve/test_recipes.py runs both",
     "-p night": "its profile is the block above: serve/test_recipes.py runs both",
     "./run-tool": "is a tool of the reader: test_examples.py runs the line with one",
+    "bgresp listen": "ends only when it is told to: proof/test_webhooks.py runs it",
     "parallel ": "test_examples.py runs it where GNU parallel is installed",
 }
 ANSWER: Final = '{"overdue": [17, 4]}'

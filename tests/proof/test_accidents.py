@@ -5,6 +5,7 @@ views that another writer made stale, stored answers, adoption from the server's
 """
 
 import asyncio
+import json
 import os
 import tempfile
 from collections import Counter
@@ -28,6 +29,7 @@ from hypothesis.stateful import (
 from bgresp.api.client import Api, Sent
 from bgresp.core.errors import NoSuchJobError, UsageError
 from bgresp.core.model import Job
+from bgresp.core.reading import read_parts
 from bgresp.core.request import Draft
 from bgresp.core.signals import Signal
 from bgresp.core.signals import Snapshot as Seen
@@ -236,7 +238,9 @@ class Accidents(RuleBasedStateMachine):
         assert isinstance(news, Seen)
         body = b'{"id": "%b", "status": "%b", "output_text": "%b"}'
         raw = body % (str(job.id).encode(), word.encode(), text.encode())
-        news = replace(news, reading=replace(news.reading, text=text), raw=raw)
+        parts = read_parts(api.endpoint.dialect, json.loads(raw))
+        reading = replace(news.reading, text=text, answer=parts)
+        news = replace(news, reading=reading, raw=raw)
         recorder.heard(job, news, api.endpoint.dialect)
         saved = recorder.text(job.key, api.endpoint.dialect)
         self.told.texts[job.key] = max(
