@@ -326,7 +326,7 @@ def test_what_waits_for_the_gate_is_not_sent_after_the_stop(
 ) -> None:
     """--max-failures stops rows that wait for their turn: they would be paid for."""
     server.script("create", refusal(400, "no"))
-    how = ("--rate", "1/s", "--in-flight", "8", "--max-failures", "1")
+    how = ("--rate", "6/m", "--in-flight", "8", "--max-failures", "1")
     ran = bgresp("batch", manifest(*rows(20)), "-m", "m", *how)
     assert (9, 1) == (ran.code, len(server.creates))
 

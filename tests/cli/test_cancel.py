@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from tests import hastyclock
 from tests.cli.books import FIELDS, ident, key, last, records, seed
 from tests.command import Run
 from tests.fakeanswers import Reply, as_json, refusal
@@ -82,12 +83,13 @@ def test_what_was_not_cancelled(bgresp: Run, server: FakeServer, state: Path) ->
 
 
 def test_a_cancel_that_reached_nobody_was_never_asked_for(
-    hasty: Run, server: FakeServer, state: Path
+    bgresp: Run, server: FakeServer, state: Path
 ) -> None:
     """Not reached: 6, an error object under --json, and no `cancelling` after it."""
     seed(state, {}, {"status": "completed"}, server=server)
     server.refuse()
-    ran = hasty("cancel", ident(1), "--json")
+    env = {hastyclock.VARIABLE: "4"}  # a slow machine needs a second to be refused in
+    ran = bgresp("cancel", ident(1), "--json", env=env)
     told = json.loads(ran.err)
     assert (6, "", "bgresp.error/1", "unreachable") == (
         *(ran.code, ran.out),
@@ -96,8 +98,8 @@ def test_a_cancel_that_reached_nobody_was_never_asked_for(
     assert told["message"].startswith(f"{ident(1)} was not cancelled: ")
     assert f"again: bgresp cancel {ident(1)}" == told["hint"]
     assert not any(line.get("cancel_requested_at") for line in records(state))
-    assert "cancelling" not in hasty("list").out
-    both = hasty("cancel", ident(1), ident(2))
+    assert "cancelling" not in bgresp("list").out
+    both = bgresp("cancel", ident(1), ident(2), env=env)
     assert (6, ["queued", "completed"]) == (
         both.code,
         [line.split("\t")[2] for line in both.out.splitlines()],
