@@ -52,19 +52,27 @@ def forget(which: Refs, options: Options, common: Common) -> int:
         return context.list_planned(jobs, "would forget")
     if not may_drop(context, jobs, yes=options.yes):
         return int(ExitCode.STOPPED_EARLY)
+    code, dropped = drop(context, jobs, remote=options.remote)
+    if context.is_json or common.quiet:
+        context.show_jobs(dropped, single=choice.single)
+    else:
+        _tell(context, dropped)
+    return code
+
+
+def drop(context: Context, jobs: list[Job], *, remote: bool) -> tuple[int, list[Job]]:
+    """Drop jobs here, at their endpoints first where that is asked for.
+
+    Returns an exit code, and the jobs that are gone.
+    """
     failed = partial(errors.tell_of, context.streams)
     dropping = Dropping(context.recorder, context.say, failed)
-    if options.remote:
-        from bgresp.cli.running import run
+    if not remote:
+        return dropping.here(jobs), dropping.dropped
+    from bgresp.cli.running import run
 
-        code = run(context, dropping.everywhere(context.endpoints, jobs))
-    else:
-        code = dropping.here(jobs)
-    if context.is_json or common.quiet:
-        context.show_jobs(dropping.dropped, single=choice.single)
-    else:
-        _tell(context, dropping.dropped)
-    return code
+    code = run(context, dropping.everywhere(context.endpoints, jobs))
+    return code, dropping.dropped
 
 
 def may_drop(context: Context, jobs: list[Job], *, yes: bool) -> bool:

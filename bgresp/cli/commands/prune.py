@@ -1,18 +1,17 @@
 """`bgresp prune`: drop what ended long ago."""
 
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Annotated, Final
 
-from bgresp.cli import errors, refs
-from bgresp.cli.commands.forget import may_drop
+from bgresp.cli import refs
+from bgresp.cli.commands.forget import drop, may_drop
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, DryRun, Refs, Yes, opt, seconds
 from bgresp.core.errors import ExitCode, LedgerError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.times import brief
-from bgresp.engine.drop import Dropping, refusal
+from bgresp.engine.drop import refusal
 
 DAY: Final = 86400.0
 # A clock so far from the newest record is wrong, or nobody was here for a year.
@@ -59,22 +58,15 @@ def prune(which: Refs, options: Options, common: Common) -> int:
         return context.list_planned(jobs, "would drop")
     if not may_drop(context, jobs, yes=options.yes):
         return int(ExitCode.STOPPED_EARLY)
-    failed = partial(errors.tell_of, context.streams)
-    dropping = Dropping(context.recorder, context.say, failed)
-    if options.remote:
-        from bgresp.cli.running import run
-
-        code = run(context, dropping.everywhere(context.endpoints, jobs))
-    else:
-        code = dropping.here(jobs)
+    code, dropped = drop(context, jobs, remote=options.remote)
     context.recorder.ledger.sweep()
     context.recorder.ledger.compact()
     if len(old) > len(jobs):
         context.say(f"{len(old) - len(jobs)} are open or unsettled: kept")
     if context.is_json or common.quiet:
-        context.show_jobs(dropping.dropped, single=False)
+        context.show_jobs(dropped, single=False)
     else:
-        count = len(dropping.dropped)
+        count = len(dropped)
         context.streams.line(f"{count} {'job' if count == 1 else 'jobs'} dropped")
     return code
 
