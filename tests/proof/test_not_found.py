@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,13 +32,14 @@ JOBS = 5
 class Place:
     """An endpoint whose jobs belong to a key; `mode` says how it lies about them.
 
-    `replica`: every second GET is answered by one that has no jobs. `anew`: all are.
+    `replica`: every second GET of a job is answered by one that has no jobs. `anew`:
+    all are.
     """
 
     mode: str = ""
     is_over: bool = False
     jobs: dict[str, str] = field(default_factory=dict)
-    gets: int = 0
+    gets: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def create(self, auth: str) -> tuple[int, object]:
@@ -50,8 +52,9 @@ class Place:
     def retrieve(self, id_: str, auth: str) -> tuple[int, object]:
         """Answer how a job stands, or that there is none."""
         with self.lock:
-            self.gets += 1
-            lies = self.mode == "anew" or (self.mode == "replica" and self.gets % 2)
+            self.gets[id_] += 1
+            is_dead = self.gets[id_] % 2 == 1
+            lies = self.mode == "anew" or (self.mode == "replica" and is_dead)
         if lies or self.jobs.get(id_) != auth:
             return 404, {"error": {"message": f"Response '{id_}' not found."}}
         word = "completed" if self.is_over else "in_progress"
