@@ -7,6 +7,7 @@ by `cli.quick`, which does without.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Final, NamedTuple, TypeVar
 
 from bgresp.core.errors import UsageError
@@ -61,6 +62,26 @@ Notify = Annotated[
 
 Yes = Annotated[bool, opt("--yes", help="Ask no question.")]
 DryRun = Annotated[bool, opt("--dry-run", help="List the jobs; do nothing.")]
+Remote = Annotated[bool, opt("--remote", help="Delete them at the endpoint too.")]
+OpenToo = Annotated[bool, opt("--force", help="Those that are open or unsettled too.")]
+
+JobName = Annotated[
+    str | None, opt("-n", "--name", help="A name to find it by.", metavar="NAME")
+]
+JobLabels = Annotated[
+    list[str] | None, opt("-l", "--label", help="A label (repeat).", metavar="K=V")
+]
+JobGroup = Annotated[
+    str | None, opt("--group", help="A group to put it in.", metavar="G")
+]
+
+Host = Annotated[
+    str, opt("--host", help="The address to listen on.", metavar="ADDRESS")
+]
+Port = Annotated[int, opt("--port", help="The port; 0 takes a free one.", metavar="N")]
+Uds = Annotated[
+    Path | None, opt("--uds", help="Listen on a unix socket, too.", metavar="PATH")
+]
 
 
 @dataclass(frozen=True, slots=True)

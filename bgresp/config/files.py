@@ -17,7 +17,7 @@ from typing import Any, Final
 from bgresp.config import places
 from bgresp.core import dialect_schema as schema
 from bgresp.core.dialect import Dialect
-from bgresp.core.errors import ConfigError, EncodingError
+from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
 from bgresp.core.text import NotUtf8Error, did_you_mean, is_plain, nearest, text_of
 
@@ -185,9 +185,7 @@ def _text(path: Path) -> str:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except NotUtf8Error as error:
         said = f"cannot read {path}: {error}"
-        raise (EncodingError if error.hint else ConfigError)(
-            said, hint=error.hint
-        ) from None
+        raise places.misencoded(said, error) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from bgresp.core.errors import ConfigError, LedgerError
+from bgresp.core.errors import ConfigError, EncodingError, LedgerError
+from bgresp.core.text import NotUtf8Error
 
 CONFIG: Final = "BGRESP_CONFIG"
 STATE_DIR: Final = "BGRESP_STATE_DIR"
@@ -70,6 +71,12 @@ def distrust(
     if found.st_mode & others:
         return f"others may write {name}"
     return None
+
+
+def misencoded(message: str, error: NotUtf8Error) -> ConfigError:
+    """Return the error of a file that is no UTF-8, by whether it can be converted."""
+    kind = EncodingError if error.hint else ConfigError
+    return kind(message, hint=error.hint)
 
 
 def _of_platform(place: str) -> Path:

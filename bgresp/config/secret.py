@@ -14,7 +14,7 @@ from typing import Final
 from bgresp.config import places, urls
 from bgresp.config.files import Table
 from bgresp.core.dialect import Auth, Webhook
-from bgresp.core.errors import ConfigError, EncodingError, UsageError
+from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.text import NotUtf8Error, text_of
 
 TWO_WAYS: Final = "export OPENAI_API_KEY=..., or use the local endpoint: -p local"
@@ -239,9 +239,7 @@ def _read(path: Path) -> str:
         ) from None
     except NotUtf8Error as error:
         said = f"cannot read the key file {path}: {error}"
-        raise (EncodingError if error.hint else ConfigError)(
-            said, hint=error.hint
-        ) from None
+        raise places.misencoded(said, error) from None
 
 
 def webhook(table: Table, names: tuple[str, str] = WEBHOOK) -> Webhook | None:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, DryRun, Refs, Yes, opt
+from bgresp.cli.options import Common, DryRun, OpenToo, Refs, Remote, Yes
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job
 from bgresp.core.text import counted
@@ -19,12 +19,8 @@ SPELLED: Final = 10  # jobs that are named; more are counted
 class Options:
     """What `forget` takes."""
 
-    remote: Annotated[
-        bool, opt("--remote", help="Delete them at the endpoint too.")
-    ] = False
-    force: Annotated[
-        bool, opt("--force", help="Those that are open or unsettled too.")
-    ] = False
+    remote: Remote = False
+    force: OpenToo = False
     yes: Yes = False
     dry_run: DryRun = False
 

@@ -12,7 +12,7 @@ import typer
 from bgresp.cli import errors, inputs, refs
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import pairs
-from bgresp.cli.options import Common, opt
+from bgresp.cli.options import Common, JobGroup, JobLabels, JobName, opt
 from bgresp.config import trust
 from bgresp.config.files import built_in
 from bgresp.config.settings import Flags, resolve
@@ -39,15 +39,9 @@ class Options:
         list[str] | None,
         typer.Argument(metavar="ID...", help="Response ids; - reads them from stdin."),
     ] = None
-    name: Annotated[
-        str | None, opt("-n", "--name", help="A name to find it by.", metavar="NAME")
-    ] = None
-    label: Annotated[
-        list[str] | None, opt("-l", "--label", help="A label (repeat).", metavar="K=V")
-    ] = None
-    group: Annotated[
-        str | None, opt("--group", help="A group to put it in.", metavar="G")
-    ] = None
+    name: JobName = None
+    label: JobLabels = None
+    group: JobGroup = None
     source: Annotated[
         str | None,
         opt("--from", help="What `list --jsonl` printed elsewhere.", metavar="FILE|-"),

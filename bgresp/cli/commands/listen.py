@@ -6,13 +6,22 @@ import time
 from collections.abc import Awaitable, Iterable, MutableMapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from bgresp.cli import errors, refs
 from bgresp.cli.commands.sync import show_change
 from bgresp.cli.context import Context
-from bgresp.cli.options import FOLLOW, Common, Notify, Refs, opt, seconds
+from bgresp.cli.options import (
+    FOLLOW,
+    Common,
+    Host,
+    Notify,
+    Port,
+    Refs,
+    Uds,
+    opt,
+    seconds,
+)
 from bgresp.cli.running import DetachedError, run
 from bgresp.core.errors import (
     BgrespError,
@@ -37,16 +46,9 @@ HINTS: Final = ("bgresp listen --port 0", "bgresp listen --uds ANOTHER_PATH")
 class Options:
     """What `listen` takes."""
 
-    host: Annotated[
-        str, opt("--host", help="The address to listen on.", metavar="ADDRESS")
-    ] = "127.0.0.1"
-    port: Annotated[
-        int, opt("--port", help="The port; 0 takes a free one.", metavar="N")
-    ] = 0
-    uds: Annotated[
-        Path | None,
-        opt("--uds", help="Listen on a unix socket, too.", metavar="PATH"),
-    ] = None
+    host: Host = "127.0.0.1"
+    port: Port = 0
+    uds: Uds = None
     path: Annotated[
         str | None, opt("--path", help="Take this path alone.", metavar="PATH")
     ] = None

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from bgresp.cli import refs
 from bgresp.cli.commands.forget import drop, may_drop
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, DryRun, Refs, Yes, opt, seconds
+from bgresp.cli.options import Common, DryRun, OpenToo, Refs, Remote, Yes, opt, seconds
 from bgresp.core.errors import ExitCode, LedgerError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.times import brief
@@ -26,12 +26,8 @@ class Options:
     older: Annotated[
         str | None, opt("--older", help="What ended before.", metavar="D")
     ] = None
-    remote: Annotated[
-        bool, opt("--remote", help="Delete them at the endpoint too.")
-    ] = False
-    force: Annotated[
-        bool, opt("--force", help="Those that are open or unsettled too.")
-    ] = False
+    remote: Remote = False
+    force: OpenToo = False
     yes: Yes = False
     dry_run: DryRun = False
 

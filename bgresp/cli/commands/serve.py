@@ -2,11 +2,20 @@
 
 import shlex
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from bgresp.cli.context import Context
-from bgresp.cli.options import ENGINE, LIMITS, WEBHOOKS, Common, opt, seconds
+from bgresp.cli.options import (
+    ENGINE,
+    LIMITS,
+    WEBHOOKS,
+    Common,
+    Host,
+    Port,
+    Uds,
+    opt,
+    seconds,
+)
 from bgresp.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,16 +29,9 @@ _MIB = 1024 * 1024
 class Options:
     """What `serve` takes."""
 
-    host: Annotated[
-        str, opt("--host", help="The address to listen on.", metavar="ADDRESS")
-    ] = "127.0.0.1"
-    port: Annotated[
-        int, opt("--port", help="The port; 0 takes a free one.", metavar="N")
-    ] = 0
-    uds: Annotated[
-        Path | None,
-        opt("--uds", help="Listen on a unix socket, too.", metavar="PATH"),
-    ] = None
+    host: Host = "127.0.0.1"
+    port: Port = 0
+    uds: Uds = None
     key_env: Annotated[
         str | None,
         opt("--key-env", help="Ask for the key in this variable.", metavar="NAME"),

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 from bgresp.cli import inputs, output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import Shape, ask_for_webhook, check_webhook, request_of
-from bgresp.cli.options import Common, Notify, arg, asides, opt, seconds
+from bgresp.cli.options import (
+    Common,
+    JobGroup,
+    JobLabels,
+    JobName,
+    Notify,
+    arg,
+    asides,
+    opt,
+    seconds,
+)
 from bgresp.cli.running import run
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.model import Job
@@ -50,15 +60,9 @@ class Options:
         list[str] | None,
         opt("--deny", help="With --previous: let it not.", metavar="[ID]"),
     ] = None
-    name: Annotated[
-        str | None, opt("-n", "--name", help="A name to find it by.", metavar="NAME")
-    ] = None
-    label: Annotated[
-        list[str] | None, opt("-l", "--label", help="A label (repeat).", metavar="K=V")
-    ] = None
-    group: Annotated[
-        str | None, opt("--group", help="A group to put it in.", metavar="G")
-    ] = None
+    name: JobName = None
+    label: JobLabels = None
+    group: JobGroup = None
     key: Annotated[
         str | None,
         opt("--key", help="One job under KEY, ever: else print its id.", metavar="KEY"),
