@@ -25,8 +25,7 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import Common
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import SCHEMA, Job, Status
-from bgresp.ledger import keys
-from bgresp.ledger.line import seal
+from bgresp.ledger.line import new_key, seal
 from bgresp.render.streams import Streams
 
 HOME, WORK, ODD = (f"https://{name}.example/v1" for name in ("home", "work", "odd"))
@@ -66,8 +65,8 @@ _executed: list[str] = []
 sys.addaudithook(lambda event, _: _executed.append(event) if event in _RUNS else None)
 
 NOW: Final = 1_790_000_000.0
-OURS: Final = [keys.make(NOW + n, n, after=None) for n in range(4)]
-THEIRS: Final = [keys.make(NOW + 9 + n, n, after=None) for n in range(6)]
+OURS: Final = [new_key(NOW + n, n, after=None) for n in range(4)]
+THEIRS: Final = [new_key(NOW + 9 + n, n, after=None) for n in range(6)]
 URLS: Final = (HOME, HOME + "/", WORK, ODD, FLAGS, EVIL, "local:", "https://x.y", None)
 IDS: Final = ("resp_0", "resp_1", "resp_2", "resp_9", "--all", "@last", "a\nb", None)
 MOMENTS: Final = ("2026-01-02T03:04:05.000Z", "2099-01-01T00:00:00Z", None)

@@ -19,7 +19,7 @@ from bgresp.core.dialect import Endpoint
 from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.request import Request, check_clashes, checked_prompt, drafted, keyed
-from bgresp.ledger import keys
+from bgresp.ledger.line import new_key
 
 # What an argument must be, where it is no text.
 _KINDS: Final[dict[str, tuple[type, str]]] = {
@@ -186,4 +186,4 @@ def key_of(task: str) -> str:
     into.
     """
     told = hashlib.blake2b(task.encode(), digest_size=10, person=b"bgresp.task")
-    return keys.make(0.0, int.from_bytes(told.digest()), after=None)
+    return new_key(0.0, int.from_bytes(told.digest()), after=None)

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from bgresp.cli.context import Context
-from bgresp.ledger import locks
+from bgresp.ledger import files
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -39,7 +39,7 @@ def run(context: Context, work: Coroutine[Any, Any, int]) -> int:
 
     # Here Ctrl-C is heard; in the loop it would wait as long as the lock does.
     try:
-        locks.prove(context.state / "README")
+        files.prove(context.state / "README")
     except BaseException:
         work.close()
         raise

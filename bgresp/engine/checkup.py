@@ -18,7 +18,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.engine.recorder import Recorder, rescue_files, restore_rescued
-from bgresp.ledger import damage, files, journal, locks, upkeep
+from bgresp.ledger import damage, files, journal, upkeep
 from bgresp.ledger.damage import BadLine
 from bgresp.ledger.index import decoded
 from bgresp.ledger.line import BadLineError
@@ -157,8 +157,8 @@ class Checkup:
     def _lock(self, state: Path) -> Iterator[Check]:
         """Take the ledger's lock twice: the second time must fail."""
         path = state / "ledger.lock"
-        with locks.held(path):
-            keeps_out = locks.is_held(path)
+        with files.held(path):
+            keeps_out = files.is_held(path)
         if keeps_out:
             yield Check("lock", OK, str(path))
             return

@@ -16,7 +16,7 @@ from bgresp.core.reading import is_id
 from bgresp.core.text import one_line
 from bgresp.core.times import rfc3339, unix
 from bgresp.engine.recorder import Recorder
-from bgresp.ledger import keys
+from bgresp.ledger.line import is_key
 
 _MAPPINGS: Final = ("labels", "usage", "error")
 _TIMES: Final = tuple(name for name in RECORD_FIELDS if name.endswith("_at"))
@@ -160,7 +160,7 @@ def _other(name: str, said: Any, mine: Job) -> UsageError:
 def _check(table: Mapping[str, Any]) -> None:
     """Refuse what would not be a record of ours, or name a file."""
     key, status = table.get("key"), table.get("status")
-    if not isinstance(key, str) or not keys.is_key(key):
+    if not isinstance(key, str) or not is_key(key):
         raise UsageError("key: not a job's key")
     if not isinstance(status, str) or status not in set(Status):
         raise UsageError(f"status: {str(status)[:40]!r} is not known here")

@@ -30,8 +30,8 @@ from bgresp.engine import polling
 from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import hold
-from bgresp.ledger import locks
-from bgresp.ledger.keys import is_key
+from bgresp.ledger import files
+from bgresp.ledger.line import is_key
 
 ABANDONED: Final = "abandoned"
 # A list that does not show a job so long after its submit never will.
@@ -66,8 +66,8 @@ def holding(recorder: Recorder, job: Job, *, wait: float = 0.0) -> Iterator[Job]
     """
     recorder.ledger.prepare()
     folder = recorder.ledger.state / "inflight"
-    path = locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
-    with locks.inflight(path, wait=wait):
+    path = files.inflight_path(folder, key=job.key, submit_key=job.submit_key)
+    with files.inflight(path, wait=wait):
         now = recorder.ledger.by_key(job.key)
         if now is None:
             raise NoSuchJobError(f"{job.key} was forgotten meanwhile")

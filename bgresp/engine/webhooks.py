@@ -23,8 +23,8 @@ from bgresp.engine.endpoints import Endpoints, Group
 from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import claimed, draft_of
-from bgresp.ledger.deliveries import Deliveries, Delivery
-from bgresp.ledger.keys import is_key
+from bgresp.ledger.line import is_key
+from bgresp.ledger.saved import Deliveries, Delivery
 
 MOST: Final = 1 << 20  # bytes of a delivery
 _MOST_ID: Final = 512

@@ -24,9 +24,9 @@ from urllib.parse import quote
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import FORGOTTEN, Status
-from bgresp.ledger import files, keys
+from bgresp.ledger import files
 from bgresp.ledger.journal import MOST, RawLine, Segment
-from bgresp.ledger.line import BadLineError, Line, decode
+from bgresp.ledger.line import BadLineError, LatestKeys, Line, decode
 
 END: Final = b"~"
 TOO_LONG: Final = f"longer than {MOST >> 20} MiB"
@@ -70,7 +70,7 @@ class Scan:
     bad: list[tuple[int, str]] = field(default_factory=list)
     newer: bool = False
     stop: int = 0
-    latest: keys.Latest = field(default_factory=keys.Latest)
+    latest: LatestKeys = field(default_factory=LatestKeys)
     taken: list[str] = field(default_factory=list)
 
     def take(self, lines: Iterable[RawLine], *, upto: int | None = None) -> None:

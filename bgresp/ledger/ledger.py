@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.selection import Selector
-from bgresp.ledger import damage, files, folders, index, journal, keys, locks
-from bgresp.ledger.line import encode
+from bgresp.ledger import damage, files, folders, index, journal
+from bgresp.ledger.line import encode, new_key
 from bgresp.ledger.view import (
     View,
     bearers,
@@ -206,7 +206,7 @@ class Ledger:
         """
         if job.status is not Status.SUBMITTING:
             return False
-        if locks.is_held(self._inflight(job)):
+        if files.is_held(self._inflight(job)):
             return False
         now = self.by_key(job.key)
         return now is not None and now.status is Status.SUBMITTING
@@ -243,7 +243,7 @@ class Ledger:
         another process holds it.
         """
         self.prepare()
-        with locks.inflight(locks.claim_path(self.state / "inflight", name), wait=0.0):
+        with files.inflight(files.claim_path(self.state / "inflight", name), wait=0.0):
             yield
 
     @contextmanager
@@ -261,7 +261,7 @@ class Ledger:
             with self._writing():
                 job = replace(draft, key=self._next_key())
                 if draft.submit_key is None:
-                    lock = locks.inflight(self._inflight(job), wait=0.0)
+                    lock = files.inflight(self._inflight(job), wait=0.0)
                     until_outcome.enter_context(lock)
                 before(job)
                 self._append(job)
@@ -385,7 +385,7 @@ class Ledger:
         """Hold the lock with the view up to date; refuse what a newer bgresp wrote."""
         if not self._is_prepared:
             self.prepare()
-        with locks.held(self.state / "ledger.lock"):
+        with files.held(self.state / "ledger.lock"):
             if self._look().newer:
                 raise LedgerError(
                     f"{self.path} was written by a newer bgresp: read-only here",
@@ -395,7 +395,7 @@ class Ledger:
 
     def _inflight(self, job: Job) -> Path:
         folder = self.state / "inflight"
-        return locks.inflight_path(folder, key=job.key, submit_key=job.submit_key)
+        return files.inflight_path(folder, key=job.key, submit_key=job.submit_key)
 
     def _note_age(self) -> None:
         """Mark the ledger where its folder knows newer jobs: it was put back.
@@ -439,7 +439,7 @@ class Ledger:
         """
         key = self._view.last
         for _ in range(MOST_TAKEN):
-            key = keys.make(self.now(), int.from_bytes(os.urandom(10)), after=key)
+            key = new_key(self.now(), int.from_bytes(os.urandom(10)), after=key)
             if self._view.by_key(key) is None:
                 return key
             if key > self._view.horizon:

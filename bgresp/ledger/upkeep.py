@@ -22,11 +22,11 @@ from typing import Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
-from bgresp.ledger import damage, files, index, journal, keys
+from bgresp.ledger import damage, files, index, journal
 from bgresp.ledger.damage import BadLine
 from bgresp.ledger.index import decoded
 from bgresp.ledger.journal import RawLine, Segment
-from bgresp.ledger.line import BadLineError
+from bgresp.ledger.line import BadLineError, is_key, new_key
 from bgresp.ledger.view import View
 
 REMEMBERED: Final = 30 * 86_400.0  # seconds that a forgotten job is known as one
@@ -66,7 +66,7 @@ def compact(view: View) -> int:
     for _, number, offset in view.places():
         last[number].append(offset)
     doubted = view.in_doubt()
-    floor = keys.make(max(view.now() - REMEMBERED, 0.0), 0, after=None)
+    floor = new_key(max(view.now() - REMEMBERED, 0.0), 0, after=None)
     saved = 0
     (view.index / "open").unlink(missing_ok=True)
     for segment in view.segments:
@@ -178,7 +178,7 @@ def note_whole(index: Path, active: Segment) -> None:
 
 def is_ahead(stray: Stray, last: str | None) -> bool:
     """Say whether a file tells of a job that is newer than the whole ledger."""
-    return stray.follows and keys.is_key(stray.key) and stray.key > (last or "")
+    return stray.follows and is_key(stray.key) and stray.key > (last or "")
 
 
 @dataclass(frozen=True, slots=True)

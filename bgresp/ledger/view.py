@@ -19,12 +19,19 @@ from typing import Any, Final
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import FORGOTTEN, Job, Status
 from bgresp.core.selection import Selector
-from bgresp.ledger import damage, files, index, journal, keys
+from bgresp.ledger import damage, files, index, journal
 from bgresp.ledger.damage import BadLine, Salvage, is_in_doubt
 from bgresp.ledger.files import blamed
 from bgresp.ledger.index import Hit, Run, Scan, TailTerms
 from bgresp.ledger.journal import Segment
-from bgresp.ledger.line import BadLineError, decode
+from bgresp.ledger.line import (
+    BadLineError,
+    LatestKeys,
+    decode,
+    is_key,
+    key_horizon,
+    new_key,
+)
 
 # A lost job may come back; a file of an older version does not have those.
 WANTED: Final = frozenset(
@@ -62,7 +69,7 @@ class Checkpoint:
 
     path: Path
     places: dict[str, Place] = field(default_factory=dict)
-    latest: keys.Latest = field(default_factory=keys.Latest)
+    latest: LatestKeys = field(default_factory=LatestKeys)
 
     def note(self, number: int, scan: Scan) -> None:
         """Take over what a scan of a segment's range found."""
@@ -87,7 +94,7 @@ class Checkpoint:
             start = offset if segment.number == number else 0
             end = upto if segment is segments[-1] else segment.size
             if start < end:
-                scan = Scan(stop=start, latest=keys.Latest(self.latest.horizon))
+                scan = Scan(stop=start, latest=LatestKeys(self.latest.horizon))
                 scan.take(segment.lines(start), upto=end)
                 self.note(segment.number, scan)
                 total += end - start
@@ -115,14 +122,14 @@ class Checkpoint:
             holder = next(s for s in segments if s.number == number)
             is_of_it = holder.size >= offset
             is_of_it = is_of_it and holder.fingerprint(offset) == said["print"]
-            latest = keys.Latest(horizon, str(said["last"]), str(said["ahead"]))
+            latest = LatestKeys(horizon, str(said["last"]), str(said["ahead"]))
             if is_of_it and latest.holds(horizon):
                 self.places = {key: (n, at) for key, n, at in said["open"]}
                 self.latest = latest
                 return number, offset
         except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
             pass
-        self.places, self.latest = {}, keys.Latest(horizon)
+        self.places, self.latest = {}, LatestKeys(horizon)
         return segments[0].number, 0
 
 
@@ -164,7 +171,7 @@ class View:
 
         The file's time counts like the clock's, which may have been set back.
         """
-        return keys.horizon(max(self.now(), self._written_at))
+        return key_horizon(max(self.now(), self._written_at))
 
     @property
     def tail_bytes(self) -> int:
@@ -221,9 +228,9 @@ class View:
 
     def since(self, moment: float | None) -> Iterator[Job]:
         """Yield jobs newest first; keys are in the order of time, so it may stop."""
-        floor = keys.make(max(moment, 0.0), 0, after=None) if moment else ""
+        floor = new_key(max(moment, 0.0), 0, after=None) if moment else ""
         for job in self.newest():
-            if job.key < floor and keys.is_key(job.key) and job.submitted_at:
+            if job.key < floor and is_key(job.key) and job.submitted_at:
                 return
             yield job
 
@@ -388,7 +395,7 @@ class View:
         upto = self.active.size - self.spare_bytes
         covered, start = index.covered(self.index, self.active, upto, is_growing=True)
         self._runs += covered
-        self.tail = Scan(stop=start, latest=keys.Latest(horizon))
+        self.tail = Scan(stop=start, latest=LatestKeys(horizon))
         self._tail_start = start
         if self._open.load(current, start) > self.spare_bytes:
             self._open.save(self.active, start)

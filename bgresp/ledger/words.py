@@ -21,7 +21,7 @@ from typing import Final
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
 from bgresp.core.text import is_plain, one_line
-from bgresp.ledger import files, locks
+from bgresp.ledger import files
 from bgresp.ledger.view import Place, View
 
 KEEP: Final = 5000  # jobs, when the file is written anew
@@ -75,7 +75,7 @@ class Words:
         """
         if self._holds(view) or not lock.exists():
             return
-        with suppress(LedgerError), locks.held(lock, wait=_PATIENCE):
+        with suppress(LedgerError), files.held(lock, wait=_PATIENCE):
             view.refresh()
             if not view.newer:
                 self.rebuild(view)

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from bgresp.core.model import Job, Status, Usage
-from bgresp.ledger import keys
-from bgresp.ledger.line import encode
+from bgresp.ledger.line import encode, new_key
 from tests.command import ROOT, environment
 
 FEW: Final = 20
@@ -36,7 +35,7 @@ def filled(state: Path, jobs: int) -> None:
     last = None
     with (state / "ledger.jsonl").open("wb") as file:
         for number in range(jobs):
-            last = keys.make(NOW + number, number, after=last)
+            last = new_key(NOW + number, number, after=last)
             job = Job(
                 key=last,
                 name=f"name-{number}",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bgresp.ledger.keys import is_key
+from bgresp.ledger.line import is_key
 from tests.command import Run
 from tests.fakeserver import FakeServer
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.engine.webhooks import DeliveryError, verified
-from bgresp.ledger.deliveries import KEPT, Deliveries, Delivery
+from bgresp.ledger.saved import KEPT, Deliveries, Delivery
 from tests.webhooks import OTHER, SECRET, event, signed
 
 BODY = event("resp_1")

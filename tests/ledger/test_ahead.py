@@ -10,8 +10,8 @@ import pytest
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
-from bgresp.ledger import keys
 from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.line import key_horizon, new_key
 
 DAY = 86_400.0
 END = "7" + "Z" * 25
@@ -64,7 +64,7 @@ def test_a_clock_that_is_put_back_stops_no_submit(
         ledger = Ledger(tmp_path, now=ledger.now, run_bytes=1) if reopens else ledger
     given = [job.key for job in ledger.newest()]
     assert len(given) == 4
-    assert keys.horizon(clock[0]) < given[0]
+    assert key_horizon(clock[0]) < given[0]
 
 
 @pytest.mark.parametrize("reopens", [False, True])
@@ -88,8 +88,8 @@ def test_a_key_that_time_has_reached_counts_again(
 def test_a_key_that_is_taken_is_not_given_again(tmp_path: Path) -> None:
     """Where the clock stands still, a record just ahead of time lends its key."""
     now = 1_790_000_000.0
-    last = keys.horizon(now)
-    ahead = keys.make(0.0, 0, after=last)
+    last = key_horizon(now)
+    ahead = new_key(0.0, 0, after=last)
     ledger = Ledger(tmp_path, now=partial(float, now))
     for key in (last, ahead):
         ledger.record(Job(key=key, status=Status.QUEUED, id=f"resp_{key}"))

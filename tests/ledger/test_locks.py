@@ -13,14 +13,14 @@ import pytest
 
 from bgresp.core.errors import LedgerError, NotFinishedError
 from bgresp.core.model import Job, Status
-from bgresp.ledger import locks
+from bgresp.ledger import files
 from bgresp.ledger.ledger import Ledger
 
 FORK = multiprocessing.get_context("fork")
 
 
 def _hold(path: Path, ready: Event, leave: Event) -> None:
-    with locks.held(path):
+    with files.held(path):
         ready.set()
         leave.wait(60)
 
@@ -35,13 +35,13 @@ def test_a_held_lock_is_waited_for_and_named(tmp_path: Path) -> None:
         assert ready.wait(60)
         with (
             pytest.raises(LedgerError, match=r"busy.*ledger\.lock"),
-            locks.held(path, wait=0.05),
+            files.held(path, wait=0.05),
         ):
             pytest.fail("two held it")
     finally:
         leave.set()
         holder.join()
-    with locks.held(path, wait=0.05):
+    with files.held(path, wait=0.05):
         pass
 
 
@@ -54,40 +54,40 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     assert ready.wait(60)
     holder.kill()
     holder.join()
-    with locks.held(path, wait=0.0):
+    with files.held(path, wait=0.0):
         pass
 
 
 def test_an_inflight_lock_tells_who_lives(tmp_path: Path) -> None:
     """A submission under way seems dead, or a dead one alive."""
-    path = locks.inflight_path(tmp_path, key="K")
-    assert not locks.is_held(path)
-    with locks.inflight(path, wait=0.0):
-        assert locks.is_held(path)
+    path = files.inflight_path(tmp_path, key="K")
+    assert not files.is_held(path)
+    with files.inflight(path, wait=0.0):
+        assert files.is_held(path)
         with (
             pytest.raises(NotFinishedError, match="same key"),
-            locks.inflight(path, wait=0.0),
+            files.inflight(path, wait=0.0),
         ):
             pytest.fail("two held it")
-    assert not locks.is_held(path)
+    assert not files.is_held(path)
     assert not path.exists()
 
 
 def test_an_unreadable_lock_is_nobody_s(tmp_path: Path) -> None:
     """A submission that died seems alive for ever where its lock cannot be opened."""
-    path = locks.inflight_path(tmp_path, key="K")
+    path = files.inflight_path(tmp_path, key="K")
     path.mkdir()
-    assert not locks.is_held(path)
+    assert not files.is_held(path)
     ledger = Ledger(tmp_path / "state")
     with ledger.submitting(Job(key="")) as job:
         pass
-    locks.inflight_path(ledger.state / "inflight", key=job.key).mkdir()
+    files.inflight_path(ledger.state / "inflight", key=job.key).mkdir()
     assert ledger.is_dead(job)
 
 
 def test_a_lock_is_never_named_by_a_users_text(tmp_path: Path) -> None:
     """A submit key becomes part of a file's name."""
-    path = locks.inflight_path(tmp_path, key="K", submit_key="../../etc/x\udc80")
+    path = files.inflight_path(tmp_path, key="K", submit_key="../../etc/x\udc80")
     assert tmp_path == path.parent
     assert "etc" not in path.name
 
@@ -143,8 +143,8 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
         real(fd, operation)
 
     monkeypatch.setattr(fcntl, "flock", waits)
-    monkeypatch.setattr(locks, "ANSWER", 0.05)
-    monkeypatch.setattr(locks, "_ANSWERED", {})
+    monkeypatch.setattr(files, "LOCK_ANSWER", 0.05)
+    monkeypatch.setattr(files, "_ANSWERED", {})
     made = Silence(writer, real)
     threads = set(threading.enumerate())
     yield made
@@ -160,12 +160,12 @@ def test_a_lock_that_never_comes_is_named(tmp_path: Path, silence: Silence) -> N
     path, before = tmp_path / "ledger.lock", set(threading.enumerate())
     with (
         pytest.raises(LedgerError, match=r"does not answer.*ledger\.lock") as caught,
-        locks.held(path, wait=0.0),
+        files.held(path, wait=0.0),
     ):
         pytest.fail("held")
     assert "BGRESP_STATE_DIR" in caught.value.hint
     waiting = threading.active_count()
-    for again in (locks.prove, locks.is_held):
+    for again in (files.prove, files.is_held):
         with pytest.raises(LedgerError, match="does not answer"):
             again(path)
     assert waiting == threading.active_count()
@@ -178,9 +178,9 @@ def test_a_lock_that_never_comes_is_named(tmp_path: Path, silence: Silence) -> N
 def test_a_lock_that_answers_needs_no_thread(tmp_path: Path) -> None:
     """Each of a million appends starts a thread."""
     path = tmp_path / "ledger.lock"
-    locks.prove(path)  # there is none yet
-    with locks.held(path):
+    files.prove(path)  # there is none yet
+    with files.held(path):
         before = threading.active_count()
-    with locks.held(path):
+    with files.held(path):
         assert before == threading.active_count()
-        locks.prove(path)
+        files.prove(path)

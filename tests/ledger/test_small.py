@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
-from bgresp.ledger import folders, keys
+from bgresp.ledger import folders
 from bgresp.ledger.folders import prepare
+from bgresp.ledger.line import is_key, key_horizon, new_key
 from bgresp.ledger.saved import Answers
 
 NUMBERS = st.integers(0, (1 << 80) - 1)
@@ -20,34 +21,34 @@ MOMENTS = st.floats(-1e9, 1e12)
 @given(MOMENTS, NUMBERS, MOMENTS, NUMBERS)
 def test_a_later_key_is_greater(a: float, x: int, b: float, y: int) -> None:
     """A key made after another one sorts before it, whatever the clock says."""
-    first = keys.make(a, x, after=None)
-    second = keys.make(b, y, after=first)
-    assert keys.is_key(first)
-    assert keys.is_key(second)
+    first = new_key(a, x, after=None)
+    second = new_key(b, y, after=first)
+    assert is_key(first)
+    assert is_key(second)
     assert first < second
 
 
 @given(MOMENTS)
 def test_a_key_of_the_clock_is_not_ahead_of_time(moment: float) -> None:
     """A key that a clock gave, up to a day fast, lies ahead of time, or a later not."""
-    horizon = keys.horizon(moment)
-    assert keys.make(moment + 86_000, (1 << 80) - 1, after=None) <= horizon
+    horizon = key_horizon(moment)
+    assert new_key(moment + 86_000, (1 << 80) - 1, after=None) <= horizon
     if 0 <= moment < 2e11:
         assert "7" + "Z" * 25 > horizon
-        assert keys.make(moment + 86_401, 0, after=None) > horizon
+        assert new_key(moment + 86_401, 0, after=None) > horizon
 
 
 def test_no_key_comes_after_the_last() -> None:
     """The key at the end of time is given for a second time."""
     with pytest.raises(LedgerError, match="no key comes after"):
-        keys.make(0.0, 0, after="7" + "Z" * 25)
+        new_key(0.0, 0, after="7" + "Z" * 25)
 
 
 @given(st.text(max_size=30))
 def test_only_keys_are_keys(text: str) -> None:
     """A text of another form passes for a key."""
     allowed = set("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
-    assert (len(text) == 26 and set(text) <= allowed) == keys.is_key(text)
+    assert (len(text) == 26 and set(text) <= allowed) == is_key(text)
 
 
 def test_a_rescue_file_is_private_and_never_replaced(tmp_path: Path) -> None:

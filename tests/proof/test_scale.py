@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bgresp.core.model import Job, Status
-from bgresp.ledger import folders, keys
+from bgresp.ledger import folders
 from bgresp.ledger.ledger import Ledger
-from bgresp.ledger.line import encode
+from bgresp.ledger.line import encode, new_key
 from tests.proof.conftest import Figure
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
@@ -34,7 +34,7 @@ def filled(state: Path, number: int) -> list[str]:
     ids = []
     with (state / "ledger.jsonl").open("ab") as file:
         for n in range(number):
-            key = keys.make(START + n, rng.getrandbits(80), after=None)
+            key = new_key(START + n, rng.getrandbits(80), after=None)
             intent = Job(key=key, model="m", submitted_at=START + n, dialect="openai")
             id_ = f"resp_{rng.getrandbits(128):032x}"
             status = Status.COMPLETED if n % OPEN else Status.QUEUED

@@ -32,7 +32,7 @@ from bgresp.core.errors import (
     worst,
 )
 from bgresp.core.model import Job
-from bgresp.ledger import locks
+from bgresp.ledger import files
 
 if TYPE_CHECKING:
     from bgresp.config.settings import Settings
@@ -105,7 +105,7 @@ def listen(which: Refs, options: Options, common: Common) -> int:
     context.ledger.prepare()
     with ExitStack() as until_done:
         try:
-            lock = locks.inflight(context.state / "webhooks.lock", wait=0.0)
+            lock = files.inflight(context.state / "webhooks.lock", wait=0.0)
             until_done.enter_context(lock)
         except NotFinishedError:
             message = "another `bgresp listen` is at work for this state folder"
@@ -177,7 +177,7 @@ class Listening:
     async def run(self, listeners: list[socket.socket]) -> int:
         """Serve until a signal comes, or with --once until the jobs have ended."""
         from bgresp.engine.webhooks import Listener
-        from bgresp.ledger.deliveries import Deliveries
+        from bgresp.ledger.saved import Deliveries
         from bgresp.serve.http import quiet_server
 
         context = self.context

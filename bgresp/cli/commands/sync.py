@@ -11,7 +11,7 @@ from bgresp.cli.options import Common, Notify, Refs, opt
 from bgresp.cli.running import run
 from bgresp.core.errors import BgrespError, NotFinishedError, OutputError, worst
 from bgresp.core.model import Job, Status
-from bgresp.ledger import locks
+from bgresp.ledger import files
 from bgresp.render.cells import GAP
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def sync(which: Refs, options: Options, common: Common) -> int:
     context.ledger.prepare()
     with ExitStack() as until_done:
         try:
-            lock = locks.inflight(context.state / "sync.lock", wait=0.0)
+            lock = files.inflight(context.state / "sync.lock", wait=0.0)
             until_done.enter_context(lock)
         except NotFinishedError:
             context.say("another sync is at work: nothing to do")
