@@ -6,6 +6,8 @@ from typing import Final
 
 import pytest
 
+from bgresp.cli.app import build as build_program
+from bgresp.cli.commands.help_ import man_page
 from bgresp.config.files import PROFILE_KEYS, built_in
 from bgresp.core.dialect import PARTS, variables
 from bgresp.core.dialect_schema import build
@@ -122,6 +124,13 @@ def test_what_is_made_from_the_code_is_the_codes(
     topic, make = MADE[name]
     write = bool(request.config.getoption("--golden"))
     block(page(topic), name, make(), write=write)
+
+
+def test_the_packaged_man_page_is_what_help_prints() -> None:
+    """The man page in completions/ is not what the commands and the topics make."""
+    kept = (ROOT / "completions" / "bgresp.1").read_text("utf-8")
+    again = "python -m bgresp.cli.commands.completions completions"
+    assert man_page(build_program().whole()) == kept, f"make it again: {again}"
 
 
 def test_every_variable_of_an_endpoint_is_named() -> None:

@@ -3,7 +3,7 @@
 The command tree is read from the program itself, so that a new command or option needs
 nothing here: what an option takes is told by its choices, its name, or its metavar.
 `python -m bgresp.cli.commands.completions completions` writes the scripts of all four
-shells to that folder.
+shells to that folder, and the man page that is packaged beside them.
 """
 
 import re
@@ -476,6 +476,10 @@ def _template(name: str) -> str:
 
 
 if __name__ == "__main__":
+    # What is packaged beside the program is made at once: the scripts, the man page.
     from bgresp.cli.app import build
+    from bgresp.cli.commands.help_ import man_page
 
-    write(Path(sys.argv[1]), read(build()))
+    program = build()
+    write(Path(sys.argv[1]), read(program))
+    (Path(sys.argv[1]) / "bgresp.1").write_text(man_page(program.whole()), "utf-8")
