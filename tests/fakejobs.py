@@ -25,7 +25,10 @@ from tests.fakewire import (
 )
 
 Tell = Callable[[Json, str], Events]
-OPERATIONS = ("create", "list", "get", "stream", "cancel", "delete", "other")
+OPERATIONS = (
+    *("create", "list", "get", "stream", "cancel", "delete", "file", "other"),
+)
+_FILE = re.compile(r".*/containers/[^/]+/files/[^/]+/content")
 _ROUTE = re.compile(r".*/responses?(?:/(?P<id>[^/]+)(?P<cancel>/cancel)?)?")
 _ECHOED = ("background", "instructions", "metadata", "model", "store")
 _KNOWN = TERMINAL | {"queued", "in_progress"}
@@ -73,6 +76,8 @@ class HttpRequest:
     @property
     def operation(self) -> str:
         """Return which of OPERATIONS was asked."""
+        if self.method == "GET" and _FILE.fullmatch(self.path):
+            return "file"
         match = _ROUTE.fullmatch(self.path)
         if match is None:
             return "other"
@@ -166,7 +171,7 @@ class Jobs:
                 return self._create(seen)
             case "list" if self.listing:
                 return None, self._list()
-            case "list" | "other":
+            case "list" | "file" | "other":
                 return None, refusal(404, f"Invalid URL ({seen.method} {seen.path})")
         job, reply = self.find(seen)
         return (job, self._act(job, seen.operation)) if job else (None, reply)

@@ -27,6 +27,7 @@ from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapsho
 from bgresp.core.text import TooLargeError, one_line
 
 PAGE: Final = 100
+LARGEST_FILE: Final = 512 << 20  # bytes: what OpenAI lets anybody upload
 _JSON: Final = {"Accept": "application/json"}
 Query = Mapping[str, str | list[str]]
 _NO_QUERY: Final[Query] = {}
@@ -172,6 +173,24 @@ class Api:
         if isinstance(answer, Snapshot) or answer.kind is FaultKind.GONE:
             return None
         return None if (answer.http_status or 0) // 100 == 2 else answer
+
+    async def file(
+        self, container: str, id_: str, write: Callable[[bytes], None]
+    ) -> Fault | None:
+        """Fetch a file of a code interpreter; `write` takes its pieces as they come.
+
+        None where it came whole. What `write` raises is passed on.
+        """
+        values = {"container": container, "file": id_}
+        try:
+            async with self._send("file", values, {}, {"Accept": "*/*"}) as response:
+                if not response.is_success:
+                    return replies.unheard(await transport.whole(response))
+                async for piece in transport.pieces(response, most=LARGEST_FILE):
+                    write(piece)
+        except transport.FAILURES as error:
+            return transport.broken(error, self.way)
+        return None
 
     async def stream(
         self, id_: str, after: Cursor | None, include: Sequence[str] = ()

@@ -99,21 +99,21 @@ def retrieved(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     """Read the answer to a retrieve or cancel."""
     if 200 <= reply.status < 300:
         return _snapshot(dialect, reply)
-    return _unheard(reply)
+    return unheard(reply)
 
 
 def listed(reply: Reply) -> Mapping[str, Any] | Fault:
     """Read the answer to a list: the page as it is."""
     if not 200 <= reply.status < 300:
-        return _unheard(reply)
+        return unheard(reply)
     payload = reply.payload
     if isinstance(payload, Mapping) and isinstance(payload.get("data"), list):
         return payload
     return _fault(FaultKind.UNREADABLE, reply, "the reply is no list")
 
 
-def _unheard(reply: Reply) -> Fault:
-    """Read a refusal where asking again is free."""
+def unheard(reply: Reply) -> Fault:
+    """Read a refusal where asking again is free: it says nothing of a job."""
     error = read_refusal(reply.payload, _text(reply))
     if reply.status in {404, 410}:
         return _fault(FaultKind.GONE, reply, error.message)

@@ -297,7 +297,7 @@ async def whole(response: httpx.Response) -> Reply:
     body = bytearray()
     try:
         async for piece in _decoded(response, to_its_end=True):
-            _check_room(body, piece)
+            _check_room(len(body) + len(piece), replies.SAVED)
             body += piece
     except (TooLargeError, EncodingError) as error:
         error.head = body
@@ -308,9 +308,21 @@ async def whole(response: httpx.Response) -> Reply:
     return Reply(response.status_code, headers(response), raw, time.time())
 
 
-def _check_room(body: bytearray, piece: bytes) -> None:
-    if len(body) + len(piece) > replies.SAVED:
-        raise TooLargeError(f"a body larger than {replies.SAVED >> 20} MiB")
+def _check_room(size: int, most: int) -> None:
+    if size > most:
+        raise TooLargeError(f"a body larger than {most >> 20} MiB")
+
+
+async def pieces(response: httpx.Response, *, most: int) -> AsyncIterator[bytes]:
+    """Yield a body piece by piece, decoded, up to `most` bytes.
+
+    Raises TooLargeError and EncodingError.
+    """
+    size = 0
+    async for piece in _decoded(response, to_its_end=True):
+        size += len(piece)
+        _check_room(size, most)
+        yield piece
 
 
 async def _decoded(

@@ -5,19 +5,33 @@ Files are written by temp and rename, never over what is there, never through a 
 
 import base64
 import os
-import re
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from bgresp.cli import errors
 from bgresp.cli.context import Context
-from bgresp.core.errors import ExitCode, OutputError, UsageError
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    ExitCode,
+    OutputError,
+    RefusedError,
+    UnreachableError,
+    UsageError,
+)
 from bgresp.core.model import Job, Status
 from bgresp.core.output import Media
+from bgresp.core.text import one_line
 from bgresp.ledger import files
 from bgresp.render.columns import summary, told_of
 from bgresp.render.streams import PIECE, Streams, as_json
+
+if TYPE_CHECKING:
+    from bgresp.api.client import Api
+    from bgresp.core.signals import Fault
 
 STDOUT: Final = "-"
 # What of an answer can be asked for.
@@ -25,7 +39,17 @@ PARTS: Final = (
     *("text", "reasoning", "commentary", "citations", "tools", "refusal", "images"),
     *("files", "data", "usage", "error", "request", "raw"),
 )
-_ENDING: Final = re.compile(r"[A-Za-z0-9]{1,8}", re.ASCII)
+# What a file of an endpoint may end in: nothing that a double click would run.
+ENDINGS: Final = frozenset(
+    {
+        *("png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"),
+        *("mp3", "mpeg", "mp4", "wav", "flac", "ogg", "opus", "aac", "webm", "mov"),
+        *("txt", "md", "csv", "tsv", "json", "jsonl", "xml", "yaml", "toml", "log"),
+        *("pdf", "docx", "xlsx", "pptx", "odt", "ods", "odp", "rtf", "tex", "epub"),
+        *("parquet", "npy", "npz", "sqlite", "db", "zip", "gz", "tar", "tgz"),
+    }
+)
+EXPIRED: Final = "20 minutes after its last use"
 SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 
 
@@ -115,8 +139,19 @@ def write_whole(
     in the way as a file. `hint` says where the answer is if that fails. Raises
     OutputError.
     """
+    with (
+        _blamed(path, hint),
+        files.writing(path, exclusive=not force, mode=mode) as write,
+    ):
+        for piece in pieces:
+            write(piece)
+
+
+@contextmanager
+def _blamed(path: Path, hint: str = "") -> Iterator[None]:
+    """Turn an OSError into an OutputError that names the file."""
     try:
-        files.write_whole(path, pieces, exclusive=not force, mode=mode)
+        yield
     except FileExistsError:
         message = f"{path} appeared meanwhile and was not touched"
         raise OutputError(message, hint=hint) from None
@@ -136,31 +171,115 @@ def media_lines(found: Iterable[Media]) -> str:
 
 
 def write_media(
-    context: Context, path: Path, found: Iterable[Media], *, force: bool
-) -> None:
+    context: Context, job: Job, path: Path, found: Iterable[Media], *, force: bool
+) -> list[int]:
     """Write images or files beside each other, numbered: `answer-1.png`.
 
-    What did not come with the answer is named on stderr. Raises OutputError.
+    What did not come with the answer is fetched, or else named on stderr. Returns an
+    exit code for each that could not be. Raises OutputError.
     """
+    absent: list[tuple[Media, Path]] = []
     for number, media in enumerate(found, 1):
         data = _decoded(media)
-        if data is None:
-            where = f" of {media.container}" if media.container else ""
-            context.say(
-                f"{media.name or 'a file'} is {media.id}{where}, at the endpoint"
-            )
-            continue
         ending = _ending(media)
         stem = path.name.removesuffix(f".{ending}")
         target = path.with_name(f"{stem}-{number}.{ending}")
-        write_whole(target, [data], force=force)
-        context.say(f"wrote {target}")
+        if data is None and os.path.lexists(target) and not force:
+            raise OutputError(f"{target} exists already", hint="--force replaces it")
+        if data is None:
+            absent.append((media, target))
+        else:
+            write_whole(target, [data], force=force)
+            context.say(f"wrote {target}")
+    return _fetched(context, job, absent, force=force) if absent else []
+
+
+def _fetched(
+    context: Context, job: Job, absent: list[tuple[Media, Path]], *, force: bool
+) -> list[int]:
+    """Fetch files of a code interpreter; return an exit code for each that is not here.
+
+    Where the job's endpoint has no route to one, it is named: that is no failure.
+    """
+    has_route = "file" in context.dialect_of(job).ops
+    wanted = [(m, path) for m, path in absent if has_route and m.container and m.id]
+    for media, _ in absent:
+        if not (has_route and media.container and media.id):
+            where = f" of {one_line(media.container)}" if media.container else ""
+            id_ = one_line(media.id or "")
+            context.say(f"{_name(media)} is {id_}{where}, at the endpoint")
+    codes: list[int] = []
+
+    async def fetch() -> int:
+        async with context.api(context.settings_of(job)) as api:
+            for media, path in wanted:
+                try:
+                    await _fetch(context, job, api, (media, path), force=force)
+                except (ConfigError, RefusedError, UnreachableError) as error:
+                    errors.show(context.streams, error)
+                    codes.append(int(error.code))
+        return 0
+
+    if wanted:
+        from bgresp.cli.running import run
+
+        try:
+            run(context, fetch())
+        except (ConfigError, RefusedError) as error:  # nobody can be asked
+            errors.show(context.streams, error)
+            codes.append(int(error.code))
+    return codes
+
+
+async def _fetch(
+    context: Context, job: Job, api: "Api", what: tuple[Media, Path], *, force: bool
+) -> None:
+    """Fetch one file to the disk, piece by piece.
+
+    Raises OutputError; ConfigError, RefusedError or UnreachableError by what the
+    endpoint answered.
+    """
+    media, path = what
+    with (
+        _blamed(path),
+        files.writing(path, exclusive=not force, mode=files.PUBLIC_FILE) as write,
+    ):
+        fault = await api.file(str(media.container), str(media.id), write)
+        if fault is not None:
+            raise _unfetched(context, job, api, (media, fault))
+    own = _name(media)
+    context.say(f"wrote {path}" + (f": {own}" if media.name else ""))
+
+
+def _unfetched(
+    context: Context, job: Job, api: "Api", what: tuple[Media, "Fault"]
+) -> BgrespError:
+    """Return the error of a file that was not fetched."""
+    from bgresp.core.signals import FaultKind, error_of
+
+    media, fault = what
+    said = f"{_name(media)} of {job.ref}"
+    if fault.kind is FaultKind.GONE:
+        other = context.recorder.another_key(job, api.endpoint, fault)
+        if other is None:
+            return RefusedError(
+                f"{said} is gone, as its container is {EXPIRED}: {fault.message}",
+                hint=f"bgresp retry {job.quoted} pays for a new job",
+                request_id=fault.request_id,
+            )
+        fault = other
+    return error_of(fault, f"{said} is not fetched: {fault.message}", job=job)
+
+
+def _name(media: Media) -> str:
+    """Return an endpoint's name of a file, for a line."""
+    return one_line(media.name or "a file", limit=80)
 
 
 def _ending(media: Media) -> str:
-    """Return the end of a file's name: letters and digits, whatever a server says."""
+    """Return the end of a file's name: one of ENDINGS, whatever a server says."""
     word = media.format.rpartition("/")[2] or (media.name or "").rpartition(".")[2]
-    return word.lower() if _ENDING.fullmatch(word) else "bin"
+    return word.lower() if word.lower() in ENDINGS else "bin"
 
 
 def _decoded(media: Media) -> bytes | None:

@@ -70,9 +70,11 @@ _PATHS: Final = {
     "create": frozenset[str](),
     "list": frozenset({"limit", "after"}),
     "models": frozenset(),
+    "file": frozenset({"container", "file"}),
 }
 _ID: Final = frozenset({"id"})
 _NONE: Final = frozenset[str]()
+_IN_PATH: Final = {"file": ("container", "file")}  # else the id, if a job has one
 _OP: Final = re.compile(r"([A-Z]+) (/[!-~]*)")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Headers that say where a request goes and how long it is: the connection's own.
@@ -330,8 +332,9 @@ def _check_ops(ops: Table) -> None:
         if _DOTS.search(match[2]):
             raise ValueError(f"'ops.{op}': its path must not leave the base URL")
         _check_holes(text, f"ops.{op}", _PATHS.get(op, _ID))
-        if op not in _PATHS and "{id}" not in text:
-            raise ValueError(f"'ops.{op}' must have {{id}} in its path")
+        for hole in _IN_PATH.get(op, () if op in _PATHS else ("id",)):
+            if f"{{{hole}}}" not in text:
+                raise ValueError(f"'ops.{op}' must have {{{hole}}} in its path")
 
 
 def _check_paths(table: Table, where: str, special: Mapping[str, str]) -> None:

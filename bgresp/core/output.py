@@ -185,7 +185,8 @@ def read_answer(items: Items, payload: Any, *, word: str = "") -> Answer:
         calls=calls,
         approvals=approvals,
         images=tuple(_media(items, found, items.images)),
-        files=tuple(_media(items, found, items.files)),
+        # A file may be cited more than once.
+        files=tuple(dict.fromkeys(_media(items, found, items.files))),
         citations=tuple(_citations(items, found, payload)),
         reasoning=JOINT.join(_thoughts(items, found, kinds)),
         commentary=JOINT.join(m.text for m in messages if m.text and not m.is_final),

@@ -12,6 +12,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -126,9 +127,27 @@ def write_whole(
     exclusive: bool = False,
     mode: int = PRIVATE_FILE,
 ) -> None:
-    """Write a file whole or not at all: temp, sync, rename.
+    """Write a file whole or not at all: see `writing`."""
+    with writing(
+        path, prefix=prefix, durable=durable, exclusive=exclusive, mode=mode
+    ) as write:
+        for piece in pieces:
+            write(piece)
 
-    A file that is not private (PUBLIC_FILE, less the umask) keeps the mode it had.
+
+@contextmanager
+def writing(
+    path: Path,
+    *,
+    prefix: str = ".bgresp-",
+    durable: bool = True,
+    exclusive: bool = False,
+    mode: int = PRIVATE_FILE,
+) -> Iterator[Callable[[bytes], None]]:
+    """Yield what takes a file's pieces; it is there at the end, whole, or not at all.
+
+    Temp, sync, rename. A file that is not private (PUBLIC_FILE, less the umask) keeps
+    the mode it had.
 
     Raises OSError; FileExistsError where the file is `exclusive` and the name taken: a
     link is as much in the way as a file.
@@ -140,8 +159,7 @@ def write_whole(
         try:
             if mode != PRIVATE_FILE:
                 _keep_mode(fd, path)
-            for piece in pieces:
-                write_all(fd, piece)
+            yield partial(write_all, fd)
             if durable:
                 sync(fd)
         finally:

@@ -129,6 +129,8 @@ def test_what_a_dialect_says_is_what_it_gets(
         ({"ops": {"get": "GET /x/{id}/%2e%2E?a=b"}}, "must not leave the base URL"),
         ({"ops": {"get": ""}}, "must not be empty"),
         ({"ops": {"cancel": "POST /x"}}, "must have {id} in its path"),
+        ({"ops": {"file": "GET /x/{file}"}}, "must have {container} in its path"),
+        ({"ops": {"file": "GET /{id}/{file}"}}, "ops.file"),
         ({"ops": {"get": "GET /a b/{id}"}}, "METHOD /path"),
         ({"states": {"queued": ["completed"]}}, "stands for"),
         ({"limits": {"tiers": [[5, 1], [3, 1]]}}, "ages rising"),

@@ -151,7 +151,8 @@ def _write_files(
         if isinstance(found, tuple) and found:
             target = folder.path / folder.name_of(job)
             target.parent.mkdir(exist_ok=True)
-            output.write_media(context, target.with_suffix(""), found, force=True)
+            stem = target.with_suffix("")
+            yield from output.write_media(context, job, stem, found, force=True)
         elif found and not isinstance(found, tuple):
             folder.add(job, found)
         else:
@@ -222,7 +223,8 @@ def _show_parts(
         if not found:
             codes += _say_missing(context, job, options.part)
         elif target is not None and isinstance(found, tuple):
-            output.write_media(context, target, found, force=options.force)
+            force = options.force
+            codes += output.write_media(context, job, target, found, force=force)
         elif isinstance(found, tuple):
             output.print_text(context.streams, output.media_lines(found))
         elif target is not None:
