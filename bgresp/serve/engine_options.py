@@ -86,7 +86,7 @@ class EngineOptions:
         """
         self.check()
         if self.command:
-            from bgresp.serve.command import Command
+            from bgresp.serve.engines import Command
 
             kept = without_keys(environ, named=named, passed=self.env_pass)
             return Command(self.command, kept, whole=self.whole_request)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bgresp.core.environment import is_key, without_keys
-from bgresp.serve.command import Command
 from bgresp.serve.engine_options import EngineOptions
+from bgresp.serve.engines import Command
 from tests.serve.endpoints import (
     Serve,
     Served,

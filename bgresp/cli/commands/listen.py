@@ -100,7 +100,7 @@ def listen(which: Refs, options: Options, common: Common) -> int:
         raise UsageError("--interval takes a duration above 0")
     chosen = _chosen(context, which, options)
     _check_extra()
-    from bgresp.serve.sockets import is_loopback, listening
+    from bgresp.serve.server import is_loopback, listening
 
     context.ledger.prepare()
     with ExitStack() as until_done:
