@@ -16,7 +16,7 @@ except ModuleNotFoundError as missing:
         f"bgresp.celery needs {missing.name}: pip install 'bgresp[celery]'"
     ) from None
 
-__all__ = ["Tasks", "app", "collect", "install", "run", "submit"]
+__all__ = ["Tasks", "app", "collect", "heard", "install", "run", "submit"]
 
 BROKER: Final = (
     os.environ.get("BGRESP_BROKER_URL")
@@ -37,4 +37,4 @@ app.conf.update(
     worker_prefetch_multiplier=1,
 )
 _tasks: Final = install(app)
-submit, collect, run = _tasks.submit, _tasks.collect, _tasks.run
+submit, collect, heard, run = _tasks.submit, _tasks.collect, _tasks.heard, _tasks.run

@@ -7,10 +7,11 @@ answer means core.machine says.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from bgresp.api.client import Api, Sent
@@ -39,6 +40,8 @@ _INSIST: Final = 6
 _log: Final = logging.getLogger("bgresp.celery")
 Record = dict[str, Any]
 ASKED_WITHIN: Final = 60.0
+LOOK: Final = (2.0, 15.0)  # seconds between two looks for a delivery
+LOOKS: Final = 3  # questions about a job that a delivery named, and that is open
 _COUNTED: Final = ("faults", "gone", "gone_since", "unreadable")
 
 
@@ -217,13 +220,38 @@ def _may_be_sent_again(fault: Fault) -> bool:
 class PollPlan:
     """How a job is collected: seconds of its expected length, and of our patience.
 
-    `counted` and `started` carry what the machine knew from one execution to the next.
+    With `interval` a webhook tells of the job's end, and it is asked about so seldom.
+    The rest is carried from one execution to the next: what the machine knew, when the
+    job is to be asked about (Unix seconds), the delivery that was acted upon, and how
+    often the job was still open after it.
     """
 
     expect: float | None = None
     timeout: float | None = None
+    interval: float | None = None
     counted: Mapping[str, Any] | None = None
     started: float | None = None
+    due: float | None = None
+    heard: str | None = None
+    looks: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an interval that is none.
+
+        Raises UsageError.
+        """
+        given: Any = self.interval
+        if given is None:
+            return
+        number = isinstance(given, int | float) and not isinstance(given, bool)
+        if not (number and 0 < given < math.inf):
+            raise UsageError("interval takes seconds above 0")
+
+    def to_message(self) -> dict[str, Any]:
+        """Return what says something: a worker of the last version knows the rest."""
+        return {
+            name: value for name, value in asdict(self).items() if value is not None
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +273,10 @@ def collect(
 ) -> Record | Open:
     """Ask once; return the final record with its text, or when to ask again.
 
-    `jitter` is a number in [0, 1). Raises UsageError, ConfigError, RefusedError,
-    UnreachableError when asking further is in vain, NotFinishedError after
-    `plan.timeout`: the job goes on all the same.
+    With `plan.interval` it asks when a delivery came or that long has passed, and looks
+    at the broker alone in between. `jitter` is a number in [0, 1). Raises UsageError,
+    ConfigError, RefusedError, UnreachableError when asking further is in vain,
+    NotFinishedError after `plan.timeout`: the job goes on all the same.
     """
     job = _read(record)
     settings = _settings(job)
@@ -255,6 +284,12 @@ def collect(
     held = intents.held(name)
     if held:
         return Open(schedule.spread(held, jitter), dict(record), plan)
+    if plan.interval is not None:
+        heard = intents.delivery_of(str(job.id))
+        if heard != plan.heard and heard is not None:
+            plan = replace(plan, heard=heard, looks=0)
+        elif wait := _until_due(job, plan, jitter, clock()):
+            return Open(wait, dict(record), plan)
     answer: Signal = asyncio.run(_asked(Api(endpoint), job))
     if isinstance(answer, Fault) and answer.retry_after:
         intents.hold(name, answer.retry_after)
@@ -273,12 +308,47 @@ def collect(
     if isinstance(action, Done):
         return _ended(job, action, now)
     assert isinstance(action, Wait)
-    if plan.timeout is not None and age + action.seconds > plan.timeout:
+    wait = action.seconds
+    if plan.interval is not None:
+        plan = _rescheduled(plan, answer, wait, now)
+        wait = _until_due(job, replace(plan, timeout=None), jitter, now)
+    if plan.timeout is not None and age + wait > plan.timeout:
         said = f"{job.ref} is not finished after {age:.0f} s; it goes on"
         raise NotFinishedError(said, hint="collect it again", retryable=True)
     counted = {name: getattr(after, name) for name in _COUNTED}
     known = replace(plan, counted=counted, started=after.started)
-    return Open(action.seconds, travelling(job), known)
+    return Open(wait, travelling(job), known)
+
+
+def _until_due(job: Job, plan: PollPlan, jitter: float, now: float) -> float:
+    """Return when to look for a delivery again; 0 where the job is to be asked about.
+
+    Another worker's clock may be far ahead: what it would put off is due, too.
+    """
+    assert plan.interval is not None
+    submitted = job.submitted_at or 0.0
+    left = (plan.due or submitted + plan.interval) - now
+    age = max(0.0, now - submitted)
+    look = schedule.pace(age, bounds=LOOK, expect=plan.expect)
+    wait = min(schedule.upward(look, jitter), left)
+    ends = plan.timeout is not None and age + wait > plan.timeout
+    is_due = ends or not 0 < left <= max(plan.interval, schedule.RETRY_AFTER_CAP)
+    return 0.0 if is_due else wait
+
+
+def _rescheduled(
+    plan: PollPlan, answer: Signal, seconds: float, now: float
+) -> PollPlan:
+    """Say when a job is asked about next that is open, as far as is known.
+
+    One that a delivery named is soon seen to have ended: its endpoint has replicas.
+    """
+    looks = (plan.looks or 0) + 1
+    again = plan.heard is not None and looks < LOOKS
+    assert plan.interval is not None
+    if isinstance(answer, Fault) or again:
+        return replace(plan, due=now + seconds, looks=looks)
+    return replace(plan, due=now + plan.interval, looks=looks)
 
 
 def travelling(job: Job) -> Record:

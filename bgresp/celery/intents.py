@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 INTENT: Final = "bgresp:intent:"
 HOLD: Final = "bgresp:hold:"
 ASKED: Final = "bgresp:asked:"
+HEARD: Final = "bgresp:heard:"
+# An endpoint may deliver so long before anybody here knows the job's id.
+HEARD_KEPT: Final = 86_400.0
 _SWAP: Final = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
@@ -170,6 +173,16 @@ class Intents:
         """Return the seconds for which an endpoint is not to be asked."""
         left: Any = self.redis.pttl(f"{self.prefix}{HOLD}{endpoint}")
         return max(0.0, int(left) / 1000)
+
+    def note_delivery(self, response: str, delivery: str) -> None:
+        """Remember that a delivery named a response, for who collects it or will."""
+        name, kept = f"{self.prefix}{HEARD}{response}", int(HEARD_KEPT * 1000)
+        self.redis.set(name, delivery, px=kept)
+
+    def delivery_of(self, response: str) -> str | None:
+        """Return the last delivery that named a response."""
+        raw: Any = self.redis.get(f"{self.prefix}{HEARD}{response}")
+        return None if raw is None else str(raw, "utf-8", "replace")
 
     def _swapped(self, old: Intent | None, new: Intent) -> bool:
         name, raw, kept = self._name(new.task), new.encoded(), int(self.kept * 1000)

@@ -1,10 +1,10 @@
-"""The tasks `bgresp.submit` and `bgresp.collect`, registered into an app."""
+"""The tasks `bgresp.submit`, `.collect` and `.heard`, registered into an app."""
 
 import random
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from bgresp.celery.arguments import Arguments, ready
 from bgresp.celery.executions import (
+    LOOK,
     LaterError,
     Open,
     PollPlan,
@@ -34,6 +35,8 @@ from bgresp.core.errors import (
     UnknownOutcomeError,
     UsageError,
 )
+from bgresp.core.reading import is_id
+from bgresp.engine.webhooks import DeliveryError, named
 
 DAY: Final = 86_400.0
 # An intent outlives the last message that could ask for it, by days of any clock.
@@ -57,11 +60,12 @@ _TASK: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """The two tasks of one app, and the chain of both."""
+    """The tasks of one app, and the chain of submit and collect."""
 
     app: Celery
     submit: Any
     collect: Any
+    heard: Any
 
     def run(
         self,
@@ -70,23 +74,27 @@ class Tasks:
         task_id: str | None = None,
         expect: float | None = None,
         timeout: float | None = None,
+        interval: float | None = None,
         **options: Any,
     ) -> "AsyncResult[Any]":
         """Submit, then collect; the result is the final record with its text.
 
         One job for one `task_id`, however often it is run; the result's id is the
         task's with `.answer`. `expect` is the answer's expected time, `timeout` our
-        patience, in seconds. Raises UsageError before anything is sent, also when the
+        patience, `interval` how seldom to ask where `heard` is called, in seconds.
+        Raises UsageError before anything is sent, also when the
         id was revoked or stands for another request.
         """
         arguments = Arguments.read(text, options)
+        plan = PollPlan(expect, timeout, interval).to_message()
         task = task_id or str(uuid.uuid4())
         if task_id is not None:
             _bind(self.app, task, arguments)
             self._forget_failure(task)
         first = self.submit.s(text, **options).set(task_id=task)
         soon = schedule.pace(0.0, bounds=(1.0, 60.0), expect=expect)
-        plan = {"expect": expect, "timeout": timeout}
+        if interval is not None:
+            soon = LOOK[0]  # at the broker alone
         then = self.collect.s(**plan).set(task_id=f"{task}.answer", countdown=soon)
         result: AsyncResult[Any] = (first | then).apply_async()
         return result
@@ -166,7 +174,7 @@ def install(app: Celery) -> Tasks:
     def collect_(self: "Task[Any, Any]", record: Any, **plan: Any) -> Any:
         """Return the final record of a submitted job, with its text.
 
-        Takes the record that submit returned; expect and timeout in seconds.
+        Takes the record that submit returned; expect, timeout and interval in seconds.
         """
         try:
             with _intents(app.connection_for_write()) as intents:
@@ -175,9 +183,46 @@ def install(app: Celery) -> Tasks:
             raise _again(self, schedule.BACKOFF_CAP) from None
         if not isinstance(told, Open):
             return told
-        raise _again(self, told.seconds, args=(told.record,), kwargs=asdict(told.plan))
+        plan = told.plan.to_message()
+        raise _again(self, told.seconds, args=(told.record,), kwargs=plan)
 
-    return Tasks(app, submit, collect_)
+    @app.task(name="bgresp.heard", expires=DAY, **{**_TASK, "ignore_result": True})
+    def heard(self: "Task[Any, Any]", delivery: Any) -> None:
+        """Let who collects a job with an interval ask about it now.
+
+        Takes a verified delivery: the event's JSON object, or the id of a response.
+        The same task id is the same delivery.
+        """
+        _note(self, delivery)
+
+    return Tasks(app, submit, collect_, heard)
+
+
+def _note(task: "Task[Any, Any]", delivery: Any) -> None:
+    response = _named(delivery)
+    if response is None:
+        return
+    try:
+        with _intents(task.app.connection_for_write()) as intents:
+            intents.note_delivery(response, task.request.id or str(uuid.uuid4()))
+    except _AWAY:
+        raise _again(task, schedule.BACKOFF_CAP) from None
+
+
+def _named(delivery: Any) -> str | None:
+    """Return the id of the job that ended; None where it is about no job's end.
+
+    Raises UsageError.
+    """
+    if isinstance(delivery, str) and is_id(delivery):
+        return delivery
+    if not isinstance(delivery, Mapping):
+        raise UsageError("heard takes an event, or the id of a response")
+    try:
+        found = named(delivery)
+    except DeliveryError as error:
+        raise UsageError(f"a delivery cannot be read: {error}") from None
+    return None if found is None else found[1]
 
 
 def _again(task: "Task[Any, Any]", seconds: float, **changes: Any) -> Exception:
@@ -202,7 +247,9 @@ def _plan(given: Mapping[str, Any]) -> PollPlan:
     try:
         return PollPlan(**given)
     except TypeError:
-        raise UsageError("collect takes a record, expect and timeout") from None
+        raise UsageError(
+            "collect takes a record, expect, timeout and interval"
+        ) from None
 
 
 def _check_expiry(task: "Task[Any, Any]") -> None:

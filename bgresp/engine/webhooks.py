@@ -75,6 +75,15 @@ def verified(
 
 
 def _read(payload: dict[str, Any], id_: str, now: float) -> Delivery | None:
+    found = named(payload)
+    return None if found is None else Delivery(id_, *found, now)
+
+
+def named(payload: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the kind of an event and the id of the job that ended.
+
+    None where it is about no job's end. Raises DeliveryError where it names none.
+    """
     kind = payload.get("type") or payload.get("event")
     if not isinstance(kind, str):
         # MKA1 does not say what it sends: an object with a status says enough.
@@ -84,9 +93,9 @@ def _read(payload: dict[str, Any], id_: str, now: float) -> Delivery | None:
     for path in _JOB:
         value: Any = payload
         for name in path:
-            value = value.get(name) if isinstance(value, dict) else None
+            value = value.get(name) if isinstance(value, Mapping) else None
         if isinstance(value, str) and is_id(value):
-            return Delivery(id_, kind, value, now)
+            return kind, value
     raise DeliveryError("it names no response")
 
 

@@ -12,6 +12,7 @@ from bgresp.core.times import rfc3339
 from tests import fakeanswers as fa
 from tests.celery.conftest import intents_at
 from tests.fakeserver import FakeServer
+from tests.fakewire import response_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -153,3 +154,109 @@ def test_records_pass_between_versions(intents: Intents, server: FakeServer) -> 
     old = {"schema", "key", "id", "status", "model", "usage", "error", "exit_code"}
     assert old <= set(done)
     assert "completed" == done["status"]
+
+
+def state(status: str) -> fa.Reply:
+    """Return the answer to a question about the job."""
+    return fa.as_json(response_of(status, "done", response_id="resp_1"))
+
+
+def advanced(told: Open, seconds: float, intents: Intents) -> dict[str, Any] | Open:
+    """Collect what is open again, so many seconds from now."""
+    record, plan = told.record, told.plan
+    then = time.time() + seconds
+    return collect(record, plan, intents, jitter=0.0, clock=lambda: then)
+
+
+def test_a_webhook_tells(intents: Intents, server: FakeServer) -> None:
+    """With an interval nobody asks the endpoint before a delivery named the job."""
+    server.script("get", state("completed"))
+    told = open_of(asked(record(server), intents, interval=300.0))
+    assert 2.0 <= told.seconds <= 2.5
+    told = open_of(advanced(told, 60.0, intents))
+    assert 5.0 == told.seconds
+    intents.note_delivery("resp_2", "wh_0")  # of another
+    told = open_of(advanced(told, 290.0, intents))
+    assert 5.0 == told.seconds
+    assert () == server.requests
+    intents.note_delivery("resp_1", "wh_1")
+    done = advanced(told, 291.0, intents)
+    assert isinstance(done, dict)
+    assert "completed" == done["status"]
+    assert 1 == len(server.asked("get"))
+
+
+def test_a_delivery_before_its_record(intents: Intents, server: FakeServer) -> None:
+    """A delivery that came before anybody collects the job is not lost."""
+    intents.note_delivery("resp_1", "wh_1")
+    server.script("get", state("completed"))
+    assert isinstance(asked(record(server), intents, interval=300.0), dict)
+
+
+def test_a_lost_webhook(intents: Intents, server: FakeServer) -> None:
+    """Without a delivery the job is asked about once an interval."""
+    server.script("get", state("in_progress"), state("completed"))
+    told = open_of(asked(record(server, age=301.0), intents, interval=300.0))
+    assert 1 == len(server.asked("get"))
+    told = open_of(advanced(told, 299.0, intents))
+    assert 1.0 >= told.seconds
+    assert 1 == len(server.asked("get"))
+    assert isinstance(advanced(told, 300.0, intents), dict)
+
+
+def test_a_delivery_that_was_early(intents: Intents, server: FakeServer) -> None:
+    """One delivery, true or not, costs a few questions; then the interval holds."""
+    server.script("get", fa.Forever(state("in_progress")))
+    intents.note_delivery("resp_1", "wh_1")
+    told = open_of(asked(record(server), intents, interval=300.0))
+    waited = 0.0
+    for _ in range(30):
+        waited += told.seconds
+        intents.note_delivery("resp_1", "wh_1")  # its message came again
+        told = open_of(advanced(told, waited, intents))
+    assert 3 == len(server.asked("get"))
+    intents.note_delivery("resp_1", "wh_2")
+    open_of(advanced(told, waited, intents))
+    assert 4 == len(server.asked("get"))
+
+
+def test_a_fault_is_not_put_off(intents: Intents, server: FakeServer) -> None:
+    """An endpoint that was away when a delivery came is asked again soon."""
+    server.script("get", fa.refusal(503), state("completed"))
+    intents.note_delivery("resp_1", "wh_1")
+    told = open_of(asked(record(server), intents, interval=3600.0))
+    assert isinstance(advanced(told, 61.0, intents), dict)
+
+
+def test_patience_ends_with_a_question(intents: Intents, server: FakeServer) -> None:
+    """A job that ended untold is not asked about when patience ends."""
+    server.script("get", state("in_progress"))
+    told = record(server, age=59.5)
+    with pytest.raises(NotFinishedError, match="resp_1 is not finished"):
+        asked(told, intents, interval=300.0, timeout=60.0)
+    server.script("get", state("completed"))
+    assert isinstance(asked(told, intents, interval=300.0, timeout=60.0), dict)
+
+
+def test_clocks_that_differ(intents: Intents, server: FakeServer) -> None:
+    """A record from a clock that is a day ahead is put off for a day."""
+    server.script("get", fa.Forever(state("in_progress")))
+    told = open_of(asked(record(server, age=-86_400.0), intents, interval=300.0))
+    assert 1 == len(server.asked("get"))
+    open_of(advanced(told, 300.0, intents))
+    assert 2 == len(server.asked("get"))
+
+
+@pytest.mark.parametrize("interval", [0, -1, float("inf"), float("nan"), "5m", True])
+def test_an_interval_that_is_none(interval: Any) -> None:
+    """What is no duration is found out in the middle of a job's life."""
+    with pytest.raises(UsageError, match="interval takes seconds above 0"):
+        plan_of(interval=interval)
+
+
+def test_a_plan_for_the_last_version(intents: Intents, server: FakeServer) -> None:
+    """A worker of the last version is sent what it does not know, and drops the job."""
+    server.script("get", state("in_progress"))
+    told = open_of(asked(record(server), intents, expect=9.0))
+    assert {"expect", "counted", "started"} >= set(told.plan.to_message())
+    assert told.plan == plan_of(**told.plan.to_message())

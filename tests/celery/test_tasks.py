@@ -172,3 +172,25 @@ def test_what_the_command_line_refuses(
     with pytest.raises(UsageError, match=said):
         tasks.submit(text, **options)
     assert () == server.requests
+
+
+def test_a_delivery_ends_the_waiting(tasks: Tasks, server: FakeServer) -> None:
+    """A job whose end a webhook told is asked about once, and its answer is there."""
+    told = tasks.run("told", task_id="told", interval=3600.0)
+    job = outcome(told.parent)["id"]
+    server.script("get", fa.Snapshot("completed"), job=job)
+    event = {"type": "response.completed", "data": {"id": job}}
+    for other in ({"type": "batch.completed", "data": {"id": job}}, event, event):
+        tasks.heard.apply_async((other,), task_id=f"wh-{other['type']}")
+    assert ("completed", FOX) == (outcome(told)["status"], outcome(told)["text"])
+    assert 1 == len(server.asked("get", job))
+
+
+def test_a_delivery_of_nothing(tasks: Tasks) -> None:
+    """What is no delivery is taken, or costs a worker a traceback."""
+    for delivery in (7, "", "a\ud800b", {"type": "response.completed", "data": 7}):
+        with pytest.raises(UsageError):
+            tasks.heard(delivery)
+    tasks.heard({})
+    with pytest.raises(UsageError, match="interval takes seconds above 0"):
+        tasks.run("x", interval=0)

@@ -37,6 +37,7 @@ from tests.proof.fleet import (
     redis_process,
     redis_server,
 )
+from tests.webhooks import SECRET
 
 if TYPE_CHECKING:
     from bgresp.celery.tasks import Tasks
@@ -224,26 +225,43 @@ def _unheard(results: dict[str, Any]) -> list[str]:
     return sorted(left)
 
 
-def test_the_topics_example(fleet: Scheduler) -> None:
-    """The Celery example of `bgresp help celery` does not run as it stands."""
+TOLD = """
+from tests.webhooks import event, signed
+from web import webhook
+from work import bgresp
+
+result = bgresp.run("and the sea?", interval=3600.0)
+body = event(result.parent.get(timeout=50)["id"])
+webhook(body, signed(body))
+print(result.get(timeout=50)["text"])
+"""
+
+
+def test_the_topics_examples(fleet: Scheduler) -> None:
+    """The Celery examples of `bgresp help celery` do not run as they stand."""
     blocks = fenced(page("celery"))
-    own, caller = (text for language, text in blocks if language == "python")
+    own, caller, web = (text for language, text in blocks if language == "python")
     (fleet.folder / "work.py").write_text(own)
     (fleet.folder / "ask.py").write_text(caller)
+    (fleet.folder / "web.py").write_text(web)
+    (fleet.folder / "told.py").write_text(TOLD)
     env = {**fleet.env, "CELERY_BROKER_URL": fleet.env["BGRESP_BROKER_URL"]}
     env["CELERY_RESULT_BACKEND"] = env["CELERY_BROKER_URL"]
     env["PYTHONPATH"] = f"{ROOT}:{fleet.folder}"
+    env |= {"OPENAI_API_KEY": "k", "OPENAI_WEBHOOK_SECRET": SECRET}
     with Worker.start(env, fleet.folder, app="work"):
-        ran = subprocess.run(
-            [sys.executable, "ask.py"],
-            cwd=fleet.folder,
-            env=env | environment(env) | {"PYTHONPATH": env["PYTHONPATH"]},
-            capture_output=True,
-            timeout=DEADLINE,
-            check=False,
-        )
-    assert (0, FOX) == (ran.returncode, ran.stdout.decode().strip()), ran.stderr
-    assert 1 == len(fleet.server.creates)
+        for many, script in enumerate(("ask.py", "told.py"), 1):
+            ran = subprocess.run(
+                [sys.executable, script],
+                cwd=fleet.folder,
+                env=env | environment(env) | {"PYTHONPATH": env["PYTHONPATH"]},
+                capture_output=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+            said = (ran.returncode, ran.stdout.decode().strip())
+            assert (0, FOX) == said, ran.stderr
+            assert many == len(fleet.server.creates)
 
 
 def test_the_own_app(fleet: Scheduler) -> None:
