@@ -21,7 +21,7 @@ from bgresp.core.model import EndedWith, Job, Status
 from bgresp.core.output import read_answer
 from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import Event, Reading
-from bgresp.core.transcript import Transcript
+from bgresp.engine.shown_text import Transcript
 from bgresp.render.columns import told_of
 
 FOLDER: Final = Path(__file__).parent / "data" / "answers"

@@ -306,7 +306,7 @@ class Context:
         A configuration that cannot be read passes nothing on, and names no variable.
         """
         from bgresp.config.files import Config
-        from bgresp.core.environment import without_keys
+        from bgresp.serve.engine_options import without_keys
 
         try:
             config = self.config

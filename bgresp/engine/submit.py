@@ -27,7 +27,7 @@ from bgresp.core.request import Draft, keyed
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
-from bgresp.engine.rate_limit import PacedQueue
+from bgresp.engine.polling import PacedQueue
 from bgresp.engine.recorder import Recorder
 
 # A refusal of these may be of one request; any other is of the endpoint.

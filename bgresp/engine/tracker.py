@@ -30,7 +30,7 @@ from bgresp.core.signals import (
     Wait,
 )
 from bgresp.engine.endpoints import Endpoints
-from bgresp.engine.rate_limit import RateLimiter, Semaphore
+from bgresp.engine.polling import RateLimiter, Semaphore
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.shown_text import ShownText
 

@@ -14,7 +14,10 @@ from bgresp.core.observer import AGAIN, TRYING, JobProgress, Observer
 from bgresp.core.selection import longest
 from bgresp.core.stats import BAD, JobCounts
 from bgresp.core.times import brief
-from bgresp.render.cells import (
+from bgresp.render.columns import at_most, reason
+from bgresp.render.screen import Screen
+from bgresp.render.streams import Streams
+from bgresp.render.table import (
     BOLD,
     CYAN,
     DIM,
@@ -29,9 +32,6 @@ from bgresp.render.cells import (
     number,
     width_of,
 )
-from bgresp.render.columns import at_most, reason
-from bgresp.render.screen import Screen
-from bgresp.render.streams import Streams
 
 STATUS, TIME = 11, 7  # cells of the columns
 FIXED: Final = 2 + 2 + STATUS + 2 + TIME  # the mark and its blank, and the gaps

@@ -8,7 +8,9 @@ from bgresp.core.model import Job, Status
 from bgresp.core.stats import Stats
 from bgresp.core.text import one_line, printable
 from bgresp.core.times import brief, local, rfc3339
-from bgresp.render.cells import (
+from bgresp.render.columns import Look, Times
+from bgresp.render.streams import Streams
+from bgresp.render.table import (
     BOLD,
     CYAN,
     DIM,
@@ -23,8 +25,6 @@ from bgresp.render.cells import (
     widest,
     width_of,
 )
-from bgresp.render.columns import Look, Times
-from bgresp.render.streams import Streams
 
 SHORTEST: Final = 8  # cells of a bar beside figures
 LONGEST: Final = 40

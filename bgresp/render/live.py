@@ -15,7 +15,10 @@ from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.output import REFUSAL, aside
 from bgresp.core.selection import longest, queue_time, run_time, took
 from bgresp.core.times import brief
-from bgresp.render.cells import (
+from bgresp.render.columns import reason, told_of
+from bgresp.render.screen import Screen
+from bgresp.render.streams import Streams
+from bgresp.render.table import (
     BOLD,
     DIM,
     STATUS_STYLES,
@@ -26,9 +29,6 @@ from bgresp.render.cells import (
     number,
     width_of,
 )
-from bgresp.render.columns import reason, told_of
-from bgresp.render.screen import Screen
-from bgresp.render.streams import Streams
 
 WINDOW: Final = 5.0  # seconds that a rate is taken over
 FAIR: Final = 2.0  # seconds of a run: many endpoints tell whole ones

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from bgresp.core.environment import without_keys
 from bgresp.core.errors import BgrespError, ConfigError
-from bgresp.serve.engine_options import EngineOptions
+from bgresp.serve.engine_options import EngineOptions, without_keys
 
 if TYPE_CHECKING:
     from subprocess import Popen

@@ -1,11 +1,16 @@
-"""Which engine an endpoint has: as options, as a process's arguments, as an engine."""
+"""Which engine an endpoint has: as options, as a process's arguments, as an engine.
+
+And what a child process gets of our environment: everything but keys. A program that is
+run for a job, a hook or an endpoint has no business with the keys of every profile;
+what it needs is passed on by name.
+"""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
-from bgresp.core.environment import without_keys
 from bgresp.core.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +19,10 @@ if TYPE_CHECKING:
     from bgresp.serve.engines import Engine
 
 APIS: Final = ("responses", "chat")
+_KEYS: Final = re.compile(
+    r"(.*_)?(API_?KEY|ACCESS_KEY|SECRET_KEY|PRIVATE_KEY|TOKEN|SECRET|PASSWORD)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +141,26 @@ def from_arguments(
     lists = {n: tuple(v) for n, v in own.items() if isinstance(v, list)}
     rest = {name: value for name, value in given.items() if name not in names}
     return EngineOptions(**{**own, **lists}), rest  # type: ignore[arg-type]
+
+
+def is_key(name: str) -> bool:
+    """Say whether a variable's name is that of a key by its look."""
+    return _KEYS.fullmatch(name) is not None
+
+
+def without_keys(
+    environ: Mapping[str, str],
+    *,
+    named: Collection[str] = (),
+    passed: Collection[str] = (),
+) -> dict[str, str]:
+    """Return an environment without keys.
+
+    `named` are variables that a profile or a dialect names as its key; `passed` are
+    those that the user passes on all the same.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in passed or not (name in named or is_key(name))
+    }

@@ -25,7 +25,7 @@ from bgresp.core.signals import (
     Stream,
     Wait,
 )
-from bgresp.core.transcript import Transcript
+from bgresp.engine.shown_text import Transcript
 from tests import fakewire as fw
 from tests.strategies import Behaviour, cuts, event_lists, history
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from bgresp.core.signals import FaultKind, Snapshot
-from bgresp.core.transcript import Transcript
-from bgresp.engine.shown_text import ShownText
+from bgresp.engine.shown_text import ShownText, Transcript
 from tests.engine.test_tracker import follow, shown
 from tests.fakewire import response_of
 from tests.scripted import CLOSED, Answer, Scripted, job, recorder_at, refusal, snapshot

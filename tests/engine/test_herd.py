@@ -10,8 +10,7 @@ import pytest
 
 from bgresp.core.dialect import Op
 from bgresp.core.model import Job, Status
-from bgresp.engine.polling import JobPoller, News
-from bgresp.engine.rate_limit import BURST, Semaphore
+from bgresp.engine.polling import BURST, JobPoller, News, Semaphore
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker

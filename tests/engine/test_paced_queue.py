@@ -16,7 +16,7 @@ from bgresp.core.errors import BgrespError, UnreachableError
 from bgresp.core.model import Job
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot
-from bgresp.engine.rate_limit import BURST, PacedQueue, RateLimiter
+from bgresp.engine.polling import BURST, PacedQueue, RateLimiter
 from bgresp.engine.submit import Submitter
 from tests.scripted import EPOCH, Scripted, recorder_at, refusal, snapshot
 from tests.virtualclock import run_virtual

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from bgresp.core.model import Status
 from bgresp.core.stats import grouping, stats_of
 from bgresp.core.text import one_line
-from bgresp.render.cells import Painter, cut, fitting, number, padded, width_of
 from bgresp.render.charts import BarChart
+from bgresp.render.table import Painter, cut, fitting, number, padded, width_of
 from tests.render.jobs import JOBS, screen
 
 SAFE = st.text(max_size=30).map(one_line)

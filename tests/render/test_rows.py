@@ -12,11 +12,10 @@ from bgresp.core.model import RECORD_FIELDS, Job
 from bgresp.core.stats import WAYS, grouping, stats_of
 from bgresp.core.text import one_line
 from bgresp.core.times import rfc3339
-from bgresp.render.cells import cut
 from bgresp.render.charts import BarChart, Timeline
 from bgresp.render.columns import COLUMNS, FIELDS, TIMELINE, WIDE, Look, Times, record
 from bgresp.render.streams import Streams
-from bgresp.render.table import CUTS, Table, flowed
+from bgresp.render.table import CUTS, Table, cut, flowed
 from tests.anyjob import JOBS as ANY_JOB
 from tests.golden import Golden
 from tests.render.jobs import JOBS, NOW, screen

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.core.environment import is_key, without_keys
-from bgresp.serve.engine_options import EngineOptions
+from bgresp.serve.engine_options import EngineOptions, is_key, without_keys
 from bgresp.serve.engines import Command
 from tests.serve.endpoints import (
     Serve,

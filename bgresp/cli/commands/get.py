@@ -18,9 +18,9 @@ from bgresp.core.errors import ConfigError, ExitCode, RefusedError, UsageError, 
 from bgresp.core.model import Job, Status
 from bgresp.core.output import Answer, Media, first_code_block
 from bgresp.core.text import parse_json, printable
-from bgresp.render.cells import DIM, Painter
 from bgresp.render.columns import record, told_of
 from bgresp.render.streams import Streams, as_json
+from bgresp.render.table import DIM, Painter
 
 JSON_PARTS: Final = frozenset({"data", "usage", "error", "request", "raw"})
 CODE: Final = "code block"  # what -x asks for, said as a part

@@ -13,18 +13,18 @@ from bgresp.core.request import StoredRequest
 from bgresp.core.selection import longest, queue_time, run_time
 from bgresp.core.text import one_line
 from bgresp.core.times import brief, local, rfc3339
-from bgresp.render.cells import (
+from bgresp.render.columns import FIELDS, record, told_of
+from bgresp.render.columns import reason as reason_of
+from bgresp.render.table import (
     BOLD,
     GAP,
     STATUS_STYLES,
     Painter,
     money,
     number,
+    show_rows,
     width_of,
 )
-from bgresp.render.columns import FIELDS, record, told_of
-from bgresp.render.columns import reason as reason_of
-from bgresp.render.table import show_rows
 
 LOOKED_AT: Final = 1000  # newer jobs, for one that tries this one again
 LINES: Final = 6  # of a prompt that is not asked for in full

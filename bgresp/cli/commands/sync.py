@@ -12,7 +12,7 @@ from bgresp.cli.running import run
 from bgresp.core.errors import BgrespError, NotFinishedError, OutputError, worst
 from bgresp.core.model import Job, Status
 from bgresp.ledger import files
-from bgresp.render.cells import GAP
+from bgresp.render.table import GAP
 
 if TYPE_CHECKING:
     from bgresp.batch.results import Folder

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bgresp.core.model import Status
 from bgresp.core.signals import Event, Reading
-from bgresp.core.transcript import Transcript
+from bgresp.engine.shown_text import Transcript
 
 
 def _delta(text: str, part: tuple[int, int] = (0, 0)) -> Event:
