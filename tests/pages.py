@@ -12,8 +12,8 @@ PAGES: Final = (README, *sorted(FOLDER.glob("*.md")))
 
 
 def page(topic: str) -> Path:
-    """Return the file of a topic."""
-    return FOLDER / f"{topic}.md"
+    """Return the file of a topic, or of the README."""
+    return README if topic == README.stem else FOLDER / f"{topic}.md"
 
 
 def fenced(path: Path) -> list[tuple[str, str]]:

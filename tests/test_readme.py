@@ -1,6 +1,7 @@
 """The README and the topics say what is true: what can be made from the code is."""
 
 import re
+import subprocess
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -11,7 +12,7 @@ from bgresp.cli.commands.help_ import man_page
 from bgresp.config.files import PROFILE_KEYS, built_in
 from bgresp.core.dialect import PARTS, variables
 from bgresp.core.dialect_schema import build
-from bgresp.core.errors import GRAVITY, MEANINGS
+from bgresp.core.errors import GRAVITY, MEANINGS, ExitCode
 from bgresp.core.machine import TABLE, State
 from bgresp.core.model import RECORD_FIELDS, Status
 from bgresp.render.columns import DEFAULT, FIELDS, TIMELINE, WIDE
@@ -82,6 +83,18 @@ def exit_codes() -> str:
     return "\n".join(["| code | meaning |", "|---|---|", *rows, "", last])
 
 
+# Those of the README: what a script has to tell apart.
+SIX: Final = (
+    *(ExitCode.OK, ExitCode.CONFIG, ExitCode.UNREACHABLE),
+    *(ExitCode.UNKNOWN_OUTCOME, ExitCode.NOT_FINISHED, ExitCode.FAILED),
+)
+
+
+def six_codes() -> str:
+    rows = [f"| {int(code)} | {MEANINGS[code]} |" for code in SIX]
+    return "\n".join(["| code | meaning |", "|---|---|", *rows])
+
+
 def statuses() -> str:
     lines = ["| status | | exit code |", "|---|---|---|"]
     for status in Status:
@@ -110,6 +123,7 @@ MADE: Final[dict[str, tuple[str, Callable[[], str]]]] = {
     "transitions": ("design", transitions),
     "endpoints": ("endpoints", endpoints),
     "exit-codes": ("exit-codes", exit_codes),
+    "six-codes": ("README", six_codes),
     "statuses": ("statuses", statuses),
     "fields": ("fields", fields),
     "profile-keys": ("configuration", lambda: ticked(PROFILE_KEYS)),
@@ -140,6 +154,24 @@ def test_every_variable_of_an_endpoint_is_named() -> None:
         spoken = build(name, built_in())
         for variable in [*spoken.needs, *variables(spoken.base_url)]:
             assert f"`{variable}`" in text, f"no page names {variable}"
+
+
+def test_the_readme_is_short() -> None:
+    """The README grows beyond what a newcomer reads: the rest is a topic."""
+    assert len(README.read_text("utf-8").splitlines()) <= 160
+
+
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    """CI on any system runs another test command than the README tells, or none."""
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
+    (found,) = re.findall(r"sed -n '(.*?)' README\.md", script)
+    assert 1 == workflow.count(found)
+    assert "- run: .ci/run\n" in workflow
+    argv = ["sed", "-n", found, str(README)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    (line,) = done.stdout.splitlines()
+    assert line.endswith("pip install '.[test]' && .venv/bin/pytest")
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -3,9 +3,11 @@
 What cannot run here stands in ELSEWHERE, with the reason and another check.
 """
 
+import doctest
 import os
 import re
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from bgresp.cli.app import build
 from bgresp.config import files
 from bgresp.serve import daemon
 from tests.cli.processes import endpoint
+from tests.cli.terminal import Terminal
 from tests.command import DEADLINE, ROOT, empty_config, environment
 from tests.fakeserver import FakeServer
 from tests.pages import PAGES, fenced
@@ -56,7 +59,13 @@ class Block:
         """Return the commands, continued lines joined, comments taken off."""
         joined = self.text.replace("\\\n", " ").splitlines()
         bare = (re.sub(r"(^|\s+)#\s.*$", "", line).strip() for line in joined)
-        return [line.removeprefix("$ ") for line in bare if line]
+        return [line for line in bare if line]
+
+    @property
+    def steps(self) -> list[tuple[str, str]]:
+        """Return the commands of a transcript, and what each prints."""
+        found = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", self.text, re.MULTILINE)
+        return [(command, printed) for command, printed in found]
 
 
 def blocks(*languages: str) -> list[Block]:
@@ -73,7 +82,8 @@ def named(block: Block) -> str:
     return f"{block.page}-{block.number}"
 
 
-SHELL: Final = blocks("sh", "console", "bash")
+SHELL: Final = blocks("sh", "bash")
+TYPED: Final = blocks("console")
 
 
 def elsewhere(line: str) -> bool:
@@ -150,29 +160,98 @@ def test_every_command_line_runs(block: Block, sandbox: Path) -> None:
     assert 0 == done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("block", SHELL, ids=named)
+@pytest.mark.parametrize("block", [*SHELL, *TYPED], ids=named)
 def test_what_cannot_run_here_is_still_shell(block: Block) -> None:
     """Bash can read every line, those too that install or set something up."""
-    for line in block.lines:
+    for line in [line for line, _ in block.steps] or block.lines:
         done = subprocess.run(
             ["bash", "-nc", line], capture_output=True, text=True, check=False
         )
         assert (0, "") == (done.returncode, done.stderr), line
 
 
+def first_command() -> str:
+    """Return what the README has one type first, without what installs it."""
+    (line,) = (
+        line for block in SHELL for line in block.lines if "-p local --watch" in line
+    )
+    return line.rpartition(" && ")[2].replace(".venv/bin/", "")
+
+
 @pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_the_first_command_of_all(sandbox: Path) -> None:
     """What the README has one type first works without any key or configuration."""
-    (line,) = (
-        line for block in SHELL for line in block.lines if "-p local --watch" in line
-    )
-    command = line.rpartition(" && ")[2].replace(".venv/bin/", "")
     try:
-        done = ran(command, sandbox)
+        done = ran(first_command(), sandbox)
     finally:
         daemon.stop(sandbox / "state")
     assert (0, True) == (done.returncode, "demo" in done.stdout), done.stderr
+
+
+@pytest.mark.proof
+def test_the_readmes_transcripts_are_what_a_terminal_shows(sandbox: Path) -> None:
+    """What the README has one type prints something else, or ends with an error.
+
+    Each line is typed in a bash of its own folder, one after the other; `...` in a
+    transcript stands for anything, and how wide a column is does not matter.
+    """
+    shell = Typist(sandbox)
+    same = doctest.OutputChecker().check_output
+    loose = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    try:
+        shell.type(first_command())  # which starts the endpoint, and says so
+        for line, printed in [step for block in TYPED for step in block.steps]:
+            if "--previous" in line:  # it shall still wait when it is cancelled
+                ran("bgresp submit {prompt,report,letter,notes}.txt -p local", sandbox)
+            code, shown = shell.type(line)
+            assert 0 == code, (line, shown)
+            assert same(printed or "\n", shown or "\n", loose), (line, shown)
+        assert (sandbox / "answer.md").read_text().startswith("This is bgresp's")
+    finally:
+        shell.close()
+        daemon.stop(sandbox / "state")
+
+
+class Typist:
+    """An interactive bash, and somebody who types in it and reads the screen."""
+
+    def __init__(self, place: Path) -> None:
+        self._env: dict[str, str | None] = {
+            "PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "BGRESP_STATE_DIR": str(place / "state"),
+            "BGRESP_CONFIG": empty_config(place / "config" / "config.toml"),
+            "HOME": str(place),
+            "TERM": "xterm-256color",
+            "LC_ALL": "C.UTF-8",
+            "PS1": "[$?]> ",
+        }
+        self._place = place
+        argv = [str(shutil.which("bash")), "--norc", "--noprofile", "-i"]
+        self._terminal = Terminal(argv, self._env, place, size=(80, 400))
+        self._terminal.until(lambda it: it.shows("]>"))
+
+    def type(self, line: str) -> tuple[int, str]:
+        """Type a line; return its exit code and what stood on the screen after it."""
+        before = len(self._terminal.lines)
+        self._terminal.type(f"{line}\r".encode())
+        prompt = re.compile(r"\[(\d+)\]>")
+        self._terminal.until(
+            lambda it: (
+                len(it.lines) > before and prompt.fullmatch(it.lines[-1]) is not None
+            )
+        )
+        *shown, last = self._terminal.lines[before:]
+        found = prompt.fullmatch(last)
+        assert found is not None
+        typed = (
+            -(-(len(line) + len("[0]> ")) // 80) - 1
+        )  # rows that the line went on for
+        return int(found[1]), "\n".join(shown[typed:]) + "\n"
+
+    def close(self) -> None:
+        """Close the terminal."""
+        self._terminal.close()
 
 
 def test_a_crontab_runs_as_cron_runs_it(sandbox: Path) -> None:
@@ -180,9 +259,9 @@ def test_a_crontab_runs_as_cron_runs_it(sandbox: Path) -> None:
 
     cron gives HOME and SHELL, and what the crontab itself sets; no endpoint, no key.
     """
-    (crontab,) = blocks("crontab")
-    entries = [line for line in crontab.lines if not re.match(r"[A-Z]+=", line)]
-    settings = dict(line.split("=", 1) for line in crontab.lines if line not in entries)
+    lines = [line for block in blocks("crontab") for line in block.lines]
+    entries = [line for line in lines if not re.match(r"[A-Z]+=", line)]
+    settings = dict(line.split("=", 1) for line in lines if line not in entries)
     place = re.search(r"/home/\w+", settings["PATH"])
     assert entries
     assert place is not None
