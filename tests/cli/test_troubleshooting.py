@@ -233,10 +233,10 @@ ENDS: Final = {
 
 
 @pytest.fixture
-def scene(bgresp: Run, server: FakeServer, state: Path, tmp_path: Path) -> Scene:
+def scene(hasty: Run, server: FakeServer, state: Path, tmp_path: Path) -> Scene:
     (tmp_path / "prompt.txt").write_text("Why is the sky blue?\n")
     words = {"FILE": "prompt.txt", "NAME": "work"}
-    return Scene(bgresp, server, state, tmp_path, words=words)
+    return Scene(hasty, server, state, tmp_path, words=words)
 
 
 def test_every_row_is_tried() -> None:
