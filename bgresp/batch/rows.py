@@ -15,8 +15,8 @@ from bgresp.core.errors import BgrespError, ExitCode, LedgerError, UsageError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.engine.keyed import Keyed
 from bgresp.engine.recorder import Recorder, check_whole
+from bgresp.engine.resubmit import Keyed
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import OF_ONE, Submitted, error_of, let_go
 from bgresp.engine.tracker import Tracker

@@ -313,9 +313,9 @@ def say_open(context: Context, jobs: Iterable[Job]) -> None:
 
 def say_failed(context: Context, jobs: Iterable[Job]) -> None:
     """Say what to type where jobs of one group did not complete."""
-    from bgresp.engine import retry
+    from bgresp.engine.resubmit import to_retry
 
-    failed = retry.failed(context.recorder, jobs, lost=False)
+    failed = to_retry(context.recorder, jobs, lost=False)
     groups = {job.group for job in failed}
     if len(groups) == 1 and (group := groups.pop()):
         again = f"bgresp retry --failed --group {shlex.quote(group)}"

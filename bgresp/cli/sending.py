@@ -11,7 +11,7 @@ from bgresp.cli.following import Following, FollowOptions
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
 from bgresp.core.request import Draft
-from bgresp.engine.keyed import Keyed
+from bgresp.engine.resubmit import Keyed
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import OF_ONE, Submitted, Submitter, error_of, let_go
 

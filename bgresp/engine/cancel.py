@@ -1,19 +1,31 @@
-"""Cancel a job and find out what became of it.
+"""Cancel a job and find out what became of it; drop jobs, at their endpoints too.
 
 The reply to a cancel is advice (WIRE.md 1.6): whatever it says, ask afterwards.
 """
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
-from bgresp.api.client import Api, Sent
 from bgresp.core import update
-from bgresp.core.errors import ExitCode
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    ExitCode,
+    NotFinishedError,
+    RefusedError,
+    UnknownOutcomeError,
+    worst,
+)
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind, Snapshot, exit_code
 from bgresp.engine.recorder import Recorder
+
+if TYPE_CHECKING:
+    # What drops jobs here alone need not import what speaks HTTP.
+    from bgresp.api.client import Api, Sent
+    from bgresp.engine.endpoints import Endpoints
 
 CONFIRM: Final = 10.0
 ATTEMPTS: Final = 3
@@ -34,13 +46,15 @@ class CancelResult:
     fault: Fault | None = None
 
 
-async def cancelled(api: Api, recorder: Recorder, job: Job) -> CancelResult:
+async def cancelled(api: "Api", recorder: Recorder, job: Job) -> CancelResult:
     """Cancel an open job, then ask until it ended or ten seconds passed.
 
     Where cancel is a DELETE, the job is asked for first: a finished answer is never
     deleted. That a cancel was asked for is on disk before its first byte leaves, and
     only then: one that reached nobody was never asked for.
     """
+    from bgresp.api.client import Sent  # what drops jobs does without
+
     op = api.endpoint.dialect.ops.get("cancel")
     if op is None or op.method == "DELETE":
         job, verdict = await _looked(api, recorder, job)
@@ -66,7 +80,7 @@ async def cancelled(api: Api, recorder: Recorder, job: Job) -> CancelResult:
 
 
 async def _looked(
-    api: Api, recorder: Recorder, job: Job
+    api: "Api", recorder: Recorder, job: Job
 ) -> tuple[Job, CancelResult | None]:
     news = await _within(CONFIRM, api.retrieve(str(job.id), job.include))
     if isinstance(news, Fault):
@@ -78,7 +92,7 @@ async def _looked(
     return job, _over(job) if job.status.is_terminal else None
 
 
-async def _asked_to_cancel(api: Api, job: Job, sent: Sent) -> Snapshot | Fault:
+async def _asked_to_cancel(api: "Api", job: Job, sent: "Sent") -> Snapshot | Fault:
     """Send the cancel; it is idempotent, so a broken exchange may be repeated."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CONFIRM
@@ -117,7 +131,7 @@ def _not_heard(job: Job, fault: Fault) -> CancelResult:
 
 
 async def _confirmed(
-    api: Api, recorder: Recorder, job: Job, reply: Snapshot | Fault
+    api: "Api", recorder: Recorder, job: Job, reply: Snapshot | Fault
 ) -> CancelResult:
     loop = asyncio.get_running_loop()
     deadline, pace = loop.time() + CONFIRM, iter(PACE)
@@ -165,7 +179,7 @@ def _cannot(job: Job, reply: Fault) -> CancelResult:
 
 
 def _took_it_away(
-    api: Api, reply: Snapshot | Fault, news: Snapshot | Fault, *, last: bool
+    api: "Api", reply: Snapshot | Fault, news: Snapshot | Fault, *, last: bool
 ) -> bool:
     """Say whether a job that was open is gone because it was cancelled.
 
@@ -188,7 +202,7 @@ def _is_done(reply: Snapshot | Fault) -> bool:
 
 
 def _taken_away(
-    api: Api, recorder: Recorder, job: Job, reply: Snapshot | Fault
+    api: "Api", recorder: Recorder, job: Job, reply: Snapshot | Fault
 ) -> CancelResult:
     if isinstance(reply, Snapshot) and reply.reading.status is Status.CANCELLED:
         job = recorder.heard(job, reply, api.endpoint.dialect)
@@ -204,3 +218,81 @@ def _over(job: Job) -> CancelResult:
     return CancelResult(
         job, ExitCode.OK, f"ended before the cancel: {job.status.value}"
     )
+
+
+def drop_refusal(recorder: Recorder, job: Job) -> BgrespError | None:
+    """Return why a job is dropped only with --force; None where it may be."""
+    if job.status.is_open:
+        what = f"{job.ref} is {job.status.value}: its answer would be lost"
+        return NotFinishedError(what, hint="--force drops it all the same")
+    unsure = job.status is Status.UNKNOWN or recorder.ledger.is_dead(job)
+    if unsure:
+        what = f"{job.ref} may have been accepted: nothing would tell of it any more"
+        hint = f"bgresp resolve {job.key}, or --force"
+        return UnknownOutcomeError(what, hint=hint)
+    if job.status is Status.SUBMITTING:
+        return NotFinishedError(f"{job.ref} is being submitted")
+    return None
+
+
+@dataclass(slots=True)
+class Dropping:
+    """Drops jobs, and keeps which were `dropped`.
+
+    `say` is told of what an endpoint would not delete; `failed` of jobs whose endpoint
+    could not be asked, and returns the exit code of that.
+    """
+
+    recorder: Recorder
+    say: Callable[[str], None]
+    failed: Callable[[list[Job], BgrespError], int]
+    dropped: list[Job] = field(default_factory=list)
+    _codes: list[int] = field(default_factory=list)
+
+    def here(self, jobs: list[Job]) -> int:
+        """Drop jobs and their files; return the exit code.
+
+        The files go first: while a line is left, the same again finishes it. And once
+        more behind the line: a process that follows the job may have saved its answer
+        in between. Raises LedgerError.
+        """
+        for job in jobs:
+            self.recorder.answers.forget(job.key)
+            self.recorder.ledger.forget(job)
+            self.recorder.answers.forget(job.key)
+            self.dropped.append(job)
+        return 0
+
+    async def everywhere(self, endpoints: "Endpoints", jobs: list[Job]) -> int:
+        """Drop jobs at their endpoints, then here; return the worst exit code.
+
+        One that its endpoint would not delete stays. Raises LedgerError.
+        """
+        self.here([job for job in jobs if job.id is None])
+        known = [job for job in jobs if job.id is not None]
+        for settings, some in endpoints.grouped(known, self._failed):
+            try:
+                async with endpoints.open(settings) as api:
+                    await self._at(api, some)
+            except (ConfigError, RefusedError) as error:
+                self._failed(some, error)
+        return int(worst(self._codes))
+
+    async def _at(self, api: "Api", jobs: list[Job]) -> None:
+        """Drop jobs at their endpoint, then here.
+
+        Raises RefusedError where it cannot.
+        """
+        if not api.can("delete"):
+            name = api.endpoint.dialect.name
+            raise RefusedError(f"a {name} endpoint cannot delete a response")
+        for job in jobs:
+            fault = await api.delete(str(job.id))
+            if fault is None:
+                self.here([job])
+            else:
+                self.say(f"{job.ref} was not deleted: {fault.message}")
+                self._codes.append(int(exit_code(fault)))
+
+    def _failed(self, jobs: list[Job], error: BgrespError) -> None:
+        self._codes.append(self.failed(jobs, error))

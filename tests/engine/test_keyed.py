@@ -9,8 +9,8 @@ import pytest
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import FaultKind
-from bgresp.engine.keyed import Keyed
 from bgresp.engine.recorder import Recorder
+from bgresp.engine.resubmit import Keyed
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitted, Submitter
 from tests.scripted import EPOCH, Scripted, recorder_at, snapshot

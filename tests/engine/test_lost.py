@@ -13,8 +13,8 @@ from bgresp.core.errors import ExitCode
 from bgresp.core.model import KEY_DIGEST, Job, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import FaultKind, Signal, exit_code
-from bgresp.engine import retry
 from bgresp.engine.polling import JobPoller, News
+from bgresp.engine.resubmit import to_retry
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import Submitter
 from tests import fakewire as fw
@@ -179,5 +179,5 @@ def test_retry_failed_leaves_lost_ones_alone(state: Path) -> None:
     jobs = [job(1, status=Status.LOST), job(2, status=Status.FAILED)]
     for one in jobs:
         recorder.ledger.record(one)
-    assert jobs[1:] == retry.failed(recorder, jobs, lost=False)
-    assert jobs == retry.failed(recorder, jobs, lost=True)
+    assert jobs[1:] == to_retry(recorder, jobs, lost=False)
+    assert jobs == to_retry(recorder, jobs, lost=True)

@@ -33,8 +33,8 @@ from bgresp.core.reading import read_parts
 from bgresp.core.request import Draft
 from bgresp.core.signals import Signal
 from bgresp.core.signals import Snapshot as Seen
-from bgresp.engine.keyed import Keyed
 from bgresp.engine.recorder import Recorder
+from bgresp.engine.resubmit import Keyed
 from bgresp.engine.settle import Settling, abandoned, candidates, holding
 from bgresp.engine.submit import Submitter
 from bgresp.ledger.ledger import Ledger

@@ -29,8 +29,8 @@ from bgresp.core import update
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind, Reading, Signal, Snapshot
-from bgresp.engine.keyed import Keyed
 from bgresp.engine.recorder import Recorder
+from bgresp.engine.resubmit import Keyed
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitter
 from bgresp.ledger.ledger import Ledger

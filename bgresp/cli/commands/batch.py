@@ -328,7 +328,7 @@ class Batching:
     async def run(self) -> int:
         """Send the rows, wait where asked, and return the exit code."""
         from bgresp.batch.rows import RowDecision, Rows
-        from bgresp.engine.keyed import Keyed
+        from bgresp.engine.resubmit import Keyed
         from bgresp.engine.settle import Settling
         from bgresp.engine.submit import Submitter
         from bgresp.engine.tracker import Trackers

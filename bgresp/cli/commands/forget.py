@@ -10,7 +10,7 @@ from bgresp.cli.options import Common, DryRun, OpenToo, Refs, Remote, Yes
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job
 from bgresp.core.text import counted
-from bgresp.engine.drop import Dropping, refusal
+from bgresp.engine.cancel import Dropping, drop_refusal
 
 SPELLED: Final = 10  # jobs that are named; more are counted
 
@@ -41,7 +41,7 @@ def forget(which: Refs, options: Options, common: Common) -> int:
     if not refs.require_some(context, jobs, which):
         return 0
     for job in jobs if not options.force else ():
-        reason = refusal(context.recorder, job)
+        reason = drop_refusal(context.recorder, job)
         if reason is not None:
             raise reason
     if options.dry_run:

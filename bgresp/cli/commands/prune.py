@@ -11,7 +11,7 @@ from bgresp.cli.options import Common, DryRun, OpenToo, Refs, Remote, Yes, opt, 
 from bgresp.core.errors import ExitCode, LedgerError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.times import brief
-from bgresp.engine.drop import refusal
+from bgresp.engine.cancel import drop_refusal
 
 DAY: Final = 86400.0
 # A clock so far from the newest record is wrong, or nobody was here for a year.
@@ -48,7 +48,9 @@ def prune(which: Refs, options: Options, common: Common) -> int:
     if not options.force:
         _check_clock(context, old)
     jobs = [
-        job for job in old if options.force or refusal(context.recorder, job) is None
+        job
+        for job in old
+        if options.force or drop_refusal(context.recorder, job) is None
     ]
     if options.dry_run:
         return context.list_planned(jobs, "would drop")

@@ -11,7 +11,7 @@ from bgresp.cli.running import run
 from bgresp.core.errors import NoSuchJobError, worst
 from bgresp.core.model import WEBHOOK, Job, Status
 from bgresp.core.request import Draft
-from bgresp.engine import retry as engine
+from bgresp.engine.resubmit import retry_draft, retry_refusal, to_retry
 
 if TYPE_CHECKING:
     from bgresp.cli.sending import Sending
@@ -53,7 +53,7 @@ def retry(which: Refs, options: Options, common: Common) -> int:
             until_sent.enter_context(context.ledger.claim("retry --failed"))
             selector = which.selector(common, now=context.now)
             lost = Status.LOST in selector.statuses
-            jobs = engine.failed(context.recorder, jobs, lost=lost)
+            jobs = to_retry(context.recorder, jobs, lost=lost)
         drafts = _drafts(sending, jobs, failed=options.failed)
         if not drafts and not sending.codes:
             context.say("nothing to retry")
@@ -69,11 +69,11 @@ def _drafts(
     """
     recorder, found = sending.context.recorder, list[tuple[Job, Draft]]()
     for job in jobs:
-        reason = engine.refusal(recorder, job)
+        reason = retry_refusal(recorder, job)
         if reason is not None:
             raise reason
         try:
-            found.append((job, engine.draft(recorder, job)))
+            found.append((job, retry_draft(recorder, job)))
         except NoSuchJobError as error:
             if not failed:
                 raise
