@@ -6,11 +6,13 @@ Nothing is kept of a row that was read, but that its id was met.
 import asyncio
 import csv
 import io
+import shlex
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import PurePath
 from typing import Any, BinaryIO, Final
 
@@ -112,12 +114,18 @@ class Source:
         csv.field_size_limit(MOST_BYTES)
         count = 0
         with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+            lines = self._lines(text)
+            try:
+                head = next(lines, "")
+            except UnicodeDecodeError as error:
+                raise self._misencoded(error, 1) from None
             reader = csv.reader(
-                self._lines(text), strict=True, delimiter=self.delimiter or ","
+                chain([head], lines), strict=True, delimiter=self._separator(head)
             )
-            columns = self._record(reader)
-            if columns is None:
+            found = self._record(reader)
+            if not found:
                 return
+            columns = [name.strip() for name in found]
             with self.naming(1):
                 self.reading.check_columns(columns)
             while True:
@@ -130,6 +138,24 @@ class Source:
                     with self.naming(start):
                         row = self.reading.from_record(columns, cells, count)
                     yield start, row
+
+    def _separator(self, head: str) -> str:
+        """Return what stands between cells: where commas are decimal it is a `;`."""
+        others = [mark for mark in ";\t" if mark in head]
+        if self.delimiter == "," and "," not in head and others:
+            return others[0]
+        return self.delimiter or ","
+
+    def _misencoded(self, error: UnicodeDecodeError, start: int) -> UsageError:
+        """Return the error of a chunk that begins within line `start`."""
+        if start == 1:
+            self._begun(error.object)
+        name = "FILE" if self.name == STDIN else shlex.quote(self.name)
+        return self.bad(
+            start + error.object[: error.start].count(b"\n"),
+            "not UTF-8",
+            hint=f"if it is of Windows: iconv -f WINDOWS-1252 -t UTF-8 {name} > FIXED",
+        )
 
     def _lines(self, text: io.TextIOWrapper) -> Iterator[str]:
         number = 0
@@ -147,9 +173,7 @@ class Source:
         try:
             found: list[str] | None = next(reader, None)
         except UnicodeDecodeError as error:
-            if start == 1:
-                self._begun(error.object)
-            raise self.bad(start, "not UTF-8") from None
+            raise self._misencoded(error, start) from None
         except csv.Error as error:
             raise self.bad(start, f"not CSV ({error})") from None
         return found

@@ -137,7 +137,8 @@ class Reading:
         Raises UsageError.
         """
         there = "there are: " + ", ".join(columns)[:200]
-        twice = next((name for name in columns if columns.count(name) > 1), None)
+        # A column without a name is of no use, and no harm: spreadsheets leave some.
+        twice = next((c for c in columns if c and columns.count(c) > 1), None)
         if twice is not None:
             raise UsageError(f"two columns are named {twice!r}")
         name = self.id_field or "id"
@@ -153,10 +154,6 @@ class Reading:
         for name in _HOLE.findall(self.template):
             if name not in {*columns, *self.others}:
                 raise UsageError(f"no column {name!r}", hint=there)
-            if name not in holes_in(f"{{{{{name}}}}}"):
-                raise UsageError(
-                    f"column {name!r}: a hole takes letters, digits, _ . and -"
-                )
 
     def _named(self, table: Mapping[str, Any], number: int) -> str:
         """Return the id of a row."""
@@ -166,15 +163,21 @@ class Reading:
         return _id(name, table.get(name))
 
     def _filled(self, values: Mapping[str, str], id_: str, template: str) -> Row:
-        missing = next(
-            (n for n in sorted(holes_in(template)) if n not in {*values, *self.others}),
-            None,
-        )
-        if missing is not None:
-            raise UsageError(
-                f"no field {missing!r}",
-                hint="there are: " + ", ".join(values)[:200],
+        """Return a row whose holes its values fill, whatever they are called."""
+        asked = sorted(set(_HOLE.findall(template)))
+        for name in asked:
+            if name not in values and name not in self.others:
+                there = "there are: " + ", ".join(values)[:200]
+                raise UsageError(f"no field {name!r}", hint=there)
+        # A hole of a request has a plain name; these are longer than any in use.
+        longest = max(map(len, (*values, *self.others)), default=0)
+        odd = [name for name in asked if name not in holes_in(f"{{{{{name}}}}}")]
+        plain = {name: f"{'_' * (longest + 1)}{n}" for n, name in enumerate(odd)}
+        if plain:
+            template = _HOLE.sub(
+                lambda hole: f"{{{{{plain.get(hole[1], hole[1])}}}}}", template
             )
+            values = {**values, **{plain[name]: values[name] for name in odd}}
         return Row(id_, text=template, variables=values)
 
 
@@ -250,9 +253,9 @@ def _says(value: str | list[Any]) -> bool:
 def _check_fields(table: Mapping[str, Any], known: frozenset[str]) -> None:
     for name in table:
         if name not in known:
-            raise UsageError(
-                f"{name[:80]}: no such field", hint="known: " + ", ".join(sorted(known))
-            )
+            others = "; any others with --prompt" if known is _OURS else ""
+            hint = f"known: {', '.join(sorted(known))}{others}"
+            raise UsageError(f"{name[:80]}: no such field", hint=hint)
 
 
 def _id(name: str, value: Any) -> str:

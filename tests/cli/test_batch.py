@@ -208,6 +208,36 @@ def test_a_csv_as_people_have_it(
     assert (0, {"Why?", "How?"}) == (ran.code, {*asked(server)} - {"To Ada: x,y"})
 
 
+def test_a_table_of_a_spreadsheet(
+    server: FakeServer, bgresp: Run, tmp_path: Path
+) -> None:
+    """Odd names of columns, semicolons, blanks and unnamed columns keep rows away."""
+    head = " E-Mail Address;Full Name;Größe;;"
+    table = f'{head}\r\na@b;"Ada; Countess";1,70;;\r\n'
+    (tmp_path / "people.csv").write_bytes(table.encode())
+    args = ("people.csv", "--id", "E-Mail Address", "-m", "m")
+    ran = bgresp("batch", *args, "--prompt", "To {{Full Name}}, {{ Größe }} m")
+    assert 0 == ran.code, ran.err
+    assert ["To Ada; Countess, 1,70 m"] == asked(server)
+    assert (
+        "a@b" == json.loads(bgresp("list", "--json", "--fields", "row").out)[0]["row"]
+    )
+    wrong = bgresp("batch", *args, "--prompt", "To {{Name}}", "--group", "other")
+    assert (2, True) == (wrong.code, "no column 'Name'" in wrong.err)
+
+
+def test_a_table_that_is_no_utf_8(bgresp: Run, tmp_path: Path) -> None:
+    """The line with the umlaut, or what to do about it, is not named."""
+    rows = b"id,name\n" + b"".join(b"%d,x\n" % n for n in range(9000))
+    (tmp_path / "people.csv").write_bytes(rows + b"z,M\xfcller\n")
+    ran = bgresp("batch", "people.csv", "--prompt", "To {{name}}", "-m", "m")
+    assert (2, "") == (ran.code, ran.out)
+    assert "people.csv:9002: not UTF-8 (if it is of Windows: iconv" in ran.err
+    (tmp_path / "head.csv").write_bytes(b"id,Gr\xf6\xdfe\n1,2\n")
+    ran = bgresp("batch", "head.csv", "--prompt", "To {{id}}", "-m", "m")
+    assert (2, True) == (ran.code, "head.csv:1: not UTF-8 (" in ran.err)
+
+
 def test_chat_rows_are_converted_and_shown(
     server: FakeServer, bgresp: Run, manifest: Write
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bgresp.core.errors import UsageError
 from bgresp.core.manifest import Reading, Row, Shard, hash_of, shard
+from bgresp.core.request import fill_holes
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -204,7 +205,7 @@ def test_a_csv_without_a_column_id() -> None:
     [
         *((["name"], "x", "no column 'id'"), ([], "x", "no column 'id'")),
         *((["id"], "{{nme}}", "no column 'nme'"), (["id", "id"], "x", "two columns")),
-        (["id", "First Name"], "{{First Name}}", "a hole takes letters"),
+        (["id", "First Name"], "{{Last Name}}", "no column 'Last Name'"),
         (["id", "name"], None, "a CSV needs --prompt"),
     ],
 )
@@ -214,6 +215,29 @@ def test_a_template_that_cannot_be_filled(
     """A hole without a column is refused, not sent as it stands."""
     with pytest.raises(UsageError, match=said):
         Reading(template=prompt).check_columns(columns)
+
+
+ODD = st.text(st.sampled_from("ab _-.é 1") | st.characters(), min_size=1, max_size=9)
+COLUMN = ODD.map(str.strip).filter(
+    lambda t: t not in {"", "row"} and not {*"{}"} & {*t}
+)
+
+
+@given(st.dictionaries(COLUMN, st.text(), min_size=1), st.text("x _|", max_size=5))
+def test_any_column_fills_a_hole(values: dict[str, str], text: str) -> None:
+    """A column whose name has a space or an umlaut is refused, or fills another hole."""
+    template = text + "|".join(f"{{{{ {name} }}}}" for name in values)
+    row = Reading("row", template).from_record([*values], [*values.values()])
+    assert text + "|".join(values.values()) == fill_holes(row.text, row.variables)
+    table = json.dumps(values).encode()
+    assert row == Reading("row", template).from_json(table)
+
+
+def test_a_hole_that_no_field_fills() -> None:
+    """A mistyped name with a space in it is sent as it stands."""
+    for template in ("{{Full Nme}}", "{{nme}}", "{{ 'x' }}"):
+        with pytest.raises(UsageError, match="no field"):
+            Reading("row", template).from_json(b'{"Full Name": "Ada"}')
 
 
 @given(st.integers(1, 50), st.lists(st.text(), unique=True))
