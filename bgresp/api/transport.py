@@ -27,8 +27,8 @@ from bgresp.api import replies
 from bgresp.api.replies import Reply
 from bgresp.core.dialect import Endpoint, is_loopback
 from bgresp.core.errors import ConfigError
+from bgresp.core.reading import ServerEvent, SseDecoder, SseError
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.core.sse import ServerEvent, SseDecoder, SseError
 from bgresp.core.text import PARSED, TooLargeError, one_line
 
 CONNECT_TIMEOUT: Final = 10.0

@@ -11,7 +11,6 @@ from typing import Final
 
 from bgresp.api.client import Api
 from bgresp.core import schedule
-from bgresp.core.capabilities import Ability, Capabilities, Finding, Verdict
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Request, drafted
@@ -19,6 +18,7 @@ from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapsho
 from bgresp.core.text import one_line
 from bgresp.engine import polling
 from bgresp.engine.cancel import cancelled
+from bgresp.engine.endpoints import Ability, Capabilities, Finding, Verdict
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import Submitted, Submitter, error_of
 from bgresp.engine.tracker import next_signal

@@ -11,15 +11,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Status
 from bgresp.core.signals import Cursor
 from bgresp.ledger import files, journal
-
-if TYPE_CHECKING:
-    from bgresp.core.capabilities import Capabilities
 
 KEPT: Final = 72 * 3600.0  # an endpoint may deliver again for so long
 MOST: Final = 100_000  # deliveries that are remembered; the oldest go first
@@ -207,25 +204,25 @@ def probed_path(state: Path, base_url: str, dialect: str) -> Path:
     return state / "probes" / f"{hashlib.sha256(named.encode()).hexdigest()[:40]}.json"
 
 
-def save_probed(state: Path, card: "Capabilities") -> Path:
-    """Keep a card in place of an older one.
+def save_probed(
+    state: Path, base_url: str, dialect: str, card: Mapping[str, Any]
+) -> Path:
+    """Keep a card, an object of JSON, in place of an older one.
 
     Raises LedgerError.
     """
-    path = probed_path(state, card.base_url, card.dialect)
+    path = probed_path(state, base_url, dialect)
     files.make_private(path.parent)
-    text = json.dumps(card.to_dict(), ensure_ascii=True, indent=1)
+    text = json.dumps(card, ensure_ascii=True, indent=1)
     files.replace(path, text.encode("ascii") + b"\n")
     return path
 
 
-def load_probed(state: Path, base_url: str, dialect: str) -> "Capabilities | None":
+def load_probed(state: Path, base_url: str, dialect: str) -> Any:
     """Return the card of an endpoint; None where there is none that can be read."""
-    from bgresp.core.capabilities import Capabilities
-
     try:
         raw = files.read(probed_path(state, base_url, dialect))
-        return None if raw is None else Capabilities.read(json.loads(raw))
+        return None if raw is None else json.loads(raw)
     except (LedgerError, ValueError, RecursionError):
         return None
 

@@ -17,7 +17,7 @@ import httpx
 
 from bgresp.core import chat
 from bgresp.core.dialect import is_loopback
-from bgresp.core.sse import SseDecoder, SseError
+from bgresp.core.reading import SseDecoder, SseError
 from bgresp.core.text import one_line
 from bgresp.serve.engines import EngineError, EngineNews, Outcome, Work
 from bgresp.serve.output import OutputWriter

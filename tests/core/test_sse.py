@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.sse import ServerEvent, SseDecoder, SseError
+from bgresp.core.reading import ServerEvent, SseDecoder, SseError
 
 TEXT = st.text(
     st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=6

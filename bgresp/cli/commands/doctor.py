@@ -11,9 +11,9 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
 from bgresp.cli.refs import PROBE
 from bgresp.config.settings import Settings, resolve
-from bgresp.core.capabilities import Ability, Capabilities, Verdict
 from bgresp.core.errors import ConfigError, ExitCode, UsageError
 from bgresp.core.model import Job
+from bgresp.engine.endpoints import Ability, Capabilities, Verdict
 from bgresp.render.streams import stdin_is_terminal
 from bgresp.render.table import show_rows
 
@@ -172,7 +172,7 @@ async def _probed(context: Context, settings: Settings) -> int:
         context.note_endpoint(settings)
         probing = engine.Probe(api, context.recorder, draft, context.say)
         card = await probing.run()
-    path = saved.save_probed(context.state, card)
+    path = saved.save_probed(context.state, card.base_url, card.dialect, card.to_dict())
     _show_capabilities(context, card)
     context.say(f"kept in {path}; watch and cancel go by it")
     strands = card.lacks(Ability.RETRIEVE) and not card.lacks(Ability.BACKGROUND)

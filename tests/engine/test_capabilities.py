@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.capabilities import (
+from bgresp.engine.endpoints import (
     UNTRIED,
     Ability,
     Capabilities,
