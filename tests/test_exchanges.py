@@ -137,9 +137,11 @@ def test_litellms_cancelled_job_that_completed_keeps_its_output(state: Path) -> 
         "is cancelled, though a job of litellm may complete all the same"
         == verdict.said
     )
-    assert W4 + "w4 w5 w6 w7 w8 " == recorder.text(job.key, spoken)
+    assert W4 + "w4 w5 w6 w7 w8 " == recorder.answers.text(job.key, spoken)
     done = recorder.heard(verdict.job, after, spoken)
     assert Status.COMPLETED is done.status
-    assert "".join(f"w{n} " for n in range(60)) == recorder.text(job.key, spoken)
+    assert "".join(f"w{n} " for n in range(60)) == recorder.answers.text(
+        job.key, spoken
+    )
     late = recorder.heard(done, reply, spoken) if isinstance(reply, Snapshot) else done
     assert Status.COMPLETED is late.status

@@ -76,7 +76,7 @@ def followed(tape: Tape, spoken: Dialect, state: Path) -> tuple[Job, str, str]:
 
     ended = asyncio.run(main())
     shown = heard.shown.get(job.key, "")
-    return ended, shown, recorder.text(job.key, spoken) or ""
+    return ended, shown, recorder.answers.text(job.key, spoken) or ""
 
 
 FAST: Mapping[str, tuple[list[str], str, str]] = {

@@ -124,7 +124,7 @@ class BatchOutput:
         text = None
         if self.results is not None or self.folder is not None:
             dialect = self.context.dialect_of(job)
-            text = self.context.recorder.text(job.key, dialect)
+            text = self.context.answers.text(job.key, dialect)
         if self.results is not None:
             self.results.add(job, text)
         if self.folder is not None and text:

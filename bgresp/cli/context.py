@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bgresp.engine.endpoints import Endpoints
     from bgresp.engine.notify import Notifier
     from bgresp.engine.recorder import Recorder
+    from bgresp.ledger.saved import Answers
     from bgresp.serve.daemon import Launch
 
 TITLED: Final = 500  # jobs of a table whose prompts are read
@@ -127,13 +128,19 @@ class Context:
         return self._ledger
 
     @property
+    def answers(self) -> "Answers":
+        """Return what is saved of jobs beside the ledger."""
+        from bgresp.ledger.saved import Answers
+
+        return Answers(self.state)
+
+    @property
     def recorder(self) -> "Recorder":
         """Return what records in the state folder: the ledger, and the answers."""
         if self._recorder is None:
             from bgresp.engine.recorder import Recorder
-            from bgresp.ledger.saved import Answers
 
-            self._recorder = Recorder(self.ledger, Answers(self.state))
+            self._recorder = Recorder(self.ledger, self.answers)
         return self._recorder
 
     @property

@@ -190,7 +190,7 @@ class Following:
         if not (self.single or self.context.common.jsonl):
             self.observer.ended(job, "")  # nobody is shown ten thousand texts
             return
-        answer = self.context.recorder.answer(job.key, self.context.dialect_of(job))
+        answer = self.context.answers.answer(job.key, self.context.dialect_of(job))
         if answer is not None:
             conclude(job, answer, self._shown_text(job), self.observer)
             return
@@ -271,7 +271,7 @@ class Following:
             self.context.say(f"{path} is not written: {job.ref} has no text")
 
     def _text(self, job: Job) -> str | None:
-        return self.context.recorder.text(job.key, self.context.dialect_of(job))
+        return self.context.answers.text(job.key, self.context.dialect_of(job))
 
     def _exit_code(self, jobs: list[Job]) -> int:
         if self.options.any:
@@ -290,7 +290,7 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
     if context.ledger.is_forgotten(job.key):
         context.say(f"{job.ref} was forgotten meanwhile: its answer is not kept")
         return [] if job.status.is_terminal else [ExitCode.NO_SUCH_JOB]
-    owes = context.recorder.owes(job)
+    owes = context.answers.owes(job)
     if fault is None or not tracker.done:
         return [ExitCode.NOT_FINISHED] if owes else []
     if not owes and (job.status.is_terminal or job.status is Status.LOST):

@@ -68,7 +68,7 @@ def print_text(streams: Streams, text: str | bytes | None) -> None:
 
 def say_gone(context: Context, job: Job) -> ExitCode:
     """Say that a job's answer was never fetched and is to be had no more."""
-    again = context.recorder.answers.request(job.key) is not None
+    again = context.answers.request(job.key) is not None
     context.say(
         f"{job.ref} is {job.status.value}, but its answer is not here and the endpoint "
         "no longer has it" + (f" (bgresp retry {job.quoted})" if again else "")

@@ -342,4 +342,4 @@ def _is_worth_asking(context: Context, job: Job) -> bool:
         return False
     if job.status in {Status.CANCELLED, Status.LOST} or job.status.is_open:
         return True
-    return not context.recorder.answers.response_path(job.key).exists()
+    return not context.answers.response_path(job.key).exists()

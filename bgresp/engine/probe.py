@@ -311,7 +311,7 @@ class Probe:
             said = f"the dialect {job.dialect} has no max_output_tokens"
             self.findings.note(Ability.TRUNCATION, UNKNOWN, said)
             return
-        text = self.recorder.text(job.key, self.api.endpoint.dialect) or ""
+        text = self.recorder.answers.text(job.key, self.api.endpoint.dialect) or ""
         whole = text.rstrip().endswith(LAST)
         self.findings.cut(job, most=SHORT, whole=whole)
 

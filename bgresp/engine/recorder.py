@@ -20,13 +20,12 @@ from bgresp.core.dialect import Dialect, Endpoint
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import KEY_DIGEST, Job
 from bgresp.core.output import Answer
-from bgresp.core.reading import items_of, read_parts
+from bgresp.core.reading import items_of
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Snapshot
-from bgresp.core.text import parse_bounded
 from bgresp.ledger import folders
 from bgresp.ledger.files import blamed
 from bgresp.ledger.ledger import Ledger
-from bgresp.ledger.saved import Answers, Progress, Shown, load_progress
+from bgresp.ledger.saved import Answers, Progress, Shown, load_progress, payload_of
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 MOST: Final = 1 << 20  # bytes of a rescue file
@@ -139,34 +138,14 @@ class Recorder:
         """Record how far the stream was read."""
         return self.ledger.record(replace(job, cursor=cursor))
 
-    def owes(self, job: Job) -> bool:
-        """Say whether a job gave an answer that is not here: nobody fetched it yet."""
-        gave = job.status.has_answer
-        return gave and not self.answers.response_path(job.key).exists()
-
-    def text(self, key: str, dialect: Dialect) -> str | None:
-        """Return the text of a saved answer; None while nothing is saved."""
-        found = self.answer(key, dialect)
-        return None if found is None else found.text
-
-    def answer(self, key: str, dialect: Dialect) -> Answer | None:
-        """Return what a saved answer consists of; None while nothing is saved.
-
-        A text that only events told is its text.
-        """
-        raw = self.answers.response(key)
-        if raw is None:
-            return None
-        found = self._parts_of(raw, dialect)
-        return found if found.text else found.with_text(self.answers.text(key) or "")
-
     def told(self, job: Job, dialect: Dialect) -> Job:
         """Return a record that says how its answer ended, by the one that is saved.
 
         For records of versions that did not say so; nothing is written.
         """
-        answer, raw = self.answer(job.key, dialect), self.answers.response(job.key)
-        if answer is None or (not answer.text and _payload(raw or b"") is None):
+        answer = self.answers.answer(job.key, dialect)
+        raw = self.answers.response(job.key)
+        if answer is None or (not answer.text and payload_of(raw or b"") is None):
             return job  # none is saved, or one that is too large to be read
         return update.ended_with(job, answer)
 
@@ -194,7 +173,7 @@ class Recorder:
             raw = json.dumps(news.response, ensure_ascii=True).encode("ascii")
         answer = news.reading.answer if news.reading else Answer()
         answer = answer.with_text(streamed)
-        saved = self.answer(key, dialect)
+        saved = self.answers.answer(key, dialect)
         self.ledger.prepare()
         if saved is not None:
             longer = len(answer.text) - len(saved.text)
@@ -202,7 +181,7 @@ class Recorder:
                 return saved
         self.answers.save_response(key, raw)
         if streamed and not (news.reading and news.reading.text):
-            self.answers.save_text(key, streamed)
+            self.answers.save_streamed_text(key, streamed)
         return answer
 
     def _is_more(self, key: str, raw: bytes, longer: int, dialect: Dialect) -> bool:
@@ -210,22 +189,10 @@ class Recorder:
         if longer:
             return longer > 0
         there = self.answers.response(key) or b""
-        saved, new = _payload(there), _payload(raw)
+        saved, new = payload_of(there), payload_of(raw)
         if saved is None or new is None:
             return len(raw) >= len(there)
         return len(items_of(dialect, new)) >= len(items_of(dialect, saved))
-
-    def _parts_of(self, raw: bytes, dialect: Dialect) -> Answer:
-        payload = _payload(raw)
-        return Answer() if payload is None else read_parts(dialect, payload)
-
-
-def _payload(raw: bytes) -> dict[str, Any] | None:
-    try:
-        payload: Any = parse_bounded(raw)
-    except ValueError:
-        return None
-    return payload if isinstance(payload, dict) else None
 
 
 def rescue_files(recorder: Recorder, environ: Mapping[str, str]) -> Iterator[Path]:

@@ -429,7 +429,7 @@ class Tracker:
         self.job = recorder.heard(seen, final, dialect, text=streamed)
         told = final.reading.answer if final.reading else Answer()
         if not told.text:
-            told = recorder.answer(self.job.key, dialect) or told
+            told = recorder.answers.answer(self.job.key, dialect) or told
         if isinstance(final, Snapshot) and final.unread is not None:
             how = f"bgresp get {self.job.quoted} --part raw"
             self._note(f"the answer is {final.unread}: kept as it came, {how}")

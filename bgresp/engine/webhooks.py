@@ -364,7 +364,7 @@ class Listener:
 
     def _is_settled(self, job: Job, kind: str) -> bool:
         """Say whether a delivery has no news: its end is known, and the answer here."""
-        return job.status is _ENDS[kind] and not self.recorder.owes(job)
+        return job.status is _ENDS[kind] and not self.recorder.answers.owes(job)
 
     def _again(self, name: str, *, looked: bool = False) -> None:
         """Let a job be asked about later; one that stays open is the slow poll's."""

@@ -13,9 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
-from bgresp.core.model import Status
+from bgresp.core.model import Job, Status
+from bgresp.core.output import Answer
+from bgresp.core.reading import read_parts
 from bgresp.core.signals import Cursor
+from bgresp.core.text import parse_bounded
 from bgresp.ledger import files, journal
 
 KEPT: Final = 72 * 3600.0  # an endpoint may deliver again for so long
@@ -45,15 +49,36 @@ class Answers:
         """Return the saved response; None while there is none."""
         return files.read(self.response_path(key))
 
-    def save_text(self, key: str, text: str) -> None:
+    def save_streamed_text(self, key: str, text: str) -> None:
         """Save a text that only events told, where the response carries none."""
         raw = text.encode("utf-8", "surrogatepass")
         files.replace(self.state / "responses" / f"{key}.txt", raw)
 
-    def text(self, key: str) -> str | None:
+    def streamed_text(self, key: str) -> str | None:
         """Return the text that only events told."""
         raw = files.read(self.state / "responses" / f"{key}.txt")
         return None if raw is None else raw.decode("utf-8", "surrogatepass")
+
+    def text(self, key: str, dialect: Dialect) -> str | None:
+        """Return the text of a saved answer; None while nothing is saved."""
+        found = self.answer(key, dialect)
+        return None if found is None else found.text
+
+    def answer(self, key: str, dialect: Dialect) -> Answer | None:
+        """Return what a saved answer consists of; None while nothing is saved.
+
+        A text that only events told is its text.
+        """
+        raw = self.response(key)
+        if raw is None:
+            return None
+        payload = payload_of(raw)
+        found = Answer() if payload is None else read_parts(dialect, payload)
+        return found if found.text else found.with_text(self.streamed_text(key) or "")
+
+    def owes(self, job: Job) -> bool:
+        """Say whether a job gave an answer that is not here: nobody fetched it yet."""
+        return job.status.has_answer and not self.response_path(job.key).exists()
 
     def save_request(self, key: str, raw: bytes) -> None:
         """Save the request body durably."""
@@ -91,6 +116,15 @@ class Answers:
             path = self.state / name.format(key)
             with files.blamed(path, "remove"):
                 path.unlink(missing_ok=True)
+
+
+def payload_of(raw: bytes) -> dict[str, Any] | None:
+    """Return the object of a saved response; None where it is none, or too large."""
+    try:
+        payload: Any = parse_bounded(raw)
+    except ValueError:
+        return None
+    return payload if isinstance(payload, dict) else None
 
 
 @dataclass(frozen=True, slots=True)

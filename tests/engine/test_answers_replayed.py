@@ -33,7 +33,7 @@ def _object(found: dict[str, Any]) -> Snapshot:
 def _check(scripted: Scripted, state: Path, expect: dict[str, Any], **how: Any) -> None:
     """Follow the job; everything that is told and saved of it has to be right."""
     only, heard, _ = follow(scripted, state, **how)
-    answer = recorder_at(state).answer(only.job.key, OPENAI)
+    answer = recorder_at(state).answers.answer(only.job.key, OPENAI)
     assert answer is not None
     told = only.job.ended_with, int(only.job.exit_code), only.job.told or ""
     assert (expect["ended_with"], expect["exit_code"], expect["note"]) == told
@@ -85,7 +85,7 @@ def test_an_answer_whose_last_object_is_bare(state: Path, name: str) -> None:
     events[-1] = {**events[-1], "response": bare}
     stream: list[Answer] = [*read_events(events), CLOSED]
     only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
-    assert text == shown(heard) == recorder_at(state).text(only.job.key, OPENAI)
+    assert text == shown(heard) == recorder_at(state).answers.text(only.job.key, OPENAI)
     assert ("text", 0) == (only.job.ended_with, int(only.job.exit_code))
 
 

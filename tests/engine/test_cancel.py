@@ -108,7 +108,7 @@ def test_a_reply_is_only_advice(state: Path) -> None:
     scripted = Scripted(cancels=[CANCELLED], get=[RUNNING, RUNNING, ANSWER])
     verdict, _ = cancel(scripted, state)
     assert Status.COMPLETED is verdict.job.status
-    assert fw.FOX == recorder_at(state).text(job().key, dialect())
+    assert fw.FOX == recorder_at(state).answers.text(job().key, dialect())
 
 
 def test_a_cancel_without_a_route_is_refused(state: Path) -> None:

@@ -65,7 +65,7 @@ def test_what_belongs_to_no_record_is_swept(state: Path) -> None:
     _, gone = followed(state)
     recorder.ledger.forget(gone)
     recorder.answers.save_response(gone.key, b"{}")
-    recorder.answers.save_text(gone.key, "x")
+    recorder.answers.save_streamed_text(gone.key, "x")
     recorder.answers.notices(gone.key, "completed")
     recorder.answers.save_request(f"00{job.key[2:]}", b"{}")
     foreign = state / "responses" / "notes of mine.json"

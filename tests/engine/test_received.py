@@ -95,7 +95,7 @@ def test_text_just_printed_is_kept_where_nothing_is_stored(state: Path) -> None:
     only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
     assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
     assert Status.COMPLETED is only.job.status
-    assert fw.FOX == recorder_at(state).text(only.job.key, dialect())
+    assert fw.FOX == recorder_at(state).answers.text(only.job.key, dialect())
 
 
 def test_an_emptier_object_does_not_replace_the_one_in_hand(state: Path) -> None:
@@ -133,7 +133,7 @@ def test_items_that_only_passed_by_are_kept(state: Path) -> None:
     kept = saved(state, only.job.key)
     assert items == kept["output"]
     assert "from the events of its stream" == kept["bgresp_assembled"]
-    answer = recorder_at(state).answer(only.job.key, dialect())
+    answer = recorder_at(state).answers.answer(only.job.key, dialect())
     assert answer is not None
     assert ((CITED,), "Hm.", fw.FOX) == (
         answer.citations,
@@ -165,7 +165,7 @@ def test_an_item_that_is_done_beats_its_deltas(state: Path) -> None:
     ]
     only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
     assert ([right], right) == (ended(heard), shown(heard))
-    assert right == recorder_at(state).text(only.job.key, dialect())
+    assert right == recorder_at(state).answers.text(only.job.key, dialect())
 
 
 def test_text_beyond_the_items_is_kept(state: Path) -> None:
@@ -179,7 +179,7 @@ def test_text_beyond_the_items_is_kept(state: Path) -> None:
     ]
     only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
     assert [fw.FOX] == ended(heard)
-    assert fw.FOX == recorder_at(state).text(only.job.key, dialect())
+    assert fw.FOX == recorder_at(state).answers.text(only.job.key, dialect())
 
 
 def test_items_are_not_joined_over_a_hole(state: Path) -> None:

@@ -19,7 +19,7 @@ def test_a_shorter_answer_never_replaces_a_longer_one(state: Path, word: str) ->
     told = recorder.heard(job(), first, spoken)
     told = recorder.heard(told, snapshot("completed", SHORT), spoken)
     assert (LONG, first.raw) == (
-        recorder.text(told.key, spoken),
+        recorder.answers.text(told.key, spoken),
         recorder.answers.response(told.key),
     )
     assert Status.COMPLETED is told.status
@@ -30,7 +30,7 @@ def test_a_longer_answer_replaces_a_shorter_one(state: Path) -> None:
     recorder, spoken = recorder_at(state), dialect()
     told = recorder.heard(job(), snapshot("incomplete", SHORT), spoken)
     told = recorder.heard(told, snapshot("completed", LONG), spoken)
-    assert LONG == recorder.text(told.key, spoken)
+    assert LONG == recorder.answers.text(told.key, spoken)
     again = snapshot("completed", LONG, model="named-later")
     recorder.heard(told, again, spoken)
     assert again.raw == recorder.answers.response(told.key)
@@ -40,7 +40,7 @@ def test_streamed_text_is_not_replaced_by_an_answer_without_any(state: Path) -> 
     """An object that carries no text takes away what the events told."""
     recorder, spoken = recorder_at(state), dialect()
     told = recorder.heard(job(), snapshot("completed"), spoken, text=LONG)
-    assert LONG == recorder.text(told.key, spoken)
+    assert LONG == recorder.answers.text(told.key, spoken)
     recorder.heard(told, snapshot("completed"), spoken)
     recorder.heard(told, snapshot("completed", SHORT), spoken)
-    assert LONG == recorder.text(told.key, spoken)
+    assert LONG == recorder.answers.text(told.key, spoken)

@@ -140,7 +140,7 @@ def test_an_answer_at_once_is_saved(state: Path) -> None:
         submitted, _, _ = submit(scripted, folder, draft(stream=stream))
         assert Status.COMPLETED is submitted.job.status
         assert submitted.signals is None
-        assert fw.FOX == recorder_at(folder).text(submitted.job.key, dialect())
+        assert fw.FOX == recorder_at(folder).answers.text(submitted.job.key, dialect())
         assert 1 == scripted.closed
 
 

@@ -166,7 +166,7 @@ def test_an_answer_without_text_keeps_the_streamed_one(state: Path) -> None:
     only, heard, _ = follow(scripted, state)
     assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
     recorder = recorder_at(state)
-    assert fw.FOX == recorder.text(only.job.key, dialect())
+    assert fw.FOX == recorder.answers.text(only.job.key, dialect())
     assert empty.raw == recorder.answers.response(only.job.key)
 
 
@@ -257,7 +257,7 @@ def test_whatever_a_stream_does_the_text_is_shown_once(
         server.script("stream", answer)
         heard, recorder = over_sockets(server, state, 1)
     assert (fw.FOX, [fw.FOX]) == (shown(heard), ended(heard))
-    assert fw.FOX == recorder.text(job().key, dialect())
+    assert fw.FOX == recorder.answers.text(job().key, dialect())
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -299,7 +299,7 @@ def test_a_text_that_changed_its_mind_is_not_patched_up(state: Path) -> None:
     only, heard, _ = follow(scripted, state)
     assert fw.FOX == shown(heard)
     assert [f"bgresp get {only.job.id}"] == [n.split(": ")[1] for n in heard.notes]
-    assert "Something else." == recorder_at(state).text(only.job.key, dialect())
+    assert "Something else." == recorder_at(state).answers.text(only.job.key, dialect())
 
 
 @pytest.mark.parametrize(

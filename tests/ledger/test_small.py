@@ -95,8 +95,8 @@ def test_an_answer_is_whole_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="nowhere"):
         missing.save_response("K", b"x")
     assert before == sorted(folder.iterdir())
-    answers.save_text("K", "ü\ud800")
-    assert "ü\ud800" == answers.text("K")
+    answers.save_streamed_text("K", "ü\ud800")
+    assert "ü\ud800" == answers.streamed_text("K")
     answers.forget("K")
     assert None is answers.response("K")
-    assert None is answers.text("K")
+    assert None is answers.streamed_text("K")

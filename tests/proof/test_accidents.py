@@ -242,7 +242,7 @@ class Accidents(RuleBasedStateMachine):
         reading = replace(news.reading, text=text, answer=parts)
         news = replace(news, reading=reading, raw=raw)
         recorder.heard(job, news, api.endpoint.dialect)
-        saved = recorder.text(job.key, api.endpoint.dialect)
+        saved = recorder.answers.text(job.key, api.endpoint.dialect)
         self.told.texts[job.key] = max(
             self.told.texts.get(job.key, 0), len(saved or "")
         )
@@ -337,7 +337,9 @@ class Accidents(RuleBasedStateMachine):
             assert key in self.told.forgotten or jobs[key].status.rank >= rank
         self.told.ranks = {key: job.status.rank for key, job in jobs.items()}
         for key in self.told.texts.keys() - self.told.forgotten:
-            assert self.told.texts[key] == len(recorder.text(key, dialect()) or "")
+            assert self.told.texts[key] == len(
+                recorder.answers.text(key, dialect()) or ""
+            )
         assert not self.told.forgotten & jobs.keys()
         assert [] == recorder.ledger.bad
 

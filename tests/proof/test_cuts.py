@@ -114,7 +114,9 @@ def test_a_cut_after_every_event(
     wrong = [
         k
         for k, job in zip(at, jobs, strict=True)
-        if not TEXT == heard.shown.get(job.key) == recorder.text(job.key, dialect())
+        if not TEXT
+        == heard.shown.get(job.key)
+        == recorder.answers.text(job.key, dialect())
     ]
     notes = [note for note in heard.notes if "not how the answer begins" in note]
     figure(

@@ -120,7 +120,7 @@ class Bench:
         )
         tracker = Tracker(job, tools, ShownText(self.recorder.progress(job.key)))
         await Scheduler(1).run([tracker])
-        saved = self.recorder.text(job.key, self.api.endpoint.dialect)
+        saved = self.recorder.answers.text(job.key, self.api.endpoint.dialect)
         if (Status.COMPLETED, FOX) != (tracker.job.status, saved):
             return f"{tracker.job.status} {saved!r} {self.heard.notes}"
         if self.heard.shown.get(job.key) == FOX:

@@ -73,7 +73,7 @@ def drop(context: Context, jobs: list[Job], *, remote: bool) -> tuple[int, list[
 
 def may_drop(context: Context, jobs: list[Job], *, yes: bool) -> bool:
     """Ask before more than one job goes, or an answer that is saved here."""
-    saved = context.recorder.answers.response_path
+    saved = context.answers.response_path
     answers = sum(saved(job.key).exists() for job in jobs)
     if len(jobs) < 2 and not answers:
         return True

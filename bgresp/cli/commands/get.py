@@ -166,13 +166,13 @@ def _gone(
     asked = {job.key: job.checked_at for job in choice.jobs}
     for job in jobs:
         heard = job.checked_at != asked.get(job.key)
-        if heard and part not in APART and context.recorder.owes(job):
+        if heard and part not in APART and context.answers.owes(job):
             yield int(output.say_gone(context, job))
 
 
 def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Job]:
     """Return the jobs, asked about where their answer is not on disk."""
-    answers = context.recorder.answers
+    answers = context.answers
     if not choice.foreign and all(
         answers.response_path(job.key).exists() or job.id is None for job in choice.jobs
     ):
@@ -200,8 +200,8 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
         return
     records = []
     for job in (job for job in jobs if not job.status.is_open):
-        text = context.recorder.text(job.key, context.dialect_of(job))
-        has = text is not None or not context.recorder.owes(job)
+        text = context.answers.text(job.key, context.dialect_of(job))
+        has = text is not None or not context.answers.owes(job)
         records.append(record(job, wanted, text=(text or "") if has else None))
     if records or not single:
         context.show_records(records, single)
@@ -266,7 +266,7 @@ def _say_missing(context: Context, job: Job, part: str) -> list[int]:
     """Say that a finished job has no such part; return its exit code."""
     if job.status is not Status.COMPLETED:
         return []
-    if context.recorder.owes(job) and part not in APART:
+    if context.answers.owes(job) and part not in APART:
         return []  # it was never fetched: that is said of it
     told = told_of(job)
     if part != "text":
@@ -295,14 +295,14 @@ def _part(
 
     Raises RefusedError where the answer is to be JSON and is not.
     """
-    saved = context.recorder.answers
+    saved = context.answers
     if part in {"request", "raw"}:
         return saved.request(job.key) if part == "request" else saved.response(job.key)
     if part == "error":
         return as_json(job.error.to_dict()) if job.error is not None else None
     if part == "usage":
         return _usage(context, job)
-    answer = context.recorder.answer(job.key, context.dialect_of(job)) or Answer()
+    answer = context.answers.answer(job.key, context.dialect_of(job)) or Answer()
     if part == "data":
         return _data(job, answer)
     if part == "tools":
@@ -316,7 +316,7 @@ def _part(
 
 def _usage(context: Context, job: Job) -> str | None:
     """Return the endpoint's own object, else what the record has of it."""
-    raw = context.recorder.answers.response(job.key)
+    raw = context.answers.response(job.key)
     if raw is not None:
         with suppress(ValueError, RecursionError):
             where = context.dialect_of(job).items.usage

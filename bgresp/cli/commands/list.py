@@ -178,7 +178,7 @@ def _texts(context: Context, job: Job) -> Iterator[str | None]:
     """Yield what --grep looks at, what costs least first."""
     yield job.name
     yield context.request_of(job).prompt
-    yield context.recorder.text(job.key, context.dialect_of(job))
+    yield context.answers.text(job.key, context.dialect_of(job))
 
 
 def _limited(jobs: Iterator[Job], which: Refs, options: Options) -> list[Job]:

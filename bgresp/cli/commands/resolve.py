@@ -154,7 +154,7 @@ def _failure(job: Job, fault: Fault, options: Options) -> BgrespError:
 def _unknown(context: Context, job: Job) -> UnknownOutcomeError:
     """Name the ways that are left."""
     ways = ["--adopt ID", "--abandon"]
-    if context.recorder.answers.request_path(job.key).exists():
+    if context.answers.request_path(job.key).exists():
         ways.append("--resend (at the risk of paying twice)")
     message = f"{job.key}: its endpoint cannot tell whether it was accepted"
     return UnknownOutcomeError(

@@ -81,7 +81,7 @@ def _show_records(context: Context, jobs: list[Job], *, single: bool) -> None:
 
 
 def _text(context: Context, job: Job) -> str | None:
-    return context.recorder.text(job.key, context.dialect_of(job))
+    return context.answers.text(job.key, context.dialect_of(job))
 
 
 def _show(context: Context, job: Job, *, full: bool) -> None:
@@ -224,8 +224,8 @@ def _next(context: Context, job: Job, *, has_text: bool) -> str:
         return f"bgresp watch {job.quoted}"
     if job.ended_with in {EndedWith.CALLS, EndedWith.APPROVAL}:
         return f"bgresp get {job.quoted} --part tools"
-    if job.status.exit_code and context.recorder.answers.request(job.key) is not None:
+    if job.status.exit_code and context.answers.request(job.key) is not None:
         return f"bgresp retry {job.quoted}"
-    if context.recorder.owes(job) and not has_text:
+    if context.answers.owes(job) and not has_text:
         return f"bgresp get {job.quoted}"
     return ""

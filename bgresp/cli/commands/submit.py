@@ -288,7 +288,7 @@ def _answers(
     if job is None:
         said = f"--previous {ref}: what it waits for is not in the ledger"
         raise UsageError(said, hint=f"bgresp import {shlex.quote(ref)}")
-    answer = context.recorder.answer(job.key, context.dialect_of(job))
+    answer = context.answers.answer(job.key, context.dialect_of(job))
     if answer is None:
         said = f"--previous {ref}: its answer is not here"
         raise UsageError(said, hint=f"bgresp get {job.quoted} --part tools")

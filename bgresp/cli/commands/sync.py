@@ -110,7 +110,7 @@ class Syncing:
         if self.folder is None or job.status.is_open:
             return
         try:
-            text = self.context.recorder.text(job.key, self.context.dialect_of(job))
+            text = self.context.answers.text(job.key, self.context.dialect_of(job))
             if text:
                 self.folder.add(job, text)
         except OutputError as error:  # the other jobs are asked about all the same
