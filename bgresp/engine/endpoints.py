@@ -77,6 +77,11 @@ class Capabilities:
         """Say whether the endpoint was seen not to have an ability."""
         return self.of(ability).verdict is Verdict.NO
 
+    @property
+    def strands_jobs(self) -> bool:
+        """Say whether it takes background jobs and never tells of them again."""
+        return self.lacks(Ability.RETRIEVE) and not self.lacks(Ability.BACKGROUND)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the form that is kept, and that scripts read."""
         return {

@@ -13,15 +13,15 @@ from bgresp.cli.refs import PROBE
 from bgresp.config.settings import Settings, resolve
 from bgresp.core.errors import ConfigError, ExitCode, UsageError
 from bgresp.core.model import Job
-from bgresp.engine.endpoints import Ability, Capabilities, Verdict
 from bgresp.render.streams import stdin_is_terminal
 from bgresp.render.table import show_rows
 
 if TYPE_CHECKING:
     from bgresp.engine.checkup import Check
+    from bgresp.engine.endpoints import Capabilities
 
 NOT_WANTED: Final = "nothing was sent"
-_LEVELS: Final = {Verdict.YES: "ok", Verdict.NO: "warn", Verdict.UNKNOWN: "warn"}
+_LEVELS: Final = {"yes": "ok", "no": "warn", "unknown": "warn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +175,7 @@ async def _probed(context: Context, settings: Settings) -> int:
     path = saved.save_probed(context.state, card.base_url, card.dialect, card.to_dict())
     _show_capabilities(context, card)
     context.say(f"kept in {path}; watch and cancel go by it")
-    strands = card.lacks(Ability.RETRIEVE) and not card.lacks(Ability.BACKGROUND)
-    return int(ExitCode.REFUSED if strands else ExitCode.OK)
+    return int(ExitCode.REFUSED if card.strands_jobs else ExitCode.OK)
 
 
 def _agreed(context: Context, settings: Settings, model: str | None) -> bool:
@@ -198,7 +197,9 @@ def _agreed(context: Context, settings: Settings, model: str | None) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _show_capabilities(context: Context, card: Capabilities) -> None:
+def _show_capabilities(context: Context, card: "Capabilities") -> None:
+    from bgresp.engine.endpoints import Ability
+
     if context.is_json:
         context.show_records([card.to_dict()], single=True)
         return

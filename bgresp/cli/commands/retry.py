@@ -11,7 +11,6 @@ from bgresp.cli.running import run
 from bgresp.core.errors import NoSuchJobError, worst
 from bgresp.core.model import WEBHOOK, Job, Status
 from bgresp.core.request import Draft
-from bgresp.engine.resubmit import retry_draft, retry_refusal, to_retry
 
 if TYPE_CHECKING:
     from bgresp.cli.sending import Sending
@@ -40,6 +39,7 @@ def retry(which: Refs, options: Options, common: Common) -> int:
       bgresp retry --failed --group night
     """
     from bgresp.cli.sending import Sending
+    from bgresp.engine.resubmit import to_retry
 
     context = Context.of(common)
     choice = refs.chosen(context, which)
@@ -67,6 +67,8 @@ def _drafts(
 
     Raises the reason why a named job cannot be retried; of many, it is told.
     """
+    from bgresp.engine.resubmit import retry_draft, retry_refusal
+
     recorder, found = sending.context.recorder, list[tuple[Job, Draft]]()
     for job in jobs:
         reason = retry_refusal(recorder, job)
