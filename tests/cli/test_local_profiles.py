@@ -37,14 +37,14 @@ api_key_env = "WORK"
 
 
 @pytest.fixture
-def bgresp(run: Run, state: Path, tmp_path: Path) -> Iterator[Bgresp]:
+def bgresp(bare: Run, state: Path, tmp_path: Path) -> Iterator[Bgresp]:
     """Run bgresp with the profiles; stop what they started."""
     path = tmp_path / "profiles.toml"
     path.write_text(CONFIG.replace("{upstream}", "http://127.0.0.1:9/v1"))
 
     def with_profiles(*args: str, **changes: Any) -> Ran:
         env = {"BGRESP_CONFIG": str(path), **changes.pop("env", {})}
-        return run(*args, env=env, **changes)
+        return bare(*args, env=env, **changes)
 
     yield with_profiles
     assert 0 == with_profiles("serve", "--stop").code
