@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import hastyclock
-from tests.cli.forked import Mother
+from tests.cli.forked import Mother, runner
 from tests.cli.processes import (
     Each,
     Shell,
@@ -19,7 +19,7 @@ from tests.cli.processes import (
     to_nobody,
 )
 from tests.cli.terminal import COLUMNS, ROWS, Terminal, Terminals
-from tests.command import Changes, Ran, Run, command, empty_config, environment
+from tests.command import Changes, Ran, Run, command, empty_config
 from tests.fakeserver import FakeServer
 
 
@@ -44,7 +44,7 @@ def mother() -> Iterator[Mother]:
 @pytest.fixture
 def bgresp(mother: Mother, chosen: dict[str, str], tmp_path: Path) -> Run:
     """Run the command to its end against the fake server, in a forked process."""
-    return _forked(mother, chosen, tmp_path)
+    return runner(mother, chosen, tmp_path)
 
 
 @pytest.fixture
@@ -65,21 +65,7 @@ def bare(mother: Mother, state: Path, tmp_path: Path) -> Run:
         "BGRESP_STATE_DIR": str(state),
         "BGRESP_CONFIG": empty_config(tmp_path / "config" / "config.toml"),
     }
-    return _forked(mother, chosen, tmp_path)
-
-
-def _forked(mother: Mother, chosen: dict[str, str], folder: Path) -> Run:
-    def go(
-        *args: str,
-        env: Changes | None = None,
-        stdin: str | bytes | None = None,
-        cwd: Path | None = None,
-    ) -> Ran:
-        merged = environment({**chosen, **(env or {})})
-        given = stdin.encode() if isinstance(stdin, str) else stdin or b""
-        return mother.run(args, merged, given, cwd or folder)
-
-    return go
+    return runner(mother, chosen, tmp_path)
 
 
 @pytest.fixture

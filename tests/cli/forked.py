@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import hastyclock
-from tests.command import DEADLINE, ROOT, Ran, environment
+from tests.command import DEADLINE, ROOT, Changes, Ran, Run, environment
 
 _LOADED = (
     *("bgresp.cli.app", "bgresp.cli.following", "bgresp.cli.sending"),
@@ -31,8 +31,11 @@ _LOADED = (
 class Mother:
     """A mother process and the line to it."""
 
-    def __init__(self, frozen: float | None = None) -> None:
-        """Start; `frozen` is what the children's clock shows for ever."""
+    def __init__(self, frozen: float | None = None, env: Changes | None = None) -> None:
+        """Start with changes of the environment, of use to what Python starts with.
+
+        `frozen` is what the children's clock shows for ever.
+        """
         clock = [] if frozen is None else [str(frozen)]
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.settimeout(DEADLINE)
@@ -47,7 +50,7 @@ class Mother:
                 ],
                 stdin=subprocess.DEVNULL,
                 cwd=ROOT,
-                env=environment({}),
+                env=environment(env or {}),
                 pass_fds=[theirs.fileno()],
             )
         assert b"ready" == self._line.recv(64), "see stderr"
@@ -79,6 +82,22 @@ class Mother:
         """End the mother; her children have ended."""
         self._line.close()
         self._mother.wait(DEADLINE)
+
+
+def runner(mother: Mother, chosen: Changes, folder: Path) -> Run:
+    """Return what runs a command with variables, in a folder if none is said."""
+
+    def go(
+        *args: str,
+        env: Changes | None = None,
+        stdin: str | bytes | None = None,
+        cwd: Path | None = None,
+    ) -> Ran:
+        merged = environment({**chosen, **(env or {})})
+        given = stdin.encode() if isinstance(stdin, str) else stdin or b""
+        return mother.run(args, merged, given, cwd or folder)
+
+    return go
 
 
 def _all_of(file: Any) -> bytes:

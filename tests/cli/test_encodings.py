@@ -1,10 +1,12 @@
 """Files as Windows' programs write them, and users without a home."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.forked import Mother, runner
 from tests.command import ROOT, Run, has_bug
 from tests.fakeserver import FakeServer
 
@@ -113,25 +115,26 @@ pwd.getpwuid = getpwuid
 """
 
 
+@pytest.fixture(scope="module")
+def homeless_mother(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mother]:
+    """Fork commands where passwd knows nobody."""
+    folder = tmp_path_factory.mktemp("python")
+    (folder / "sitecustomize.py").write_text(_USERS)
+    running = Mother(env={"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])})
+    yield running
+    running.close()
+
+
 @pytest.fixture
-def homeless(tmp_path: Path) -> dict[str, str | None]:
-    """Return the variables of a user without a home, and without a folder chosen."""
-    python = tmp_path / "python"
-    python.mkdir()
-    (python / "sitecustomize.py").write_text(_USERS)
-    return {
-        "PYTHONPATH": os.pathsep.join([str(python), str(ROOT)]),
-        "BGRESP_STATE_DIR": None,
-        "BGRESP_CONFIG": None,
-        "OPENAI_API_KEY": "k",
-    }
+def homeless(homeless_mother: Mother, tmp_path: Path) -> Run:
+    """Run the command for a user without a home, and without a folder chosen."""
+    return runner(homeless_mother, {"OPENAI_API_KEY": "k"}, tmp_path)
 
 
 @pytest.mark.parametrize("home", [None, "", "relative/home", "."])
 @pytest.mark.parametrize("xdg", [None, "relative"])
 def test_without_a_home_nothing_is_written_anywhere(
-    run: Run,
-    homeless: dict[str, str | None],
+    homeless: Run,
     tmp_path: Path,
     home: str | None,
     xdg: str | None,
@@ -139,27 +142,26 @@ def test_without_a_home_nothing_is_written_anywhere(
     """A ledger lies in a folder `~`, in the root, or below the working directory."""
     work = tmp_path / "work"
     work.mkdir()
-    env = {**homeless, "HOME": home, "XDG_STATE_HOME": xdg, "XDG_CONFIG_HOME": xdg}
-    ran = run("submit", "-t", "hi", env=env, cwd=work)
+    env = {"HOME": home, "XDG_STATE_HOME": xdg, "XDG_CONFIG_HOME": xdg}
+    ran = homeless("submit", "-t", "hi", env=env, cwd=work)
     assert (4, "", 1) == (ran.code, ran.out, ran.err.count("\n")), ran.err
     assert "BGRESP_STATE_DIR" in ran.err
     assert "BGRESP_CONFIG" in ran.err
     assert [] == list(work.iterdir())
     for argv in (("list",), ("doctor",), ("config", "path"), ("config", "show")):
-        ran = run(*argv, env=env, cwd=work)
+        ran = homeless(*argv, env=env, cwd=work)
         assert not has_bug(ran.err)
         assert (4, "") == (ran.code, ran.out), argv
-    assert 0 == run("help", "times", env=env, cwd=work).code
+    assert 0 == homeless("help", "times", env=env, cwd=work).code
     chosen = {"BGRESP_STATE_DIR": str(tmp_path / "s"), "BGRESP_CONFIG": "c.toml"}
-    assert 0 == run("list", env=env | chosen, cwd=work).code
+    assert 0 == homeless("list", env=env | chosen, cwd=work).code
     assert [] == list(work.iterdir())
 
 
 @pytest.mark.parametrize("home", ["", "relative/home"])
 def test_a_home_that_is_no_whole_path_is_that_of_passwd(
-    run: Run,
+    homeless: Run,
     server: FakeServer,
-    homeless: dict[str, str | None],
     tmp_path: Path,
     home: str,
 ) -> None:
@@ -172,9 +174,9 @@ def test_a_home_that_is_no_whole_path_is_that_of_passwd(
     key.chmod(0o600)
     text = f'[profiles.a]\nbase_url = "{server.base_url}"\napi_key_file = "~/key"\n'
     (own / "conf" / "c.toml").write_text(text)
-    env = {**homeless, "HOME": home, "PASSWD_HOME": str(own)}
-    env["BGRESP_CONFIG"] = "~/conf/c.toml"
-    ran = run("submit", "-t", "hi", "-m", "m", "-p", "a", env=env, cwd=work)
+    config = "~/conf/c.toml"
+    env = {"HOME": home, "PASSWD_HOME": str(own), "BGRESP_CONFIG": config}
+    ran = homeless("submit", "-t", "hi", "-m", "m", "-p", "a", env=env, cwd=work)
     assert 0 == ran.code, ran.err
     assert "Bearer secret-1" == server.creates[0].headers["authorization"]
     assert [] == list(work.iterdir())
