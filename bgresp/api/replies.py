@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from bgresp.core import paths, schedule
-from bgresp.core.dialect import HTTP_STATUS, Dialect
+from bgresp.core import schedule
+from bgresp.core.dialect import HTTP_STATUS, Dialect, first_at
 from bgresp.core.model import ResponseError, Status
 from bgresp.core.reading import read_event, read_id, read_refusal, read_response
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
@@ -208,7 +208,7 @@ def _is_of_our_key(reply: Reply, error: ResponseError) -> bool:
         return False
     payload = reply.payload
     said = [error.code, error.message]
-    said += [str(paths.first(payload, [path]) or "") for path in _KINDS]
+    said += [str(first_at(payload, [path]) or "") for path in _KINDS]
     if payload is None:
         said.append(reply.body[:4096].decode("utf-8", "replace"))
     return any(map(_KEY.search, said))

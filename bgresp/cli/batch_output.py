@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from bgresp.batch.results import Folder, Results
+from bgresp.batch.files import Folder, Results
 from bgresp.batch.rows import RowCounts, RowDecision, Rows
 from bgresp.cli import errors
 from bgresp.cli.context import Context

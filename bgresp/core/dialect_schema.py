@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-from bgresp.core import paths
 from bgresp.core.dialect import (
     ATTACH,
     BASE,
@@ -30,6 +29,7 @@ from bgresp.core.dialect import (
     Streaming,
     TextEvents,
     holes,
+    path_steps,
     unclosed,
 )
 from bgresp.core.errors import ConfigError
@@ -342,7 +342,7 @@ def _check_paths(table: Table, where: str, special: Mapping[str, str]) -> None:
         for path in _names(value):
             try:
                 if path != special.get(key):
-                    paths.steps(path)
+                    path_steps(path)
             except ValueError as error:
                 raise ValueError(f"'{where}.{key}': {error}") from None
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeGuard
 
-from bgresp.core import paths
-from bgresp.core.dialect import Items
+from bgresp.core.dialect import Items, first_at, text_at, values_at
 from bgresp.core.model import EndedWith
 from bgresp.core.text import one_line
 
@@ -196,7 +195,7 @@ def read_answer(items: Items, payload: Any, *, word: str = "") -> Answer:
         types=tuple(kind for kind in kinds if kind),
     )
     if not any(m.text or m.refusal or not m.is_final for m in messages):
-        text = paths.text(payload, items.elsewhere) or ""
+        text = text_at(payload, items.elsewhere) or ""
         answer = replace(answer, text=text, plain=text)
     refused = bool(final and final[-1].refusal)
     called = bool(calls) or word in items.waits
@@ -219,7 +218,7 @@ def _ended_with(answer: Answer, refused: bool, called: bool) -> EndedWith:
 def is_commentary(items: Items, item: Any) -> bool:
     """Say whether an item's text is none of the answer's."""
     is_message = _kind(items, item) in items.messages
-    return is_message and not is_final(paths.first(item, items.phase))
+    return is_message and not is_final(first_at(item, items.phase))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,27 +237,27 @@ def is_final(phase: Any) -> bool:
 def _message(items: Items, item: Any, number: int) -> _Message:
     return _Message(
         number,
-        paths.text(item, items.text) or "",
-        paths.text(item, items.refusal) or "",
-        is_final(paths.first(item, items.phase)),
+        text_at(item, items.text) or "",
+        text_at(item, items.refusal) or "",
+        is_final(first_at(item, items.phase)),
     )
 
 
 def _items(items: Items, payload: Any) -> Iterator[Mapping[str, Any]]:
     """Yield the items, and those that stand inside of one after it."""
     for path in items.items:
-        reached = paths.walk(payload, path)
+        reached = values_at(payload, path)
         found = [item for item in reached if isinstance(item, Mapping)]
         for item in found:
             yield item
-            inside = (inner for path in items.inner for inner in paths.walk(item, path))
+            inside = (inner for path in items.inner for inner in values_at(item, path))
             yield from (inner for inner in inside if isinstance(inner, Mapping))
         if found:
             return
 
 
 def _kind(items: Items, item: Any) -> str:
-    kind = paths.first(item, items.type)
+    kind = first_at(item, items.type)
     return kind if isinstance(kind, str) else ""
 
 
@@ -285,7 +284,7 @@ def _waiting(
         for item, waits in zip(found, is_call, strict=True)
         if not waits
         for path in items.answers
-        for value in paths.walk(item, path)
+        for value in values_at(item, path)
         if isinstance(value, str)
     }
     for item, kind, waits in zip(found, kinds, is_call, strict=True):
@@ -300,19 +299,19 @@ def _is_call(items: Items, item: Mapping[str, Any], kind: str) -> bool:
         return True
     for wanted, path, values in items.calls:
         if wanted == kind:
-            value = paths.first(item, (path,)) if path else ""
+            value = first_at(item, (path,)) if path else ""
             return not path or ("" if value is None else value) in values
     return False
 
 
 def _call(items: Items, item: Mapping[str, Any], kind: str) -> Call:
-    id_ = paths.first(item, items.call_id)
-    name = paths.first(item, items.name)
+    id_ = first_at(item, items.call_id)
+    name = first_at(item, items.name)
     return Call(
         type=kind,
         call_id=id_ if isinstance(id_, str) else "",
         name=name if isinstance(name, str) else kind.removesuffix("_call"),
-        arguments=paths.first(item, items.arguments),
+        arguments=first_at(item, items.arguments),
     )
 
 
@@ -320,14 +319,14 @@ def _media(
     items: Items, found: list[Mapping[str, Any]], where: Iterable[str]
 ) -> Iterator[Media]:
     for path in where:
-        for value in paths.walk(found, path):
-            data = paths.first(value, items.data)
-            id_ = paths.first(value, ("file_id",))
+        for value in values_at(found, path):
+            data = first_at(value, items.data)
+            id_ = first_at(value, ("file_id",))
             if not isinstance(data, str) and not isinstance(id_, str):
                 continue
-            container = paths.first(value, ("container_id",))
-            name = paths.first(value, ("filename", "name"))
-            kind = paths.first(value, items.format)
+            container = first_at(value, ("container_id",))
+            name = first_at(value, ("filename", "name"))
+            kind = first_at(value, items.format)
             yield Media(
                 format=kind if isinstance(kind, str) else "",
                 data=data if isinstance(data, str) else None,
@@ -341,9 +340,9 @@ def _citations(
     items: Items, found: list[Mapping[str, Any]], payload: Any
 ) -> Iterator[Any]:
     for path in items.citations:
-        yield from paths.walk(found, path)
+        yield from values_at(found, path)
     for path in items.sources:
-        yield from paths.walk(payload, path)
+        yield from values_at(payload, path)
 
 
 def _thoughts(
@@ -351,7 +350,7 @@ def _thoughts(
 ) -> Iterator[str]:
     for item, kind in zip(found, kinds, strict=True):
         if kind in items.reasoning:
-            values = (v for path in items.thoughts for v in paths.walk(item, path))
+            values = (v for path in items.thoughts for v in values_at(item, path))
             yield from (v for v in values if isinstance(v, str) and v)
 
 
@@ -411,20 +410,20 @@ def _told(event: Mapping[str, Any], kind: str) -> Aside | None:
 
 
 def _event_kind(event: Any) -> str:
-    found = paths.first(event, ("type", "event_type"))
+    found = first_at(event, ("type", "event_type"))
     return found if isinstance(found, str) else ""
 
 
 def _step(event: Any, kind: str) -> Aside | None:
     """Read an event of Google's Interactions: a step that begins, a thought."""
-    step = paths.first(event, ("step",))
+    step = first_at(event, ("step",))
     if kind.endswith(".start") and isinstance(step, Mapping):
         is_text = step.get("type") in {"model_output", "user_input", "text"}
         is_thought = step.get("type") == "thought"
         begun = Aside(REASONING, REASONING) if is_thought else None
         return begun if is_thought or is_text else _of_item(step, begun=False)
-    thought = paths.first(event, ("delta.content.text",))
-    is_summary = paths.first(event, ("delta.type",)) == "thought_summary"
+    thought = first_at(event, ("delta.content.text",))
+    is_summary = first_at(event, ("delta.type",)) == "thought_summary"
     return Aside(REASONING, REASONING, thought) if is_summary and thought else None
 
 
@@ -450,7 +449,7 @@ def _of_item(item: Mapping[str, Any], *, begun: bool) -> Aside | None:
 
 def _commentary(item: Mapping[str, Any]) -> Aside | None:
     """Return what a message says that is none of the answer's."""
-    text = paths.text(item, ("content[*].text",))
+    text = text_at(item, ("content[*].text",))
     if text is None or is_final(item.get("phase")):
         return None
     return Aside(COMMENTARY, COMMENTARY, text)

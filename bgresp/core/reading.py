@@ -11,8 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from bgresp.core import paths
-from bgresp.core.dialect import EVENT_ID, EVENT_NAME, HTTP_STATUS, Dialect, TextEvents
+from bgresp.core.dialect import (
+    EVENT_ID,
+    EVENT_NAME,
+    HTTP_STATUS,
+    Dialect,
+    TextEvents,
+    first_at,
+    values_at,
+)
 from bgresp.core.model import ResponseError, Status, Usage
 from bgresp.core.output import Answer, is_commentary, read_answer
 from bgresp.core.signals import Cursor, Event, Reading
@@ -152,7 +159,7 @@ def read_id(dialect: Dialect, payload: Any) -> str | None:
 
     It may hold anything, controls too: it is shown by its job's own key then.
     """
-    value = paths.first(payload, dialect.reads.id)
+    value = first_at(payload, dialect.reads.id)
     return value if isinstance(value, str) and is_id(value) else None
 
 
@@ -173,11 +180,11 @@ def read_response(
     if word is None:
         return None
     status = dialect.states.get(word)
-    reason = paths.first(payload, reads.reason)
+    reason = first_at(payload, reads.reason)
     if reason is None and status is Status.INCOMPLETE and word != status:
         reason = word
-    model = paths.first(payload, reads.model)
-    key = paths.first(payload, reads.key)
+    model = first_at(payload, reads.model)
+    key = first_at(payload, reads.key)
     background = payload.get("background")
     answer = read_answer(dialect.items, payload, word=word)
     return Reading(
@@ -187,10 +194,10 @@ def read_response(
         text=answer.text or None,
         model=model if isinstance(model, str) else None,
         usage=_usage(dialect, payload),
-        error=read_error(paths.first(payload, reads.error)),
+        error=read_error(first_at(payload, reads.error)),
         incomplete_reason=str(reason) if reason is not None else None,
-        created_at=unix(paths.first(payload, reads.created)),
-        finished_at=unix(paths.first(payload, reads.finished)),
+        created_at=unix(first_at(payload, reads.created)),
+        finished_at=unix(first_at(payload, reads.finished)),
         key=key if isinstance(key, str) else None,
         known=status is not None,
         background=background if isinstance(background, bool) else None,
@@ -211,7 +218,7 @@ def read_text(dialect: Dialect, payload: Mapping[str, Any]) -> str | None:
 
 def items_of(dialect: Dialect, payload: Mapping[str, Any]) -> list[Any]:
     """Return the items of a response object's answer."""
-    found = (list(paths.walk(payload, path)) for path in dialect.items.items)
+    found = (list(values_at(payload, path)) for path in dialect.items.items)
     return next((items for items in found if items), [])
 
 
@@ -254,9 +261,7 @@ class PassedItems:
         whole = {**response, name: items, ASSEMBLED: "from the events of its stream"}
         if len(read_parts(dialect, whole).text) < len(streamed):
             texts = dialect.items.messages
-            items = [
-                i for i in items if paths.first(i, dialect.items.type) not in texts
-            ]
+            items = [i for i in items if first_at(i, dialect.items.type) not in texts]
             whole = {**whole, name: items}
         read = read_response(dialect, whole)
         return event if read is None else replace(event, response=whole, reading=read)
@@ -277,7 +282,7 @@ def _status_word(
     for path in dialect.reads.status:
         found: Any = http_status
         if path != HTTP_STATUS:
-            found = paths.first(payload, (path,))
+            found = first_at(payload, (path,))
         elif found is not None:
             found = str(found)
         if isinstance(found, str):
@@ -291,12 +296,12 @@ def _usage(dialect: Dialect, payload: Mapping[str, Any]) -> Usage | None:
     reads = dialect.reads
     usage = Usage.read(
         {
-            "input_tokens": paths.first(payload, reads.input_tokens),
-            "output_tokens": paths.first(payload, reads.output_tokens),
-            "total_tokens": paths.first(payload, reads.total_tokens),
-            "reasoning_tokens": paths.first(payload, reads.reasoning_tokens),
-            "cached_tokens": paths.first(payload, reads.cached_tokens),
-            "cost": paths.first(payload, reads.cost),
+            "input_tokens": first_at(payload, reads.input_tokens),
+            "output_tokens": first_at(payload, reads.output_tokens),
+            "total_tokens": first_at(payload, reads.total_tokens),
+            "reasoning_tokens": first_at(payload, reads.reasoning_tokens),
+            "cached_tokens": first_at(payload, reads.cached_tokens),
+            "cost": first_at(payload, reads.cost),
         }
     )
     if usage is None or usage.total_tokens is not None:
@@ -321,11 +326,11 @@ def read_refusal(payload: Any, body: str) -> ResponseError:
 
     The parameter that it is about is said with the message.
     """
-    message = paths.first(payload, _MESSAGES)
+    message = first_at(payload, _MESSAGES)
     if message is None:
         strings = [v for v in map(str, _details(payload)) if v]
         message = "; ".join(strings) or " ".join(body.split())
-    code = paths.first(payload, ("error.code", "error.type", "code"))
+    code = first_at(payload, ("error.code", "error.type", "code"))
     said = f"{str(message)[:500]}{_about(payload, str(message))}"
     return ResponseError(str(code if code is not None else ""), said)
 
@@ -336,12 +341,12 @@ def read_event(
     """Read one event's JSON; `name` and `id_` are SSE's own, `raw` the text itself."""
     streaming = dialect.streaming
     kind = _event_type(streaming.event, payload, name)
-    holder = paths.first(payload, streaming.response)
+    holder = first_at(payload, streaming.response)
     response = holder if isinstance(holder, Mapping) else None
     reading = read_response(dialect, response) if response else None
     last = reading is not None and reading.status.is_terminal
     is_error = kind in {"error", "response.error"}
-    item = paths.first(payload, streaming.item)
+    item = first_at(payload, streaming.item)
     nested = payload.get("error") or payload
     return Event(
         type=kind,
@@ -360,14 +365,14 @@ def read_event(
 
 
 def _about(payload: Any, message: str) -> str:
-    param = paths.first(payload, ("error.param", "param"))
+    param = first_at(payload, ("error.param", "param"))
     named = isinstance(param, str) and param and param not in message
     return f" (param {str(param)[:100]})" if named else ""
 
 
 def _details(payload: Any) -> list[Any]:
     for path in _DETAILS:
-        found = [v for v in paths.walk(payload, path) if isinstance(v, str)]
+        found = [v for v in values_at(payload, path) if isinstance(v, str)]
         if found:
             return found
     return []
@@ -375,7 +380,7 @@ def _details(payload: Any) -> list[Any]:
 
 def _event_type(sources: tuple[str, ...], payload: Any, name: str) -> str:
     for source in sources:
-        value = name if source == EVENT_NAME else paths.first(payload, (source,))
+        value = name if source == EVENT_NAME else first_at(payload, (source,))
         if isinstance(value, str) and value:
             return value
     return ""
@@ -383,7 +388,7 @@ def _event_type(sources: tuple[str, ...], payload: Any, name: str) -> str:
 
 def _cursor(sources: tuple[str, ...], payload: Any, id_: str) -> Cursor | None:
     for source in sources:
-        value = id_ if source == EVENT_ID else paths.first(payload, (source,))
+        value = id_ if source == EVENT_ID else first_at(payload, (source,))
         if isinstance(value, int | str) and not isinstance(value, bool) and value != "":
             return value
     return None
@@ -391,7 +396,7 @@ def _cursor(sources: tuple[str, ...], payload: Any, id_: str) -> Cursor | None:
 
 def _part(payload: Any, sources: tuple[str, ...]) -> tuple[int, int]:
     """Return which part of the output an event tells of: of which item, which part."""
-    found = [paths.first(payload, (source,)) for source in sources]
+    found = [first_at(payload, (source,)) for source in sources]
     item, part = [n if type(n) is int else 0 for n in (*found, 0, 0)][:2]
     return item, part
 
@@ -400,5 +405,5 @@ def _text_of(events: TextEvents, kind: str, payload: Any) -> str | None:
     """Return the text that an event tells, maybe an empty one; None where none is."""
     if kind not in events.events:
         return None
-    values = (value for path in events.text for value in paths.walk(payload, path))
+    values = (value for path in events.text for value in values_at(payload, path))
     return next((value for value in values if isinstance(value, str)), None)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgresp.api.client import PAGE, Api
-from bgresp.core import paths, update
-from bgresp.core.dialect import Dialect
+from bgresp.core import update
+from bgresp.core.dialect import Dialect, first_at
 from bgresp.core.model import Job
 from bgresp.core.observer import not_found
 from bgresp.core.reading import read_id, read_response
@@ -210,7 +210,7 @@ async def find_by_metadata(api: Api, jobs: Mapping[str, Job]) -> Tagged:
                 found.fault = items
                 break
             for item in items:
-                key = paths.first(item, dialect.reads.key)
+                key = first_at(item, dialect.reads.key)
                 id_ = read_id(dialect, item)
                 if isinstance(key, str) and key in jobs and id_ is not None:
                     found.ids.setdefault(key, id_)
@@ -243,7 +243,7 @@ async def pages(
 
 def _reaches(items: Items, since: float, dialect: Dialect) -> bool:
     """Say whether a page goes back before all we look for."""
-    moments = [unix(paths.first(item, dialect.reads.created)) for item in items]
+    moments = [unix(first_at(item, dialect.reads.created)) for item in items]
     return any(moment is not None and moment < since for moment in moments)
 
 

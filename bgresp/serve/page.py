@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bgresp.core import paths
+from bgresp.core.dialect import first_at, values_at
 from bgresp.core.text import one_line
 from bgresp.serve.jobs import JobQueue
 from bgresp.serve.store import Entry
@@ -159,7 +159,7 @@ def _row(
 ) -> Json:
     if growing is None:
         tail = answer_text(response)[: 4 * _LINE]
-        tokens = paths.first(response, ["usage.output_tokens"])
+        tokens = first_at(response, ["usage.output_tokens"])
     else:
         tail, tokens = growing[0][-_LINE:], growing[1] or None
     return {
@@ -183,9 +183,9 @@ def answer_text(response: Mapping[str, Any]) -> str:
 
     Where there is none, the items that it has instead, such as calls, as JSON.
     """
-    items = [item for item in paths.walk(response, "output[*]") if _is_item(item)]
+    items = [item for item in values_at(response, "output[*]") if _is_item(item)]
     messages = [item for item in items if item["type"] == "message"]
-    texts = ["".join(map(str, paths.walk(item, _TEXTS))) for item in messages]
+    texts = ["".join(map(str, values_at(item, _TEXTS))) for item in messages]
     others = [item for item in items if item["type"] not in _SILENT]
     told = [text for text in texts if text] or [
         json.dumps(item, indent=2, ensure_ascii=False) for item in others
@@ -198,8 +198,8 @@ def _is_item(value: object) -> bool:
 
 
 def _error(response: Json) -> str | None:
-    reason = paths.first(response, ["incomplete_details.reason"])
-    message = paths.first(response, ["error.message"])
+    reason = first_at(response, ["incomplete_details.reason"])
+    message = first_at(response, ["error.message"])
     return str(message or reason) if message or reason else None
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.batch.results import Folder, Results, is_safe
+from bgresp.batch.files import Folder, Results, is_safe
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, ResponseError, Status, Usage
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bgresp.batch.manifest import from_thread
+from bgresp.batch.files import from_thread
 from bgresp.core.errors import UsageError
 from bgresp.core.manifest import Row
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core import paths
+from bgresp.core.dialect import first_at, path_steps, text_at, values_at
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -61,20 +61,20 @@ TEXT = "output[type=message].content[type=output_text].text"
 )
 def test_a_path_reaches_what_it_names(path: str, found: list[Any]) -> None:
     """Each kind of step reaches what it names, in the order of the document."""
-    assert found == list(paths.walk(ANSWER, path))
+    assert found == list(values_at(ANSWER, path))
 
 
 def test_the_first_value_that_says_something_wins() -> None:
     """Null, empty and missing values are passed over; zero is a value."""
-    assert 0 == paths.first(ANSWER, ["no", "nothing", "empty", "usage.total_tokens"])
-    assert paths.first(ANSWER, ["no", "nothing", "empty"]) is None
-    assert paths.first(ANSWER, []) is None
+    assert 0 == first_at(ANSWER, ["no", "nothing", "empty", "usage.total_tokens"])
+    assert first_at(ANSWER, ["no", "nothing", "empty"]) is None
+    assert first_at(ANSWER, []) is None
 
 
 def test_texts_of_one_path_are_joined() -> None:
     """The first path that reaches any text gives the whole text."""
-    assert "Hello" == paths.text(ANSWER, ["empty", "usage.total_tokens", TEXT, "no"])
-    assert paths.text(ANSWER, ["empty", "output"]) is None
+    assert "Hello" == text_at(ANSWER, ["empty", "usage.total_tokens", TEXT, "no"])
+    assert text_at(ANSWER, ["empty", "output"]) is None
 
 
 @pytest.mark.parametrize(
@@ -83,24 +83,24 @@ def test_texts_of_one_path_are_joined() -> None:
 def test_what_is_no_path_is_refused(path: str) -> None:
     """A mistyped path is found when the dialect is built, not while streaming."""
     with pytest.raises(ValueError, match="not a path"):
-        paths.steps(path)
+        path_steps(path)
 
 
 @given(JSON, st.lists(PATHS, max_size=3))
 def test_no_document_breaks_a_path(document: Any, found: list[str]) -> None:
     """Any path over any JSON reaches something or nothing, and never raises."""
-    first, text = paths.first(document, found), paths.text(document, found)
+    first, text = first_at(document, found), text_at(document, found)
     assert first != ""
     assert text is None or text
-    assert len(found) == len([list(paths.walk(document, path)) for path in found])
+    assert len(found) == len([list(values_at(document, path)) for path in found])
 
 
 @given(st.text(st.sampled_from("ab.[]*="), max_size=8))
 def test_a_path_is_split_or_refused(path: str) -> None:
     """Every text is a path or a ValueError, the same each time."""
     try:
-        steps = paths.steps(path)
+        steps = path_steps(path)
     except ValueError:
         return
-    assert steps == paths.steps(path)
+    assert steps == path_steps(path)
     assert bool(steps) is bool(path)

@@ -15,7 +15,7 @@ from bgresp.core.signals import Fault, FaultKind
 from bgresp.core.update import LOST_AGAIN
 from bgresp.engine.polling import BETWEEN, BROKEN, FRESH, LOOKS, YOUNG
 from bgresp.engine.recorder import Recorder
-from bgresp.engine.sync import Sync, due
+from bgresp.engine.scheduler import Sync, due
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.saved import Answers
 from bgresp.render.columns import Look, Times

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
-from bgresp.batch.manifest import (
+from bgresp.batch.files import (
     STDIN,
+    Folder,
+    Results,
     RowDrafts,
     Source,
     delimiter_of,
     from_disk,
     from_thread,
 )
-from bgresp.batch.results import Folder, Results
 from bgresp.cli import inputs
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import (
@@ -29,7 +30,7 @@ from bgresp.cli.inputs import (
     request_of,
 )
 from bgresp.cli.options import Common, Notify, opt, seconds
-from bgresp.config.effective import destination
+from bgresp.config.profiles import destination
 from bgresp.config.settings import Settings
 from bgresp.core import times
 from bgresp.core.errors import UsageError, worst

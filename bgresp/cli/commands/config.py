@@ -21,8 +21,8 @@ from bgresp.cli.inputs import pairs
 from bgresp.cli.options import ENGINE, Common, opt
 from bgresp.config import files, places, profiles
 from bgresp.config import trust as noted
-from bgresp.config.effective import told
 from bgresp.config.files import meant
+from bgresp.config.profiles import told
 from bgresp.config.settings import Flags, pair_of, resolve
 from bgresp.config.urls import MissingError, as_options
 from bgresp.core.errors import ConfigError, OutputError, UsageError, worst
@@ -69,8 +69,7 @@ def show(common: Common) -> int:
       bgresp config show
       bgresp config show -p work -v
     """
-    from bgresp.config.effective import Effective
-    from bgresp.config.profiles import mistakes
+    from bgresp.config.profiles import Effective, mistakes
 
     context = Context.of(common)
     effective = Effective(context.flags, context.environ, context.config)

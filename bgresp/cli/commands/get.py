@@ -13,7 +13,7 @@ from bgresp.cli import errors, output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.cli.output import PARTS
-from bgresp.core import paths
+from bgresp.core.dialect import first_at
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, UsageError, worst
 from bgresp.core.model import Job, Status
 from bgresp.core.output import Answer, Media, first_code_block
@@ -137,7 +137,7 @@ def _write_files(
 
     Of a row that was retried the newest answer is kept.
     """
-    from bgresp.batch.results import Folder
+    from bgresp.batch.files import Folder
 
     suffix = ".json" if options.part in JSON_PARTS else ".txt"
     folder = Folder.made(str(options.out_dir), suffix=suffix, by_group=by_group)
@@ -320,7 +320,7 @@ def _usage(context: Context, job: Job) -> str | None:
     if raw is not None:
         with suppress(ValueError, RecursionError):
             where = context.dialect_of(job).items.usage
-            usage = paths.first(json.loads(raw), where)
+            usage = first_at(json.loads(raw), where)
             if isinstance(usage, dict):
                 return as_json(usage)
     return as_json(job.usage.to_dict()) if job.usage is not None else None

@@ -250,7 +250,7 @@ class Listening:
 
     async def _poll(self) -> None:
         """Ask slowly, now and then: a delivery may have been lost."""
-        from bgresp.engine.sync import Sync, due
+        from bgresp.engine.scheduler import Sync, due
 
         context = self.context
 

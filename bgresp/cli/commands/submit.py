@@ -320,7 +320,7 @@ def _record(context: Context, settings: "Settings", options: Options) -> Job:
 
 
 def _dry_run(context: Context, shape: Shape, drafts: "list[Draft]") -> int:
-    from bgresp.config.effective import destination
+    from bgresp.config.profiles import destination
 
     context.show_records([draft.body for draft in drafts], single=True)
     settings = context.settings(model=shape.model, keyed=False)

@@ -15,7 +15,7 @@ from bgresp.ledger import files
 from bgresp.render.table import GAP
 
 if TYPE_CHECKING:
-    from bgresp.batch.results import Folder
+    from bgresp.batch.files import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def sync(which: Refs, options: Options, common: Common) -> int:
             return 0
         folder = None
         if options.out_dir is not None:
-            from bgresp.batch.results import Folder
+            from bgresp.batch.files import Folder
 
             folder = Folder.made(options.out_dir, by_group=True)
         syncing = Syncing(context, folder)
@@ -78,7 +78,7 @@ class Syncing:
 
     async def run(self, which: Refs, *, exit_status: bool) -> int:
         """Go over the jobs and return the exit code."""
-        from bgresp.engine.sync import Sync
+        from bgresp.engine.scheduler import Sync
 
         context = self.context
         self._jobs = {job.key: job for job in _chosen(context, which)}
@@ -131,8 +131,8 @@ def show_change(context: Context, before: Job, job: Job) -> None:
 
 def _chosen(context: Context, which: Refs) -> Iterable[Job]:
     """Return open jobs and unsettled submits, as REFs or selectors say."""
+    from bgresp.engine.scheduler import due
     from bgresp.engine.settle import candidates
-    from bgresp.engine.sync import due
 
     if not which.refs:
         return due(context.recorder, which.selector(context.common, now=context.now))
