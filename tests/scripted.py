@@ -172,6 +172,7 @@ class Heard(Observer):
     """An observer that remembers."""
 
     shown: dict[str, str] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
     statuses: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     raws: list[str] = field(default_factory=list)
@@ -195,6 +196,10 @@ class Heard(Observer):
                 raise BrokenPipeError
             self.breaks_after -= 1
         self.shown[job.key] = self.shown.get(job.key, "") + fresh
+
+    def refusal(self, job: Job, fresh: str) -> None:
+        """Remember what a refusal went on with."""
+        self.refused.append(fresh)
 
     def event(self, job: Job, raw: str) -> None:
         """Remember an event."""

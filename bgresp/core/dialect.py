@@ -135,8 +135,9 @@ class Streaming:
     """How events are named, numbered, resumed and ended; idle limits in seconds.
 
     `resume` is query:NAME or header:NAME, `start` what it says where nothing was seen.
-    `delta` extends the text of a `part`, `full` replaces it; `response` is where an
-    event carries the whole response object, `item` an item of its answer.
+    `delta` extends the text of a `part`, `full` replaces it; `refusal` and `refused` do
+    so with a refusal. `response` is where an event carries the whole response object,
+    `item` an item of its answer.
     """
 
     event: tuple[str, ...]
@@ -145,6 +146,8 @@ class Streaming:
     start: str
     delta: TextEvents
     full: TextEvents
+    refusal: TextEvents
+    refused: TextEvents
     part: tuple[str, ...]
     response: tuple[str, ...]
     item: tuple[str, ...]

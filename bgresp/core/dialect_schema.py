@@ -60,6 +60,7 @@ _LISTS_ONLY: Final = ("auth.command", "limits.poll", "limits.tiers")
 _ITEMS: Final = {"limits.poll": NUMBER, "limits.tiers": LIST}
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 AT_LEAST_1: Final = ("connections", "streams")
+TOLD: Final = ("delta", "full", "refusal", "refused")
 STREAM_LISTS: Final = ("event", "cursor", "part", "response", "item", "end")
 # Lists of [dialects.x.output] that hold words, not paths.
 _WORDS: Final = ("messages", "reasoning", "calls", "approvals", "trailing", "waits")
@@ -221,7 +222,7 @@ def _caller_runs(word: str) -> tuple[str, str, tuple[str, ...]]:
 def _streaming(table: Table) -> Streaming:
     told = {
         key: TextEvents(_names(table[key]["events"]), _names(table[key]["text"]))
-        for key in ("delta", "full")
+        for key in TOLD
     }
     lists = {key: _names(table[key]) for key in STREAM_LISTS}
     return Streaming(**{**table, **lists, **told})
@@ -265,7 +266,7 @@ def _check(table: Table) -> None:
     special = {"event": EVENT_NAME, "cursor": EVENT_ID}
     told = {key: stream[key] for key in STREAM_LISTS if key != "end"}
     _check_paths(told, "stream", special)
-    for key in ("delta", "full"):
+    for key in TOLD:
         _check_paths({"text": stream[key]["text"]}, f"stream.{key}", {})
     _check_stream(stream)
     if len(set(map(bool, table["webhook"].values()))) > 1:

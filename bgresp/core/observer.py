@@ -79,6 +79,10 @@ class Observer(Protocol):
         """Write text that continues what was shown."""
         return
 
+    def refusal(self, job: Job, fresh: str) -> None:
+        """Write what continues a refusal: no answer, so it is told of always."""
+        return
+
     def end_line(self, job: Job) -> None:
         """End the line of the text: it is whole, and does not end one itself."""
         return

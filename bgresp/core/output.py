@@ -23,12 +23,11 @@ MOST_REFUSED: Final = 4096
 REASONING: Final = "reasoning"
 TOOLS: Final = "tools"
 COMMENTARY: Final = "commentary"
-REFUSAL: Final = "refusal"  # told always: it is no answer, and nobody asks to see it
 KINDS: Final = (REASONING, TOOLS, COMMENTARY)
 LARGEST: Final = 1 << 20  # bytes of an event that is looked into
 _TOLD: Final = re.compile(
     r'"(?:response\.(?:reasoning_(?:summary_)?text\.done|output_item\.(?:added|done)'
-    r'|refusal\.done)|(?:step|content)\.(?:start|delta))"'
+    r')|(?:step|content)\.(?:start|delta))"'
 )
 _FENCE: Final = re.compile(r"( *)(`{3,}(?=[^`\n]*$)|~{3,})")
 _LINE_ENDS: Final = re.compile(r"(?<=\n)")
@@ -400,9 +399,6 @@ def _told(event: Mapping[str, Any], kind: str) -> Aside | None:
     text = event.get("text")
     if kind.startswith("response.reasoning") and kind.endswith("text.done"):
         return Aside(REASONING, REASONING, text) if _is_text(text) else None
-    if kind == "response.refusal.done":
-        said = event.get("refusal")
-        return Aside(REFUSAL, REFUSAL, said) if _is_text(said) else None
     item = event.get("item")
     if kind.startswith("response.output_item.") and isinstance(item, Mapping):
         return _of_item(item, begun=kind.endswith("added"))

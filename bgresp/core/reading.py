@@ -355,6 +355,8 @@ def read_event(
         part=_part(payload, streaming.part),
         delta=_text_of(streaming.delta, kind, payload),
         full=_text_of(streaming.full, kind, payload),
+        refusal=_text_of(streaming.refusal, kind, payload),
+        refused=_text_of(streaming.refused, kind, payload),
         reading=reading,
         response=response,
         terminal=last or kind in streaming.end,

@@ -50,9 +50,10 @@ class Event:
     """One server-sent event; `type` is an open set, unknown ones pass through.
 
     `part` is (output_index, content_index). `delta` extends its text, `full` replaces
-    it. `reading` is set where the event carries a response object, whose JSON text is
-    `response`; `item` is an item of the answer, where the event carries one whole.
-    `is_aside`: its text is commentary. `terminal` says that nothing follows.
+    it; `refusal` and `refused` do so with a refusal. `reading` is set where the event
+    carries a response object, whose JSON text is `response`; `item` is an item of the
+    answer, where the event carries one whole. `is_aside`: its text is commentary.
+    `terminal` says that nothing follows.
     """
 
     type: str
@@ -61,6 +62,8 @@ class Event:
     part: tuple[int, int] = (0, 0)
     delta: str | None = None
     full: str | None = None
+    refusal: str | None = None
+    refused: str | None = None
     reading: Reading | None = None
     response: Mapping[str, Any] | None = None
     terminal: bool = False

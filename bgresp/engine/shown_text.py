@@ -8,7 +8,7 @@ crash in between shows a little twice rather than losing it.
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bgresp.core.output import JOINT
@@ -258,6 +258,21 @@ class Transcript:
         return self._joined(ready)
 
 
+def of_refusal(event: Event) -> Event | None:
+    """Return an event as it tells a refusal, as if that were text; None: it does not.
+
+    A part's end counts, too: a refusal in a later part waits for it.
+    """
+    reading = event.reading
+    if event.type in _RESETS and reading is not None:
+        said = reading.answer.refusal
+        return Event(event.type, reading=replace(reading, text=said))
+    if event.refusal is not None or event.refused is not None:
+        part, full = event.part, event.refused
+        return Event(event.type, part=part, delta=event.refusal, full=full)
+    return Event(event.type, part=event.part) if event.type in _DONE_PARTS else None
+
+
 @dataclass(slots=True)
 class ShownText:
     """One watcher's place in one job's text; without `progress` nothing is noted."""
@@ -266,10 +281,12 @@ class ShownText:
     earlier: Shown = field(default_factory=Shown)
     clock: Callable[[], float] = time.monotonic
     transcript: Transcript = field(init=False)
+    refusal: Transcript = field(init=False)
     characters: int = 0
     deltas: int = 0
     differs: bool = False  # from the final text, which then is not shown
     _unnoted: list[str] = field(default_factory=list)
+    _refused: list[str] = field(default_factory=list)  # not noted yet
     _size: int = 0
     _cursor: Cursor | None = None
     _item: int | None = None
@@ -280,6 +297,7 @@ class ShownText:
         earlier = self.earlier
         joint = "" if earlier.is_plain else JOINT
         self.transcript = Transcript(earlier.text, item=earlier.item, joint=joint)
+        self.refusal = Transcript(earlier.refusal)
         self._cursor, self._item = self.earlier.cursor, self.earlier.item
         if self.progress is not None:
             self.progress.begin(self.earlier)
@@ -293,10 +311,12 @@ class ShownText:
         """Prepare for a stream: from scratch, or going on after what was shown."""
         earlier = Shown() if replayed else self.earlier
         self.transcript.restart(earlier.text, earlier.item)
+        self.refusal.restart(earlier.refusal)
 
     def missed(self) -> None:
         """Note that events are missing."""
         self.transcript.missed()
+        self.refusal.missed()
 
     def take(self, event: Event, cursor: Cursor | None) -> str:
         """Take a new event; return what may be shown now."""
@@ -304,32 +324,51 @@ class ShownText:
             self.characters += len(event.delta)
             self.deltas += 1
         fresh = self.transcript.add(event)
-        if self.transcript.is_level:
+        if self.transcript.is_level and self.refusal.is_level:
             self._cursor, self._item = cursor, self.transcript.item
         elif fresh:
             self._cursor = None  # no cursor stands for this text: replay all of it
         return fresh
 
-    def wrote(self, fresh: str) -> None:
-        """Take note that text reached stdout."""
+    def take_refusal(self, event: Event) -> str:
+        """Take a new event, before `take` does; return what it tells of a refusal."""
+        told = of_refusal(event)
+        fresh = "" if told is None else self.refusal.add(told)
+        if fresh:
+            self._cursor = None  # until `take` finds that one stands for it
+        return fresh
+
+    def wrote(self, fresh: str, refused: str = "") -> None:
+        """Take note that text reached stdout, or a refusal stderr."""
         if self.progress is None:
             return
-        self._unnoted.append(fresh)
-        self._size += len(fresh)
+        if fresh:
+            self._unnoted.append(fresh)
+        if refused:
+            self._refused.append(refused)
+        self._size += len(fresh) + len(refused)
         due = self.clock() - self._noted_at >= EVERY_SECONDS
         if due or self._size >= EVERY_CHARACTERS:
             self.flush()
 
     def flush(self, *, sync: bool = False) -> None:
         """Write the notes that are due."""
-        if self.progress is None or not (self._unnoted or sync):
+        if self.progress is None or not (self._unnoted or self._refused or sync):
             return
         text = "".join(self._unnoted)
         while len(text) > PIECE:  # a long text is not escaped in one piece
             self.progress.note(text[:PIECE], None)
             text = text[PIECE:]
-        self.progress.note(text, self._cursor, item=self._item, sync=sync)
-        self._unnoted, self._size, self._noted_at = [], 0, self.clock()
+        refused = "".join(self._refused)
+        self.progress.note(
+            text, self._cursor, item=self._item, refused=refused, sync=sync
+        )
+        self._unnoted, self._refused, self._size, self._noted_at = (
+            [],
+            [],
+            0,
+            self.clock(),
+        )
 
     def settle(self, text: str, plain: str | None = None) -> str | None:
         """Return what is left to show of the final text; None: it does not fit.

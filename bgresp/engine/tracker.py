@@ -355,10 +355,14 @@ class Tracker:
         self.tools.observer.event(self.job, event.raw)
         if self.follow.gaps > before.gaps:
             self.shown.missed()
+        refused = self.shown.take_refusal(event)
         fresh = self.shown.take(event, self.follow.cursor)
+        if refused:
+            self.tools.observer.refusal(self.job, refused)
         if fresh:
             self.tools.observer.text(self.job, fresh)
-            self.shown.wrote(fresh)
+        if fresh or refused:
+            self.shown.wrote(fresh, refused)
         if event.reading is not None and not event.reading.status.is_terminal:
             self._heard(event)
         elif self.follow.held is event and self.follow.state is not State.ENDED:

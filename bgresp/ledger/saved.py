@@ -133,7 +133,7 @@ class Shown:
 
     `ended`: the true end was written too, with its newline. `item` is the item of the
     answer that the text ends with. `is_plain`: an older version began it, which joined
-    the texts of items by nothing, and it goes on so.
+    the texts of items by nothing, and it goes on so. `refusal` is what stderr told of.
     """
 
     text: str = ""
@@ -141,6 +141,7 @@ class Shown:
     ended: bool = False
     item: int | None = None
     is_plain: bool = False
+    refusal: str = ""
 
 
 @dataclass(slots=True)
@@ -162,22 +163,28 @@ class Progress:
         cursor: Cursor | None,
         *,
         item: int | None = None,
+        refused: str = "",
         sync: bool = False,
     ) -> None:
         """Note text that was written to stdout since the last note, and whose it is.
+
+        And what of a refusal was told on stderr.
 
         Raises LedgerError.
         """
         line: dict[str, Any] = {"w": self.writer, "add": added, "cursor": cursor}
         if not self.is_plain:
             line["item"] = item
+        if refused:
+            line["refused"] = refused
         self._append(line, sync=sync)
 
     def begin(self, shown: Shown) -> None:
         """Note where this watcher starts: after what an earlier one had shown."""
         self.is_plain = shown.is_plain
-        if shown.text or shown.cursor is not None:
-            self.note(shown.text, shown.cursor, item=shown.item)
+        if shown.text or shown.refusal or shown.cursor is not None:
+            said = shown.refusal
+            self.note(shown.text, shown.cursor, item=shown.item, refused=said)
 
     def end(self, length: int) -> None:
         """Note that the true end was written."""
@@ -208,7 +215,11 @@ def load_progress(path: Path) -> Shown:
     writers: dict[str, Shown] = {}
     for line in raw.split(b"\n")[:-1]:
         _fold(writers, line)
-    return max(writers.values(), key=lambda s: (s.ended, len(s.text)), default=Shown())
+    return max(writers.values(), key=_how_far, default=Shown())
+
+
+def _how_far(shown: Shown) -> tuple[bool, int, int]:
+    return shown.ended, len(shown.text), len(shown.refusal)
 
 
 def _fold(writers: dict[str, Shown], line: bytes) -> None:
@@ -221,12 +232,13 @@ def _fold(writers: dict[str, Shown], line: bytes) -> None:
     if "ended" in note:
         writers[writer] = replace(old, ended=True)
     elif isinstance(note.get("add"), str):
-        item = note.get("item")
+        item, refused = note.get("item"), note.get("refused")
         writers[writer] = Shown(
             old.text + note["add"],
             note.get("cursor"),
             item=item if type(item) is int else None,
             is_plain=bool(old.text or note["add"]) and "item" not in note,
+            refusal=old.refusal + (refused if isinstance(refused, str) else ""),
         )
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Final
 
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
-from bgresp.core.output import REFUSAL, aside
+from bgresp.core.output import aside
 from bgresp.core.selection import longest, queue_time, run_time, took
 from bgresp.core.times import brief
 from bgresp.render.columns import reason, told_of
@@ -183,6 +183,7 @@ class LiveOne(Observer):
     _status_line: StatusLine = field(init=False)
     _job: Job | None = None
     _progress: JobProgress | None = None
+    _is_refusing: bool = False
 
     def __post_init__(self) -> None:
         """Prepare a screen that shows nothing yet."""
@@ -231,6 +232,15 @@ class LiveOne(Observer):
         if self.to_stdout and fresh:
             self._screen.text(fresh)
 
+    def refusal(self, job: Job, fresh: str) -> None:
+        """Write a refusal as it comes, above the status line."""
+        self._status_line.doing = ""
+        painter = self._status_line.painter
+        if not self._is_refusing:
+            self._screen.show("the model refused:")
+        self._is_refusing = True
+        self._screen.talk(fresh, lambda text: painter.painted(text, DIM))
+
     def end_line(self, job: Job) -> None:
         """End the text with a newline."""
         if self.to_stdout:
@@ -243,10 +253,8 @@ class LiveOne(Observer):
             return
         if not found.text:
             self._status_line.doing = found.name
-        elif found.kind == REFUSAL or found.kind in self.shows:
+        elif found.kind in self.shows:
             painter = self._status_line.painter
-            if found.kind == REFUSAL:
-                self._screen.show("the model refused:")
             edge = "│ " if painter.unicode else "| "
             for line in filter(str.strip, found.text.splitlines()):
                 said = edge + painter.safe(line)

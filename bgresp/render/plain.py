@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final
 
 from bgresp.core.model import Job
 from bgresp.core.observer import JobProgress, Observer
-from bgresp.core.output import REFUSAL, aside
+from bgresp.core.output import aside
 from bgresp.core.stats import JobCounts
-from bgresp.core.text import one_line
+from bgresp.core.text import printable
 from bgresp.core.times import brief, rfc3339
 from bgresp.render.columns import record, summary
 from bgresp.render.streams import Streams, as_json
@@ -100,6 +100,7 @@ class Plain(Observer):
     _at: tuple[Job, JobProgress] | None = None
     _told_at: float = 0.0
     _mid_line: bool = False
+    _refusing: str | None = None  # the job whose refusal has not ended its line
 
     def start(self, jobs: Iterable[Job] = ()) -> None:
         """Take the jobs that are followed."""
@@ -130,8 +131,21 @@ class Plain(Observer):
     def text(self, job: Job, fresh: str) -> None:
         """Write text."""
         if self.to_stdout and fresh:
+            if self.streams.together:
+                self._end_refusal()
             self.streams.answer(fresh)
             self._mid_line = not fresh.endswith("\n")
+
+    def refusal(self, job: Job, fresh: str) -> None:
+        """Write a refusal on one line, as it comes."""
+        if self._refusing != job.key:
+            self._say(f"{job.ref} the model refused: ", end="")
+            self._refusing = job.key
+        self.streams.control(printable(fresh).replace("\n", " "))
+
+    def stop(self) -> None:
+        """End the line of a refusal."""
+        self._end_refusal()
 
     def end_line(self, job: Job) -> None:
         """End the text with a newline."""
@@ -144,9 +158,7 @@ class Plain(Observer):
         found = aside(raw)
         if found is None or not found.text:
             return
-        if found.kind == REFUSAL:
-            self._line(job, one_line(f"the model refused: {found.text}"))
-        elif found.kind in self.shows:
+        if found.kind in self.shows:
             self._line(job, f"{found.kind}: {' '.join(found.text.split())}")
 
     def note(self, job: Job, message: str) -> None:
@@ -167,12 +179,18 @@ class Plain(Observer):
     def _line(self, job: Job, message: str) -> None:
         self._say(f"{job.ref} {message}")
 
-    def _say(self, message: str) -> None:
+    def _end_refusal(self) -> None:
+        if self._refusing is not None:
+            self._refusing = None
+            self.streams.control("\n")
+
+    def _say(self, message: str, end: str = "\n") -> None:
         self._told_at = self.clock()
+        self._end_refusal()
         if self._mid_line and self.streams.together:
             self.streams.control("\n")
             self._mid_line = False
-        self.streams.say(f"{stamp(self.now())} {message}")
+        self.streams.control(printable(f"{stamp(self.now())} {message}") + end)
 
 
 def standing(counted: JobCounts, now: float) -> str:

@@ -7,6 +7,7 @@ written.
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -188,6 +189,7 @@ class Screen:
     _end: TextEnd = field(default_factory=TextEnd)
     _queued: list[str] = field(default_factory=list)
     _wrapped: bool = False
+    _is_talking: bool = False  # the line that is open is stderr's
     _last: str = ""  # the end of the text so far
     _hidden: bool = False
     _size: tuple[int, int] = (0, 0)
@@ -202,6 +204,8 @@ class Screen:
             self.streams.answer(text)
             return
         self._erase()
+        if self._is_talking:
+            self._fresh_line()
         if self._wrapped and text.startswith("\n"):
             # the cursor is on that line already
             text, self._wrapped = text[1:], False
@@ -211,6 +215,19 @@ class Screen:
             flowed = self._end.flowed(piece, self._size[0])
             self._wrapped = flowed.endswith("\n") and not piece.endswith("\n")
             self.streams.answer(flowed)
+        self._draw()
+
+    def talk(self, text: str, painted: Callable[[str], str]) -> None:
+        """Write text to stderr that ends no line, above the pinned lines.
+
+        What `show` and `text` write after it begins a line of its own.
+        """
+        self._erase()
+        if not self._is_talking:
+            self._fresh_line()
+        self._is_talking = True
+        flowed = self._end.flowed(printable(text), self._size[0])
+        self.streams.control(painted(flowed))
         self._draw()
 
     def queue(self, line: str) -> None:
@@ -272,6 +289,7 @@ class Screen:
         if self._end.column:
             self.streams.control("\n")
         self._end, self._wrapped = TextEnd(), False
+        self._is_talking = False
 
     def _erase(self) -> None:
         """Take what is drawn away: by the saved place, for somebody may have typed.

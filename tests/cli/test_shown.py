@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.cli.books import ident, seed
+from tests.cli.processes import Start
 from tests.cli.terminal import Terminals
 from tests.command import Run
 from tests.fakeanswers import End, Forever, Stream, as_json, refusal
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX, Events, Json, events_of, numbered, response_of
+from tests.test_answers import events_of as told_of
 
 THOUGHT = "I wonder \x1b[2J about dogs."
 
@@ -61,6 +63,42 @@ def test_asides_on_a_terminal(terminal: Terminals) -> None:
     first = lines.index("│ I wonder \\u{1b}[2J about dogs.")
     assert ["│ web_search(dogs)", FOX] == lines[first + 1 : first + 3]
     assert b"\x1b[2m\xe2\x94\x82 web_search(dogs)\x1b[0m" in it.raw
+
+
+NO = "I cannot help with that, and I will not."
+
+
+def refusing(body: Json, response_id: str) -> Events:
+    """Tell a job that refuses, in words."""
+    part = {"type": "refusal", "refusal": NO}
+    item = {"type": "message", "id": "msg_1", "content": [part]}
+    output = {**response_of("completed", response_id=response_id), "output": [item]}
+    return list(told_of(output, size=3))
+
+
+@pytest.mark.parametrize("until", [None, 9])
+def test_a_refusal_is_told_as_it_comes(start: Start, until: int | None) -> None:
+    """On stderr, before it is whole; `watch --resume` goes on where it was left."""
+    with FakeServer(tell=refusing) as server:
+        env = {"BGRESP_BASE_URL": server.base_url}
+        server.script("create", Stream(until=until, end=End.HANG if until else End.EOF))
+        it = start("submit", "-t", "x", "--watch", env=env)
+        if until is None:
+            ran = it.finish()
+            assert (14, "", 1) == (ran.code, ran.out, ran.err.count(f"refused: {NO}\n"))
+            return
+        it.until(b"the model refused: I cannot help ", "err")
+        left = it.finish(signal.SIGINT)
+        assert (130, 1) == (left.code, left.err.count("the model refused"))
+        assert "\nbgresp: detached; " in left.err
+        ran = start("watch", "@1", "--resume", env=env).finish()
+        assert (14, "") == (ran.code, ran.out)
+        told = [
+            line.partition("the model refused: ")[2]
+            for line in (left.err + ran.err).splitlines()
+            if "the model refused: " in line and "without text" not in line
+        ]
+        assert NO == "".join(told)
 
 
 def test_lines_in_a_pipe_are_dated(bgresp: Run, server: FakeServer) -> None:

@@ -84,7 +84,7 @@ def told(kind: str, **fields: object) -> Aside | None:
         (
             "response.refusal.done",
             {"refusal": "No."},
-            Aside("refusal", "refusal", "No."),
+            None,  # a refusal is told of as it comes, whether it is asked for or not
         ),
         (
             ITEM + "done",

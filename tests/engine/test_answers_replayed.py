@@ -89,6 +89,53 @@ def test_an_answer_whose_last_object_is_bare(state: Path, name: str) -> None:
     assert ("text", 0) == (only.job.ended_with, int(only.job.exit_code))
 
 
+REFUSED = [name for name in STREAMED if recording(name)["expect"]["refusal"]]
+
+
+@pytest.mark.parametrize("is_numbered", [True, False], ids=["resumed", "replayed"])
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_is_told_once(tmp_path: Path, name: str, is_numbered: bool) -> None:
+    """A refusal streams delta by delta; cut and gone on with it is told once.
+
+    In one process and in two, and where the endpoint says all of it again.
+    """
+    found = recording(name)
+    refusal = found["expect"]["refusal"]
+    payloads = list(events_of(found["response"]))
+    if not is_numbered:
+        payloads = [{**one, "sequence_number": None} for one in payloads]
+    events = read_events(payloads)
+    running, last = snapshot("in_progress"), _object(found)
+    whole = Scripted(get=[last], streams=[[*events, CLOSED]])
+    _, heard, _ = follow(whole, tmp_path / "whole")
+    assert refusal == "".join(heard.refused)
+    assert len(heard.refused) >= len(refusal) / 4
+    for cut in range(1, len(events), 2):
+        rest: list[Answer] = [*events[cut if is_numbered else 0 :], CLOSED]
+        first: list[Answer] = [*events[:cut], CLOSED]
+        at_once = Scripted(get=[running, last], streams=[first, rest])
+        _, heard, _ = follow(at_once, tmp_path / f"one-{cut}")
+        assert refusal == "".join(heard.refused), cut
+
+        recorder, key = recorder_at(tmp_path / f"two-{cut}"), job().key
+        before = ShownText(recorder.progress(key))
+        told = ""
+        for number, event in enumerate(events[:cut]):
+            fresh = before.take_refusal(event)
+            before.wrote(before.take(event, number if is_numbered else None), fresh)
+            told += fresh
+        before.flush(sync=True)
+        earlier = recorder.shown(key)
+        assert told == earlier.refusal
+        after = earlier.cursor
+        start = after + 1 if isinstance(after, int) else 0
+        stream: list[Answer] = [*events[start:], CLOSED]
+        scripted = Scripted(get=[last], streams=[stream])
+        watcher = ShownText(recorder.progress(key), earlier)
+        _, heard, _ = follow(scripted, tmp_path / f"two-{cut}", shown=watcher)
+        assert refusal == told + "".join(heard.refused), cut
+
+
 @pytest.mark.parametrize("cut", [*range(4, 18, 3)])
 def test_what_an_older_version_began_is_ended_as_it_began(
     state: Path, cut: int

@@ -113,6 +113,27 @@ STEPS = {
 }
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_refusal_grows_above_the_status_line(together: bool) -> None:
+    """A refusal stands whole above the status line, and no text begins on its line."""
+    shown = Shown(60, 40, together=together)
+    one, hand = watching(shown)
+    for piece in ("I cannot\x1b[2J ", "help with ", "that:\n", "no."):
+        hand.moment += 1.0
+        one.refusal(made(), piece)
+        one.tick()
+    one.text(made(), "But this.\n")
+    one.tick()
+    one.stop()
+    told = [line for line in shown.lines if line]
+    text = ["But this."] if together else []
+    words = ["I", "cannot\\u{1b}[2J", "help", "with", "that:", "no."]
+    assert "the model refused:" == told[0]
+    assert words == " ".join(told[1 : len(told) - len(text)]).split()
+    assert text == told[len(told) - len(text) :]
+    assert b"But this.\n" == bytes(shown.out)
+
+
 def test_how_it_ended(golden: Golden) -> None:
     """Each end says why, how long, how much, and where the answer is."""
     jobs = [

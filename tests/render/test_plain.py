@@ -85,6 +85,24 @@ def test_asides_are_told_where_asked() -> None:
     assert b"" == shown.raw
 
 
+def test_a_refusal_is_one_line() -> None:
+    """A refusal stands on one line as it comes, whatever it says, and ends it."""
+    plain, _, shown = following(made(), made(2))
+    for piece in ("I can\x1b[2J", "not\n", "do that."):
+        plain.refusal(made(), piece)
+    said = "the model refused: I can\\u{1b}[2Jnot do that."
+    assert shown.lines[0].endswith(f" {said}")
+    assert not shown.raw.endswith(b"\n")
+    plain.note(made(2), "polling")
+    plain.refusal(made(), " No.")
+    plain.stop()
+    plain.stop()
+    assert shown.lines[1].endswith(" polling")
+    assert shown.lines[2].endswith(" the model refused:  No.")
+    assert shown.raw.endswith(b"No.\n")
+    assert b"" == shown.out
+
+
 def test_a_line_begins_a_line() -> None:
     """On a terminal where nothing moves a line does not go on where the text stands."""
     shown = Shown(200, 10)
