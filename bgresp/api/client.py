@@ -168,9 +168,12 @@ class Api:
         return await self._ask("cancel", id_, sent)
 
     async def delete(self, id_: str) -> Fault | None:
-        """Delete the response at the endpoint; None when it is not there any more."""
+        """Delete the response at the endpoint; None where it did.
+
+        Fault "gone" where it has none, maybe none that this key may see.
+        """
         answer = await self._ask("delete", id_)
-        if isinstance(answer, Snapshot) or answer.kind is FaultKind.GONE:
+        if isinstance(answer, Snapshot):
             return None
         return None if (answer.http_status or 0) // 100 == 2 else answer
 

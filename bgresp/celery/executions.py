@@ -186,7 +186,7 @@ class Submitting:
             async with asyncio.timeout(LOOKED_WITHIN):
                 tagged = await polling.find_by_metadata(api, {job.key: job})
                 id_ = tagged.ids.get(job.key)
-                news = None if id_ is None else await api.retrieve(id_)
+                news = None if id_ is None else await api.retrieve(id_, job.include)
         except TimeoutError:
             return dead
         finally:

@@ -83,6 +83,7 @@ async def _looked(
     api: "Api", recorder: Recorder, job: Job
 ) -> tuple[Job, CancelResult | None]:
     news = await _within(CONFIRM, api.retrieve(str(job.id), job.include))
+    news = _judged(api, recorder, job, news)
     if isinstance(news, Fault):
         said = f"was not cancelled: {news.message}"
         unsure = CancelResult(job, ExitCode.NOT_FINISHED, said)
@@ -116,6 +117,20 @@ async def _within(
         return Fault(FaultKind.IDLE, "no reply came")
 
 
+def _judged(
+    api: Api, recorder: Recorder, job: Job, reply: Snapshot | Fault
+) -> Snapshot | Fault:
+    """Return a reply; a 404 under another key than the job's says that it is one.
+
+    Not where it may say that a cancel, which is a DELETE, did its work.
+    """
+    op = api.endpoint.dialect.ops.get("cancel")
+    took = op is not None and op.method == "DELETE" and bool(job.cancel_requested_at)
+    if isinstance(reply, Fault) and reply.kind is FaultKind.GONE and not took:
+        return recorder.another_key(job, api.endpoint, reply) or reply
+    return reply
+
+
 def _hopeless(job: Job, reply: Snapshot | Fault) -> CancelResult | None:
     if not isinstance(reply, Fault):
         return None
@@ -140,6 +155,8 @@ async def _confirmed(
         news = await _within(
             deadline - loop.time(), api.retrieve(str(job.id), job.include)
         )
+        if isinstance(reply, Fault) and reply.kind is FaultKind.GONE:
+            news = _judged(api, recorder, job, news)
         if not isinstance(news, Fault):
             job, said = recorder.heard(job, news, api.endpoint.dialect), ""
             if job.status.is_terminal:
@@ -288,6 +305,9 @@ class Dropping:
             raise RefusedError(f"a {name} endpoint cannot delete a response")
         for job in jobs:
             fault = await api.delete(str(job.id))
+            if fault is not None and fault.kind is FaultKind.GONE:
+                # Under another key than the job's it may be there all the same.
+                fault = self.recorder.another_key(job, api.endpoint, fault)
             if fault is None:
                 self.here([job])
             else:

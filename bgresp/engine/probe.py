@@ -370,7 +370,7 @@ class Probe:
             return
         for job in [job for job in self.jobs if job.status.is_terminal]:
             fault = await self.api.delete(str(job.id))
-            if fault is not None:
+            if fault is not None and fault.kind is not FaultKind.GONE:
                 self.findings.refused(Ability.DELETE, fault)
                 return
             answer = await self.api.retrieve(str(job.id))

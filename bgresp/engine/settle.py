@@ -163,7 +163,7 @@ class Settling:
                     f"{id_} is the job {owner.key} already",
                     hint=f"bgresp status {owner.key}",
                 )
-            answer = await self.api.retrieve(id_)
+            answer = await self.api.retrieve(id_, job.include)
             if isinstance(answer, Fault):
                 return answer
             if answer.reading.key not in {None, job.key}:
@@ -307,6 +307,9 @@ async def adopted(
     answer = await api.retrieve(id_)
     if isinstance(answer, Fault):
         return answer
+    lost = _unsettled(recorder, answer.reading.key)
+    if lost is not None:
+        answer = await whole(api, lost, id_, answer)
     ours = claimed(api, recorder, id_, answer, say)
     if ours is not None:
         return ours
@@ -325,13 +328,30 @@ def claimed(
 
     Raises NotFinishedError where that submit is still at work, LedgerError.
     """
-    key = answer.reading.key
-    lost = recorder.ledger.by_key(key) if key is not None and is_key(key) else None
-    if lost is not None and lost.status.is_unsettled:
+    lost = _unsettled(recorder, answer.reading.key)
+    if lost is not None:
         with holding(recorder, lost) as job:
             if job.status.is_unsettled:
                 return Settling(api, recorder, say).accepted(job, id_, answer)
     return None
+
+
+async def whole(api: Api, lost: Job, id_: str, answer: Snapshot) -> Snapshot:
+    """Return an answer with what its submit asked to be included, as far as it is told.
+
+    Who asked first did not know yet whose answer it is.
+    """
+    asked = api.endpoint.dialect.include.again(lost.include)
+    if not asked or not answer.reading.status.is_terminal:
+        return answer
+    again = await api.retrieve(id_, lost.include)
+    return answer if isinstance(again, Fault) else again
+
+
+def _unsettled(recorder: Recorder, key: str | None) -> Job | None:
+    """Return the submit without a known outcome that a key names."""
+    lost = recorder.ledger.by_key(key) if key is not None and is_key(key) else None
+    return lost if lost is not None and lost.status.is_unsettled else None
 
 
 def _is_another(owner: Job, job: Job) -> bool:

@@ -22,7 +22,7 @@ from bgresp.core.text import parse_bounded
 from bgresp.engine.endpoints import Endpoints, Group
 from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.recorder import Recorder
-from bgresp.engine.settle import claimed, draft_of
+from bgresp.engine.settle import claimed, draft_of, whole
 from bgresp.ledger.line import is_key
 from bgresp.ledger.saved import Deliveries, Delivery
 
@@ -325,6 +325,7 @@ class Listener:
                 before = self._lost(key, settings)
                 job: Job | None = None
                 if before is not None:
+                    answer = await whole(api, before, name, answer)
                     job = claimed(api, self.recorder, name, answer, self.say)
                 elif self.adopt and settings is self.own:
                     before = self.recorder.ledger.adopt(draft_of(name, settings))

@@ -130,12 +130,16 @@ def test_an_endpoint_that_lists_settles_it(url: str) -> None:
     with FakeServer(listing=True) as server:
         config = LISTING.format(url=server.base_url)
         Path(os.environ["BGRESP_CONFIG"]).write_text(config)
-        dead = execution(url, "first", 3.0, profile="work")
+        body = {"include": ["web_search_call.action.sources"]}
+        dead = execution(url, "first", 3.0, profile="work", body=body)
         intents_at(url).claim(dead.wanted)
         asyncio.run(_posted(dead))
-        found = execution(url, "second", NOW, profile="work").run()
+        found = execution(url, "second", NOW, profile="work", body=body).run()
         assert [found.id] == list(server.jobs)
         assert 1 == len(server.creates)
+        # What its request asked to include is asked for with the answer.
+        sent = [seen.query["include[]"] for seen in server.asked("get")]
+        assert body["include"] == sent
 
 
 async def _posted(dead: Submitting) -> None:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests import hastyclock
 from tests.cli.books import FIELDS, ident, key, last, records, seed
 from tests.command import Run
@@ -80,6 +82,21 @@ def test_what_was_not_cancelled(bgresp: Run, server: FakeServer, state: Path) ->
         ran = bgresp("cancel", "@last")
         assert (code, "") == (ran.code, ran.out)
         assert f"bgresp: {ident(1)} {said}" in ran.err
+
+
+@pytest.mark.parametrize("dialect", ["openai", "freddy"])
+def test_a_404_of_another_key_cancels_nothing(
+    bgresp: Run, server: FakeServer, state: Path, dialect: str
+) -> None:
+    """It says that the key is another one: exit 4 at once, and the job stays open."""
+    made = {"dialect": dialect, "key_digest": "00000000", "vars": {"organization": "o"}}
+    seed(state, made, server=server)
+    env = {"BGRESP_API_KEY": "sk-another-12345"}
+    ran = bgresp("cancel", "@last", env=env)
+    assert 4 == ran.code, ran.err
+    assert "was not cancelled: made with another key of env:BGRESP_API_KEY" in ran.err
+    assert "queued" == last(state)["status"]
+    assert 2 >= len(server.requests)
 
 
 def test_a_cancel_that_reached_nobody_was_never_asked_for(

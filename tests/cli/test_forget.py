@@ -78,6 +78,20 @@ def test_remote_deletes_first(bgresp: Run, server: FakeServer, state: Path) -> N
     assert {ident(1), ident(3)} == set(bgresp("list", "-q").out.split())
 
 
+def test_remote_believes_no_404_of_another_key(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """Under another key a job may be there all the same: it stays, exit 4."""
+    made = {"status": "completed", "key_digest": "00000000"}
+    seed(state, made, server=server)
+    server.script("delete", refusal(404, "Not found."))
+    env = {"BGRESP_API_KEY": "sk-another-12345"}
+    ran = bgresp("forget", ident(1), "--remote", env=env)
+    assert 4 == ran.code, ran.err
+    assert "was not deleted: made with another key of env:BGRESP_API_KEY" in ran.err
+    assert ident(1) in bgresp("list", "-q").out
+
+
 def test_without_an_id_there_is_nothing_to_delete(
     bgresp: Run, server: FakeServer, state: Path
 ) -> None:

@@ -152,6 +152,23 @@ def test_a_lost_submit_is_settled_by_its_delivery(
     assert 1 == len(server.creates)
 
 
+def test_a_lost_answer_has_what_was_to_be_included(
+    server: FakeServer, bgresp: Run, listen: Listen, start: Start, state: Path
+) -> None:
+    """An answer that a delivery settles has what its request asked to include."""
+    server.script("create", Performed(RESET))
+    what = ("--set", 'include=["web_search_call.action.sources"]')
+    assert 7 == bgresp("submit", "-t", "hi", "-m", "m", *what).code
+    (job,) = server.jobs
+    server.script("get", Snapshot("completed"), Snapshot("completed"))
+    started, url = listen()
+    assert 200 == deliver(url, job)
+    started.until(b"completed")
+    started.finish(signal.SIGTERM)
+    sent = [seen.query.get("include[]") for seen in server.asked("get")]
+    assert [None, "web_search_call.action.sources"] == sent
+
+
 def test_a_dead_submit_is_settled_too(
     server: FakeServer, bgresp: Run, listen: Listen, start: Start, state: Path
 ) -> None:

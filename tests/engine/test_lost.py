@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bgresp.api.client import Api
+from bgresp.core.dialect import Op
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import KEY_DIGEST, Job, Status
 from bgresp.core.request import Draft
@@ -17,9 +19,12 @@ from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.resubmit import to_retry
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import Submitter
+from bgresp.ledger import folders
+from tests import fakeanswers as fa
 from tests import fakewire as fw
-from tests.endpoint import endpoint
+from tests.endpoint import dialect, endpoint, using
 from tests.engine.test_tracker import ended, follow
+from tests.fakeserver import FakeServer
 from tests.scripted import (
     EPOCH,
     Answer,
@@ -36,6 +41,7 @@ from tests.virtualclock import run_virtual
 
 GONE = refusal(404, FaultKind.GONE, "Response not found.")
 RUNNING, ANSWER = snapshot("in_progress"), snapshot("completed", fw.FOX)
+LISTS = {"list": Op("GET", "/responses")}
 MINE, THEIRS = "sk-mine-0123456789", "sk-theirs-0123456789"
 
 
@@ -85,6 +91,35 @@ def test_another_keys_404_changes_nothing(state: Path) -> None:
     assert (Status.QUEUED, {}) == (only.job.status, heard.ends)
     assert only.fault is not None
     assert ExitCode.CONFIG == exit_code(only.fault)
+
+
+def test_another_keys_404_of_many_jobs_changes_nothing(
+    server: FakeServer, state: Path
+) -> None:
+    """Of jobs that are asked about by a list, which shows none of them, 404s say so.
+
+    As of one: exit 4, and each stays what it was.
+    """
+    mine = folders.key_digest(state, MINE)
+    jobs = [
+        job(n, base_url=server.base_url, extra={KEY_DIGEST: mine}) for n in range(250)
+    ]
+    heard: list[News] = []
+    spoken = dialect(ops=LISTS, limits={"rate": 0})
+    at = endpoint(server.base_url, spoken=spoken, key=THEIRS, key_is_kept=True)
+    page = {"object": "list", "data": [fw.response_of("completed")], "has_more": False}
+    server.script("list", fa.as_json(page))
+
+    async def main(api: Api) -> None:
+        recorder = recorder_at(state)
+        await JobPoller(api, recorder, heard.append, thrifty=True).all(jobs)
+
+    using(at, main)
+    assert {j.key for j in jobs} == {news.job.key for news in heard}
+    assert {ExitCode.CONFIG} == {exit_code(n.fault) for n in heard if n.fault}
+    assert {Status.QUEUED} == {news.job.status for news in heard}
+    assert 1 == len(server.asked("list"))
+    assert 250 == len(server.asked("get"))
 
 
 def test_its_own_keys_404_is_believed(state: Path) -> None:

@@ -88,6 +88,49 @@ def test_an_ended_job_is_adopted_with_its_answer(
     assert recorder.answers.response(job.key) is not None
 
 
+SOURCES = "web_search_call.action.sources"
+
+
+def test_an_adopted_answer_has_what_was_to_be_included(
+    listing: FakeServer, recorder: Recorder, state: Path
+) -> None:
+    """A job that is settled by the list is asked for with its request's `include`."""
+    job = died(recorder, listing, extra={"include": [SOURCES]})
+
+    async def recover(api: Api) -> None:
+        await posted(api, job)
+        await settle.settle(api, recorder, [job], quiet)
+
+    using(endpoint(listing.base_url, spoken=speaking(listing=True)), recover)
+    assert [SOURCES] == [seen.query["include[]"] for seen in listing.asked("get")]
+
+
+@pytest.mark.parametrize("status", ["completed", "in_progress"])
+def test_an_id_that_turns_out_to_be_ours_is_asked_for_again(
+    server: FakeServer, recorder: Recorder, state: Path, status: str
+) -> None:
+    """Only its answer says whose it is: what that submit asked to include comes next.
+
+    A job that is open is asked about again anyway.
+    """
+    job = died(recorder, server, extra={"include": [SOURCES]})
+    told = {**response_of(status, "x"), "metadata": {"bgresp_key": job.key}}
+    whole = {**told, "model": "whole"}
+    ended = status == "completed"
+    server.script("get", as_json(told), *[as_json(whole)] * ended)
+    draft = replace(job, key="", id=FIRST_ID, status=Status.IN_PROGRESS, extra={})
+
+    async def adopt(api: Api) -> None:
+        found = await settle.adopted(api, recorder, draft, quiet)
+        assert isinstance(found, Job)
+        assert ("whole" if ended else "fake-model") == found.model
+
+    using(endpoint(server.base_url), adopt)
+    sent = [seen.query.get("include[]") for seen in server.asked("get")]
+    assert [None, *[SOURCES] * ended] == sent
+    assert (Status(status), FIRST_ID) == found(state, job)
+
+
 def test_an_answer_that_cannot_be_saved_is_not_noted(
     listing: FakeServer, recorder: Recorder, state: Path
 ) -> None:
