@@ -1,0 +1,108 @@
+"""Recorded answers through the command and a real socket, however they arrive.
+
+Streamed by a server that ignores `background` and stores nothing, as JSON of such a
+one, streamed later, polled, cut and resumed.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import fakeanswers as fa
+from tests.cli.books import ident, seed
+from tests.command import Ran, Run
+from tests.fakeserver import FakeServer
+from tests.fakewire import Json
+from tests.test_answers import events_of, recording
+
+NAMES = (
+    *("approval-and-call", "call", "call-preamble", "call-two", "image", "nothing"),
+    *("phase-mixed", "refusal", "refusal-after-text", "text-two-messages"),
+)
+
+
+def sse(bgresp: Run, server: FakeServer, state: Path, response: Json) -> Ran:
+    """Stream it as a create's answer; afterwards nobody has heard of it."""
+    server.script("create", fa.Stream(events=list(events_of(response))))
+    return bgresp("submit", "-t", "x", "-m", "m", "--watch")
+
+
+def as_json(bgresp: Run, server: FakeServer, state: Path, response: Json) -> Ran:
+    """Answer the create with the whole object; afterwards nobody has heard of it."""
+    server.script("create", fa.as_json(response))
+    return bgresp("submit", "-t", "x", "-m", "m", "--wait", "-o", "-")
+
+
+def late(bgresp: Run, server: FakeServer, state: Path, response: Json) -> Ran:
+    """Stream it to a watch of a job that was submitted before."""
+    seed(state, {"status": "in_progress", "streamable": True}, server=server)
+    whole = {**response, "id": ident(1)}
+    events = list(events_of(whole))
+    server.script("stream", fa.Reply(200, sse_of(events), EVENTS))
+    return bgresp("watch", "@1")
+
+
+def poll(bgresp: Run, server: FakeServer, state: Path, response: Json) -> Ran:
+    """Answer it to a question."""
+    seed(state, {"status": "in_progress"}, server=server)
+    whole = {**response, "id": ident(1)}
+    server.script("get", fa.Forever(fa.as_json(whole)), job=ident(1))
+    return bgresp("watch", "@1", "--mode", "poll")
+
+
+def cut(bgresp: Run, server: FakeServer, state: Path, response: Json) -> Ran:
+    """Break the stream in the middle, and go on from there."""
+    seed(state, {"status": "in_progress", "streamable": True}, server=server)
+    whole = {**response, "id": ident(1)}
+    events = list(events_of(whole))
+    half = len(events) // 2
+    broken = fa.Reply(200, sse_of(events[:half]), EVENTS)
+    server.script("stream", broken, fa.Reply(200, sse_of(events[half:]), EVENTS))
+    running = {**whole, "status": "in_progress", "output": []}
+    server.script("get", fa.as_json(running), job=ident(1))
+    return bgresp("watch", "@1")
+
+
+EVENTS = {"Content-Type": "text/event-stream"}
+
+
+def sse_of(events: list[Json]) -> bytes:
+    """Return the body of a stream."""
+    return b"".join(fa.sse(events))
+
+
+Way = Callable[[Run, FakeServer, Path, Json], Ran]
+
+
+@pytest.mark.parametrize("way", [sse, as_json, late, poll, cut])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_however_it_comes(
+    bgresp: Run, server: FakeServer, state: Path, name: str, way: Way
+) -> None:
+    """Its text, its exit code, its note and each of its parts are the recorded ones."""
+    found = recording(name)
+    expect: dict[str, Any] = found["expect"]
+    ran = way(bgresp, server, state, found["response"])
+    text = expect["text"]
+    shown = text if text.endswith("\n") or not text else f"{text}\n"
+    assert (expect["exit_code"], shown) == (ran.code, ran.out), ran.err
+    status = found["response"]["status"]
+    if expect["note"]:
+        assert f"{status} {expect['note']}" in ran.err
+    else:
+        assert " without text" not in ran.err
+    record = json.loads(bgresp("get", "@1", "--json").out)
+    assert (expect["ended_with"], status, text) == (
+        *(record["ended_with"], record["status"], record["text"]),
+    )
+    assert (expect["refusal"] or None) == record["refusal"]
+    told = bgresp("get", "@1", "--part", "tools")
+    lines = [json.loads(line) for line in told.out.splitlines()]
+    assert [*expect["calls"], *expect["approvals"]] == lines
+    assert (0 if lines else 14) == told.code
+    images = bgresp("get", "@1", "--part", "images").out.splitlines()
+    assert expect["images"] == len(images)
+    assert len(server.creates) == (way in {sse, as_json})
