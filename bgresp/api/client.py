@@ -14,6 +14,7 @@ from collections.abc import (
 )
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -370,14 +371,25 @@ def _hiding(response: httpx.Response, signal: AnySignal) -> AnySignal:
 
     The object itself stays as it came: it is the answer.
     """
-    if isinstance(signal, Fault) or signal.reading is None:
+    if isinstance(signal, Fault):
         return signal
-    reading = signal.reading
-    if reading.error is not None:
-        said = transport.unquoted(response, reading.error.message)
-        code = transport.unquoted(response, reading.error.code)
-        reading = replace(reading, error=ResponseError(code, said))
-    answer = reading.answer.hiding(lambda text: transport.unquoted(response, text))
-    if answer is not reading.answer:
-        reading = replace(reading, answer=answer)
-    return signal if reading is signal.reading else replace(signal, reading=reading)
+    hide, reading = partial(transport.unquoted, response), signal.reading
+    if isinstance(signal, Event) and signal.error is not None:
+        signal = replace(signal, error=_hidden(signal.error, hide))
+    if reading is None:
+        return signal
+    model, reason = reading.model, reading.incomplete_reason
+    reading = replace(
+        reading,
+        raw_status=hide(reading.raw_status),
+        model=None if model is None else hide(model),
+        incomplete_reason=None if reason is None else hide(reason),
+        error=None if reading.error is None else _hidden(reading.error, hide),
+        answer=reading.answer.hiding(hide),
+        hide=hide,
+    )
+    return replace(signal, reading=reading)
+
+
+def _hidden(error: ResponseError, hide: Callable[[str], str]) -> ResponseError:
+    return ResponseError(hide(error.code), hide(error.message))

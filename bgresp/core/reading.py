@@ -264,7 +264,11 @@ class PassedItems:
             items = [i for i in items if first_at(i, dialect.items.type) not in texts]
             whole = {**whole, name: items}
         read = read_response(dialect, whole)
-        return event if read is None else replace(event, response=whole, reading=read)
+        if read is None:
+            return event
+        answer = read.answer.hiding(reading.hide)
+        read = replace(reading, text=read.text, answer=answer)
+        return replace(event, response=whole, reading=read)
 
 
 def _list_of_items(dialect: Dialect) -> str | None:

@@ -6,7 +6,7 @@ person who asked can do.
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -27,7 +27,11 @@ PROXY: Final = "set the proxy's user and password in its variable: bgresp doctor
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a response object says, in our words; `None` where it says nothing."""
+    """What a response object says, in our words; `None` where it says nothing.
+
+    `hide` takes out of a text what its request kept secret: whatever else of the answer
+    a record is to take goes through it.
+    """
 
     status: Status
     raw_status: str
@@ -43,6 +47,7 @@ class Reading:
     known: bool = True
     background: bool | None = None
     answer: Answer = field(default_factory=Answer)
+    hide: Callable[[str], str] = field(default=str, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ async def _within(
 
 
 def _judged(
-    api: Api, recorder: Recorder, job: Job, reply: Snapshot | Fault
+    api: "Api", recorder: Recorder, job: Job, reply: Snapshot | Fault
 ) -> Snapshot | Fault:
     """Return a reply; a 404 under another key than the job's says that it is one.
 

@@ -178,7 +178,7 @@ class Recorder:
         if saved is not None:
             longer = len(answer.text) - len(saved.text)
             if not self._is_more(key, raw, longer, dialect):
-                return saved
+                return saved.hiding(news.reading.hide) if news.reading else saved
         self.answers.save_response(key, raw)
         if streamed and not (news.reading and news.reading.text):
             self.answers.save_streamed_text(key, streamed)

@@ -79,6 +79,19 @@ def test_a_failing_stream_hides_secrets(server: FakeServer) -> None:
     assert "Wrong: [secret] [secret]" == found.reading.error.message
 
 
+def test_an_error_event_hides_secrets(server: FakeServer) -> None:
+    """An `error` that no response follows brings a key into the ledger."""
+    error: Json = {"type": "error", "code": KEY, "message": QUOTED}
+    server.script("create", Stream(events=[error]))
+    found = asked(server, create=True)
+    assert isinstance(found, Event)
+    assert found.error is not None
+    assert ("[secret]", "Wrong: [secret] [secret]") == (
+        found.error.code,
+        found.error.message,
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

@@ -11,6 +11,7 @@ from tests import fakeanswers as fa
 from tests.cli.books import ident, key, seed
 from tests.command import Run
 from tests.fakeserver import FakeServer
+from tests.test_answers import events_of as told_of
 
 CALLS: list[dict[str, Any]] = [
     {
@@ -207,5 +208,46 @@ def test_a_key_that_comes_back_is_not_recorded(
     assert 14 == ran.code, ran.err
     assert "[secret]" in ran.err
     assert "sesame" not in ran.err
+    assert not _in_ledger(state)
+
+
+ECHO: dict[str, Any] = {**CALLS[0], "arguments": '{"key": "sk-sesame-12345"}'}
+
+
+def test_a_key_that_passed_by_is_not_recorded(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """Nor where the call stood only in an event, and the last object left it out."""
+    told = {"id": "resp_1", "model": "sk-sesame-12345"}
+    whole = {**told, "status": "completed", "output": [ECHO]}
+    *events, last = told_of(whole)
+    last["response"] = {**whole, "output": []}
+    server.script("create", fa.Stream(events=[*events, last]))
+    env = {"BGRESP_API_KEY": "sk-sesame-12345"}
+    ran = bgresp("submit", "-t", "x", "-m", "m", "--watch", env=env)
+    assert 14 == ran.code, ran.err
+    assert "[secret]" in ran.err
+    assert "sesame" not in ran.err
+    assert not _in_ledger(state)
+    assert "sesame" in bgresp("get", "@1", "--part", "tools").out
+
+
+def test_a_key_in_a_saved_answer_is_not_recorded(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """Nor where a shorter answer leaves an older one saved, which had the key in it."""
+    seed(state, {"status": "in_progress"}, server=server)
+    saved = {"id": ident(1), "status": "completed", "output": [ECHO, CALLS[1]]}
+    (state / "responses" / f"{key(1)}.json").write_text(json.dumps(saved))
+    server.script("get", fa.as_json({**saved, "output": [CALLS[1]]}))
+    env = {"BGRESP_API_KEY": "sk-sesame-12345"}
+    assert 0 == bgresp("status", "@1", env=env).code
+    record = json.loads(bgresp("list", "--json").out)[0]
+    assert ("completed", "calls") == (record["status"], record["ended_with"])
+    assert not _in_ledger(state)
+
+
+def _in_ledger(state: Path) -> bool:
+    """Say whether the key is in a file of the ledger."""
     kept = chain(state.glob("*.jsonl"), state.glob("index/*"))
-    assert not any(b"sesame" in path.read_bytes() for path in kept if path.is_file())
+    return any(b"sesame" in path.read_bytes() for path in kept if path.is_file())
