@@ -8,7 +8,9 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -35,6 +37,7 @@ _ENDS: Final = {
     "response.incomplete": Status.INCOMPLETE,
 }
 _BARE: Final = "x-webhook-signature"
+_SIGNATURE: Final = re.compile(r"v1,[A-Za-z0-9+/]{43}=")  # of 32 bytes
 _JOB: Final = (("data", "id"), ("response", "id"), ("response_id",), ("id",))
 _LOOKS: Final = 3  # answers that a job is still open; then the slow poll has it
 _FIRST_WAIT: Final = 2.0
@@ -43,6 +46,21 @@ _LONGEST_WAIT: Final = 300.0
 
 class DeliveryError(Exception):
     """A delivery that is not believed: forged, old, malformed."""
+
+
+def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return a request's headers, by their names in lower case.
+
+    Raises DeliveryError where one that counts is there twice: a proxy in front may have
+    read the other.
+    """
+    found: dict[str, str] = {}
+    for raw_name, value in pairs:
+        name = raw_name.decode("latin-1").lower()
+        if name in found and "webhook-" in name:
+            raise DeliveryError(f"it has two headers {name}")
+        found[name] = value.decode("latin-1")
+    return found
 
 
 def verified(
@@ -54,14 +72,13 @@ def verified(
     DeliveryError, whatever a stranger sends.
     """
     id_ = headers.get("webhook-id", "")
-    if "webhook-signature" in headers or (secrets and _BARE not in headers):
-        if not any(_is_signed(headers, body, secret) for secret in secrets):
-            raise DeliveryError("its signature or time is not right")
-    elif secrets and not any(_is_bare(headers[_BARE], body, key) for key in secrets):
-        raise DeliveryError("its signature is not right")
-    elif not secrets and id_:
-        pass
-    else:
+    is_bare = _BARE in headers and "webhook-signature" not in headers
+    if is_bare and secrets:
+        if not any(_is_bare(headers[_BARE], body, secret) for secret in secrets):
+            raise DeliveryError("its signature is not right")
+    elif secrets and not _is_signed(headers, body, secrets):
+        raise DeliveryError("its signature or time is not right")
+    if is_bare or not id_:
         id_ = hashlib.sha256(body).hexdigest()  # it has no other name
     if not 0 < len(id_) <= _MOST_ID or not id_.isprintable():
         raise DeliveryError("its id is none")
@@ -99,17 +116,18 @@ def named(payload: Mapping[str, Any]) -> tuple[str, str] | None:
     raise DeliveryError("it names no response")
 
 
-def _is_signed(headers: Mapping[str, str], body: bytes, secret: str) -> bool:
+def _is_signed(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> bool:
     """Verify as Standard Webhooks says; the library raises what it likes."""
     from standardwebhooks import Webhook
 
-    # As OpenAI's SDK reads a secret: without the prefix it is the key itself.
-    key = secret if secret.startswith("whsec_") else secret.encode()
-    signatures = headers.get("webhook-signature", "").split()
-    for signature in signatures:
-        # One by one: a malformed signature must not hide a good one after it.
+    given = headers.get("webhook-signature", "").split()
+    # A malformed signature must not hide a good one after it, nor cost a digest.
+    signatures = " ".join(one for one in given if _SIGNATURE.fullmatch(one))
+    alone = {**headers, "webhook-signature": signatures}
+    for secret in secrets:
+        # As OpenAI's SDK reads a secret: without the prefix it is the key itself.
+        key = secret if secret.startswith("whsec_") else secret.encode()
         try:
-            alone = {**headers, "webhook-signature": signature}
             Webhook(key).verify(body, alone, json_parse=False)
         except Exception:  # noqa: BLE001, S112 # ValueError, binascii.Error and others
             continue
@@ -134,41 +152,24 @@ class _Waiting:
     asked: set[str] = field(default_factory=set)
     due: float = 0.0
     looks: int = 0
+    slot: str | None = None  # whose work it waits for
 
 
 @dataclass(slots=True)
-class Listener:
-    """Takes deliveries, and brings in the jobs that they name.
+class Intake:
+    """Puts deliveries on disk, each once, before they are answered.
 
-    `endpoints` reads the configuration: again where a job's endpoint was not in it, for
-    this runs long. `tell` is given a job as it was and as it is; what it returns is
-    awaited before the delivery counts as dealt with. `own` is the endpoint that is
-    asked for ids nobody here knows, None where none is configured; `adopt` takes those
-    into the ledger.
+    It is one event loop's, which does nothing else, so that no answer waits for a job.
+    `hand_on` is given each delivery that is new, from that loop.
     """
 
-    endpoints: Callable[[], Endpoints]
-    recorder: Recorder
     deliveries: Deliveries
-    tell: Callable[[Job, Job], Awaitable[object] | None]
-    say: Callable[[str], None]
-    own: Settings | None = None
-    adopt: bool = False
-    ignored: int = 0
-    clock: Callable[[], float] = time.monotonic
-    _endpoints: Endpoints | None = None
-    _waiting: dict[str, _Waiting] = field(default_factory=dict)
-    _busy: dict[str, set[str]] = field(default_factory=dict)
-    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    hand_on: Callable[[Delivery], object]
+    say: Callable[[str], object]
     _came: list[tuple[Delivery, "asyncio.Future[None]"]] = field(default_factory=list)
     _done: set[str] = field(default_factory=set)
     _writing: "asyncio.Task[None] | None" = None
-
-    def open(self) -> None:
-        """Take up what an earlier process did not deal with. Raises LedgerError."""
-        for delivery in self.deliveries.load():
-            self._wait_for(delivery)
+    _has_said: bool = False
 
     async def take(self, delivery: Delivery) -> bool:
         """Put a delivery on disk, once; say whether it was new. Raises LedgerError."""
@@ -184,6 +185,77 @@ class Listener:
         await asyncio.shield(future)
         return True
 
+    def finish(self, ids: Iterable[str]) -> None:
+        """Write down that deliveries were dealt with."""
+        self._done.update(ids)
+        self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        """Write down what came and what was done: many of them at a time, one sync."""
+        while self._came or self._done:
+            came, done = list(self._came), set(self._done)
+            try:
+                await asyncio.to_thread(
+                    self.deliveries.append, [one for one, _ in came], done
+                )
+            except BgrespError as error:
+                self._came = self._came[len(came) :]
+                for _, future in came:
+                    future.set_exception(error)
+                if not self._has_said:  # not for each that the endpoint repeats
+                    self._has_said = True
+                    self.say(error.message)
+                if not came:
+                    return  # done again after a restart: that harms nothing
+                continue
+            self._has_said = False
+            self._came = self._came[len(came) :]
+            self._done -= done
+            for delivery, future in came:
+                self.hand_on(delivery)
+                future.set_result(None)
+
+
+@dataclass(slots=True)
+class Listener:
+    """Brings in the jobs that deliveries name.
+
+    `endpoints` reads the configuration: again where a job's endpoint was not in it, for
+    this runs long. `tell` is given a job as it was and as it is; what it returns is
+    awaited before the delivery counts as dealt with; then `finish` is given its id.
+    `own` is the endpoint that is asked for ids nobody here knows, None where none is
+    configured; `adopt` takes those into the ledger.
+    """
+
+    endpoints: Callable[[], Endpoints]
+    recorder: Recorder
+    finish: Callable[[set[str]], object]
+    tell: Callable[[Job, Job], Awaitable[object] | None]
+    say: Callable[[str], None]
+    own: Settings | None = None
+    adopt: bool = False
+    ignored: int = 0
+    clock: Callable[[], float] = time.monotonic
+    _endpoints: Endpoints | None = None
+    _waiting: dict[str, _Waiting] = field(default_factory=dict)
+    _busy: set[str] = field(default_factory=set)
+    _held: Counter[str] = field(default_factory=Counter)
+    _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wait_for(self, delivery: Delivery) -> None:
+        """Let `run` deal with a delivery that is on disk."""
+        fresh = _Waiting(delivery.type)
+        waiting = self._waiting.setdefault(str(delivery.job_id), fresh)
+        waiting.type = delivery.type
+        waiting.ids.add(delivery.id)
+        waiting.due = self.clock()
+        self._wake.set()
+
     async def run(self) -> None:
         """Bring in what was delivered, for ever. Raises LedgerError."""
         try:
@@ -198,14 +270,8 @@ class Listener:
             for task in self._tasks:
                 task.cancel()
 
-    @property
-    def idle(self) -> bool:
-        """Say whether nothing that was delivered waits to be dealt with."""
-        return not (self._waiting or self._came or self._done)
-
     async def _woken(self) -> None:
-        busy = set().union(*self._busy.values())
-        free = [w.due for name, w in self._waiting.items() if name not in busy]
+        free = [w.due for name, w in self._waiting.items() if self._is_free(name)]
         pause = max(0.0, min(free, default=_LONGEST_WAIT) - self.clock())
         try:
             async with asyncio.timeout(pause):
@@ -213,17 +279,21 @@ class Listener:
         except TimeoutError:
             pass
 
+    def _is_free(self, name: str) -> bool:
+        """Say whether nobody is at work on a job, or at the endpoint it waits for."""
+        return not self._held[name] and self._waiting[name].slot not in self._busy
+
     def _start(self) -> None:
         """Begin to ask each endpoint that is not being asked about what is due."""
-        busy = set().union(*self._busy.values())
         now = self.clock()
-        due = [n for n, w in self._waiting.items() if w.due <= now and n not in busy]
+        due = [n for n, w in self._waiting.items() if w.due <= now and self._is_free(n)]
         known: list[Job] = []
         unknown: list[str] = []
         for name in due:
             self._waiting[name].asked = set(self._waiting[name].ids)
             job = self.recorder.ledger.by_id(name)
             if job is None:
+                self._waiting[name].slot = ""
                 unknown.append(name)
             elif self._is_settled(job, self._waiting[name].type):
                 # A crash may have come before anybody was told.
@@ -233,6 +303,8 @@ class Listener:
 
         for settings, jobs in self._grouped(known):
             names = {str(job.id) for job in jobs}
+            for name in names:
+                self._waiting[name].slot = settings.identity
             if settings.identity not in self._busy:
                 self._begin(settings.identity, names, self._ask(settings, jobs))
         if unknown and "" not in self._busy:
@@ -261,13 +333,16 @@ class Listener:
         return self._endpoints
 
     def _begin(self, slot: str, names: set[str], work: Awaitable[None]) -> None:
-        self._busy[slot] = names
+        self._busy.add(slot)
+        self._held.update(names)
 
         async def worked() -> None:
             try:
                 await work
             finally:
-                del self._busy[slot]
+                self._busy.discard(slot)
+                self._held.subtract(names)
+                self._held += Counter()  # what nobody holds is not kept
                 self._wake.set()
 
         self._tasks.add(asyncio.create_task(worked()))
@@ -365,7 +440,8 @@ class Listener:
 
     def _is_settled(self, job: Job, kind: str) -> bool:
         """Say whether a delivery has no news: its end is known, and the answer here."""
-        return job.status is _ENDS[kind] and not self.recorder.answers.owes(job)
+        owes = self.recorder.answers.owes(job)
+        return job.status is _ENDS.get(kind) and not owes
 
     def _again(self, name: str, *, looked: bool = False) -> None:
         """Let a job be asked about later; one that stays open is the slow poll's."""
@@ -380,44 +456,10 @@ class Listener:
     def _finish(self, name: str) -> None:
         """Count as dealt with what had come when the job was asked about."""
         waiting = self._waiting[name]
-        self._done |= waiting.asked
-        waiting.ids -= waiting.asked
+        done = set(waiting.asked)
+        waiting.ids -= done
         if waiting.ids:
             waiting.due, waiting.looks = self.clock(), 0
         else:
             del self._waiting[name]
-        self._write_soon()
-
-    def _wait_for(self, delivery: Delivery) -> None:
-        fresh = _Waiting(delivery.type)
-        waiting = self._waiting.setdefault(str(delivery.job_id), fresh)
-        waiting.type = delivery.type
-        waiting.ids.add(delivery.id)
-        waiting.due = self.clock()
-        self._wake.set()
-
-    def _write_soon(self) -> None:
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write())
-
-    async def _write(self) -> None:
-        """Write down what came and what was done: many of them at a time, one sync."""
-        while self._came or self._done:
-            came, done = list(self._came), set(self._done)
-            try:
-                await asyncio.to_thread(
-                    self.deliveries.append, [one for one, _ in came], done
-                )
-            except BgrespError as error:
-                self._came = self._came[len(came) :]
-                for _, future in came:
-                    future.set_exception(error)
-                if not came:
-                    self.say(error.message)
-                    return  # done again after a restart: that harms nothing
-                continue
-            self._came = self._came[len(came) :]
-            self._done -= done
-            for delivery, future in came:
-                self._wait_for(delivery)
-                future.set_result(None)
+        self.finish(done)

@@ -300,6 +300,7 @@ class Deliveries:
         self._seen: dict[str, Delivery | None] = {}  # None: it was dealt with
         self._times: dict[str, float] = {}
         self._lines = 0
+        self._lines_kept = 0
 
     def load(self) -> list[Delivery]:
         """Read the file; return what was not dealt with. Raises LedgerError."""
@@ -326,7 +327,7 @@ class Deliveries:
         for line in lines:
             self._fold(line.encode())
         self._lines += len(lines)
-        if self._lines > 3 * len(self._seen) + _SLACK:
+        if self._lines > 2 * self._lines_kept + _SLACK:
             self._compact()
 
     def _fold(self, raw: bytes) -> None:
@@ -340,7 +341,9 @@ class Deliveries:
                 return
             at = float(found["at"])
             delivery = Delivery(id_, str(found["type"]), str(found["job"]), at)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (LookupError, ValueError, TypeError, AttributeError):
+            return
+        except (OverflowError, RecursionError):  # a number, a depth beyond all measure
             return
         self._seen.setdefault(id_, delivery)
         self._times.setdefault(id_, at)
@@ -351,6 +354,7 @@ class Deliveries:
         recent = [id_ for id_ in self._seen if self._times[id_] >= oldest][-MOST:]
         self._seen = {id_: self._seen[id_] for id_ in recent}
         self._times = {id_: self._times[id_] for id_ in recent}
+        self._lines_kept = len(recent)
         if self._lines <= len(recent):
             return
         lines = [
@@ -359,8 +363,12 @@ class Deliveries:
             else json.dumps({"id": id_, "done": self._times[id_]})
             for id_, one in self._seen.items()
         ]
-        files.replace(self.path, "".join(f"{line}\n" for line in lines).encode())
-        self._lines = len(lines)
+        try:
+            files.replace(self.path, "".join(f"{line}\n" for line in lines).encode())
+        except LedgerError:  # a full disk: the longer file says the same
+            self._lines_kept = self._lines
+            return
+        self._lines = self._lines_kept = len(lines)
 
 
 def _line(one: Delivery) -> str:

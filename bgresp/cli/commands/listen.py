@@ -3,8 +3,8 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Iterable, MutableMapping
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -36,7 +36,8 @@ from bgresp.ledger import files
 
 if TYPE_CHECKING:
     from bgresp.config.settings import Settings
-    from bgresp.engine.webhooks import Listener
+    from bgresp.engine.webhooks import Intake
+    from bgresp.serve.http import Server
 
 PATIENCE: Final = 10.0  # seconds for the body of a delivery
 HINTS: Final = ("bgresp listen --port 0", "bgresp listen --uds ANOTHER_PATH")
@@ -163,7 +164,11 @@ def _check_extra() -> None:
 
 @dataclass(slots=True)
 class Listening:
-    """One invocation: a server, the listener behind it, and a slow poll beside it."""
+    """One invocation: a server, the listener behind it, and a slow poll beside it.
+
+    The server has a thread and an event loop of its own: what jobs need, a slow disk or
+    an endpoint that hangs, makes no answer to a delivery late.
+    """
 
     context: Context
     secrets: list[str]
@@ -172,26 +177,34 @@ class Listening:
     interval: float
     _final: dict[str, Job] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _listener: "Listener | None" = None
+    _intake: "Intake | None" = None
+    _here: asyncio.AbstractEventLoop | None = None
+    _server_loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, listeners: list[socket.socket]) -> int:
         """Serve until a signal comes, or with --once until the jobs have ended."""
-        from bgresp.engine.webhooks import Listener
+        from bgresp.engine.webhooks import Intake, Listener
         from bgresp.ledger.saved import Deliveries
         from bgresp.serve.http import quiet_server
 
         context = self.context
+        self._here = asyncio.get_running_loop()
         self._final = {job.key: job for job in self.chosen}
-        self._listener = Listener(
+        deliveries = Deliveries(context.state, time.time)
+        listener = Listener(
             context.read_anew,
             context.recorder,
-            Deliveries(context.state, time.time),
+            self._finish,
             self._tell,
             context.say,
             own=self._own(),
             adopt=self.options.adopt,
         )
-        self._listener.open()
+        for delivery in deliveries.load():  # an earlier process left it
+            listener.wait_for(delivery)
+        self._intake = Intake(
+            deliveries, lambda one: self._call(listener.wait_for, one), self._say
+        )
         server = quiet_server(self._app)
         address = listeners[0].getsockname()
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -199,9 +212,13 @@ class Listening:
         if self.options.print_url:
             context.streams.line(url)
         context.say(f"listening on {url} (Ctrl-C stops)")
-        serving = asyncio.create_task(server.serve_quietly(listeners))
+        runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._server_loop = runner.get_loop()
+        serving = asyncio.create_task(
+            asyncio.to_thread(_serve, runner, server, listeners)
+        )
         others = [
-            asyncio.create_task(self._listener.run()),
+            asyncio.create_task(listener.run()),
             asyncio.create_task(self._poll()),
             asyncio.create_task(self._until_ended()),
         ]
@@ -216,10 +233,27 @@ class Listening:
             for task in others:
                 task.cancel()
             await asyncio.gather(serving, *others, return_exceptions=True)
-            if context.common.verbose and self._listener.ignored:
-                count = self._listener.ignored
+            if context.common.verbose and listener.ignored:
+                count = listener.ignored
                 context.say(f"{count} deliveries were about jobs of others")
         return int(worst([int(job.exit_code) for job in self._final.values()]))
+
+    def _finish(self, ids: set[str]) -> None:
+        """Write down what was dealt with, where deliveries are written."""
+        assert self._intake is not None
+        assert self._server_loop is not None
+        # Closed when we leave: then it is dealt with again, which harms nothing.
+        with suppress(RuntimeError):
+            self._server_loop.call_soon_threadsafe(self._intake.finish, ids)
+
+    def _call(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function in the loop of the jobs."""
+        assert self._here is not None
+        with suppress(RuntimeError):
+            self._here.call_soon_threadsafe(function, *args)
+
+    def _say(self, message: str) -> None:
+        self._call(self.context.say, message)
 
     def _own(self) -> "Settings | None":
         """Return the endpoint of -p; None where none is configured."""
@@ -284,7 +318,7 @@ class Listening:
         try:
             status = await self._answered(scope, receive)
         except Exception as error:  # noqa: BLE001 # a bug: told, and delivered again
-            self.context.say(f"internal error, a delivery was not taken: {error!r}")
+            self._say(f"internal error, a delivery was not taken: {error!r}")
             status = 500
         headers = [(b"content-length", b"0")]
         if status >= 400:
@@ -299,30 +333,35 @@ class Listening:
             return 404
         if scope["method"] != "POST":
             return 405
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
         body = await _body(receive)
-        return body if isinstance(body, int) else await self._taken(headers, body)
+        if isinstance(body, int):
+            return body
+        return await self._taken(scope["headers"], body)
 
-    async def _taken(self, headers: dict[str, str], body: bytes) -> int:
-        from bgresp.engine.webhooks import DeliveryError, verified
+    async def _taken(self, pairs: Iterable[tuple[bytes, bytes]], body: bytes) -> int:
+        from bgresp.engine.webhooks import DeliveryError, headers_of, verified
 
-        assert self._listener is not None
+        assert self._intake is not None
         try:
-            now = self.context.now
+            now, headers = self.context.now, headers_of(pairs)
             delivery = verified(headers, body, self.secrets, now=now)
             if delivery is not None:
-                await self._listener.take(delivery)
+                await self._intake.take(delivery)
         except DeliveryError as error:
             if self.context.common.verbose:
-                self.context.say(f"a delivery was refused: {error}")
+                self._say(f"a delivery was refused: {error}")
             return 400
-        except LedgerError as error:
-            self.context.say(error.message)
+        except LedgerError:
             return 503  # it comes again
         return 200
+
+
+def _serve(
+    runner: asyncio.Runner, server: "Server", listeners: list[socket.socket]
+) -> None:
+    """Answer deliveries, in a thread of its own, until the server is to exit."""
+    with runner:
+        runner.run(server.serve_quietly(listeners))
 
 
 def _may_change(job: Job) -> bool:
