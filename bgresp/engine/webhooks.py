@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgresp.config.settings import Settings
-from bgresp.core.errors import BgrespError, ConfigError, NotFinishedError, RefusedError
+from bgresp.core.errors import (
+    BgrespError,
+    ConfigError,
+    LedgerError,
+    NotFinishedError,
+    RefusedError,
+)
 from bgresp.core.model import Job, Status
 from bgresp.core.reading import is_id
 from bgresp.core.signals import Fault, FaultKind
@@ -228,7 +234,8 @@ class Listener:
     this runs long. `tell` is given a job as it was and as it is; what it returns is
     awaited before the delivery counts as dealt with; then `finish` is given its id.
     `own` is the endpoint that is asked for ids nobody here knows, None where none is
-    configured; `adopt` takes those into the ledger.
+    configured; `adopt` takes those into the ledger. What the ledger does not take is
+    tried again, unless it is `strict`.
     """
 
     endpoints: Callable[[], Endpoints]
@@ -238,6 +245,7 @@ class Listener:
     say: Callable[[str], None]
     own: Settings | None = None
     adopt: bool = False
+    strict: bool = False
     ignored: int = 0
     clock: Callable[[], float] = time.monotonic
     _endpoints: Endpoints | None = None
@@ -246,6 +254,7 @@ class Listener:
     _held: Counter[str] = field(default_factory=Counter)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _said: str | None = None
 
     def wait_for(self, delivery: Delivery) -> None:
         """Let `run` deal with a delivery that is on disk."""
@@ -257,11 +266,15 @@ class Listener:
         self._wake.set()
 
     async def run(self) -> None:
-        """Bring in what was delivered, for ever. Raises LedgerError."""
+        """Bring in what was delivered, for ever. Raises LedgerError if `strict`."""
         try:
             while True:
                 self._wake.clear()
-                self._start()
+                try:
+                    self._start()
+                except LedgerError as error:
+                    self._failed(error)
+                    await asyncio.sleep(_FIRST_WAIT)
                 for task in [task for task in self._tasks if task.done()]:
                     self._tasks.discard(task)
                     task.result()
@@ -339,6 +352,10 @@ class Listener:
         async def worked() -> None:
             try:
                 await work
+            except LedgerError as error:
+                self._failed(error)
+                for name in names & self._waiting.keys():
+                    self._again(name)
             finally:
                 self._busy.discard(slot)
                 self._held.subtract(names)
@@ -346,6 +363,14 @@ class Listener:
                 self._wake.set()
 
         self._tasks.add(asyncio.create_task(worked()))
+
+    def _failed(self, error: LedgerError) -> None:
+        """Say what is wrong with the disk, once until something is done again."""
+        if self.strict:
+            raise error
+        if error.message != self._said:
+            self._said = error.message
+            self.say(error.message)
 
     def _follow(self, work: Awaitable[None], name: str) -> None:
         """Let something end in its own time; the job is not asked about meanwhile."""
@@ -455,6 +480,7 @@ class Listener:
 
     def _finish(self, name: str) -> None:
         """Count as dealt with what had come when the job was asked about."""
+        self._said = None
         waiting = self._waiting[name]
         done = set(waiting.asked)
         waiting.ids -= done

@@ -2,10 +2,12 @@
 
 import json
 import re
+import resource
 import shlex
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from tests.cli.books import ident, key, last, note, records, seed
 from tests.cli.killed import ACCEPTED, killed
 from tests.cli.processes import Start, Started, eventually
 from tests.command import Run
-from tests.fakeanswers import RESET, Performed, Snapshot, as_json
+from tests.fakeanswers import HANG, RESET, Performed, Snapshot, as_json
 from tests.fakeserver import FakeServer
 from tests.fakewire import response_of
 from tests.webhooks import OTHER, SECRET, deliver, event, post, signed
@@ -301,3 +303,159 @@ def test_a_unix_socket_is_listened_on(listen: Listen, tmp_path: Path) -> None:
     client.close()
     started.finish(signal.SIGTERM)
     assert not path.exists()
+
+
+def raw(url: str, *pieces: bytes) -> bytes:
+    """Send bytes as they are; return the first line of what is answered."""
+    host, port = url.split("/")[2].split(":")
+    with socket.create_connection((host, int(port)), 20.0) as client:
+        for piece in pieces:
+            client.sendall(piece)
+        return client.makefile("rb").readline()
+
+
+def head(headers: dict[str, str], *more: str, version: str = "1.1") -> bytes:
+    lines = [f"POST /x HTTP/{version}", "Host: x", *more]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def test_header_soup(server: FakeServer, listen: Listen, state: Path) -> None:
+    """Whatever a stranger makes of the headers is 400, and costs one digest at most."""
+    started, url = listen("-v")
+    body = event("resp_1")
+    good, length = signed(body), f"Content-Length: {len(body)}"
+    signature = good["webhook-signature"]
+    second = signed(body, id_="wh_2")
+    for wrong in (
+        head(good, length, f"Webhook-Id: {second['webhook-id']}"),
+        head(good, length, f"webhook-signature: {signature}"),
+        head(good, length, f"webhook-timestamp: {good['webhook-timestamp']}"),
+        head({**good, "webhook-signature": signature.replace("v1,", "v2,")}, length),
+        head({**good, "webhook-signature": signature.replace("v1,", "V1,")}, length),
+        head({**good, "webhook-signature": signature + "="}, length),
+        head({**good, "webhook-signature": "v1,é" + signature}, length),
+        head({**good, "webhook-signature": "v1,a " * 9000}, length),
+        head({**good, "webhook-id": "wh_é"}, length),
+        head({**good, "webhook-timestamp": "٣"[:0] + "1e9"}, length),
+        head({**good, "webhook-timestamp": "-1"}, length),
+        head({"x-webhook-signature": "é"}, length),
+        head({}, length),
+    ):
+        assert b"HTTP/1.1 400 " in raw(url, wrong, body)
+    many = f"v2,x v1, {second['webhook-signature']} {signature} v1a,{'A' * 43}="
+    assert b"HTTP/1.1 200 " in raw(
+        url, head({**good, "webhook-signature": many}, length), body
+    )
+    ran = started.finish(signal.SIGTERM)
+    assert (0, "") == (ran.code, ran.out)
+    assert "Traceback" not in ran.err
+    assert () == server.requests
+    assert 1 == (state / "webhooks.jsonl").read_bytes().count(b'"job"')
+
+
+def test_bodies_and_versions(server: FakeServer, listen: Listen) -> None:
+    """Chunks and HTTP/1.0 are taken; what is too large is refused however it comes."""
+    started, url = listen()
+    body = event("resp_1")
+    chunked = head(signed(body), "Transfer-Encoding: chunked")
+    pieces = (b"%x\r\n%b\r\n" % (len(body), body), b"0\r\n\r\n")
+    assert b"HTTP/1.1 200 " in raw(url, chunked, *pieces)
+    old = head(signed(body, id_="wh_2"), f"Content-Length: {len(body)}", version="1.0")
+    assert b" 200 " in raw(url, old, body)
+    piece = b"%x\r\n%b\r\n" % (1 << 19, b"x" * (1 << 19))
+    assert b"HTTP/1.1 413 " in raw(url, chunked, piece, piece, piece)
+    assert b"HTTP/1.1 400 " in raw(url, b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
+    for method in (b"GET", b"PUT", b"OPTIONS"):
+        assert b"HTTP/1.1 405 " in raw(url, method + b" / HTTP/1.1\r\nHost: x\r\n\r\n")
+    ran = started.finish(signal.SIGTERM)
+    assert (0, "", ()) == (ran.code, ran.out, server.requests)
+
+
+def test_a_slow_endpoint_makes_no_answer_late(
+    server: FakeServer, bgresp: Run, listen: Listen
+) -> None:
+    """While the endpoint hangs, what is delivered is answered all the same."""
+    jobs = [submitted(bgresp, server) for _ in range(3)]
+    for job in jobs:
+        server.script("get", Snapshot("in_progress"), job=job)
+    started, url = listen()
+    server.wait_for("get", 3)
+    server.script("get", HANG, job=jobs[0])
+    assert 200 == deliver(url, jobs[0])
+    server.wait_for("get", 4)
+    assert [200, 200, 200] == [deliver(url, job) for job in jobs]
+    ran = started.finish(signal.SIGTERM)
+    assert (0, "") == (ran.code, ran.err.split("stops)\n")[1])
+
+
+@pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="no prlimit: that is Linux's"
+)
+def test_a_full_disk_acknowledges_nothing(
+    server: FakeServer, bgresp: Run, listen: Listen, state: Path
+) -> None:
+    """A delivery that is not on disk is 503, said once, and taken when there is room."""
+    job = submitted(bgresp, server)
+    server.script("get", Snapshot("in_progress"), job=job)
+    started, url = listen()
+    server.wait_for("get")
+    assert 200 == deliver(url, "resp_of_another")
+    path, pid = state / "webhooks.jsonl", started.process.pid
+    eventually(lambda: path.read_bytes().count(b"\n") == 2)
+    room = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    size = path.stat().st_size
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 20, room[1]))
+    assert [503] * 3 == [deliver(url, job, id_=f"wh_{n}") for n in range(3)]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, room)
+    server.script("get", Snapshot("completed"), job=job)
+    assert 200 == deliver(url, job, id_="wh_0")
+    started.until(b"\tcompleted\n")
+    ran = started.finish(signal.SIGTERM)
+    assert 1 == ran.err.count("webhooks.jsonl"), ran.err
+    assert "Traceback" not in ran.err
+    started, url = listen()
+    assert 200 == deliver(url, job, id_="wh_1")
+    assert "completed" == last(state)["status"]
+
+
+def test_a_file_of_deliveries_from_elsewhere(
+    server: FakeServer, bgresp: Run, listen: Listen, state: Path
+) -> None:
+    """What is none of ours in the file is passed over; what is torn is sealed."""
+    job = submitted(bgresp, server)
+    server.script("get", Snapshot("in_progress"), Snapshot("completed"), job=job)
+    good = {"id": "wh_9", "type": "response.completed", "job": job, "at": time.time()}
+    other = [
+        {**good, "id": "wh_1", "type": "response.exploded"},
+        {**good, "id": "wh_2", "job": "\ud800"},
+        {**good, "id": "wh_3", "job": ""},
+        {**good, "id": "wh_4", "at": 1e400},
+        {**good, "id": "wh_5", "at": "soon"},
+        {"id": "wh_6"},
+        [1],
+    ]
+    lines = [json.dumps(line).encode() for line in other]
+    huge = b'{"id": "wh_7", "done": 1' + b"0" * 400 + b"}"
+    lines += [b"[" * 5000, b"\x00\xff", b"", huge, json.dumps(good).encode()]
+    lines += [b'{"id": "wh_8", "ty']
+    (state / "webhooks.jsonl").write_bytes(b"\n".join(lines))
+    started, url = listen()
+    started.until(b"\tcompleted\n")
+    assert 200 == deliver(url, "resp_of_another", id_="wh_10")
+    ran = started.finish(signal.SIGTERM)
+    assert (0, False) == (ran.code, "Traceback" in ran.err), ran.err
+    written = (state / "webhooks.jsonl").read_bytes().splitlines()
+    assert "wh_10" in {
+        json.loads(line).get("id") for line in written if b"wh_10" in line
+    }
+
+
+def test_what_is_no_file_of_deliveries(bgresp: Run, state: Path) -> None:
+    """A folder, a pipe, a link that leads nowhere: one line, and nothing is taken."""
+    assert 0 == bgresp("list").code
+    state.mkdir(exist_ok=True, mode=0o700)
+    (state / "webhooks.jsonl").mkdir()
+    ran = bgresp("listen")
+    assert (1, True) == (ran.code, "webhooks.jsonl" in ran.err), ran.err
+    assert "Traceback" not in ran.err

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.engine.webhooks import DeliveryError, verified
+from bgresp.engine.webhooks import DeliveryError, headers_of, verified
 from bgresp.ledger.saved import KEPT, Deliveries, Delivery
 from tests.webhooks import OTHER, SECRET, event, signed
 
@@ -152,3 +152,39 @@ def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
     for _ in range(40):
         book.append([Delivery("wh", "response.failed", "r", NOW)] * 100, ["wh"] * 100)
     assert len(book.path.read_bytes().splitlines()) < 1_500
+
+
+def test_without_a_secret_everything_is_taken() -> None:
+    """Nothing can be verified then: a signed delivery is no worse than another."""
+    expected = Delivery("wh_1", "response.completed", "resp_1", NOW)
+    assert expected == read(signed(BODY), secrets=())
+    bare = read({"x-webhook-signature": "x"}, secrets=())
+    assert bare is not None
+    assert hashlib.sha256(BODY).hexdigest() == bare.id
+
+
+def test_two_headers_of_one_name() -> None:
+    """Of two that count none is chosen; others may come as often as they like."""
+    pairs = [(name.encode(), value.encode()) for name, value in GOOD.items()]
+    cookies = [(b"Cookie", b"a"), (b"Cookie", b"b")]
+    assert {**GOOD, "cookie": "b"} == headers_of([*pairs, *cookies])
+    for name in [*GOOD, "X-Webhook-Signature"]:
+        twice = [(name.upper().encode(), b"x"), (name.encode(), b"x")]
+        with pytest.raises(DeliveryError, match="two headers"):
+            headers_of(twice)
+
+
+def test_a_listener_that_is_never_restarted(tmp_path: Path) -> None:
+    """What is older than an endpoint may deliver again is dropped as it goes, too."""
+    now = [NOW]
+    book = Deliveries(tmp_path, lambda: now[0])
+    book.load()
+    for number in range(40):
+        ids = [f"wh_{number}_{n}" for n in range(100)]
+        came = [Delivery(id_, "response.failed", "r", now[0]) for id_ in ids]
+        book.append(came)
+        book.append([], ids)
+        now[0] += KEPT / 10
+    assert len(book.path.read_bytes().splitlines()) < 5_000
+    assert "wh_0_0" not in book
+    assert "wh_39_0" in book

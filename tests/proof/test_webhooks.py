@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import resource
 import shlex
 import signal
 import sys
@@ -160,6 +161,37 @@ def test_kills_in_between(
     assert {1} == set(told.values())
     assert count - kills * 4 <= len(told)  # at most those whose hook just ran
     figure(f"{kills} kills: {count} jobs in, {len(told)} told of, none twice")
+
+
+@pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="no prlimit: that is Linux's"
+)
+def test_no_room_for_a_job(
+    listener: Listener, server: FakeServer, figure: Figure
+) -> None:
+    """A disk that is full when a job comes in costs a message, not the listener."""
+    seed(listener.state, {"status": "in_progress"}, server=server)
+    note(listener.state, server.base_url)
+    job = ident(1)
+    server.script("get", as_json(response_of("in_progress", response_id=job)), job=job)
+    listener.start()
+    path = listener.state / "ledger.jsonl"
+    eventually(lambda: path.read_bytes().count(b"\n") == 2)  # the poll of the start
+    started = listener.started
+    assert started is not None
+    room = resource.prlimit(started.process.pid, resource.RLIMIT_FSIZE)
+    size = path.stat().st_size
+    done = response_of("completed", "done", response_id=job)
+    server.script("get", as_json(done), as_json(done), job=job)
+    # Deliveries have room; what the ledger would have to take has none.
+    resource.prlimit(started.process.pid, resource.RLIMIT_FSIZE, (size, room[1]))
+    assert 200 == deliver(listener.url, job)
+    started.until(b"ledger.jsonl", "err")
+    resource.prlimit(started.process.pid, resource.RLIMIT_FSIZE, room)
+    started.until(b"\tcompleted\n")
+    ran = started.finish(signal.SIGTERM)
+    assert (0, 1) == (ran.code, ran.err.count("cannot")), ran.err
+    figure("a full disk under the ledger: said once, and the job in when it had room")
 
 
 def test_from_end_to_end(tmp_path: Path, run: Run, figure: Figure) -> None:

@@ -199,6 +199,7 @@ class Listening:
             context.say,
             own=self._own(),
             adopt=self.options.adopt,
+            strict=self.options.once,
         )
         for delivery in deliveries.load():  # an earlier process left it
             listener.wait_for(delivery)
@@ -284,6 +285,17 @@ class Listening:
 
     async def _poll(self) -> None:
         """Ask slowly, now and then: a delivery may have been lost."""
+        while True:
+            try:
+                await self._ask()
+            except LedgerError as error:
+                if self.options.once:
+                    raise
+                self.context.say(error.message)  # its disk may have room again
+            await asyncio.sleep(self.interval)
+
+    async def _ask(self) -> None:
+        """Ask about every job that is open, or that --once waits for."""
         from bgresp.engine.scheduler import Sync, due
 
         context = self.context
@@ -291,15 +303,13 @@ class Listening:
         def failed(jobs: list[Job], error: BgrespError) -> None:
             errors.tell_of(context.streams, jobs, error)
 
-        while True:
-            jobs: Iterable[Job] = due(
-                context.recorder, Refs().selector(context.common, now=context.now)
-            )
-            if self.options.once:
-                jobs = [job for key in self._final if (job := self._now(key))]
-            one = Sync(context.recorder, self._polled, context.say)
-            await one.everywhere(context.read_anew(), list(jobs), failed)
-            await asyncio.sleep(self.interval)
+        jobs: Iterable[Job] = due(
+            context.recorder, Refs().selector(context.common, now=context.now)
+        )
+        if self.options.once:
+            jobs = [job for key in self._final if (job := self._now(key))]
+        one = Sync(context.recorder, self._polled, context.say)
+        await one.everywhere(context.read_anew(), list(jobs), failed)
 
     def _now(self, key: str) -> Job | None:
         """Return a job as it stands, where it may still change."""
