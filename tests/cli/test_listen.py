@@ -70,7 +70,7 @@ def test_a_delivery_brings_the_job_in(
     job = submitted(bgresp, server)
     polled(server, job)
     started, url = listen("--notify", HOOK)
-    server.wait_for("get")
+    started.until(b"\tqueued\tin_progress\n")
     assert 200 == deliver(url, job)
     line = f"{job}\tin_progress\tcompleted\n"
     assert line.encode() in started.until(b"\tcompleted\n")
