@@ -49,6 +49,26 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("full")
 
 
+# What these folders hold are proofs, and what they import is a fifth of all that tests do.
+_PROOFS = [Path(__file__).parent / name for name in ("proof", "interop")]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the proofs' folders unread where no proof was chosen, and none was named."""
+    if config.option.markexpr != "not proof" or collection_path not in _PROOFS:
+        return None
+    named = [Path(arg.partition("::")[0]).resolve() for arg in config.args]
+    return None if any(path.is_relative_to(collection_path) for path in named) else True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in the proofs' folders: unmarked it would never run."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in _PROOFS):
+            item.add_marker(pytest.mark.proof)
+
+
 @pytest.fixture(autouse=True)
 def no_home(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory

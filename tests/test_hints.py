@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 from bgresp.cli.app import build
@@ -43,8 +44,13 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-def commands() -> Iterator[tuple[str, str]]:
-    """Yield where the package tells a command, and the command."""
+@cache
+def commands() -> list[tuple[str, str]]:
+    """Return where the package tells a command, and the command, sorted."""
+    return sorted(set(_commands()))
+
+
+def _commands() -> Iterator[tuple[str, str]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         if "shells" in path.parts:
             continue
@@ -74,12 +80,9 @@ def wrong(words: list[str]) -> str:
     return ""
 
 
-FOUND: Final = sorted(set(commands()))
-
-
 def test_there_are_hints() -> None:
     """Nothing is found, and so nothing is wrong."""
-    assert len(FOUND) > 60
+    assert len(commands()) > 60
     assert wrong(["nope"])
     assert wrong(["list", "--nope"])
     assert not wrong(["list", "--wide"])
@@ -87,5 +90,5 @@ def test_there_are_hints() -> None:
 
 def test_every_hint_is_a_command_that_parses() -> None:
     """A person is told to type what there is not."""
-    told = [(where, text, wrong(text.split())) for where, text in FOUND]
+    told = [(where, text, wrong(text.split())) for where, text in commands()]
     assert [] == [each for each in told if each[2]]
