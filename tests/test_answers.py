@@ -59,19 +59,22 @@ def events_of(response: Mapping[str, Any], size: int = 4) -> Iterator[Json]:
     begun = {**response, "status": "in_progress", "output": []}
     yield event("response.created", response=begun)
     for at, item in enumerate(response.get("output", [])):
-        empty = {**item, "content": []} if item["type"] == "message" else item
+        is_message = isinstance(item, dict) and item["type"] == "message"
+        empty = {**item, "content": []} if is_message else item
         yield event("response.output_item.added", output_index=at, item=empty)
-        content = item.get("content", []) if item["type"] == "message" else []
+        content = item.get("content", []) if is_message else []
         for index, part in enumerate(content):
             where = {"output_index": at, "content_index": index}
             yield event("response.content_part.added", **where, part={})
+            said = part if isinstance(part, dict) else {}
             for field, told in (("text", "output_text"), ("refusal", "refusal")):
-                text = part.get(field) or ""
+                text = said.get(field)
+                if not isinstance(text, str):
+                    continue
                 for start in range(0, len(text), size):
                     piece = text[start : start + size]
                     yield event(f"response.{told}.delta", **where, delta=piece)
-                if field in part:
-                    yield event(f"response.{told}.done", **where, **{field: text})
+                yield event(f"response.{told}.done", **where, **{field: text})
             yield event("response.content_part.done", **where, part=part)
         yield event("response.output_item.done", output_index=at, item=item)
     yield event(f"response.{response['status']}", response=response)

@@ -268,15 +268,15 @@ def _waiting(
     *,
     forced: bool,
 ) -> Iterator[Call]:
-    """Yield the calls and approvals that nobody answered.
+    """Yield the calls and approvals that nobody answered, the same one once.
 
-    None where the answer ends in a message: then the endpoint ran its calls itself.
+    Where the answer ends in a message, the endpoint ran its calls itself; what it wants
+    approval for it cannot.
     """
     end = len(found)
     while end and kinds[end - 1] in (*items.trailing, *items.reasoning):
         end -= 1
-    if final and final[-1].number == end - 1 and not forced:
-        return
+    ran_itself = bool(final) and final[-1].number == end - 1 and not forced
     is_call = [_is_call(items, *pair) for pair in zip(found, kinds, strict=True)]
     answered = {
         value
@@ -286,9 +286,13 @@ def _waiting(
         for value in values_at(item, path)
         if isinstance(value, str)
     }
+    told: list[Call] = []
     for item, kind, waits in zip(found, kinds, is_call, strict=True):
-        call = _call(items, item, kind) if waits else None
-        if call is not None and call.call_id not in answered:
+        if not waits or (ran_itself and kind not in items.approvals):
+            continue
+        call = _call(items, item, kind)
+        if call.call_id not in answered and (call not in told or not call.call_id):
+            told.append(call)
             yield call
 
 

@@ -341,11 +341,11 @@ def answers_to(
                 f"({call.name}) has no output",
                 hint=f"--tool-output {call.call_id}=TEXT",
             )
-    waiting = (*answer.calls, *answer.approvals)
+    waiting = {(c.type, c.call_id): c for c in (*answer.calls, *answer.approvals)}
     return tuple(
-        _item(call, found[call.type, call.call_id], dialect)
-        for call in waiting
-        if (call.type, call.call_id) in found
+        _item(call, found[key], dialect)
+        for key, call in waiting.items()
+        if key in found
     )
 
 
@@ -360,8 +360,8 @@ def _meant(ref: str, answer: Answer, reply: Reply) -> Call:
             hint=f"bgresp get {ref} --part tools",
         )
     fitting = [call for call in waiting if reply.call_id in {None, call.call_id}]
-    if len(fitting) == 1:
-        return fitting[0]
+    if len({(call.type, call.call_id) for call in fitting}) == 1:
+        return fitting[0]  # an endpoint that gives an id twice takes one answer to it
     there = ", ".join(f"{call.call_id} ({call.name})" for call in waiting)
     if fitting:
         raise UsageError(f"{reply.option}: which of {there}? name its id")
@@ -371,6 +371,11 @@ def _meant(ref: str, answer: Answer, reply: Reply) -> Call:
 
 
 def _item(call: Call, reply: Reply, dialect: Dialect) -> Mapping[str, Any]:
+    if not call.call_id:
+        raise RefusedError(
+            f"{reply.option}: {call.name} has no id to answer to",
+            hint="--body takes the endpoint's own words",
+        )
     template = dialect.answers.get(call.type)
     if template is None:
         raise RefusedError(

@@ -143,6 +143,37 @@ def test_what_was_not_asked_for_is_refused(
     assert not server.requests
 
 
+def test_an_output_goes_to_no_other_endpoint(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """What answers a job of another endpoint is refused: its text is not theirs."""
+    _ended(state, server, CALLS[0])
+    other = {"BGRESP_BASE_URL": "http://127.0.0.1:9/v1"}
+    argv = ("submit", "-m", "m", "--previous", "@1", "--tool-output", "secret")
+    ran = bgresp(*argv, env=other)
+    assert 2 == ran.code, ran.err
+    assert f"it is at {server.base_url}, not http://127.0.0.1:9/v1" in ran.err
+    assert not server.requests
+    assert 0 == bgresp(*argv).code
+
+
+def test_one_output_answers_an_id_that_came_twice(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """Two calls under one id have one output; a call without an id can have none."""
+    again = {**CALLS[0], "arguments": '{"city":"Faro"}'}
+    _ended(state, server, CALLS[0], again, CALLS[0])
+    assert 2 == bgresp("get", "--part", "tools").out.count("call_1")
+    ran = bgresp("submit", "-m", "m", "--previous", "@1", "--tool-output", "22")
+    assert 0 == ran.code, ran.err
+    assert ["call_1"] == [item["call_id"] for item in _sent(server)["input"]]
+    asked = len(server.requests)
+    _ended(state, server, {**CALLS[0], "call_id": None, "id": None})
+    ran = bgresp("submit", "-m", "m", "--previous", key(1), "--tool-output", "22")
+    assert (5, asked) == (ran.code, len(server.requests)), ran.err
+    assert "get_weather has no id to answer to" in ran.err
+
+
 def test_a_dialect_that_cannot_says_so(
     bgresp: Run, server: FakeServer, state: Path
 ) -> None:

@@ -26,7 +26,6 @@ from bgresp.core.request import Request, check_clashes, checked_prompt, unused
 
 if TYPE_CHECKING:
     from bgresp.config.settings import Settings
-    from bgresp.core.dialect import Dialect
     from bgresp.core.request import Draft, Part
 
 # How the keys of OpenAI, Anthropic, OpenRouter and DeepSeek begin.
@@ -252,7 +251,7 @@ def _drafts(
         check_webhook(context, settings)
     request = request_of(context, shape, settings)
     if options.answers:
-        answers = _answers(context, str(shape.previous), options, settings.dialect)
+        answers = _answers(context, str(shape.previous), options, settings)
         request = replace(request, answers=answers)
         check_clashes(request, settings.dialect)
     requests = [replace(request, text=text) for text in prompts]
@@ -275,13 +274,14 @@ def _drafts(
 
 
 def _answers(
-    context: Context, ref: str, options: Options, dialect: "Dialect"
+    context: Context, ref: str, options: Options, settings: "Settings"
 ) -> "tuple[Part, ...]":
     """Return what answers the calls and approvals of the job before.
 
     Raises UsageError where they are not what it waits for, RefusedError where the
     endpoint cannot be told.
     """
+    from bgresp.config.trust import is_same
     from bgresp.core.request import Reply, answers_to, named_call
 
     job = refs.find(context, ref)
@@ -298,7 +298,12 @@ def _answers(
         replies.append(Reply(id_, inputs.text_or_file(text, "--tool-output")))
     for ids, approve in ((options.approve, True), (options.deny, False)):
         replies += [Reply(id_ or None, approve=approve) for id_ in ids or ()]
-    return answers_to(job.quoted, answer, replies, dialect)
+    found = answers_to(job.quoted, answer, replies, settings.dialect)
+    if job.base_url is not None and not is_same(job.base_url, settings.base_url):
+        # Nobody there knows the call, and its output is another endpoint's to read.
+        said = f"--previous {ref}: it is at {job.base_url}, not {settings.base_url}"
+        raise UsageError(said, hint=f"-p {shlex.quote(job.profile or 'PROFILE')}")
+    return found
 
 
 def _record(context: Context, settings: "Settings", options: Options) -> Job:
