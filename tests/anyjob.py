@@ -1,18 +1,22 @@
 """Any job at all, as hypothesis makes them."""
 
-from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
 
 from bgresp.core.model import EndedWith, Job, ResponseError, Status, Usage
 
+# Of a named tuple itself hypothesis makes up the fields that are left out.
+BUILD_JOB, BUILD_USAGE = partial(Job), partial(Usage)
 WORDS = st.none() | st.text(max_size=6)
 _COUNTS = st.none() | st.integers(0, 2**53 - 1)
 TIMES = st.none() | st.integers(0, 10**12).map(lambda ms: ms / 1000)
-_USAGE = st.builds(Usage, _COUNTS, _COUNTS, _COUNTS).filter(lambda u: u != Usage())
+_USAGE = st.builds(BUILD_USAGE, _COUNTS, _COUNTS, _COUNTS).filter(
+    lambda u: u != Usage()
+)
 _MAPPINGS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)
-NAMES = {item.name for item in fields(Job)}
+NAMES = {*Job._fields}
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),

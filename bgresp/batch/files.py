@@ -267,8 +267,7 @@ class RowDrafts:
             changes=base.changes,
         )
         check_clashes(own, self.dialect)
-        record = replace(
-            self.job,
+        record = self.job._replace(
             row=row.id,
             name=row.name,
             labels={**self.job.labels, **row.labels},

@@ -315,7 +315,7 @@ class Rows:
         place: Place = asyncio.get_running_loop().create_future()
         self._order.append(place)
         if earlier is None or decision is RowDecision.SEND:
-            again = replace(job, retry_of=retried(earlier))
+            again = job._replace(retry_of=retried(earlier))
             await self._start(replace(draft, job=again), place)
         elif decision is RowDecision.KEEP:
             self.counts.kept += 1
@@ -401,7 +401,7 @@ class Rows:
         self.pool.release()
         job, fault = tracker.job, tracker.fault
         if job.status.is_open and fault is not None:
-            refused = Submitted(replace(job, status=Status.REJECTED), fault=fault)
+            refused = Submitted(job._replace(status=Status.REJECTED), fault=fault)
             of_one = fault.http_status in OF_ONE
             self._failed(job, error_of(refused), of_one=of_one)
         else:

@@ -179,7 +179,7 @@ class Submitting:
         """Return the record of a submit that died; its id where the endpoint lists."""
         job, api = found.job, Api(endpoint)
         said = "the worker died before a reply came"
-        dead = replace(job, status=Status.UNKNOWN, last_error=said)
+        dead = job._replace(status=Status.UNKNOWN, last_error=said)
         if not api.can("list"):
             return dead
         try:
@@ -405,7 +405,7 @@ def _read(record: Any) -> Job:
     if not isinstance(job.profile, str):
         raise UsageError(f"the record of {job.key} names no profile")
     opened = job.status if job.status.is_open else Status.IN_PROGRESS
-    return replace(job, status=opened)
+    return job._replace(status=opened)
 
 
 def _ended(job: Job, done: Done, now: float) -> Record:
@@ -413,7 +413,7 @@ def _ended(job: Job, done: Done, now: float) -> Record:
     if isinstance(done.final, Snapshot):
         if done.final.unread is not None:
             said = f"the answer is {done.final.unread}: bgresp import {job.quoted}"
-            job = replace(job, last_error=said)
+            job = job._replace(last_error=said)
         return {**job.to_record(), "text": done.final.reading.text or ""}
     fault = done.fault
     assert fault is not None

@@ -6,7 +6,7 @@ that neither `--help` nor another command pays for it.
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Annotated, Any, Final
 
@@ -385,7 +385,7 @@ def _config(context: typer.Context) -> None:
 def command(run: Callable[..., int]) -> Callable[..., int]:
     """Return a Typer command that fills the groups `run` takes and calls it.
 
-    A group is a dataclass; the first one's fields come first in the help. What is
+    A group is a named tuple; the first one's fields come first in the help. What is
     annotated as typer.Context is handed on.
 
     Typer (0.26 to 0.28 were tried) reads the signature that it is given here, as
@@ -395,7 +395,7 @@ def command(run: Callable[..., int]) -> Callable[..., int]:
 
     def call(**values: Any) -> int:
         filled = (
-            group(**{item.name: values[item.name] for item in fields(group)})
+            group(**{name: values[name] for name in group._fields})
             if group is not typer.Context
             else values["context"]
             for group in groups
@@ -415,14 +415,13 @@ def command(run: Callable[..., int]) -> Callable[..., int]:
     return call
 
 
-def _fields(group: type) -> Iterator[tuple[str, Any, Any]]:
+def _fields(group: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield the name, the type and the default of each field of a group."""
     if group is typer.Context:
         yield "context", group, _REQUIRED
         return
-    for item in fields(group):
-        default = item.default if item.default is not MISSING else _REQUIRED
-        yield item.name, item.type, default
+    for name, kind in group.__annotations__.items():
+        yield name, kind, group._field_defaults.get(name, _REQUIRED)
 
 
 def _parameter(name: str, kind: Any, default: Any) -> inspect.Parameter:

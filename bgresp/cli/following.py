@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgresp.cli import errors, output
 from bgresp.cli.context import Context
@@ -32,8 +32,7 @@ MOST_TITLED: Final = 2000  # jobs of a board whose ids are looked up before it i
 REPLAYED_WITHIN: Final = 60.0  # seconds for the events of a job that is over
 
 
-@dataclass(frozen=True, slots=True)
-class FollowOptions:
+class FollowOptions(NamedTuple):
     """How to follow; `output`: the file of the answer; `force` lets it replace one.
 
     `answer`: text to stdout at the end; `array`: of one job too; `tells`: at the end,

@@ -8,9 +8,9 @@ import mimetypes
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from bgresp.cli import refs
@@ -165,8 +165,7 @@ def _text(name: str, shown: str) -> str:
         raise UsageError(f"{shown}: {error}", hint=error.hint) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """What is asked, but for the prompt itself."""
 
     model: Annotated[

@@ -1,11 +1,10 @@
-"""The options that verbs share, as dataclasses.
+"""The options that verbs share, as named tuples.
 
 A field's annotation says how it is typed. A verb lists the groups it takes, and is
 called with one instance of each: by `cli.app`, which makes Typer's commands of them, or
 by `cli.quick`, which does without.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple, TypeVar
@@ -84,8 +83,7 @@ Uds = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Common:
+class Common(NamedTuple):
     """What every command takes."""
 
     profile: Annotated[
@@ -136,8 +134,7 @@ class Common:
         return tuple(name.strip() for name in (self.fields or "").split(",") if name)
 
 
-@dataclass(frozen=True, slots=True)
-class Refs:
+class Refs(NamedTuple):
     """Which jobs a verb is about: REFs, or selectors instead."""
 
     refs: Annotated[

@@ -6,7 +6,6 @@ over, so that there is one place where usage is judged, and help is Typer's.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from importlib import import_module
 from typing import Any, Final
 
@@ -82,11 +81,10 @@ def read(verb: Verb, words: Sequence[str]) -> Groups | None:
 def _options(group: type) -> dict[str, tuple[type, str, Any]]:
     """Return the fields of a group by what is typed for them; "" is the positional."""
     found: dict[str, tuple[type, str, Any]] = {}
-    for item in fields(group):
-        annotated: Any = item.type
+    for field, annotated in group.__annotations__.items():
         said: Option = annotated.__metadata__[0]
         if said is not VERSION and not any("/" in name for name in said.names):
             found |= dict.fromkeys(
-                said.names or ("",), (group, item.name, annotated.__origin__)
+                said.names or ("",), (group, field, annotated.__origin__)
             )
     return found

@@ -7,7 +7,6 @@ that do not wait, status, list --refresh and get, ask once about the jobs.
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -44,7 +43,7 @@ def chosen(context: Context, refs: Refs, *, default: str | None = None) -> "Choi
     typed = list(expanded(refs.refs or []))
     selector = refs.selector(context.common, now=context.now)
     if refs.refs:  # also where stdin brought none
-        if replace(selector, profile=None).given:
+        if selector._replace(profile=None).given:
             raise UsageError("give REFs or selectors, not both")
         return _by_refs(context, typed)
     if selector.given:

@@ -7,9 +7,8 @@ holds no control character, and a name is no REF of another kind.
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from bgresp.core.errors import ExitCode, UsageError
 from bgresp.core.text import is_plain
@@ -20,6 +19,7 @@ LEDGER_VERSION: Final = 1
 FORGOTTEN: Final = "forgotten"  # in the line of a job that was dropped
 INCLUDE: Final = "include"  # in its line: what its request asks to be included
 WEBHOOK: Final = "webhook"  # in its line alone: its create asked for one
+NOTHING: Final[Mapping[str, Any]] = {}  # nobody writes a Mapping
 KEY_DIGEST: Final = "key_digest"  # in its line alone: which key made it
 # The form of any key, whoever made it: it names files.
 # What no shell reads as anything but itself.
@@ -139,8 +139,7 @@ _COUNTED: Final = ("input_tokens", "output_tokens", "total_tokens")
 _DETAILS: Final = ("reasoning_tokens", "cached_tokens")
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens as the endpoint counted them; None where it did not say.
 
     Those of reasoning are among the output's, those that were cached among the input's;
@@ -166,12 +165,11 @@ class Usage:
 
     def to_dict(self) -> dict[str, int | float | None]:
         """Return the wire's form; the details where there are any."""
-        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        found = self._asdict()
         return {k: v for k, v in found.items() if k in _COUNTED or v is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseError:
+class ResponseError(NamedTuple):
     """Why a job failed or a request was refused, in the endpoint's words."""
 
     code: str
@@ -189,8 +187,7 @@ class ResponseError:
         return cls(str(raw.get("code", "")), str(raw.get("message", "")))
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One background response: who it is, where it runs, what became of it.
 
     Times are Unix seconds; `started_at` is when it was first seen running, as exact as
@@ -208,11 +205,11 @@ class Job:
     id: str | None = None
     name: str | None = None
     group: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = NOTHING
     profile: str | None = None
     base_url: str | None = None
     dialect: str | None = None
-    vars: Mapping[str, str] = field(default_factory=dict)
+    vars: Mapping[str, str] = NOTHING
     model: str | None = None
     raw_status: str | None = None
     created_at: float | None = None
@@ -243,7 +240,7 @@ class Job:
     noticed: bool | None = None
     missed_at: float | None = None
     misses: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = NOTHING
 
     @property
     def ref(self) -> str:
@@ -339,7 +336,7 @@ RECORD_FIELDS: Final = (
     *("last_error", "exit_code", "ended_with", "refusal", "model_asked", "took_exact"),
 )
 # In the order of the fields: it is the order of a line.
-_NAMES: Final = {item.name: item for item in fields(Job) if item.name != "extra"}
+_NAMES: Final = dict.fromkeys(name for name in Job._fields if name != "extra")
 _TIMES: Final = frozenset(name for name in _NAMES if name.endswith("_at"))
 _MAPPINGS: Final = frozenset({"labels", "vars"})
 

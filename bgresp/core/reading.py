@@ -312,7 +312,7 @@ def _usage(dialect: Dialect, payload: Mapping[str, Any]) -> Usage | None:
         return usage
     if usage.input_tokens is None or usage.output_tokens is None:
         return usage
-    return replace(usage, total_tokens=usage.input_tokens + usage.output_tokens)
+    return usage._replace(total_tokens=usage.input_tokens + usage.output_tokens)
 
 
 def read_error(raw: Any) -> ResponseError | None:

@@ -486,8 +486,7 @@ def drafted(
     if included := _included(body):
         kept[INCLUDE] = included
     asked = model if isinstance(model, str) else request.model
-    record = replace(
-        job,
+    record = job._replace(
         model=asked,
         model_asked=asked,
         previous_id=request.previous_id,

@@ -2,21 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgresp.core.errors import UsageError
-from bgresp.core.model import Job, Status
+from bgresp.core.model import NOTHING, Job, Status
 from bgresp.core.text import did_you_mean
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(NamedTuple):
     """Which jobs are meant: every given condition must hold. Times are Unix seconds."""
 
     group: str | None = None
-    labels: Mapping[str, str | None] = field(default_factory=dict)
+    labels: Mapping[str, str | None] = NOTHING
     statuses: frozenset[Status] = frozenset()
     since: float | None = None
     until: float | None = None

@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_right, insort
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from math import ceil
 from typing import Any, Final
@@ -202,7 +202,7 @@ def priced(job: Job, prices: Mapping[str, Mapping[str, float]]) -> Job:
         + cached * found.get("cached", found["input"])
         + usage.output_tokens * found["output"]
     ) / MILLION
-    return replace(job, usage=replace(usage, cost=cost))
+    return job._replace(usage=usage._replace(cost=cost))
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -1,6 +1,5 @@
 """A job's record after news of it: pure."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bgresp.core.model import Job, Status
@@ -21,8 +20,7 @@ LOST_FOR: Final = 86400.0
 
 def accepted(job: Job, reading: Reading, *, now: float, limits: "Limits") -> Job:
     """Return the record of a submit that the endpoint took."""
-    taken = replace(
-        job,
+    taken = job._replace(
         id=reading.id,
         created_at=reading.created_at or now,
         last_error=None,
@@ -42,9 +40,8 @@ def heard(
     """
     status = _status(job, reading)
     if status.rank < job.status.rank:
-        return replace(job, checked_at=now, last_error=None)
-    news = replace(
-        job,
+        return job._replace(checked_at=now, last_error=None)
+    news = job._replace(
         status=status,
         raw_status=reading.raw_status,
         model=reading.model or job.model,
@@ -59,21 +56,20 @@ def heard(
         misses=None,
     )
     if reading.known and status is Status.IN_PROGRESS and job.started_at is None:
-        news = replace(news, started_at=now)
+        news = news._replace(started_at=now)
     ends = job.finished_at is None or status is not job.status
     if status.is_terminal and (ends or (job.noticed and reading.finished_at)):
         noticed = None if told or reading.finished_at else True
         at = reading.finished_at or now
-        news = replace(news, finished_at=at, noticed=noticed)
+        news = news._replace(finished_at=at, noticed=noticed)
     if status.is_terminal:
         news = ended_with(news, reading.answer)
-    return replace(news, expires_at=_expires(news, limits))
+    return news._replace(expires_at=_expires(news, limits))
 
 
 def ended_with(job: Job, answer: Answer) -> Job:
     """Return the record of a job whose answer was read."""
-    return replace(
-        job,
+    return job._replace(
         ended_with=answer.ended_with,
         refusal=answer.refusal[:MOST_REFUSED] or None,
         told=answer.told or None,
@@ -88,7 +84,7 @@ def merge(old: Job, new: Job) -> Job:
     to cancel, what another version wrote; a cursor never falls.
     """
     if new.status.rank < old.status.rank:
-        return replace(old, checked_at=new.checked_at or old.checked_at)
+        return old._replace(checked_at=new.checked_at or old.checked_at)
     is_doubt = (old.status is Status.LOST) is not (new.status is Status.LOST)
     same_rank = new.status.rank == old.status.rank
     if is_doubt and same_rank and (new.checked_at or 0.0) < (old.checked_at or 0.0):
@@ -96,8 +92,7 @@ def merge(old: Job, new: Job) -> Job:
     cursor = old.cursor if new.cursor is None else new.cursor
     if isinstance(cursor, int) and isinstance(old.cursor, int):
         cursor = max(cursor, old.cursor)
-    return replace(
-        new,
+    return new._replace(
         id=new.id or old.id,
         cursor=cursor,
         started_at=old.started_at or new.started_at,
@@ -132,8 +127,8 @@ def missed(job: Job, fault: Fault, *, now: float) -> Job:
     """
     since, count = job.missed_at, (job.misses or 0) + 1
     said = f"not found, which is not believed yet: {fault.message}"
-    known = replace(job, missed_at=now if since is None else since, misses=count)
-    return replace(known, last_error=said, checked_at=now)
+    known = job._replace(missed_at=now if since is None else since, misses=count)
+    return known._replace(last_error=said, checked_at=now)
 
 
 def may_come_back(job: Job, *, now: float) -> bool:
@@ -146,25 +141,25 @@ def may_come_back(job: Job, *, now: float) -> bool:
 def unheard(job: Job, fault: Fault, *, now: float) -> Job:
     """Return the record after a failure to hear of the job: its status stays."""
     if fault.kind is FaultKind.GONE and fault.http_status is not None:
-        return replace(job, checked_at=now, last_error=fault.message)
-    return replace(job, last_error=fault.message)
+        return job._replace(checked_at=now, last_error=fault.message)
+    return job._replace(last_error=fault.message)
 
 
 def lost(job: Job, fault: Fault, *, now: float) -> Job:
     """Return the record of a job that the endpoint no longer has."""
     if Status.LOST.rank < job.status.rank:
-        return replace(job, checked_at=now)
+        return job._replace(checked_at=now)
     kept = "" if job.expires_at is None or now < job.expires_at else " (kept too long)"
     reason = f"the endpoint no longer has it{kept}: {fault.message}"
-    return replace(job, status=Status.LOST, checked_at=now, last_error=reason)
+    return job._replace(status=Status.LOST, checked_at=now, last_error=reason)
 
 
 def deleted(job: Job, *, now: float) -> Job:
     """Return the record of an open job whose cancel deleted it at the endpoint."""
     if Status.CANCELLED.rank < job.status.rank:
-        return replace(job, checked_at=now)
-    ended = replace(job, status=Status.CANCELLED, raw_status=None, last_error=None)
-    return replace(ended, finished_at=now, checked_at=now, expires_at=now)
+        return job._replace(checked_at=now)
+    ended = job._replace(status=Status.CANCELLED, raw_status=None, last_error=None)
+    return ended._replace(finished_at=now, checked_at=now, expires_at=now)
 
 
 def _asked(job: Job, reading: Reading) -> str | None:

@@ -66,7 +66,7 @@ async def cancelled(api: "Api", recorder: Recorder, job: Job) -> CancelResult:
         return CancelResult(job, ExitCode.REFUSED, said)
 
     def note() -> None:
-        recorder.ledger.record(replace(job, cancel_requested_at=recorder.now()))
+        recorder.ledger.record(job._replace(cancel_requested_at=recorder.now()))
 
     reply = await _asked_to_cancel(api, job, Sent(leaving=note))
     job = recorder.ledger.by_key(job.key) or job

@@ -6,7 +6,7 @@ known here was made with does not change.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bgresp.config import trust, urls
@@ -70,8 +70,8 @@ def read(line: bytes) -> Record:
         raise UsageError(f"not a job's record: {one_line(str(error))}") from None
     check_names(job)
     if job.status is Status.SUBMITTING:
-        job = replace(job, status=Status.UNKNOWN)
-    job = replace(job, streamable=True if job.cursor is not None else None)
+        job = job._replace(status=Status.UNKNOWN)
+    job = job._replace(streamable=True if job.cursor is not None else None)
     return Record(job, {k: table[k] for k in ("dialect", "vars") if table.get(k)})
 
 
@@ -126,9 +126,9 @@ def united(mine: Job, theirs: Job) -> Job:
     if mine.dialect is None:  # then this machine's configuration says it now
         added |= {"dialect": theirs.dialect, "vars": theirs.vars}
         added["extra"] = {**theirs.extra, **mine.extra}
-    both = replace(mine, **{**added, **stands})
+    both = mine._replace(**{**added, **stands})
     cursors = [c for c in (mine.cursor, theirs.cursor) if isinstance(c, int)]
-    return replace(both, cursor=max(cursors)) if cursors else both
+    return both._replace(cursor=max(cursors)) if cursors else both
 
 
 def _is_twin(mine: Job, theirs: Job) -> bool:
@@ -188,5 +188,5 @@ def _check_values(table: Mapping[str, Any]) -> None:
             raise UsageError(f"{name}: {table[name][:40]!r} is not RFC 3339")
 
 
-_FIELDS: Final = frozenset(item.name for item in fields(Job)) - {"extra"}
+_FIELDS: Final = frozenset(Job._fields) - {"extra"}
 _TAKEN: Final = _FIELDS & set(RECORD_FIELDS) - {"output_path"}

@@ -6,7 +6,7 @@ WIRE.md 4 is the source of what may differ; nothing is assumed from a name.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.api.client import Api
@@ -223,7 +223,7 @@ class Probe:
         limit = tokens if "max_output_tokens" in dialect.carries else None
         model = self.draft.model
         asked = Request(text=COUNT, model=model, max_output_tokens=limit)
-        job = replace(self.draft, labels={NAME: what}, submitted_at=self.recorder.now())
+        job = self.draft._replace(labels={NAME: what}, submitted_at=self.recorder.now())
         draft = drafted(job, asked, dialect, stream=stream)
         submitted = await Submitter(self.api, self.recorder, self.say).submit(draft)
         if submitted.interrupted:

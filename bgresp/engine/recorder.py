@@ -67,7 +67,7 @@ class Recorder:
             return told
         answer = self._save(told.key, news, dialect, streamed=text)
         if isinstance(news, Snapshot) and news.unread is not None and not answer.text:
-            told = replace(told, ended_with=None, told=None)  # nobody could read it
+            told = told._replace(ended_with=None, told=None)  # nobody could read it
         else:
             told = update.ended_with(told, answer)
         recorded = self.ledger.record(told)
@@ -136,7 +136,7 @@ class Recorder:
 
     def at_cursor(self, job: Job, cursor: Cursor | None) -> Job:
         """Record how far the stream was read."""
-        return self.ledger.record(replace(job, cursor=cursor))
+        return self.ledger.record(job._replace(cursor=cursor))
 
     def told(self, job: Job, dialect: Dialect) -> Job:
         """Return a record that says how its answer ended, by the one that is saved.

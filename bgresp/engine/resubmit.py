@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bgresp.core.errors import (
@@ -184,7 +184,7 @@ def retry_draft(recorder: Recorder, job: Job) -> Draft:
         retry_of=job.key,
     )
     extra = {name: job.extra[name] for name in _TAKEN if name in job.extra}
-    return Draft(replace(again, extra=extra), body, stream=bool(job.streamable))
+    return Draft(again._replace(extra=extra), body, stream=bool(job.streamable))
 
 
 def to_retry(recorder: Recorder, jobs: Iterable[Job], *, lost: bool) -> list[Job]:

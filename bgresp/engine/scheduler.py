@@ -8,7 +8,7 @@ import asyncio
 import heapq
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 
 from bgresp.api.client import Api
@@ -308,7 +308,7 @@ def due(recorder: Recorder, selector: Selector) -> Iterator[Job]:
     And lost ones that were not asked about for an hour: they may come back.
     """
     yield from (job for job in recorder.ledger.open_jobs() if selector.matches(job))
-    anyway = replace(selector, open=False)
+    anyway = selector._replace(open=False)
     now = recorder.now()
     for job in recorder.ledger.lost():
         if anyway.matches(job) and update.may_come_back(job, now=now):

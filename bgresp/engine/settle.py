@@ -77,7 +77,7 @@ def holding(recorder: Recorder, job: Job, *, wait: float = 0.0) -> Iterator[Job]
 def abandoned(recorder: Recorder, job: Job) -> Job:
     """Record that a person gave a submission up; the caller holds its lock."""
     error = ResponseError(ABANDONED, "given up by bgresp resolve --abandon")
-    return recorder.ledger.record(replace(job, status=Status.REJECTED, error=error))
+    return recorder.ledger.record(job._replace(status=Status.REJECTED, error=error))
 
 
 def is_absent(job: Job, looked_at: float | None) -> bool:
@@ -229,7 +229,7 @@ class Settling:
         now, limits = self.recorder.now(), dialect.limits
         taken = update.accepted(job, reading, now=now, limits=limits)
         ended = taken.status.is_terminal
-        open_ = replace(taken, status=Status.IN_PROGRESS) if ended else taken
+        open_ = taken._replace(status=Status.IN_PROGRESS) if ended else taken
         recorded, rescued = self.recorder.keep_accepted(open_)
         if rescued is not None:
             raise LedgerError(f"{job.key} is {id_}, but {rescued}")
@@ -242,7 +242,7 @@ class Settling:
         self.say(f"the submit {job.key} died: it may have been accepted")
         said = "the submit died before a reply came"
         return self.recorder.ledger.record(
-            replace(job, status=Status.UNKNOWN, last_error=job.last_error or said)
+            job._replace(status=Status.UNKNOWN, last_error=job.last_error or said)
         )
 
     def _looked_for(self, jobs: Iterable[Job]) -> None:
@@ -250,7 +250,7 @@ class Settling:
         now = self.recorder.now()
         for job in jobs:
             if is_absent(job, now) and not is_absent(job, job.checked_at):
-                self.recorder.ledger.record(replace(job, checked_at=now))
+                self.recorder.ledger.record(job._replace(checked_at=now))
 
     async def _adopted(self, job: Job, id_: str) -> Job:
         try:

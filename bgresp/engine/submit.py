@@ -8,7 +8,7 @@ import random
 import shlex
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -65,8 +65,7 @@ def failed(job: Job, fault: Fault) -> Job:
         error = fault.error or ResponseError("refused", fault.message)
     else:
         status, error = Status.UNKNOWN, None
-    return replace(
-        job,
+    return job._replace(
         status=status,
         error=error,
         last_error=fault.message,
@@ -260,7 +259,7 @@ class Submitter:
         digest = self.recorder.key_digest(self.api.endpoint)
         extra = {**draft.job.extra, **({KEY_DIGEST: digest} if digest else {})}
         extra |= {WEBHOOK: True} if webhook is not None else {}
-        now = replace(draft.job, submitted_at=self.recorder.now(), extra=extra)
+        now = draft.job._replace(submitted_at=self.recorder.now(), extra=extra)
 
         def keep(job: Job) -> None:
             if draft.keep:
@@ -401,7 +400,7 @@ class Submitter:
         taken = update.accepted(job, reading, now=now, limits=limits)
         running = taken
         if taken.status.is_terminal:
-            running = replace(taken, status=Status.IN_PROGRESS)
+            running = taken._replace(status=Status.IN_PROGRESS)
         recorded, rescued = self.recorder.keep_accepted(running)
         if rescued is not None:
             return Submitted(recorded, rescued=rescued)

@@ -214,7 +214,7 @@ class Tracker:
         self._started = asyncio.get_running_loop().time()
         if self.job.submitted_at is not None:
             self._age_then = max(0.0, self.tools.recorder.now() - self.job.submitted_at)
-        job = replace(self.job, cursor=self.shown.start_cursor)
+        job = self.job._replace(cursor=self.shown.start_cursor)
         self.follow, self.action = machine.begin(job, self.tools.policy)
         why = self.follow.streams_ruled_out if self.tools.is_alone else None
         if why and self.tools.policy.mode == "auto":
@@ -373,7 +373,7 @@ class Tracker:
     def _keep(self, event: Event) -> None:
         """Save an answer before its endpoint, which may not store it, is asked."""
         dialect, text = self._dialect, self.shown.transcript.text
-        seen = replace(self.job, cursor=self.follow.cursor)
+        seen = self.job._replace(cursor=self.follow.cursor)
         self.job = self.tools.recorder.heard(seen, event, dialect, text=text)
 
     def _heard(self, news: Event | Snapshot) -> None:
@@ -420,7 +420,7 @@ class Tracker:
         elif done.fault is not None:
             self.fault = done.fault
             if done.status is Status.LOST:
-                job = replace(self.job, error=self.job.error or self.follow.error)
+                job = self.job._replace(error=self.job.error or self.follow.error)
                 self.job = self.tools.recorder.lost(job, done.fault)
                 self.tools.observer.changed(self.job, self.view)
 
@@ -428,7 +428,7 @@ class Tracker:
         dialect = self._dialect
         streamed = self.shown.transcript.text
         recorder = self.tools.recorder
-        seen = replace(self.job, cursor=self.follow.cursor)
+        seen = self.job._replace(cursor=self.follow.cursor)
         final = _with_reason(final, self.follow.error)
         self.job = recorder.heard(seen, final, dialect, text=streamed)
         told = final.reading.answer if final.reading else Answer()
@@ -532,7 +532,7 @@ class Trackers:
             api = await self.stack.enter_async_context(self.endpoints.open(settings))
             self.know(settings, api, RateLimiter(api.endpoint.dialect.limits.rate))
         if job.status.is_terminal:  # unsaved: it may still be fetched
-            job = replace(job, status=Status.IN_PROGRESS)
+            job = job._replace(status=Status.IN_PROGRESS)
         return Tracker(
             job, self._tools[settings.identity], shown or ShownText(), created
         )

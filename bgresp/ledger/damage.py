@@ -6,7 +6,6 @@ may have said that it was accepted.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -64,7 +63,7 @@ def in_doubt(key: str, job: Job | None) -> Job:
         return known
     said = "a line of its record in the ledger cannot be read"
     extra = {**known.extra, DAMAGED: True}
-    return replace(known, status=Status.UNKNOWN, last_error=said, extra=extra)
+    return known._replace(status=Status.UNKNOWN, last_error=said, extra=extra)
 
 
 def is_in_doubt(job: Job) -> bool:
@@ -75,7 +74,7 @@ def is_in_doubt(job: Job) -> bool:
 def undoubted(job: Job) -> Job:
     """Return the record to write of a job that was in doubt."""
     extra = {name: value for name, value in job.extra.items() if name != DAMAGED}
-    return replace(job, extra=extra) if is_in_doubt(job) else job
+    return job._replace(extra=extra) if is_in_doubt(job) else job
 
 
 def unfinished(segment: Segment, start: int) -> list[BadLine]:

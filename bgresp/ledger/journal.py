@@ -9,7 +9,6 @@ import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -161,8 +160,7 @@ class Pin:
         os.close(self._fd)
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """One file of the journal, by its number; the active one has the highest.
 
     A pinned one is read from the file that was opened, others by name.
@@ -171,7 +169,7 @@ class Segment:
     number: int
     path: Path
     size: int
-    pin: Pin | None = field(default=None, compare=False, repr=False)
+    pin: Pin | None = None
 
     @property
     def holds(self) -> bool:
@@ -186,10 +184,10 @@ class Segment:
                     os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
                 )
             except FileNotFoundError:
-                return replace(self, size=0, pin=None)
+                return self._replace(size=0, pin=None)
         if not pin.is_regular:
             raise LedgerError(f"{self.path} is not a regular file", hint=HINT)
-        return replace(self, size=pin.size, pin=pin)
+        return self._replace(size=pin.size, pin=pin)
 
     def lines(self, start: int) -> Iterator[RawLine]:
         """Yield complete lines from an offset."""

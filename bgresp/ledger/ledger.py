@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -259,7 +259,7 @@ class Ledger:
         self.prepare()
         with ExitStack() as until_outcome:
             with self._writing():
-                job = replace(draft, key=self._next_key())
+                job = draft._replace(key=self._next_key())
                 if draft.submit_key is None:
                     lock = files.inflight(self._inflight(job), wait=0.0)
                     until_outcome.enter_context(lock)
@@ -276,7 +276,7 @@ class Ledger:
             known = self.by_id(draft.id) if draft.id else None
             if known is not None:
                 return known
-            job = replace(draft, key=self._next_key())
+            job = draft._replace(key=self._next_key())
             self._append(job)
         self.tend()
         return job

@@ -9,9 +9,9 @@ counts.
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
@@ -127,8 +127,7 @@ def payload_of(raw: bytes) -> dict[str, Any] | None:
     return payload if isinstance(payload, dict) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """What reached stdout, and the cursor of the last event behind it.
 
     `ended`: the true end was written too, with its newline. `item` is the item of the
@@ -230,7 +229,7 @@ def _fold(writers: dict[str, Shown], line: bytes) -> None:
         return
     old = writers.get(writer, Shown())
     if "ended" in note:
-        writers[writer] = replace(old, ended=True)
+        writers[writer] = old._replace(ended=True)
     elif isinstance(note.get("add"), str):
         item, refused = note.get("item"), note.get("refused")
         writers[writer] = Shown(
@@ -273,8 +272,7 @@ def load_probed(state: Path, base_url: str, dialect: str) -> Any:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What a delivery says: its own id, the kind of event, and the job's id.
 
     `job_id` is None where it is about no job. `at` is when it came, in Unix seconds.

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Final
@@ -48,8 +48,7 @@ def tombstone(job: Job) -> Job:
     left = Job(key=job.key, status=job.status, extra={FORGOTTEN: True})
     if job.submit_key is None and job.row is None:
         return left
-    return replace(
-        left,
+    return left._replace(
         id=job.id,
         submit_key=job.submit_key,
         group=job.group if job.row is not None else None,
@@ -352,7 +351,7 @@ class View:
             return False
         with blamed(self.active.path, "read"):
             size = os.fstat(self.active.pin.fileno()).st_size
-        self.segments[-1] = replace(self.active, size=size)
+        self.segments[-1] = self.active._replace(size=size)
         return True
 
     def _follows(self, found: list[Segment]) -> bool:
@@ -363,7 +362,7 @@ class View:
         )
         if self.is_sure:
             pairs = zip(known, found, strict=True)
-            self.segments = [replace(old, size=new.size) for old, new in pairs]
+            self.segments = [old._replace(size=new.size) for old, new in pairs]
         return self.is_sure
 
     def index_tail(self) -> None:
@@ -457,7 +456,7 @@ def _common(one: str, other: str) -> int:
 
 def _means(view: View, ref: str, job: Job) -> bool:
     """Say whether a beginning of a job's id means it, and neither a name nor a key."""
-    if replace(job, id=ref).ref != ref or view.by_key(ref) is not None:
+    if job._replace(id=ref).ref != ref or view.by_key(ref) is not None:
         return False
     exact = [
         *(other for other in bearers(view, index.id_term(ref), id=ref)),
@@ -499,7 +498,7 @@ def holding(jobs: Iterable[Job]) -> Job | None:
 
 
 def _named(job: Job, names: Mapping[str, Any]) -> Job:
-    return replace(job, **names)
+    return job._replace(**names)
 
 
 def _decoded(key: str, raw: bytes) -> Job | None:

@@ -1,12 +1,11 @@
 """What a job's columns are: one value each, for JSON as it is, for a row as text."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgresp.core.errors import UsageError
-from bgresp.core.model import RECORD_FIELDS, EndedWith, Job, Status
+from bgresp.core.model import NOTHING, RECORD_FIELDS, EndedWith, Job, Status
 from bgresp.core.selection import longest, queue_time, run_time, took
 from bgresp.core.text import did_you_mean, one_line
 from bgresp.core.times import brief, local, rfc3339
@@ -37,8 +36,7 @@ class Kind(StrEnum):
 _MOMENTS: Final = frozenset({Kind.MOMENT, Kind.END})
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """How rows are written: `now` dates the ages; `times` None leaves records exact.
 
     `titles` are, by a job's key, the cells of "id" and "name" that a person sees.
@@ -47,7 +45,7 @@ class Look:
     now: float
     times: Times | None = None
     terminal: bool = False
-    titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    titles: Mapping[str, Mapping[str, str]] = NOTHING
 
     @property
     def relative(self) -> bool:
@@ -57,8 +55,7 @@ class Look:
         return self.times is Times.RELATIVE
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """How to read a column of a job; None where it is not known."""
 
     value: Callable[[Job], Any]

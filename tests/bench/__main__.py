@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -44,8 +43,8 @@ def filled(state: Path, jobs: int) -> None:
                 submitted_at=NOW + number,
             )
             file.write(encode(job))
-            done = replace(job, status=Status.COMPLETED, usage=Usage(1, 2, 3))
-            file.write(encode(replace(done, id=f"resp_{number:048x}")))
+            done = job._replace(status=Status.COMPLETED, usage=Usage(1, 2, 3))
+            file.write(encode(done._replace(id=f"resp_{number:048x}")))
     part = {"type": "output_text", "text": "The quick brown fox."}
     message = {"type": "message", "role": "assistant", "content": [part]}
     answer = {"id": "resp_1", "status": "completed", "output": [message]}

@@ -1,7 +1,6 @@
 """Intents in Redis: one execution may post, and what is known only grows."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -64,7 +63,7 @@ class Executions(RuleBasedStateMachine):
             return
         mine = self.mine[task][-1]
         changes = OUTCOMES[what]
-        now = self.intents.record(mine, replace(mine.job, **changes))
+        now = self.intents.record(mine, mine.job._replace(**changes))
         self.told[task][-1] = what
         assert changes["status"] is now.job.status
 
@@ -75,7 +74,7 @@ class Executions(RuleBasedStateMachine):
         if found is None or found.job.status is not Status.SUBMITTING:
             return
         changes = OUTCOMES["unknown"]
-        self.intents.record(found, replace(found.job, **changes))
+        self.intents.record(found, found.job._replace(**changes))
         self.told[task][-1] = "unknown"
 
     @rule(task=st.sampled_from(TASKS))
@@ -84,7 +83,7 @@ class Executions(RuleBasedStateMachine):
         if len(self.mine[task]) < 2:
             return
         before, old = self.intents.find(task), self.mine[task][0]
-        self.intents.record(old, replace(old.job, status=Status.UNKNOWN))
+        self.intents.record(old, old.job._replace(status=Status.UNKNOWN))
         assert before == self.intents.find(task)
 
     @rule(task=st.sampled_from(TASKS))
@@ -133,7 +132,7 @@ def test_many_at_once(url: str, figure: Figure) -> None:
             first = intents.find(task)
             assert first is not None
             changes = OUTCOMES["not sent"]
-            intents.record(first, replace(first.job, **changes))
+            intents.record(first, first.job._replace(**changes))
             assert 1 == sum(pool.map(claimed, range(100, 116)))
     figure("Celery intents: 20 times 32 claims at once, one winner a turn")
 
@@ -144,7 +143,7 @@ def test_an_intent_that_was_lost_is_put_back(url: str) -> None:
     mine = intents.claim(wanted("lost", "token"))
     intents.redis.flushdb()
     changes = OUTCOMES["accepted"]
-    intents.record(mine, replace(mine.job, **changes))
+    intents.record(mine, mine.job._replace(**changes))
     found = intents.find("lost")
     assert found is not None
     assert "resp_1" == found.job.id
@@ -155,10 +154,10 @@ def test_an_earlier_owner_says_nothing_any_more(url: str, said: str) -> None:
     """Who lost the claim puts its own outcome over that of who posts now."""
     intents = intents_at(url)
     old = intents.claim(wanted("late", "one"))
-    intents.record(old, replace(old.job, **OUTCOMES["not sent"]))
+    intents.record(old, old.job._replace(**OUTCOMES["not sent"]))
     mine = intents.claim(wanted("late", "two"))
     assert "two" == mine.owner
-    now = intents.record(old, replace(old.job, **OUTCOMES[said]))
+    now = intents.record(old, old.job._replace(**OUTCOMES[said]))
     assert ("two", Status.SUBMITTING) == (now.owner, now.job.status)
     found = intents.find("late")
     assert found is not None

@@ -120,7 +120,7 @@ def test_a_late_reply_settles_what_was_given_up(
     mine = intents.claim(one.wanted)
     with pytest.raises(UnknownOutcomeError, match="the worker died"):
         execution(url, "second", NOW).run()
-    intents.record(mine, replace(mine.job, status=Status.QUEUED, id="resp_late"))
+    intents.record(mine, mine.job._replace(status=Status.QUEUED, id="resp_late"))
     assert "resp_late" == execution(url, "third", NOW).run().id
     assert () == server.creates
 

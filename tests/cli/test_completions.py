@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +33,7 @@ HOSTILE = (
 def keep(state: Path, id_: str, **more: object) -> None:
     ledger = Ledger(state)
     with ledger.submitting(Job(key="")) as job:
-        accepted = replace(job, id=id_, status=Status.QUEUED, **more)  # type: ignore[arg-type]
+        accepted = job._replace(id=id_, status=Status.QUEUED, **more)  # type: ignore[arg-type]
         ledger.record(accepted)
 
 

@@ -79,8 +79,8 @@ def words_of(run: Callable[..., int]) -> st.SearchStrategy[list[str]]:
     names = [
         name
         for kind in list(run.__annotations__.values())[:-1]
-        for field in kind.__dataclass_fields__.values()
-        for said in getattr(field.type, "__metadata__", ())
+        for annotated in kind.__annotations__.values()
+        for said in getattr(annotated, "__metadata__", ())
         if isinstance(said, Option)
         for name in said.names
     ]

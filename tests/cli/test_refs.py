@@ -1,7 +1,6 @@
 """REF: every way to name a job, and every way to get it wrong."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,7 +130,7 @@ def test_a_name_that_is_nearly_known(bare: Run, state: Path) -> None:
     """A slip in a name does not lead to the job that was meant."""
     ledger = Ledger(state)
     with ledger.submitting(Job(key="", name="nightly")) as job:
-        ledger.record(replace(job, id="resp_1", status=Status.QUEUED))
+        ledger.record(job._replace(id="resp_1", status=Status.QUEUED))
     done = bare("watch", "nihgtly")
     assert 3 == done.code
     assert "did you mean 'nightly'? bgresp list" in done.err

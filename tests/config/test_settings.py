@@ -408,7 +408,7 @@ def test_a_source_that_nothing_here_joins_is_not_read(
 ) -> None:
     """A ledger picks a secret: its source is read for a base URL of the ledger's."""
     job = made(key_source=source, profile=profile)
-    job = replace(job, extra={**job.extra, "profile_url": WORK["base_url"]})
+    job = job._replace(extra={**job.extra, "profile_url": WORK["base_url"]})
     known = config(work={**WORK, "api_key_env": "WORK_KEY"})
     with pytest.raises(ConfigError) as caught:
         of_job(job, known, **{"noted": trust.Noted(), **here})
@@ -479,7 +479,7 @@ def test_a_dialect_of_a_ledger_is_not_spoken() -> None:
     """Tables of a dialect that this machine never noted decide what is sent."""
     stored = {"odd": {**OWNED, "ops": {"get": "POST /buy/{id}"}}}
     job = made(dialect="odd")
-    job = replace(job, extra={**job.extra, "dialects": stored})
+    job = job._replace(extra={**job.extra, "dialects": stored})
     with pytest.raises(ConfigError, match="no dialect 'odd'"):
         of_job(job)
     ours = replace(config(), dialects={"odd": OWNED})
@@ -508,7 +508,7 @@ def test_a_job_s_url_is_checked_again() -> None:
     assert of_job(plain, flags=Flags(allow_http=True)).base_url
     work = {"base_url": str(plain.base_url), "api_key_env": "WORK_KEY"}
     allowed = config(work={**work, "allow_http": True})
-    assert of_job(replace(plain, profile="work"), allowed).base_url
+    assert of_job(plain._replace(profile="work"), allowed).base_url
 
 
 def test_jobs_share_connections_by_identity() -> None:

@@ -36,12 +36,12 @@ from tests.core.samples import (
     ("job", "policy", "state", "action"),
     [
         (JOB, Policy(), State.STREAMING, Stream(3)),
-        (replace(JOB, cursor=None), Policy(), State.STREAMING, Stream(None)),
+        (JOB._replace(cursor=None), Policy(), State.STREAMING, Stream(None)),
         (JOB, Policy(mode="stream"), State.STREAMING, Stream(3)),
         (JOB, Policy(mode="poll"), State.POLLING, Poll()),
         (JOB, Policy(attach="never"), State.POLLING, Poll()),
-        (replace(JOB, streamable=False), Policy(), State.POLLING, Poll()),
-        (replace(JOB, streamable=True), Policy(), State.STREAMING, Stream(3)),
+        (JOB._replace(streamable=False), Policy(), State.POLLING, Poll()),
+        (JOB._replace(streamable=True), Policy(), State.STREAMING, Stream(3)),
     ],
 )
 def test_following_begins_where_it_left_off(
@@ -56,7 +56,7 @@ def test_following_begins_where_it_left_off(
 @pytest.mark.parametrize("status", [s for s in Status if not s.is_open])
 def test_a_job_that_is_not_open_is_done_at_once(status: Status) -> None:
     """Nobody is asked about a job that ended or never began."""
-    follow, action = begin(replace(JOB, status=status), Policy())
+    follow, action = begin(JOB._replace(status=status), Policy())
     assert State.ENDED is follow.state
     assert Done(status=status) == action
 
@@ -64,7 +64,7 @@ def test_a_job_that_is_not_open_is_done_at_once(status: Status) -> None:
 @pytest.mark.parametrize(
     ("job", "policy"),
     [
-        (replace(JOB, streamable=False), Policy(mode="stream")),
+        (JOB._replace(streamable=False), Policy(mode="stream")),
         (JOB, Policy(mode="stream", attach="never")),
     ],
 )
@@ -331,7 +331,7 @@ def test_a_stream_that_goes_on_too_long_is_checked() -> None:
 
 def test_when_a_job_was_first_seen_running_comes_from_its_record() -> None:
     """A second watch counts from the first time, and takes the expected length."""
-    job = replace(JOB, submitted_at=100.0, started_at=160.0, expect=300.0)
+    job = JOB._replace(submitted_at=100.0, started_at=160.0, expect=300.0)
     follow, _ = begin(job, Policy())
     assert (60.0, 300.0) == (follow.started, follow.expect)
 
@@ -347,5 +347,5 @@ def test_which_jobs_can_be_streamed_later(
     attach: str, streamable: bool | None, action: Action
 ) -> None:
     """The dialect says whether a job has to be created streamable."""
-    job = replace(JOB, streamable=streamable)
+    job = JOB._replace(streamable=streamable)
     assert action == begin(job, Policy(attach=attach))[1]

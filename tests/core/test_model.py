@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from bgresp.core.model import (
     may_be_key,
 )
 from bgresp.core.update import merge
-from tests.anyjob import JOBS, NAMES, TIMES, WORDS
+from tests.anyjob import BUILD_JOB, JOBS, NAMES, TIMES, WORDS
 
 # Retyped from CONTRACT.md, Machine output.
 RECORD = [
@@ -42,7 +41,7 @@ RANKS = [
 
 # What merging looks at; the rest of a record only comes along.
 NEWS = st.builds(
-    Job,
+    BUILD_JOB,
     key=st.just("k"),
     status=st.sampled_from(Status),
     id=WORDS,
@@ -163,7 +162,7 @@ def test_a_lower_rank_never_replaces_a_higher_one(jobs: list[Job]) -> None:
             assert job.status is held.status
             assert job.raw_status == held.raw_status
         else:
-            assert before == replace(held, checked_at=before.checked_at)
+            assert before == held._replace(checked_at=before.checked_at)
 
 
 @given(NEWS)
@@ -185,7 +184,7 @@ def test_a_recorded_cursor_never_falls(
     old: Job, new: Job, before: int, after: int | None
 ) -> None:
     """Recording another watcher's cursor never takes one back."""
-    held = merge(replace(old, cursor=before), replace(new, cursor=after))
+    held = merge(old._replace(cursor=before), new._replace(cursor=after))
     assert isinstance(held.cursor, int)
     assert held.cursor >= before
 

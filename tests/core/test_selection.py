@@ -1,14 +1,13 @@
 """Selectors mean what they say, and every order of jobs is a whole order."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.errors import UsageError
-from bgresp.core.model import Job, Status, Usage
+from bgresp.core.model import Job, Status
 from bgresp.core.selection import SORTS, Selector, counts, ordered, statuses, took
+from tests.anyjob import BUILD_JOB, BUILD_USAGE
 
 JOB = Job(
     "k1",
@@ -22,7 +21,7 @@ JOB = Job(
 )
 _SMALL = st.none() | st.integers(0, 3).map(float)
 JOBS = st.builds(
-    Job,
+    BUILD_JOB,
     key=st.text("abc", min_size=1, max_size=3),
     status=st.sampled_from(Status),
     name=st.none() | st.sampled_from(["a", "b"]),
@@ -30,7 +29,8 @@ JOBS = st.builds(
     submitted_at=_SMALL,
     finished_at=_SMALL,
     expires_at=_SMALL,
-    usage=st.none() | st.builds(Usage, total_tokens=st.none() | st.integers(0, 3)),
+    usage=st.none()
+    | st.builds(BUILD_USAGE, total_tokens=st.none() | st.integers(0, 3)),
 )
 
 
@@ -68,15 +68,15 @@ def test_a_selector_means_all_it_says(selector: Selector, matches: bool) -> None
 def test_open_means_open() -> None:
     """`--open` never selects a job that ended."""
     selector = Selector(open=True)
-    selected = {s for s in Status if selector.matches(replace(JOB, status=s))}
+    selected = {s for s in Status if selector.matches(JOB._replace(status=s))}
     assert {Status.QUEUED, Status.IN_PROGRESS} == selected
 
 
 def test_a_job_without_a_submit_is_dated_by_its_creation() -> None:
     """An adopted job is found by the time that the endpoint gave it."""
-    adopted = replace(JOB, submitted_at=None, created_at=50.0)
+    adopted = JOB._replace(submitted_at=None, created_at=50.0)
     assert Selector(since=40.0, until=60.0).matches(adopted)
-    assert not Selector(since=1.0).matches(replace(adopted, created_at=None))
+    assert not Selector(since=1.0).matches(adopted._replace(created_at=None))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class Stuck:
 
 def _live(server: Stuck, policy: Policy, jitter: float) -> Action:
     """Perform the machine's actions for a virtual hour; return the last of them."""
-    job = replace(JOB, cursor=None, status=Status.IN_PROGRESS)
+    job = JOB._replace(cursor=None, status=Status.IN_PROGRESS)
     follow, action = begin(job, policy)
     now = 0.0
     while now < HOUR and not isinstance(action, Done):

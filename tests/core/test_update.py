@@ -11,6 +11,7 @@ from bgresp.core import update
 from bgresp.core.dialect import Dialect, Limits
 from bgresp.core.model import Job, ResponseError, Status, Usage
 from bgresp.core.signals import Fault, FaultKind, Reading
+from tests.anyjob import BUILD_JOB
 
 JOB: Final = Job("k", Status.IN_PROGRESS, id="resp_1", model="gpt", submitted_at=100.0)
 ERROR: Final = ResponseError("server_error", "It broke.")
@@ -35,19 +36,19 @@ def test_an_accepted_submit_has_an_id_and_a_date(limits: Limits) -> None:
     assert ("resp_1", Status.QUEUED, NOW) == (taken.id, taken.status, taken.created_at)
     assert ("gpt-x", None) == (taken.model, taken.last_error)
     dated = replace(reading, created_at=150.0)
-    kept = update.accepted(replace(job, model="m"), dated, now=NOW, limits=limits)
+    kept = update.accepted(job._replace(model="m"), dated, now=NOW, limits=limits)
     assert ("gpt-x", "m", 150.0) == (kept.model, kept.model_asked, kept.created_at)
 
 
 @given(st.sampled_from(Status), st.sampled_from(Status))
 def test_nothing_turns_back(limits: Limits, before: Status, after: Status) -> None:
     """A lower rank never replaces a higher one, but says that the endpoint answered."""
-    old = replace(JOB, status=before, raw_status="old")
+    old = JOB._replace(status=before, raw_status="old")
     new = update.heard(old, _reading(after), now=NOW, limits=limits)
     assert new.status.rank == max(before.rank, after.rank)
     assert NOW == new.checked_at
     if after.rank < before.rank:
-        assert replace(old, checked_at=NOW) == new
+        assert old._replace(checked_at=NOW) == new
 
 
 def test_a_cancelled_job_may_turn_completed(limits: Limits) -> None:
@@ -73,7 +74,7 @@ def test_the_end_has_a_time_and_an_expiry(limits: Limits) -> None:
     assert 150.0 + limits.retention_stored == done.expires_at
     undated = update.heard(JOB, _reading(Status.FAILED), now=NOW, limits=limits)
     assert NOW == undated.finished_at
-    unstored = replace(JOB, extra={"store": False})
+    unstored = JOB._replace(extra={"store": False})
     soon = update.heard(unstored, reading, now=NOW, limits=limits)
     assert 150.0 + limits.retention_unstored == soon.expires_at
     for_ever = replace(limits, retention_stored=0)
@@ -105,7 +106,7 @@ def test_an_unknown_word_leaves_the_last_open_status(limits: Limits) -> None:
         (Status.QUEUED, Status.QUEUED),
         (Status.SUBMITTING, Status.IN_PROGRESS),
     ]:
-        job = replace(JOB, status=before)
+        job = JOB._replace(status=before)
         told = update.heard(job, reading, now=NOW, limits=limits)
         assert (after, "paused") == (told.status, told.raw_status)
 
@@ -114,13 +115,13 @@ def test_an_unknown_word_leaves_the_last_open_status(limits: Limits) -> None:
 def test_a_fault_never_changes_the_status(kind: FaultKind) -> None:
     """Rule 2 of the contract: a failure to hear says nothing of the job."""
     told = update.unheard(JOB, Fault(kind, "it broke"), now=NOW)
-    assert replace(JOB, last_error="it broke") == told
+    assert JOB._replace(last_error="it broke") == told
 
 
 def test_a_404_is_an_answer() -> None:
     """An endpoint that says 404 was heard, though it is not believed at once."""
     told = update.unheard(JOB, GONE, now=NOW)
-    assert replace(JOB, last_error="no such response", checked_at=NOW) == told
+    assert JOB._replace(last_error="no such response", checked_at=NOW) == told
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_a_404_is_an_answer() -> None:
 )
 def test_a_lost_job_says_why(expires: float | None, told: bool) -> None:
     """A job that is gone is lost, and past its retention that is said to be why."""
-    lost = update.lost(replace(JOB, expires_at=expires), GONE, now=NOW)
+    lost = update.lost(JOB._replace(expires_at=expires), GONE, now=NOW)
     assert (Status.LOST, NOW) == (lost.status, lost.checked_at)
     assert "no such response" in str(lost.last_error)
     assert told is ("kept too long" in str(lost.last_error))
@@ -136,8 +137,8 @@ def test_a_lost_job_says_why(expires: float | None, told: bool) -> None:
 
 def test_a_finished_job_is_never_lost() -> None:
     """What became of a job is known even when the endpoint forgets it."""
-    done = replace(JOB, status=Status.COMPLETED)
-    assert replace(done, checked_at=NOW) == update.lost(done, GONE, now=NOW)
+    done = JOB._replace(status=Status.COMPLETED)
+    assert done._replace(checked_at=NOW) == update.lost(done, GONE, now=NOW)
 
 
 def test_the_start_is_when_it_was_first_seen_running(limits: Limits) -> None:
@@ -151,13 +152,13 @@ def test_the_start_is_when_it_was_first_seen_running(limits: Limits) -> None:
         running, _reading(Status.IN_PROGRESS), now=300.0, limits=limits
     )
     assert (NOW, NOW) == (running.started_at, again.started_at)
-    assert NOW == update.merge(running, replace(JOB, status=Status.QUEUED)).started_at
-    later = replace(running, started_at=250.0)
+    assert NOW == update.merge(running, JOB._replace(status=Status.QUEUED)).started_at
+    later = running._replace(started_at=250.0)
     assert NOW == update.merge(running, later).started_at
 
 
 _RECORDS = st.builds(
-    Job,
+    BUILD_JOB,
     st.just("k"),
     st.sampled_from(Status),
     id=st.none() | st.just("resp_1"),

@@ -1,7 +1,6 @@
 """Of a job that was forgotten nothing comes back, whoever still follows it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ def followed(state: Path) -> tuple[Recorder, Job]:
     with recorder.ledger.submitting(Job("", submitted_at=recorder.now())) as job:
         recorder.answers.save_request(job.key, b"{}")
     return recorder, recorder.ledger.record(
-        replace(job, id="resp_1", status=Status.QUEUED)
+        job._replace(id="resp_1", status=Status.QUEUED)
     )
 
 

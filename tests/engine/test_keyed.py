@@ -1,6 +1,5 @@
 """A second POST never leaves while it is not known what became of the first."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def earlier(recorder: Recorder, status: Status, **fields: Any) -> Job:
         return job
     error = ResponseError("bad", "No.") if status is Status.REJECTED else None
     id_ = "resp_0" if status.is_accepted else None
-    return recorder.ledger.record(replace(job, status=status, id=id_, error=error))
+    return recorder.ledger.record(job._replace(status=status, id=id_, error=error))
 
 
 def submit(recorder: Recorder, scripted: Scripted, **fields: Any) -> Submitted:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def test_an_id_that_turns_out_to_be_ours_is_asked_for_again(
     whole = {**told, "model": "whole"}
     ended = status == "completed"
     server.script("get", as_json(told), *[as_json(whole)] * ended)
-    draft = replace(job, key="", id=FIRST_ID, status=Status.IN_PROGRESS, extra={})
+    draft = job._replace(key="", id=FIRST_ID, status=Status.IN_PROGRESS, extra={})
 
     async def adopt(api: Api) -> None:
         found = await settle.adopted(api, recorder, draft, quiet)
@@ -265,7 +264,7 @@ def test_what_was_settled_meanwhile_is_not_settled_again(
 ) -> None:
     """Under the lock the record is looked at again, and its id kept."""
     job = died(recorder, listing)
-    recorder.ledger.record(replace(job, status=Status.QUEUED, id="resp_known"))
+    recorder.ledger.record(job._replace(status=Status.QUEUED, id="resp_known"))
     place = endpoint(listing.base_url, spoken=speaking(listing=True))
     done = using(place, lambda api: settle.settle(api, recorder, [job], quiet))
     assert ["resp_known"] == [one.id for one in done]

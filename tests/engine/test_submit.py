@@ -550,7 +550,7 @@ def test_an_answer_that_is_not_stored_is_told_once(state: Path) -> None:
         sender = Submitter(scripted.api, recorder_at(state), said.append)
         for _ in range(2):
             one = draft()
-            unstored = replace(one.job, extra={"store": False})
+            unstored = one.job._replace(extra={"store": False})
             await sender.submit(replace(one, job=unstored))
 
     run_virtual(main())

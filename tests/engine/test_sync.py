@@ -1,7 +1,7 @@
 """One pass over open jobs: in order, polite, and sceptical of a single 404."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def opened(recorder: Recorder, id_: str, *, age: float = 0.0, **changes: Any) ->
         submitted_at=recorder.now() - age,
         checked_at=recorder.now(),
     )
-    return recorder.ledger.adopt(replace(draft, **changes))
+    return recorder.ledger.adopt(draft._replace(**changes))
 
 
 @pytest.fixture

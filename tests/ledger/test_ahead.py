@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def test_a_key_at_the_end_of_time_is_nobodys_last(tmp_path: Path) -> None:
     for run_bytes in (256 * 1024, 1, 1):  # with and without an index over it
         ledger = Ledger(tmp_path, run_bytes=run_bytes)
         with ledger.submitting(Job(key="", name="mine")) as job:
-            ledger.record(replace(job, status=Status.QUEUED, id=f"resp_{len(keys_)}"))
+            ledger.record(job._replace(status=Status.QUEUED, id=f"resp_{len(keys_)}"))
         keys_.add(job.key)
     assert 3 == len(keys_)
     assert max(keys_) < END
@@ -39,7 +38,7 @@ def test_a_checkpoint_that_counts_a_key_ahead_is_made_anew(tmp_path: Path) -> No
     """What an older bgresp noted as the last key brings the poison back."""
     ledger = Ledger(tmp_path, run_bytes=1)
     with ledger.submitting(Job(key="")) as job:
-        ledger.record(replace(job, status=Status.QUEUED, id="resp_1"))
+        ledger.record(job._replace(status=Status.QUEUED, id="resp_1"))
     index = tmp_path / "index" / "open"
     noted = json.loads(index.read_bytes())
     assert noted["last"] == job.key
@@ -59,7 +58,7 @@ def test_a_clock_that_is_put_back_stops_no_submit(
     for days in (0, -10, 0, 0):
         clock[0] += days * DAY
         with ledger.submitting(Job(key="")) as job:
-            ledger.record(replace(job, status=Status.QUEUED, id=f"resp_{job.key}"))
+            ledger.record(job._replace(status=Status.QUEUED, id=f"resp_{job.key}"))
         os.utime(ledger.path, (1.0, 1.0))
         ledger = Ledger(tmp_path, now=ledger.now, run_bytes=1) if reopens else ledger
     given = [job.key for job in ledger.newest()]
@@ -78,7 +77,7 @@ def test_a_key_that_time_has_reached_counts_again(
     for days in (5, -5, 4.5):
         clock[0] += days * DAY
         with ledger.submitting(Job(key="")) as job:
-            ledger.record(replace(job, status=Status.QUEUED, id=f"resp_{job.key}"))
+            ledger.record(job._replace(status=Status.QUEUED, id=f"resp_{job.key}"))
         os.utime(ledger.path, (1.0, 1.0))
         ledger = Ledger(tmp_path, now=ledger.now, run_bytes=1) if reopens else ledger
         last = job.key

@@ -8,7 +8,6 @@ import sys
 import tempfile
 import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ def submitted(ledger: Ledger, number: int, end: Status) -> Job:
     with ledger.submitting(draft) as job:
         pass
     id_ = f"resp_{number:032}" if end in ACCEPTED else None
-    return ledger.record(replace(job, id=id_, status=end))
+    return ledger.record(job._replace(id=id_, status=end))
 
 
 JOBS: dict[bool, dict[str, Job]] = {}
@@ -166,7 +165,7 @@ def test_a_job_in_doubt_can_be_settled(made: Path, tmp_path: Path) -> None:
     found = ledger.by_submit_key("k1")
     assert found is not None
     assert jobs["k1"].key == found.key, path
-    ledger.record(replace(found, id="resp_again", status=Status.QUEUED))
+    ledger.record(found._replace(id="resp_again", status=Status.QUEUED))
     for look in (ledger, Ledger(tmp_path, run_bytes=1)):
         settled = look.by_submit_key("k1")
         assert settled is not None
@@ -256,7 +255,7 @@ def test_the_accepted_record_wins(tmp_path: Path) -> None:
         with ledger.submitting(draft) as job:
             pass
         id_ = "resp_1" if end is Status.QUEUED else None
-        made.append(ledger.record(replace(job, status=end, id=id_)))
+        made.append(ledger.record(job._replace(status=end, id=id_)))
         by_key, by_row = ledger.by_submit_key("k"), ledger.by_row("g", "r")
         assert by_key == by_row
         holds = {1: 0, 2: 1, 3: 1}.get(len(made), 3)

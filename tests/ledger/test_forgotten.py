@@ -1,7 +1,6 @@
 """A job that was forgotten stays so, whatever is heard of it and however it is read."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ def ledgers(state: Path) -> Iterator[Ledger]:
 def submitted(ledger: Ledger, **fields: str) -> Job:
     with ledger.submitting(Job(key="", **fields)) as draft:  # type: ignore[arg-type]
         pass
-    return ledger.record(replace(draft, id="resp_1", status=Status.IN_PROGRESS))
+    return ledger.record(draft._replace(id="resp_1", status=Status.IN_PROGRESS))
 
 
 @pytest.mark.parametrize("sizes", [{}, SMALL], ids=["tail", "sealed"])
@@ -40,7 +39,7 @@ def test_news_does_not_revive_a_forgotten_job(
     ledger.forget(job)
     size = ledger.path.stat().st_size
     for late in (ledger, Ledger(state, **sizes)):
-        late.record(replace(job, status=Status.COMPLETED))
+        late.record(job._replace(status=Status.COMPLETED))
     assert size == ledger.path.stat().st_size
     for one in ledgers(state):
         assert [] == [*one.newest(), *one.open_jobs()]
@@ -57,8 +56,8 @@ def test_a_tombstone_holds_whatever_its_rank(
     """What is dropped by an old record of it is back with its answer's."""
     ledger = Ledger(state, **sizes)
     job = submitted(ledger, submit_key="k")
-    ledger.record(replace(job, status=Status.COMPLETED))
-    Ledger(state, **sizes).forget(replace(job, status=stale))
+    ledger.record(job._replace(status=Status.COMPLETED))
+    Ledger(state, **sizes).forget(job._replace(status=stale))
     for one in ledgers(state):
         assert [] == list(one.newest())
         assert one.by_key(job.key) is None

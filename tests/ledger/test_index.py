@@ -65,14 +65,12 @@ def filled(state: Path, seed: int, steps: int, **sizes: Any) -> Ledger:
         if rng.random() < 0.05:
             ledger.forget(known)
         else:
-            from dataclasses import replace
-
             status = rng.choice([*OUTCOMES, Status.QUEUED, Status.COMPLETED])
             id_ = known.id
             if status not in {Status.UNKNOWN, Status.REJECTED}:
                 made = f"resp_{rng.randrange(16**12):012x}{rng.choice('/é x')}"
                 id_ = known.id or made
-            ledger.record(replace(known, id=id_, status=status))
+            ledger.record(known._replace(id=id_, status=status))
     return ledgers[0]
 
 

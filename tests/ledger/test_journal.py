@@ -1,7 +1,6 @@
 """The journal: one line, one write, one sync; a torn tail costs nobody else."""
 
 import os
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -127,7 +126,7 @@ def test_modes_are_private_whatever_the_umask(tmp_path: Path) -> None:
     try:
         ledger = Ledger(state)
         with ledger.submitting(Job(key="")) as job:
-            ledger.record(replace(job, status=Status.QUEUED))
+            ledger.record(job._replace(status=Status.QUEUED))
     finally:
         os.umask(before)
     loose = [p for p in [state, *state.rglob("*")] if p.stat().st_mode & 0o077]

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from bgresp.core.model import Job, Status
 from bgresp.ledger.line import BadLineError, decode, encode, is_cut_short, key_of
+from tests.anyjob import BUILD_JOB
 
 TEXT = st.text(max_size=20)
 JOBS = st.builds(
-    Job,
+    BUILD_JOB,
     key=st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
     status=st.sampled_from(Status),
     id=st.none() | TEXT,

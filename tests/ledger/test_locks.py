@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def test_a_submission_that_ended_meanwhile_is_not_dead(tmp_path: Path) -> None:
     with writer.submitting(Job(key="")) as job:
         seen = next(reader.unsettled())
         assert not reader.is_dead(seen)
-        writer.record(replace(job, status=Status.QUEUED, id="resp_1"))
+        writer.record(job._replace(status=Status.QUEUED, id="resp_1"))
     assert Status.SUBMITTING is seen.status
     assert not reader.is_dead(seen)
     with writer.submitting(Job(key="")):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from bgresp.core.model import Job, Status
@@ -68,7 +67,7 @@ def test_what_another_version_writes_beside_us(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write(json.dumps(theirs) + "\n")
         file.write('{"v":1,"kind":"weather","text":"rain"}\n')
-    done = ours.record(replace(job, status=Status.COMPLETED))
+    done = ours.record(job._replace(status=Status.COMPLETED))
     assert (Status.COMPLETED, {"a": [1]}) == (done.status, done.extra["news"])
     assert {"a": [1]} == json.loads(path.read_text().splitlines()[-1])["news"]
     ours.compact()
@@ -123,7 +122,7 @@ def test_a_whole_folder_of_version_1_can_be_written_on(tmp_path: Path) -> None:
     with ledger.submitting(Job(key="", name="new", submitted_at=1.9e9)) as new:
         pass
     open_ = next(job for job in ledger.open_jobs() if job.name == "job 15")
-    ledger.record(replace(open_, status=Status.COMPLETED))
+    ledger.record(open_._replace(status=Status.COMPLETED))
     lines = map(json.loads, SAID.read_text().splitlines())
     said = {line["key"]: line for line in lines}
     said[open_.key]["status"] = "completed"

@@ -1,7 +1,6 @@
 """The words that shells complete follow the ledger, and never say what it does not."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,11 @@ ACTS = st.sampled_from(
 
 
 def submit(ledger: Ledger, id_: str | None, **more: object) -> Job:
-    draft = replace(Job(key=""), **more)  # type: ignore[arg-type]
+    draft = Job(key="")._replace(**more)  # type: ignore[arg-type]
     with ledger.submitting(draft) as job:
         if id_ is None:
             return job
-        return ledger.record(replace(job, id=id_, status=Status.QUEUED))
+        return ledger.record(job._replace(id=id_, status=Status.QUEUED))
 
 
 def said(ledger: Ledger) -> set[tuple[str, str]]:
@@ -79,7 +78,7 @@ def test_they_follow_any_history(
         elif act == "compact":
             ledger.compact()
         elif newest and act == "finish":
-            ledger.record(replace(newest, id="done", status=Status.COMPLETED))
+            ledger.record(newest._replace(id="done", status=Status.COMPLETED))
         elif newest and act == "forget":
             ledger.forget(newest)
         else:
@@ -107,9 +106,9 @@ def test_a_record_that_brings_no_word_adds_none(tmp_path: Path) -> None:
     job = submit(ledger, "resp_1")
     size = ledger.words.path.stat().st_size
     for moment in range(5):
-        ledger.record(replace(job, checked_at=float(moment), status=Status.IN_PROGRESS))
+        ledger.record(job._replace(checked_at=float(moment), status=Status.IN_PROGRESS))
     assert size == ledger.words.path.stat().st_size
-    ledger.record(replace(job, status=Status.COMPLETED))
+    ledger.record(job._replace(status=Status.COMPLETED))
     assert size < ledger.words.path.stat().st_size
     assert ["resp_1"] == sorted(set(ledger.words.near("i")))
 

@@ -187,7 +187,7 @@ class Accidents(RuleBasedStateMachine):
         sane = {key for key in known if key <= self.opened().ledger._look().horizon}
         submitted_at = self.clock
         draft = Job("", submit_key=key, base_url=api.endpoint.base_url)
-        draft = replace(draft, submitted_at=submitted_at, dialect="openai")
+        draft = draft._replace(submitted_at=submitted_at, dialect="openai")
         answers = ANSWERS.get(answer, [])
         before = len(self.server.creates)
         self.server.script("create", *answers)

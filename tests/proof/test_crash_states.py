@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -75,10 +75,10 @@ class History:
                 draft = Job(key="", submit_key=f"key {number}", submitted_at=1.0)
                 with ledger.submitting(draft) as job:
                     self.jobs[job.key] = job
-                taken = replace(job, id=f"resp_{number:06}", status=Status.QUEUED)
+                taken = job._replace(id=f"resp_{number:06}", status=Status.QUEUED)
                 self.jobs[job.key] = ledger.record(taken)
                 if number % 3 == 0:
-                    done = replace(taken, status=Status.COMPLETED)
+                    done = taken._replace(status=Status.COMPLETED)
                     self.jobs[job.key] = ledger.record(done)
                 if number % 5 == 4:
                     del self.jobs[job.key]

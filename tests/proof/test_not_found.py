@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -148,11 +148,11 @@ class User:
         ledger = Recorder.at(self.state).ledger
         for job in list(ledger.newest()):
             then = {
-                item.name: value - seconds
-                for item in fields(job)
-                if item.name.endswith("_at") and (value := getattr(job, item.name))
+                name: value - seconds
+                for name, value in job._asdict().items()
+                if name.endswith("_at") and value
             }
-            ledger.record(replace(job, **then))
+            ledger.record(job._replace(**then))
 
     def statuses(self) -> set[str]:
         """Return the statuses of all jobs, as the ledger has them."""

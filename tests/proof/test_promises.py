@@ -8,7 +8,6 @@ import asyncio
 import tempfile
 from collections import Counter
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -169,7 +168,7 @@ class Promises(RuleBasedStateMachine):
         recorder = self.recorder()
         job = recorder.ledger.by_key(key)
         if job is not None and job.status.is_open:
-            recorder.ledger.record(replace(job, status=Status.COMPLETED))
+            recorder.ledger.record(job._replace(status=Status.COMPLETED))
 
     @rule(key=jobs)
     def forget(self, key: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -100,7 +100,7 @@ class Bench:
         """Submit once; follow what was accepted to its end."""
         submitter = Submitter(self.api, self.recorder, lambda _: None, lambda: 0)
         draft = Job("", profile="test", base_url="", dialect="openai")
-        draft = replace(draft, submitted_at=self.recorder.now())
+        draft = draft._replace(submitted_at=self.recorder.now())
         outcome = await submitter.submit(Draft(draft, dict(BODY)))
         if outcome.signals is not None:
             await outcome.signals.aclose()

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def filled(state: Path, number: int) -> list[str]:
             id_ = f"resp_{rng.getrandbits(128):032x}"
             status = Status.COMPLETED if n % OPEN else Status.QUEUED
             file.write(encode(intent))
-            file.write(encode(replace(intent, id=id_, status=status)))
+            file.write(encode(intent._replace(id=id_, status=status)))
             ids.append(id_)
     return ids
 
@@ -56,7 +55,7 @@ def looks(ids: list[str]) -> dict[str, Callable[[Ledger], object]]:
 
     def submit(ledger: Ledger) -> None:
         with ledger.submitting(Job(key="", submitted_at=START)) as job:
-            ledger.record(replace(job, id="resp_new", status=Status.QUEUED))
+            ledger.record(job._replace(id="resp_new", status=Status.QUEUED))
 
     return {
         "list": lambda ledger: list(islice(ledger.newest(), 50)),
@@ -97,7 +96,7 @@ def test_updates_of_old_jobs_do_not_slow_a_list(tmp_path: Path, figure: Figure) 
     before = cost(tmp_path, lambda some: list(islice(some.newest(), 50)))
     with ledger.path.open("ab") as file:
         for job in islice(ledger.newest(), 10_000, 20_000):
-            file.write(encode(replace(job, checked_at=START)))
+            file.write(encode(job._replace(checked_at=START)))
     Ledger(tmp_path).tend()
     after = cost(tmp_path, lambda some: list(islice(some.newest(), 50)))
     assert after < before + MOST

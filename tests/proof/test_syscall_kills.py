@@ -104,8 +104,8 @@ def _used(bench: Bench) -> Path:
         draft = Job(key="", submit_key=f"old-{number}", submitted_at=1.0)
         with ledger.submitting(draft) as job:
             pass
-        taken = ledger.record(replace(job, id=f"resp_o{number}", status=Status.QUEUED))
-        ledger.record(replace(taken, status=Status.COMPLETED))
+        taken = ledger.record(job._replace(id=f"resp_o{number}", status=Status.QUEUED))
+        ledger.record(taken._replace(status=Status.COMPLETED))
     ledger.forget(taken)
     return state
 
@@ -209,7 +209,7 @@ def test_import_from(bench: Bench, used: Path, figure: Figure, *, full: bool) ->
     ledger = Ledger(other)
     for number in range(5):
         with ledger.submitting(Job(key="", submit_key=f"theirs-{number}")) as job:
-            ledger.record(replace(job, id=f"resp_t{number}", status=Status.QUEUED))
+            ledger.record(job._replace(id=f"resp_t{number}", status=Status.QUEUED))
     exported = bench.folder / "other.jsonl"
     lines = [json.dumps(job.to_record()) for job in _jobs(other)]
     exported.write_text("\n".join(lines) + "\n")

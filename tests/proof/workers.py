@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 from bgresp.core.model import Job, Status
@@ -28,8 +27,8 @@ def fill(state: str, count: str) -> int:
         draft = Job(key="", name=f"old-{number}", submit_key=f"old-{number}")
         with ledger.submitting(draft) as job:
             pass
-        job = ledger.record(replace(job, id=f"resp_o{number}", status=Status.QUEUED))
-        ledger.record(replace(job, status=Status.COMPLETED))
+        job = ledger.record(job._replace(id=f"resp_o{number}", status=Status.QUEUED))
+        ledger.record(job._replace(status=Status.COMPLETED))
     return 0
 
 

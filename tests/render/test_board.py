@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -280,7 +279,7 @@ def test_what_was_over_before_is_no_pace() -> None:
     running = made(52, Status.IN_PROGRESS, submitted_at=NOW, started_at=NOW)
     counted.take(running, NOW + 2)
     counted.take(
-        replace(running, status=Status.COMPLETED, finished_at=NOW + 8), NOW + 8
+        running._replace(status=Status.COMPLETED, finished_at=NOW + 8), NOW + 8
     )
     assert counted.remaining(NOW + 8) == pytest.approx(8 * 8.0)
     assert counted.remaining(NOW + 8, coming=2) == pytest.approx(10 * 8.0)

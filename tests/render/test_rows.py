@@ -1,7 +1,6 @@
 """Jobs as rows and drawings: whole ids everywhere, and what fits."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -109,7 +108,7 @@ def test_a_long_name_takes_no_column_away() -> None:
 
     A name is shorter than 24 cells only where the table would else lose its age.
     """
-    jobs = [replace(JOBS[4], name="short"), replace(JOBS[4], name="n" * 200)]
+    jobs = [JOBS[4]._replace(name="short"), JOBS[4]._replace(name="n" * 200)]
     short, long = screen(114), screen(114)
     for (streams, _), shown in ((short, jobs[:1]), (long, jobs)):
         Table(streams, Look(NOW, terminal=True)).show(shown)

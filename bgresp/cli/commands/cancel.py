@@ -1,7 +1,6 @@
 """`bgresp cancel`: cancel, then ask, and report what really is."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from bgresp.engine.cancel import CancelResult
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `cancel` takes."""
 
     yes: Yes = False

@@ -9,9 +9,9 @@ import shlex
 import shutil
 import signal
 import subprocess
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -97,8 +97,7 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else as_json(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(NamedTuple):
     """What `config remove` takes."""
 
     name: Annotated[str, typer.Argument(metavar="PROFILE", help="The profile.")]
@@ -213,8 +212,7 @@ def _default_of(context: Context) -> str | None:
         return context.config.default_profile
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """What `config use` takes."""
 
     name: Name
@@ -343,8 +341,7 @@ def _done(context: Context, record: dict[str, str]) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Add:
+class Add(NamedTuple):
     """What `config add` takes; --base-url, --allow-http and -H are its own too."""
 
     name: Name
@@ -516,8 +513,7 @@ def _again(options: Add, common: Common, missing: tuple[str, ...]) -> str:
     return " ".join([shlex.join(words), *as_options(missing)])
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(NamedTuple):
     """What `config trust` takes."""
 
     url: Annotated[

@@ -3,9 +3,9 @@
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
@@ -24,8 +24,7 @@ NOT_WANTED: Final = "nothing was sent"
 _LEVELS: Final = {"yes": "ok", "no": "warn", "unknown": "warn"}
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `doctor` takes."""
 
     fix: Annotated[

@@ -1,8 +1,7 @@
 """`bgresp forget`: drop jobs from the ledger and the disk."""
 
-from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
@@ -15,8 +14,7 @@ from bgresp.engine.cancel import Dropping, drop_refusal
 SPELLED: Final = 10  # jobs that are named; more are counted
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `forget` takes."""
 
     remote: Remote = False

@@ -5,9 +5,8 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from bgresp.cli import errors, output, refs
 from bgresp.cli.context import Context
@@ -28,8 +27,7 @@ SGR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
 APART: Final = frozenset({"usage", "error", "request"})  # kept beside the answer
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `get` takes."""
 
     part: Annotated[
@@ -111,14 +109,14 @@ def _checked(options: Options) -> Options:
     if options.extract and options.part != "text":
         raise UsageError("--part and -x exclude each other")
     if options.extract:
-        options = replace(options, part=CODE)
+        options = options._replace(part=CODE)
     if options.output is None or not options.output.endswith(os.sep):
         if options.output is not None and options.out_dir is not None:
             raise UsageError("-o and --out-dir exclude each other")
         return options
     if options.out_dir is not None:
         raise UsageError("-o and --out-dir exclude each other")
-    return replace(options, output=None, out_dir=options.output)
+    return options._replace(output=None, out_dir=options.output)
 
 
 def in_order_of_rows(jobs: list[Job]) -> list[Job]:

@@ -8,10 +8,9 @@ those of man(7): TH, SH, SS, TP, PP, nf and fi.
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -137,8 +136,7 @@ def _item(heading: Sequence[str], row: Sequence[str]) -> str:
     return f"* **{first}**: {'; '.join(said)}\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `help` takes."""
 
     topic: Annotated[

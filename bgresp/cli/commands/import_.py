@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, BinaryIO, Final, NamedTuple
 
 import typer
 
@@ -31,8 +31,7 @@ from bgresp.ledger.journal import MOST
 NAMED: Final = 20  # refusals that are told one by one
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `import` takes."""
 
     ids: Annotated[
@@ -107,15 +106,14 @@ def _check(ids: list[str], options: Options) -> None:
         raise UsageError(f"-n takes one ID, not {len(ids)}")
     labels = pairs(options.label, "-l")
     draft = Job("", Status.SUBMITTING, name=options.name, group=options.group)
-    check_names(replace(draft, labels=labels))
+    check_names(draft._replace(labels=labels))
 
 
 async def _one(context: Context, id_: str, options: Options) -> Job:
     known = context.recorder.ledger.by_id(id_)
     job = known or await refs.adopted(context, id_)
     labels = {**job.labels, **pairs(options.label, "-l")}
-    named = replace(
-        job,
+    named = job._replace(
         name=options.name or job.name,
         group=options.group or job.group,
         labels=labels,
@@ -206,10 +204,9 @@ def _placed(context: Context, job: Job) -> Job:
         table = context.config.profiles.get(profile, {})
         known = {*context.config.dialects, *built_in()}
         spoken = table.get("dialect", profile if profile in known else None)
-        return replace(job, dialect=spoken)
+        return job._replace(dialect=spoken)
     same = trust.is_same(settings.base_url, job.base_url)
-    return replace(
-        job,
+    return job._replace(
         dialect=settings.dialect.name,
         vars=settings.vars if same else {},
         extra=settings.kept if same else {},

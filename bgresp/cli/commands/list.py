@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
@@ -17,8 +16,7 @@ from bgresp.render.columns import DEFAULT, TIMELINE, UNTOLD, WIDE, Times
 STEP: Final = 500  # jobs between two signs of life of a search
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `list` takes."""
 
     limit: Annotated[

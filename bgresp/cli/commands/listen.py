@@ -5,8 +5,8 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from bgresp.cli import errors, refs
 from bgresp.cli.commands.sync import show_change
@@ -43,8 +43,7 @@ PATIENCE: Final = 10.0  # seconds for the body of a delivery
 HINTS: Final = ("bgresp listen --port 0", "bgresp listen --uds ANOTHER_PATH")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `listen` takes."""
 
     host: Host = "127.0.0.1"
@@ -148,7 +147,7 @@ def _chosen(context: Context, which: Refs, options: Options) -> list[Job]:
         refs.require_some(context, jobs, which)
         return jobs
     selector = which.selector(context.common, now=context.now)
-    if which.refs or replace(selector, profile=None).given:
+    if which.refs or selector._replace(profile=None).given:
         raise UsageError("REFs and selectors are for --once")
     return []
 

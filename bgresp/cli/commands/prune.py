@@ -1,8 +1,7 @@
 """`bgresp prune`: drop what ended long ago."""
 
-from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.commands.forget import drop, may_drop
@@ -19,8 +18,7 @@ BEHIND: Final = DAY
 AHEAD: Final = 366 * DAY
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `prune` takes."""
 
     older: Annotated[

@@ -1,7 +1,6 @@
 """`bgresp resolve`: settle a submit whose outcome is unknown."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 WAIT: Final = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `resolve` takes."""
 
     ref: Annotated[

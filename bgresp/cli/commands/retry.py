@@ -1,8 +1,7 @@
 """`bgresp retry`: a new job from the request of an old one, at the same endpoint."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from bgresp.cli.sending import Sending
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `retry` takes."""
 
     failed: Annotated[

@@ -1,8 +1,8 @@
 """`bgresp serve`: the local endpoint, background mode on this machine."""
 
 import shlex
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import (
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 _MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `serve` takes."""
 
     host: Host = "127.0.0.1"

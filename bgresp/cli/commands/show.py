@@ -1,9 +1,8 @@
 """`bgresp show`: what a job was asked, how it went, what it answered, what is next."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
@@ -32,8 +31,7 @@ NAMES: Final = 14  # cells that the names of the facts take
 LEAST: Final = 5  # lines of an answer, however low the window is
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `show` takes."""
 
     full: Annotated[

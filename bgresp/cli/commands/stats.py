@@ -1,8 +1,7 @@
 """`bgresp stats`: the jobs as figures and bars."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
@@ -17,8 +16,7 @@ from bgresp.render.columns import UNTOLD, Times
 SCHEMA: Final = "bgresp.stats/1"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `stats` takes."""
 
     by: Annotated[

@@ -1,7 +1,6 @@
 """`bgresp status`: ask once, print."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
@@ -9,8 +8,7 @@ from bgresp.cli.options import Common, Refs, opt
 from bgresp.core.errors import worst
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `status` takes."""
 
     local: Annotated[bool, opt("--local", help="Ask nobody: the ledger only.")] = False

@@ -2,8 +2,8 @@
 
 import re
 import shlex
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 from bgresp.cli import inputs, output, refs
 from bgresp.cli.context import Context
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 _LIKE_A_KEY: Final = re.compile(r"\s*(bearer\s+)?sk-", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `submit` takes."""
 
     files: Annotated[

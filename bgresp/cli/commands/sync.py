@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from bgresp.batch.files import Folder
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `sync` takes."""
 
     exit_status: Annotated[

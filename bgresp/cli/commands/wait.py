@@ -1,7 +1,6 @@
 """`bgresp wait`: a silent gate."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
@@ -10,8 +9,7 @@ from bgresp.core.errors import worst
 from bgresp.ledger.saved import Answers
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `wait` takes."""
 
     any: Annotated[bool, opt("--any", help="Until one ends, not all.")] = False

@@ -1,7 +1,6 @@
 """`bgresp watch`: follow until the end."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from bgresp.cli import output, refs
 from bgresp.cli.context import Context
@@ -10,8 +9,7 @@ from bgresp.cli.running import run
 from bgresp.core.errors import UsageError, worst
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What `watch` takes."""
 
     resume: Annotated[
