@@ -251,7 +251,7 @@ complete -c bgresp -n '__bgresp_at "serve"' -l webhook-allow -x -d 'A request ma
 complete -c bgresp -n '__bgresp_at "serve"' -l rerun -d 'After a crash, run again what ran.'
 complete -c bgresp -n '__bgresp_at "show"' -l full -d 'The whole prompt and answer on a terminal, too.'
 complete -c bgresp -n '__bgresp_at "stats"' -l by -x -a '(__bgresp_words status day model label profile group)' -d 'status day model label label=K profile group.'
-complete -c bgresp -n '__bgresp_at "stats"' -l time -x -a '(__bgresp_words relative local utc)' -d 'The days are utc or local.'
+complete -c bgresp -n '__bgresp_at "stats"' -l time -x -a '(__bgresp_words relative local utc)' -d 'The days are local or utc.'
 complete -c bgresp -n '__bgresp_at "status"' -l local -d 'Ask nobody: the ledger only.'
 complete -c bgresp -n '__bgresp_at "status"' -l exit-status -d 'Exit as the job ended.'
 complete -c bgresp -n '__bgresp_at "submit"' -s t -l text -x -d 'The prompt itself.'

@@ -161,6 +161,17 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_text("utf-8").splitlines()) <= 160
 
 
+def test_the_changelog_says_each_thing_once() -> None:
+    """A merge doubled lines of the changelog, or its sections."""
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    lines = re.findall("^- .*", text, re.MULTILINE)
+    assert len(lines) == len(set(lines))
+    for release in text.split("\n## ")[1:]:
+        headings = re.findall("^### (.*)", release, re.MULTILINE)
+        known = ["Added", "Changed", "Fixed", "Removed"]
+        assert headings == [name for name in known if name in headings]
+
+
 def test_ci_runs_the_commands_of_the_readme() -> None:
     """CI on any system runs another test command than the README tells, or none."""
     script = (ROOT / ".ci" / "run").read_text("utf-8")

@@ -122,7 +122,7 @@ CASES: Final[dict[str, Case]] = {
     "show": Case("show broken"),
     "show-answer": Case("show done"),
     "stats": Case("stats"),
-    "stats-day": Case("stats --by day"),
+    "stats-day": Case("stats --by day --time utc"),
     "status": Case("status running", says="in_progress"),
     "status-failed": Case("status running --exit-status", says="failed"),
     "status-local": Case("status --local done broken"),

@@ -35,7 +35,7 @@ def test_rows(each: Each, seeded: Path) -> None:
     before = picture(seeded)
     ran, one, ref, wanted, quiet, none = each(
         ["stats", "--by", "model"],
-        ["stats", "--by", "day", "--group", "g"],
+        ["stats", "--by", "day", "--group", "g", "--time", "utc"],
         ["stats", "@last"],
         ["stats", "--by", "status", "--fields", "value,queued,run_p95"],
         ["stats", "--by", "label", "-q"],
@@ -61,7 +61,8 @@ def test_rows(each: Each, seeded: Path) -> None:
 
 def test_json(each: Each, seeded: Path) -> None:
     """One object with the total and the groups, or a group a line."""
-    whole, lines = each(["stats", "--by", "day", "--json"], ["stats", "--jsonl"])
+    by_day = ["stats", "--by", "day", "--time", "utc", "--json"]
+    whole, lines = each(by_day, ["stats", "--jsonl"])
     found = json.loads(whole.out)
     assert ("bgresp.stats/1", "day", 3) == (
         found["schema"],
@@ -74,10 +75,12 @@ def test_json(each: Each, seeded: Path) -> None:
 
 
 def test_days_are_where_one_lives(run: Run, seeded: Path) -> None:
-    """--time local counts by the machine's days."""
+    """Days are counted by another midnight than --since counts by."""
     tokyo = {"TZ": "Asia/Tokyo"}
-    ran = run(*["stats", "--by", "day", "--time", "local", "-q"], env=tokyo)
+    ran = run(*["stats", "--by", "day", "-q"], env=tokyo)
     assert "2026-01-02\n2026-01-06\n" == ran.out
+    since = ["list", "--since", "2026-01-06", "--until", "2026-01-07", "-q"]
+    assert 2 == len(run(*since, env=tokyo).out.split())
     ran = run(
         *["list", "--time", "local", "--fields", "age", "--group", "g"], env=tokyo
     )

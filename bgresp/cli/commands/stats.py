@@ -30,8 +30,8 @@ class Options(NamedTuple):
     ] = "status"
     time: Annotated[
         str,
-        opt("--time", help="The days are utc or local.", metavar="HOW", panel=OUTPUT),
-    ] = "utc"
+        opt("--time", help="The days are local or utc.", metavar="HOW", panel=OUTPUT),
+    ] = "local"
 
 
 def stats(which: Refs, options: Options, common: Common) -> int:
