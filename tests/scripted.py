@@ -86,6 +86,7 @@ class Scripted:
     tasks: int = 0
     closed: int = 0
     sends_first: bool = False
+    at_once: bool = False  # what is not late comes without a turn of the loop between
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
@@ -144,7 +145,7 @@ class Scripted:
     async def _one(self, op: str, id_: str, script: Script) -> Snapshot | Fault:
         nth = self._nth(op, id_)
         answer = script(id_) if callable(script) else script[min(nth, len(script) - 1)]
-        signal = await _in_time(answer)
+        signal = await self._in_time(answer)
         assert not isinstance(signal, Event)
         return signal
 
@@ -154,17 +155,17 @@ class Scripted:
         nth = self._nth(op, id_)
         try:
             for answer in script[min(nth, len(script) - 1)]:
-                yield await _in_time(answer)
+                yield await self._in_time(answer)
         finally:
             self.closed += 1
 
-
-async def _in_time(answer: Answer) -> Signal:
-    if isinstance(answer, Late):
-        await asyncio.sleep(answer.seconds)
-        return answer.signal
-    await asyncio.sleep(0)
-    return answer
+    async def _in_time(self, answer: Answer) -> Signal:
+        if isinstance(answer, Late):
+            await asyncio.sleep(answer.seconds)
+            return answer.signal
+        if not self.at_once:
+            await asyncio.sleep(0)
+        return answer
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from bgresp.api.transport import Route, route
 from bgresp.core.dialect import Endpoint, fill, target
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import ResponseError
+from bgresp.core.reading import event_reader
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import TooLargeError, one_line
 
@@ -288,10 +289,11 @@ class Api:
             reply = await transport.whole(response)
             yield _hiding(response, replies.instead_of_stream(dialect, reply))
             return
+        read = event_reader(dialect)
         async for sse in transport.events(response):
-            event = replies.event(dialect, sse.event, sse.data, sse.id)
+            event = replies.event(read, sse.event, sse.data, sse.id)
             if event is not None:
-                yield _hiding(response, event)
+                yield event if event.reading is None else _hiding(response, event)
         yield Fault(FaultKind.CLOSED, "the stream ended")
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any, Final
 from bgresp.core import schedule
 from bgresp.core.dialect import HTTP_STATUS, Dialect, first_at
 from bgresp.core.model import ResponseError, Status
-from bgresp.core.reading import read_event, read_id, read_refusal, read_response
+from bgresp.core.reading import ReadEvent, read_id, read_refusal, read_response
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
 from bgresp.core.text import TooLargeError, one_line, parse_bounded
 
@@ -132,15 +132,13 @@ def instead_of_stream(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     return retrieved(dialect, reply)
 
 
-def event(dialect: Dialect, name: str, data: str, id_: str = "") -> Event | None:
+def event(read: ReadEvent, name: str, data: str, id_: str = "") -> Event | None:
     """Read one event's data; None when it is `[DONE]` or no JSON object."""
     try:
         payload = parse_bounded(data)
     except ValueError:
         return None
-    if not isinstance(payload, Mapping):
-        return None
-    return read_event(dialect, payload, name=name, raw=data, id_=id_)
+    return read(payload, name, data, id_) if isinstance(payload, dict) else None
 
 
 def _snapshot(dialect: Dialect, reply: Reply) -> Snapshot | Fault:

@@ -423,6 +423,11 @@ def path_steps(path: str) -> tuple[PathStep, ...]:
     return tuple(found)
 
 
+def is_name(path: str) -> bool:
+    """Say whether a path is a single key."""
+    return re.fullmatch(r"[^.:\[\]]+", path) is not None
+
+
 def values_at(document: Any, path: str) -> Iterator[Any]:
     """Yield each value that the path reaches."""
     yield from _reader(path)(document)

@@ -4,6 +4,7 @@ A signal is classified, written down, looked up in the TABLE of transitions, and
 answered. What a table cannot say (budgets, a job's age) stands in `_guarded`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -170,8 +171,8 @@ def step(
 
     `now` is the job's age in seconds, `jitter` a number in [0, 1).
     """
-    if isinstance(signal, Event) and _goes_on(follow, signal, policy, now):
-        return _gone_on(follow, signal), None
+    if isinstance(signal, Event) and goes_on(follow, signal, policy=policy, now=now):
+        return gone_on(follow, [signal]), None
     return step_in_full(follow, signal, policy=policy, jitter=jitter, now=now)
 
 
@@ -200,15 +201,16 @@ def step_in_full(
     return moved, answer
 
 
-def _goes_on(follow: Follow, event: Event, policy: Policy, now: float) -> bool:
+def goes_on(follow: Follow, event: Event, *, policy: Policy, now: float) -> bool:
     """Say whether an event only continues a stream that runs well: most of all do.
 
-    Then nothing changes but how far the stream was read.
+    Then nothing changes but how far the stream was read. `now` is the job's age.
     """
     cursor, number = follow.cursor, event.sequence
     return (
         follow.state is State.STREAMING
         and event.reading is None
+        and event.error is None
         and not event.terminal
         and isinstance(cursor, int)
         and isinstance(number, int)
@@ -223,9 +225,28 @@ def _goes_on(follow: Follow, event: Event, policy: Policy, now: float) -> bool:
     )
 
 
-def _gone_on(follow: Follow, event: Event) -> Follow:
-    gaps = follow.gaps + _gap(follow.cursor, event.sequence)
-    return replace(follow, cursor=event.sequence, seen=follow.seen + 1, gaps=gaps)
+def is_next_delta(event: Event, cursor: Cursor | None) -> bool:
+    """Say whether an event tells text and no more, and is the one after a cursor."""
+    number = event.sequence
+    return (
+        event.delta is not None
+        and isinstance(number, int)
+        and isinstance(cursor, int)
+        and number == cursor + 1
+        and event.reading is None
+        and event.error is None
+        and event.item is None
+        and event.refusal is None
+        and event.refused is None
+        and not event.terminal
+    )
+
+
+def gone_on(follow: Follow, events: Sequence[Event]) -> Follow:
+    """Return what is known after events that go on, each with the next number."""
+    gaps = follow.gaps + _gap(follow.cursor, events[0].sequence)
+    seen = follow.seen + len(events)
+    return replace(follow, cursor=events[-1].sequence, seen=seen, gaps=gaps)
 
 
 def _ruled_out(job: Job, policy: Policy) -> str | None:

@@ -7,7 +7,7 @@ spells oddly is data, never an error.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ from bgresp.core.dialect import (
     Dialect,
     TextEvents,
     first_at,
+    is_name,
     values_at,
 )
 from bgresp.core.model import ResponseError, Status, Usage
@@ -34,6 +35,7 @@ MAX_ID: Final = 4096
 WHOLE_ITEM: Final = "response.output_item.done"
 ASSEMBLED: Final = "bgresp_assembled"  # in a saved response whose items passed by
 MOST_PASSED: Final = 16 * 1024 * 1024  # characters of the events that have them
+_ERRORS: Final = frozenset({"error", "response.error"})
 _NO_TEXT: Final = re.compile(r"[\ud800-\udfff]")
 
 
@@ -82,12 +84,25 @@ class SseDecoder:
             if line:
                 self._take(line)
                 continue
-            event = self._dispatched()
-            if event is not None:
-                events.append(event)
+            if self._data:
+                events.append(self._dispatched())
+            self._data, self._size, self._event, self._retry = [], 0, "", None
+        self._check(self._size + len(self._rest))
         return events
 
-    def _lines(self, chunk: bytes) -> Iterator[bytes]:
+    def _lines(self, chunk: bytes) -> Iterable[bytes]:
+        """Return the lines that a chunk ends; most streams end them by LF alone."""
+        if not self._begun or self._after_cr or b"\r" in chunk:
+            return self._lines_by_any(chunk)
+        *lines, rest = chunk.split(b"\n")
+        if lines and self._rest:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest.clear()
+        self._rest += rest
+        self._searched = len(self._rest)
+        return lines
+
+    def _lines_by_any(self, chunk: bytes) -> Iterator[bytes]:
         """Yield the lines that a chunk ends: by LF, by CR, or by both as one."""
         self._rest += chunk
         if not self._has_begun():
@@ -108,8 +123,6 @@ class SseDecoder:
             yield line
         del self._rest[:start]
         self._searched = len(self._rest)
-        if self._size + len(self._rest) > self._most:
-            raise SseError(f"an event of the stream is above {self._most} bytes")
 
     def _has_begun(self) -> bool:
         """Skip a byte order mark; False while there may be half of one."""
@@ -130,7 +143,10 @@ class SseDecoder:
     def _take(self, line: bytes) -> None:
         self._size += len(line)
         if self._size > self._most:
-            raise SseError(f"an event of the stream is above {self._most} bytes")
+            self._check(self._size)
+        if line.startswith(b"data: "):
+            self._data.append(line[6:].decode("utf-8", "replace"))
+            return
         name, _, raw = line.partition(b":")
         value = raw.removeprefix(b" ").decode("utf-8", "replace")
         if name == b"data":
@@ -146,12 +162,13 @@ class SseDecoder:
         else:
             self._size -= len(line)  # a comment, or a field that nobody knows
 
-    def _dispatched(self) -> ServerEvent | None:
-        data, kind, retry = self._data, self._event, self._retry
-        self._data, self._size, self._event, self._retry = [], 0, "", None
-        if not data:
-            return None
-        return ServerEvent("\n".join(data), kind or "message", self._id, retry)
+    def _check(self, size: int) -> None:
+        if size > self._most:
+            raise SseError(f"an event of the stream is above {self._most} bytes")
+
+    def _dispatched(self) -> ServerEvent:
+        text = self._data[0] if len(self._data) == 1 else "\n".join(self._data)
+        return ServerEvent(text, self._event or "message", self._id, self._retry)
 
 
 def read_id(dialect: Dialect, payload: Any) -> str | None:
@@ -339,6 +356,48 @@ def read_refusal(payload: Any, body: str) -> ResponseError:
     return ResponseError(str(code if code is not None else ""), said)
 
 
+ReadEvent = Callable[[Mapping[str, Any], str, str, str], Event]
+
+
+def event_reader(dialect: Dialect) -> ReadEvent:
+    """Return what reads the events of a stream as `read_event` does.
+
+    It takes an event's JSON, SSE's name of it, the text itself and SSE's id. An event
+    that only tells a delta, as nearly all do, is looked at straight where the dialect
+    names its fields by single words.
+    """
+
+    def read(payload: Mapping[str, Any], name: str, raw: str, id_: str) -> Event:
+        return read_event(dialect, payload, name=name, raw=raw, id_=id_)
+
+    streaming = dialect.streaming
+    kinds = {*streaming.delta.events} - {*streaming.full.events, *streaming.end}
+    kinds -= {*streaming.refusal.events, *streaming.refused.events, *_ERRORS}
+    sources = (streaming.event, streaming.cursor, streaming.delta.text)
+    names = [*(some[0] for some in sources if some), *streaming.part]
+    others = {path.partition(".")[0] for path in (*streaming.response, *streaming.item)}
+    if len(names) != 5 or not all(map(is_name, (*names, *others))):
+        return read
+    event, cursor, text, item, part = names
+
+    def read_delta(payload: Mapping[str, Any], name: str, raw: str, id_: str) -> Event:
+        kind, number, delta = payload.get(event), payload.get(cursor), payload.get(text)
+        output, content = payload.get(item), payload.get(part)
+        if (
+            type(kind) is str
+            and kind in kinds
+            and type(number) is int
+            and type(delta) is str
+            and type(output) is int
+            and type(content) is int
+            and others.isdisjoint(payload)
+        ):
+            return Event(kind, number, raw, (output, content), delta)
+        return read(payload, name, raw, id_)
+
+    return read_delta
+
+
 def read_event(
     dialect: Dialect, payload: Mapping[str, Any], *, name: str, raw: str, id_: str = ""
 ) -> Event:
@@ -349,7 +408,7 @@ def read_event(
     response = holder if isinstance(holder, Mapping) else None
     reading = read_response(dialect, response) if response else None
     last = reading is not None and reading.status.is_terminal
-    is_error = kind in {"error", "response.error"}
+    is_error = kind in _ERRORS
     item = first_at(payload, streaming.item)
     nested = payload.get("error") or payload
     return Event(

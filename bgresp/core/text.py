@@ -119,9 +119,10 @@ def parse_json(text: str | bytes, *, clamps: bool = False) -> Any:
     person wrote, and with `clamps`, for what an endpoint sent, becomes the largest
     float: no answer is lost by it.
     """
-    read = _clamped if clamps else _finite
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
     try:
-        value = json.loads(text, parse_constant=_refused, parse_float=read)
+        value = (_CLAMPING if clamps else _STRICT).decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
     if _brackets(text) > MAX_DEPTH and _depth(value) > MAX_DEPTH:
@@ -129,11 +130,9 @@ def parse_json(text: str | bytes, *, clamps: bool = False) -> Any:
     return value
 
 
-def _brackets(text: str | bytes) -> int:
+def _brackets(text: str) -> int:
     """Count what may nest: where there are few, nothing is deep."""
-    if isinstance(text, str):
-        return text.count("[") + text.count("{")
-    return text.count(b"[") + text.count(b"{")
+    return text.count("[") + text.count("{") if len(text) > MAX_DEPTH else 0
 
 
 def _refused(constant: str) -> None:
@@ -149,6 +148,11 @@ def _finite(number: str) -> float:
 
 def _clamped(number: str) -> float:
     return max(-_LARGEST, min(float(number), _LARGEST))
+
+
+# Made once: making one costs as much as a short text does.
+_STRICT: Final = json.JSONDecoder(parse_constant=_refused, parse_float=_finite)
+_CLAMPING: Final = json.JSONDecoder(parse_constant=_refused, parse_float=_clamped)
 
 
 def _depth(value: Any) -> int:
@@ -246,6 +250,7 @@ def parse_bounded(text: str | bytes | bytearray) -> Any:
     if len(text) > PARSED:
         raise TooLargeError(f"larger than {PARSED >> 20} MiB")
     sample = text if isinstance(text, str) else text.decode("utf-8", "replace")
-    if sum(map(sample.count, _STRUCTURAL)) > STRUCTURE:
+    few = len(sample) <= STRUCTURE
+    if not few and sum(map(sample.count, _STRUCTURAL)) > STRUCTURE:
         raise TooLargeError(f"more than {STRUCTURE} values")
     return parse_json(sample.removeprefix("\ufeff"), clamps=True)

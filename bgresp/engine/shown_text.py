@@ -7,7 +7,7 @@ crash in between shows a little twice rather than losing it.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -111,7 +111,7 @@ class Transcript:
         if event.part[0] in self._aside:
             return ""
         if event.delta is not None:
-            return self._extend(event.part, event.delta)
+            return self.extend(event.part, [event.delta])
         if event.full is not None:
             self._replace(event.part, event.full)
             return self._fresh()
@@ -124,6 +124,14 @@ class Transcript:
             self._reset(event.reading.text or "", event.reading.answer.last)
             return self._fresh()
         return ""
+
+    def extend(self, part: tuple[int, int], deltas: Sequence[str]) -> str:
+        """Take deltas of one part that follow each other; return what may be shown."""
+        if part[0] in self._aside:
+            return ""
+        if self._size + sum(map(len, deltas)) <= MOST:
+            return self._extend(part, "".join(deltas))
+        return "".join([self._extend(part, delta) for delta in deltas])
 
     def settle(self, final: str) -> str | None:
         """Return what is left to show of the final text.
@@ -318,12 +326,18 @@ class ShownText:
         self.transcript.missed()
         self.refusal.missed()
 
-    def take(self, event: Event, cursor: Cursor | None) -> str:
-        """Take a new event; return what may be shown now."""
-        if event.delta:
-            self.characters += len(event.delta)
-            self.deltas += 1
-        fresh = self.transcript.add(event)
+    def take(self, events: Sequence[Event], cursor: Cursor | None) -> str:
+        """Take new events that end at a cursor; return what may be shown now.
+
+        Several are deltas of one part that follow each other.
+        """
+        told = [event.delta for event in events if event.delta]
+        self.characters += sum(map(len, told))
+        self.deltas += len(told)
+        if len(events) == 1:
+            fresh = self.transcript.add(events[0])
+        else:
+            fresh = self.transcript.extend(events[0].part, told)
         if self.transcript.is_level and self.refusal.is_level:
             self._cursor, self._item = cursor, self.transcript.item
         elif fresh:

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -53,6 +53,7 @@ class Tools:
 
 SILENT: Final = 10.0  # a proxy that keeps events back is noticed by then
 AFTER_ERROR: Final = 5.0  # an `error` gives the object that it is about so long
+MOST_TOGETHER: Final = 1000  # deltas that are shown as one
 LATE: Final = 2.0  # an end that was seen elsewhere gives its event so long to arrive
 
 
@@ -87,44 +88,77 @@ class SilenceTimeout:
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _since: float = 0.0
     _limit: asyncio.Timeout | None = None
+    _timer: asyncio.TimerHandle | None = None
     _found: Snapshot | None = None
     _until: float | None = None
+    _error: BaseException | None = None
 
     def failing(self) -> None:
         """Take that an `error` came: the end may follow, or nothing."""
         if self._until is None:
             self._until = asyncio.get_running_loop().time() + AFTER_ERROR
+            self._wake()
 
-    @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Look into silences as long as the stream is read."""
+    def heard(self) -> None:
+        """Take that something came, and that what it led to is done."""
         self._since = asyncio.get_running_loop().time()
+        self._heard.set()
+
+    def stop(self, error: BaseException) -> None:
+        """Let who reads the stream raise an error, though nothing may come any more."""
+        self._error = error
+        self._give_up()
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Look into silences as long as the stream is read.
+
+        Raises TimeoutError after one that is too long: then there is a `verdict`.
+        """
+        self.heard()
         watching = asyncio.create_task(self._watch())
         # A look that fails is no news: what comes after the silence tells.
         watching.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
-            yield
+            async with asyncio.timeout(None) as self._limit:
+                self._wake()
+                yield
         finally:
             watching.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
 
-    async def next_signal(self, signals: AsyncIterator[Signal]) -> Signal:
-        """Return the next signal, or the last word on the job where it was seen.
+    def verdict(self) -> Signal:
+        """Return the last word on the job where it was seen, else what silence means.
 
-        Fault "idle" after a silence; the end of the stream is Fault "closed".
+        Raises what the stream was stopped with.
         """
-        most = self.idle
+        if self._error is not None:
+            raise self._error
+        if self._found is not None:
+            return self._found
         if self._until is not None:
-            most = min(most, self._until - asyncio.get_running_loop().time())
-        self._limit = asyncio.timeout(most)
-        signal = await next_signal(signals, self._limit)
-        if signal is None and self._until is not None and self._found is None:
             return Fault(FaultKind.CLOSED, "nothing came after an error")
-        if signal is None:
-            idle = Fault(FaultKind.IDLE, f"no event for {self.idle:g} s")
-            return self._found or idle
-        self._since = asyncio.get_running_loop().time()
-        self._heard.set()
-        return signal
+        return Fault(FaultKind.IDLE, f"no event for {self.idle:g} s")
+
+    def _wake(self) -> None:
+        """Give the stream up where it was silent for too long; else look again then.
+
+        One timer does: it is not set anew for each event.
+        """
+        loop, until = asyncio.get_running_loop(), self._until
+        most = self._since + self.idle
+        most = most if until is None else min(most, until)
+        if self._timer is not None:
+            self._timer.cancel()
+        if most > loop.time():
+            self._timer = loop.call_at(most, self._wake)
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time())
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -139,9 +173,9 @@ class SilenceTimeout:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LATE):
                         await self._heard.wait()
-                if not self._heard.is_set() and self._limit is not None:
+                if not self._heard.is_set():
                     self._found = found
-                    self._limit.reschedule(loop.time())
+                    self._give_up()
                     return
             await self._heard.wait()
 
@@ -204,6 +238,7 @@ class Tracker:
     _retry_at: float | None = None
     _slot: float | None = None
     _passed: PassedItems = field(default_factory=PassedItems)
+    _deltas: list[Event] = field(default_factory=list)
 
     @property
     def _dialect(self) -> Dialect:
@@ -265,15 +300,86 @@ class Tracker:
         self.opened = None
         idle = self.tools.api.endpoint.dialect.streaming.idle_events
         silence = SilenceTimeout(idle, self._look)
-        answer = None
-        async with aclosing(signals) as source:
-            with silence.looking():
-                while answer is None:
-                    signal = await silence.next_signal(source)
+        try:
+            async with aclosing(signals) as source:
+                self.action = await self._read(source, silence)
+        finally:
+            self._show_deltas()
+
+    async def _read(
+        self, source: AsyncIterator[Signal], silence: SilenceTimeout
+    ) -> Action:
+        """Take signals until the machine answers one.
+
+        Deltas that arrive together are shown together, as soon as nothing more is there
+        to be read: then the loop turns.
+        """
+        last: Signal = Fault(FaultKind.CLOSED, "the stream ended")
+        try:
+            async with silence.watching():
+                async for signal in source:
+                    if self._put_off(signal, silence):
+                        continue
+                    self._show_deltas()
                     if isinstance(signal, Event) and signal.error is not None:
                         silence.failing()
                     answer = self._step(signal)
-        self.action = answer
+                    if answer is not None:
+                        return answer
+                    silence.heard()
+        except TimeoutError:
+            last = silence.verdict()
+        self._show_deltas()
+        return self._step(last) or Poll()
+
+    def _put_off(self, signal: Signal, silence: SilenceTimeout) -> bool:
+        """Put a delta off until the others that came with it are there; say if so."""
+        if type(signal) is not Event:
+            return False
+        deltas = self._deltas
+        if deltas:
+            last = deltas[-1]
+            if signal.part != last.part or len(deltas) >= MOST_TOGETHER:
+                return False
+            if not machine.is_next_delta(signal, last.sequence):
+                return False
+        else:
+            policy, follow = self.tools.policy, self.follow
+            if not machine.is_next_delta(signal, follow.cursor) or not (
+                machine.goes_on(follow, signal, policy=policy, now=self._age())
+            ):
+                return False
+            asyncio.get_running_loop().call_soon(self._deltas_are_there, silence)
+        deltas.append(signal)
+        return True
+
+    def _deltas_are_there(self, silence: SilenceTimeout) -> None:
+        """Show deltas while the stream is waited for; its reader raises what fails."""
+        try:
+            self._show_deltas()
+        except BaseException as error:  # noqa: BLE001  raised again by who reads
+            silence.stop(error)
+        silence.heard()
+
+    def _show_deltas(self) -> None:
+        """Take the deltas that were put off, as one."""
+        events, self._deltas = self._deltas, []
+        if not events:
+            return
+        self.follow = machine.gone_on(self.follow, events)
+        self._answered()
+        for event in events:
+            self.tools.observer.event(self.job, event.raw)
+        self._show(self.shown.take(events, self.follow.cursor))
+        self.tools.observer.moved(self.job, self.view)
+
+    def _show(self, fresh: str, refused: str = "") -> None:
+        if refused:
+            self.tools.observer.refusal(self.job, refused)
+        if fresh:
+            self.tools.observer.text(self.job, fresh)
+        if fresh or refused:
+            self.shown.wrote(fresh, refused)
 
     async def _look(self) -> Snapshot | None:
         """Ask once beside a stream that is silent; return what ends it."""
@@ -302,8 +408,9 @@ class Tracker:
         before, policy = self.follow, self.tools.policy
         if isinstance(signal, Event):
             self._passed.add(signal)
-            streamed, dialect = self.shown.transcript.text, self._dialect
-            signal = self._passed.joined(dialect, signal, streamed)
+            if signal.terminal:
+                streamed, dialect = self.shown.transcript.text, self._dialect
+                signal = self._passed.joined(dialect, signal, streamed)
         if isinstance(signal, Fault) and signal.kind is FaultKind.GONE:
             signal, policy = self._doubted(signal)
         self.follow, answer = machine.step(
@@ -356,13 +463,7 @@ class Tracker:
         if self.follow.gaps > before.gaps:
             self.shown.missed()
         refused = self.shown.take_refusal(event)
-        fresh = self.shown.take(event, self.follow.cursor)
-        if refused:
-            self.tools.observer.refusal(self.job, refused)
-        if fresh:
-            self.tools.observer.text(self.job, fresh)
-        if fresh or refused:
-            self.shown.wrote(fresh, refused)
+        self._show(self.shown.take([event], self.follow.cursor), refused)
         if event.reading is not None and not event.reading.status.is_terminal:
             self._heard(event)
         elif self.follow.held is event and self.follow.state is not State.ENDED:

@@ -23,6 +23,7 @@ from bgresp.core.dialect import PARTS, Endpoint
 from bgresp.core.dialect_schema import build
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import Status, Usage
+from bgresp.core.reading import event_reader
 from bgresp.core.request import Request, render
 from bgresp.core.signals import Event, Fault, Snapshot
 from tests.endpoint import listed, listening, using
@@ -239,7 +240,9 @@ def test_a_documented_answer_is_read(row: Mapping[str, Any]) -> None:
     raw = body if isinstance(body, str) else json.dumps(body)
     signal: Snapshot | Fault | Event | None
     if row["op"] == "event":
-        signal = replies.event(spoken, row.get("name", ""), raw, row.get("id", ""))
+        signal = replies.event(
+            event_reader(spoken), row.get("name", ""), raw, row.get("id", "")
+        )
     else:
         reply = replies.Reply(row["http"], row.get("headers", {}), raw.encode())
         read = replies.created if row["op"] == "create" else replies.retrieved

@@ -8,6 +8,7 @@ import pytest
 from bgresp.api import replies
 from bgresp.api.replies import Reply
 from bgresp.core.model import ResponseError, Status
+from bgresp.core.reading import event_reader
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot
 from tests.endpoint import dialect
 from tests.fakewire import FIRST_ID, FOX, response_of
@@ -307,13 +308,13 @@ def test_no_body_raises(status: int, body: bytes) -> None:
 )
 def test_what_is_no_json_object_is_no_event(data: str) -> None:
     """`[DONE]` and other data without an object pass unnoticed."""
-    assert replies.event(OPENAI, "message", data) is None
+    assert replies.event(event_reader(OPENAI), "message", data) is None
 
 
 def test_an_event_is_read_with_its_text() -> None:
     """An event keeps the JSON text that it came in; its type may be the SSE name."""
     data = '{"delta":"\\ud800x", "sequence_number" : 4,"output_index":1}'
-    found = replies.event(OPENAI, "response.output_text.delta", data)
+    found = replies.event(event_reader(OPENAI), "response.output_text.delta", data)
     assert isinstance(found, Event)
     assert (data, 4, "\ud800x") == (found.raw, found.sequence, found.delta)
     assert (1, 0) == found.part
@@ -323,7 +324,7 @@ def test_an_event_may_carry_the_response() -> None:
     """A terminal event brings the reading of its response, and the object itself."""
     final = response_of("completed", FOX)
     data = json.dumps({"type": "response.completed", "response": final})
-    found = replies.event(OPENAI, "", data)
+    found = replies.event(event_reader(OPENAI), "", data)
     assert found is not None
     assert found.reading is not None
     assert (True, FOX) == (found.terminal, found.reading.text)

@@ -1,6 +1,7 @@
 """The machine is total: it answers every signal in every state, and absorbs the end."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, Final
 
 import pytest
@@ -16,6 +17,9 @@ from bgresp.core.machine import (
     State,
     begin,
     classify,
+    goes_on,
+    gone_on,
+    is_next_delta,
     step,
     step_in_full,
 )
@@ -170,6 +174,49 @@ def test_the_short_way_is_the_long_way(
             follow, signal, policy=policy, jitter=jitter, now=now
         )
         follow = said[0]
+
+
+@given(_STEADY, st.integers(0, 5), st.integers(1, 5), JITTER)
+def test_deltas_that_follow_each_other_are_one_step(
+    follow: Follow, first: int, count: int, jitter: float
+) -> None:
+    """Deltas that are taken together leave another state than one by one."""
+    policy, now = Policy(), 100.0
+    deltas = [replace(DELTA, sequence=first + n) for n in range(count)]
+    if not goes_on(follow, deltas[0], policy=policy, now=now):
+        return
+    assert all(is_next_delta(later, d.sequence) for d, later in pairwise(deltas))
+    together = gone_on(follow, deltas)
+    for delta in deltas:
+        follow, answer = step_in_full(
+            follow, delta, policy=policy, jitter=jitter, now=now
+        )
+        assert answer is None
+    assert together == follow
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(replace(DELTA, sequence=number) for number in (4, 6, None, "5")),
+        *(replace(DELTA, sequence=5, error=ERROR.error), DONE, ERROR),
+        *(replace(DELTA, sequence=5, item={}), replace(DELTA, sequence=5, delta=None)),
+        replace(DELTA, sequence=5, reading=DONE.reading),
+    ],
+    ids=str,
+)
+def test_only_deltas_are_taken_together(other: Event) -> None:
+    """What is more than the next delta is taken as if it were no more."""
+    assert is_next_delta(replace(DELTA, sequence=5), 4)
+    assert not is_next_delta(other, 4)
+
+
+def test_an_error_is_no_mere_continuation() -> None:
+    """An `error` event whose dialect goes on after it is forgotten."""
+    follow = replace(STREAMING, answered=True, progressed=True, started=0.0)
+    error = replace(ERROR, sequence=4, terminal=False)
+    assert not goes_on(follow, error, policy=Policy(), now=100.0)
+    assert error.error == step_of(follow, error)[0].error
 
 
 @pytest.mark.parametrize("mode", ["auto", "stream"])

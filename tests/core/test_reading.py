@@ -1,17 +1,20 @@
 """Whatever an endpoint sends is data, never an error."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgresp.config import files
 from bgresp.core.dialect import Dialect
 from bgresp.core.dialect_schema import build
 from bgresp.core.model import EndedWith, ResponseError, Status, Usage
 from bgresp.core.output import Answer
 from bgresp.core.reading import (
+    event_reader,
     read_error,
     read_event,
     read_id,
@@ -47,6 +50,37 @@ OBJECTS = st.dictionaries(_KEYS | st.text(max_size=4), JSON)
 
 def _event(dialect: Dialect, payload: Mapping[str, Any], name: str = "") -> Event:
     return read_event(dialect, payload, name=name, raw="raw")
+
+
+@cache
+def _dialects() -> tuple[Dialect, ...]:
+    tables = files.built_in()
+    return tuple(build(name, tables) for name in ("openai", "gemini", "sail"))
+
+
+_NEARLY_DELTAS = st.builds(
+    lambda delta, changes: delta | changes,
+    st.fixed_dictionaries(
+        {
+            "type": st.just("response.output_text.delta"),
+            "sequence_number": st.integers(),
+            "output_index": st.integers(0, 2),
+            "content_index": st.integers(0, 2),
+            "delta": st.text(),
+        }
+    ),
+    st.dictionaries(st.sampled_from(["item", "step", "x"]) | _KEYS, JSON, max_size=2),
+)
+
+
+@given(_NEARLY_DELTAS | OBJECTS, st.sampled_from(["", "response.output_text.delta"]))
+def test_a_delta_is_read_straight_as_it_is_by_the_dialect(
+    payload: dict[str, Any], name: str
+) -> None:
+    """What is looked at straight is another event than the dialect's paths find."""
+    for dialect in _dialects():
+        told = event_reader(dialect)(payload, name, "raw", "7")
+        assert told == read_event(dialect, payload, name=name, raw="raw", id_="7")
 
 
 @given(st.sampled_from([*sorted(fw.TERMINAL), "queued"]), st.text())

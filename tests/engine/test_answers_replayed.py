@@ -122,7 +122,7 @@ def test_a_refusal_is_told_once(tmp_path: Path, name: str, is_numbered: bool) ->
         told = ""
         for number, event in enumerate(events[:cut]):
             fresh = before.take_refusal(event)
-            before.wrote(before.take(event, number if is_numbered else None), fresh)
+            before.wrote(before.take([event], number if is_numbered else None), fresh)
             told += fresh
         before.flush(sync=True)
         earlier = recorder.shown(key)

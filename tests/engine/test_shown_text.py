@@ -24,7 +24,7 @@ def test_a_cursor_is_kept_only_for_level_text(state: Path) -> None:
     told = [(delta("a"), "a", 0), (begins(1), "a", 0), (delta("b"), "ab", None)]
     told += [(delta("later", 1), "ab", None)]
     for sequence, (event, text, cursor) in enumerate(told):
-        shown.wrote(shown.take(event, sequence))
+        shown.wrote(shown.take([event], sequence))
         shown.flush(sync=True)
         kept = recorder.shown(KEY)
         assert (text, cursor) == (kept.text, kept.cursor)
@@ -37,7 +37,7 @@ def test_a_cursor_is_kept_again_once_all_is_shown(state: Path) -> None:
     shown = ShownText(recorder.progress(KEY))
     done = Event("response.content_part.done", part=(0, 0))
     for sequence, event in enumerate([begins(0), begins(1), delta("a"), done]):
-        shown.wrote(shown.take(event, sequence))
-    shown.wrote(shown.take(delta("b", 1), 4))
+        shown.wrote(shown.take([event], sequence))
+    shown.wrote(shown.take([delta("b", 1)], 4))
     shown.flush(sync=True)
     assert ("a\n\nb", 4) == (recorder.shown(KEY).text, recorder.shown(KEY).cursor)

@@ -26,6 +26,7 @@ from tests.scripted import (
     CLOSED,
     LOST_REPLY,
     REFUSED,
+    Answer,
     Heard,
     Late,
     Scripted,
@@ -92,6 +93,54 @@ def shown(heard: Heard) -> str:
 
 def ended(heard: Heard) -> list[str]:
     return heard.ends.get(job().key, [])
+
+
+DELTAS = [n for n, told in enumerate(EVENTS) if told.delta]
+
+
+@pytest.mark.parametrize("cut", [DELTAS[1], DELTAS[3], DELTAS[-1]])
+def test_what_arrives_together_is_shown_together(state: Path, cut: int) -> None:
+    """Each delta costs a write, or is held back until another comes."""
+    late: list[Answer] = [*EVENTS[:cut], Late(5.0, EVENTS[cut]), *EVENTS[cut + 1 :]]
+    scripted = Scripted(streams=[late], at_once=True)
+    heard, shown_at = Heard(), list[tuple[float, str]]()
+
+    class Timed(Heard):
+        def text(self, job: Job, fresh: str) -> None:
+            shown_at.append((asyncio.get_running_loop().time(), fresh))
+
+    only, _, _ = follow(scripted, state, heard=Timed())
+    before = "".join(str(EVENTS[n].delta) for n in DELTAS if n < cut)
+    # What tells that the stream runs well is a step of its own.
+    assert (0.0, before) == (shown_at[0][0], "".join(t for at, t in shown_at if at < 5))
+    assert len(shown_at) <= 4
+    assert fw.FOX == "".join(text for _, text in shown_at)
+    assert heard.raws == []
+    one_by_one, alone, _ = follow(Scripted(streams=[late]), state / "other")
+    assert (only.follow, only.view.deltas) == (
+        one_by_one.follow,
+        one_by_one.view.deltas,
+    )
+    assert fw.FOX == shown(alone)
+
+
+def test_a_reader_that_leaves_is_noticed_in_a_silence(state: Path) -> None:
+    """Text that nobody can be shown waits with its error for the next event."""
+    late: list[Answer] = [*EVENTS[: DELTAS[3]], Late(100.0, EVENTS[DELTAS[3]])]
+    scripted = Scripted(get=[RUNNING], streams=[late], at_once=True)
+    ended_at = 0.0
+
+    async def main() -> None:
+        nonlocal ended_at
+        shared = tools(scripted.api, recorder_at(state), Heard(breaks_after=0))
+        try:
+            await Scheduler(16).run([tracker(job(), shared)])
+        finally:
+            ended_at = asyncio.get_running_loop().time()
+
+    with pytest.raises(BrokenPipeError):
+        run_virtual(main())
+    assert ended_at < 1.0
 
 
 def test_a_job_is_polled_to_its_answer(state: Path) -> None:

@@ -186,3 +186,57 @@ def test_interleaved_parts_are_shown_in_order(
         transcript.add(queues[n].pop(0))
         assert final.startswith(transcript.shown)
     assert final == transcript.shown == transcript.text
+
+
+_TOLD = st.builds(
+    Event,
+    st.sampled_from(
+        [
+            *("response.content_part.added", "response.content_part.done"),
+            *("response.output_item.done", "response.output_text.delta"),
+        ]
+    ),
+    part=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    delta=st.none() | st.sampled_from(["", "a", "b"]),
+    full=st.none() | st.sampled_from(["", "ab"]),
+    item=st.none() | st.just({}),
+    is_aside=st.booleans(),
+)
+
+
+@given(
+    st.lists(_TOLD, max_size=6),
+    st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    st.lists(st.sampled_from(["a", "bc", ""]), max_size=4),
+    st.sampled_from(["", "a", "ab"]),
+    st.none() | st.integers(0, 1),
+)
+def test_deltas_that_follow_each_other_are_one(
+    earlier: list[Event],
+    part: tuple[int, int],
+    deltas: list[str],
+    known: str,
+    item: int | None,
+) -> None:
+    """Deltas that are taken together show another text than one by one."""
+    told = []
+    for together in (True, False):
+        transcript = Transcript(known, item=item)
+        transcript.restart(known, item)
+        _shown(earlier, transcript)
+        if together:
+            fresh = transcript.extend(part, deltas)
+        else:
+            fresh = "".join(
+                _shown([_delta(d, part) for d in deltas or [""]], transcript)
+            )
+        told.append((fresh, transcript.text, transcript.shown, transcript.is_level))
+    assert told[0] == told[1]
+
+
+def test_too_much_text_ends_where_it_ends_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of deltas that are together too much those that fit are lost."""
+    monkeypatch.setattr("bgresp.core.transcript.MOST", 3)
+    assert "ab" == Transcript().extend((0, 0), ["a", "b", "cd"])

@@ -20,6 +20,7 @@ from bgresp.config import files
 from bgresp.core import schedule
 from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
+from bgresp.core.reading import event_reader
 from bgresp.core.text import TooLargeError
 from bgresp.ledger import line, saved
 from tests import fakewire as fw
@@ -158,7 +159,7 @@ def events(rng: Random) -> None:
         reply = httpx.Response(200, headers=kind, content=pieces())
         try:
             async for sse in transport.events(reply):
-                replies.event(OPENAI, sse.event, sse.data, sse.id)
+                replies.event(event_reader(OPENAI), sse.event, sse.data, sse.id)
         except TooLargeError:
             pass
 

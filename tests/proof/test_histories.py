@@ -13,7 +13,7 @@ from bgresp.api import replies
 from bgresp.core.dialect import Dialect
 from bgresp.core.machine import Follow, Policy, begin, step
 from bgresp.core.model import Job, Status
-from bgresp.core.reading import read_response
+from bgresp.core.reading import event_reader, read_response
 from bgresp.core.signals import (
     Action,
     Cursor,
@@ -43,7 +43,7 @@ OPENAI: Dialect = dialect()
 @lru_cache(maxsize=4096)
 def read(data: str) -> Event | None:
     """Read an event's data as the client does."""
-    return replies.event(OPENAI, "", data)
+    return replies.event(event_reader(OPENAI), "", data)
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ class Watcher:
         self.taken += 1
         if gap:
             self.shown.missed()
-        fresh = self.shown.take(event, self.follow.cursor)
+        fresh = self.shown.take([event], self.follow.cursor)
         if fresh:
             self.printed.append(fresh)
             self.shown.wrote(fresh)

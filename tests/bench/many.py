@@ -1,0 +1,230 @@
+"""What streams and many jobs cost, beside the same by the SDK of OpenAI.
+
+    PEER=/a/venv/bin/python ROUNDS=3 ROWS=1000 DELTAS=60000 python -m tests.bench.many
+
+CPU of whole processes, the least of interleaved rounds; of many jobs less what one
+takes. PEER is a Python that has the SDK, else this one is asked for it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from tests.bench.endpoint import running
+from tests.command import ROOT, command, environment
+
+PROFILE: Final = """\
+[profiles.bench]
+dialect = "openai"
+rate = 0
+connections = {connections}
+"""
+_STREAM: Final = """
+import sys, openai
+client = openai.OpenAI(base_url=sys.argv[1], api_key="k")
+for event in client.responses.retrieve("resp_1", stream=True):
+    if event.type == "response.output_text.delta":
+        print(event.delta, end="", flush=True)
+"""
+_MANY: Final = """
+import asyncio, sys, openai
+base_url, what, count, width = sys.argv[1:]
+async def main():
+    permits = asyncio.Semaphore(int(width))
+    async with openai.AsyncOpenAI(base_url=base_url, api_key="k") as client:
+        async def one(number):
+            async with permits:
+                if what == "create":
+                    await client.responses.create(model="m", input=f"Row {number}", background=True)
+                else:
+                    await client.responses.retrieve(f"resp_{number}")
+        await asyncio.gather(*(one(number) for number in range(int(count))))
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU in seconds, and the most memory in bytes, of a process."""
+
+    cpu: float
+    memory: int
+
+
+Way = Callable[[int], Cost]
+
+
+def cost(argv: list[str], env: dict[str, str]) -> Cost:
+    """Run a process whose output nobody reads slowly; return what it cost."""
+    with tempfile.TemporaryFile() as told:
+        process = subprocess.Popen(
+            argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told
+        )
+        assert process.stdout is not None
+        while process.stdout.read(1 << 16):
+            pass
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+        told.seek(0)
+        assert status == 0, told.read().decode()
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+@dataclass(slots=True)
+class Bench:
+    """One endpoint, and clients with a state folder for each run."""
+
+    folder: Path
+    base_url: str
+    peer: str
+    _runs: int = 0
+
+    def env(self, state: str, connections: int = 16) -> dict[str, str]:
+        """Return the environment of a client with a state folder of that name."""
+        config = self.folder / f"config-{connections}.toml"
+        config.write_text(PROFILE.format(connections=connections))
+        env = environment(
+            {
+                "BGRESP_BASE_URL": self.base_url,
+                "BGRESP_API_KEY": "k",
+                "BGRESP_PROFILE": "bench",
+                "BGRESP_MODEL": "m",
+                "BGRESP_CONFIG": str(config),
+                "BGRESP_STATE_DIR": str(self.folder / state),
+            }
+        )
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+        env["PYTHONPATH"] = str(ROOT)
+        return env
+
+    def manifest(self, rows: int) -> Path:
+        """Write so many rows."""
+        path = self.folder / f"rows-{rows}.jsonl"
+        made = ({"id": f"row-{n}", "text": f"Row {n}"} for n in range(rows))
+        path.write_text("".join(json.dumps(row) + "\n" for row in made))
+        return path
+
+    def fresh(self) -> str:
+        """Return the name of a state folder that is not there yet."""
+        self._runs += 1
+        return f"state-{self._runs}"
+
+    def batch(self, rows: int, state: str) -> Cost:
+        """Submit so many rows."""
+        argv = command("batch", str(self.manifest(rows)), "-q")
+        return cost(argv, self.env(state))
+
+    def wait(self, rows: int, connections: int = 16) -> Cost:
+        """Wait for so many rows that were submitted."""
+        state = self.fresh()
+        self.batch(rows, state)
+        argv = command("wait", "--group", f"rows-{rows}")
+        return cost(argv, self.env(state, connections))
+
+    def stream(self) -> Cost:
+        """Watch a job that streams."""
+        state = self.fresh()
+        env = self.env(state)
+        cost(command("submit", "-t", "x", "--stream"), env)
+        return cost(command("watch", "@1", "--mode", "stream"), env)
+
+    def sdk_stream(self) -> Cost:
+        """Read the same stream by the SDK."""
+        return cost([self.peer, "-c", _STREAM, self.base_url], os.environ.copy())
+
+    def sdk(self, what: str, rows: int, width: int = 16) -> Cost:
+        """Create or retrieve so many by the SDK."""
+        argv = [self.peer, "-c", _MANY, self.base_url, what, str(rows), str(width)]
+        return cost(argv, os.environ.copy())
+
+
+def least(rounds: int, ways: Mapping[str, Callable[[], Cost]]) -> dict[str, float]:
+    """Return the least CPU of each way, over rounds of all."""
+    found = dict.fromkeys(ways, float("inf"))
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name] = min(found[name], way().cpu)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What is measured, each beside the SDK where that is installed."""
+
+    bench: Bench
+    rounds: int
+    has_peer: bool
+
+    def stream(self, deltas: int) -> None:
+        """Tell of a stream of so many deltas, start-up included."""
+        ways = {"ours": self.bench.stream}
+        ways |= {"sdk": self.bench.sdk_stream} if self.has_peer else {}
+        found = least(self.rounds, ways)
+        tell(found, f"{deltas:,} deltas into a pipe", deltas, "a delta")
+
+    def batch(self, rows: int) -> None:
+        """Tell of a batch of so many rows, less what one row costs."""
+        self._each(
+            f"batch of {rows:,} rows",
+            lambda count: self.bench.batch(count, self.bench.fresh()),
+            lambda count: self.bench.sdk("create", count),
+            rows,
+        )
+
+    def wait(self, rows: int, connections: int) -> None:
+        """Tell of waiting for so many jobs that are over, less what one costs."""
+        self._each(
+            f"wait for {rows:,} jobs on {connections} connections",
+            lambda count: self.bench.wait(count, connections),
+            lambda count: self.bench.sdk("retrieve", count),
+            rows,
+        )
+
+    def _each(self, name: str, ours: Way, sdk: Way, rows: int) -> None:
+        ways = {"ours": partial(ours, rows), "one": partial(ours, 1)}
+        if self.has_peer:
+            ways |= {"sdk": partial(sdk, rows), "one sdk": partial(sdk, 1)}
+        found = least(self.rounds, ways)
+        less = {"ours": found["ours"] - found["one"]}
+        if self.has_peer:
+            less["sdk"] = found["sdk"] - found["one sdk"]
+        tell(less, name, rows, "each")
+
+
+def tell(found: Mapping[str, float], name: str, count: int, one: str) -> None:
+    """Print a line of the table at once: CPU, and how much of the SDK's it is."""
+    line = f"{name}: {1e3 * found['ours'] / count:.3f} ms {one}"
+    if "sdk" in found:
+        times, theirs = found["ours"] / found["sdk"], 1e3 * found["sdk"] / count
+        line += f", {times:.2f} x the SDK's {theirs:.3f} ms"
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main(what: str = "sbw") -> None:
+    """Print the table, or of it `s` streams, `b` batches, `w` waiting."""
+    environ = os.environ
+    peer = environ.get("PEER", sys.executable)
+    deltas, rows = int(environ.get("DELTAS", 60_000)), int(environ.get("ROWS", 1000))
+    probe = [peer, "-c", "import openai"]
+    has_peer = not subprocess.run(probe, capture_output=True, check=False).returncode
+    with tempfile.TemporaryDirectory() as made, running(deltas) as base_url:
+        bench = Bench(Path(made), base_url, peer)
+        table = Table(bench, int(environ.get("ROUNDS", 3)), has_peer)
+        if "s" in what:
+            table.stream(deltas)
+        if "b" in what:
+            table.batch(rows)
+        for connections in (10, 200) if "w" in what else ():
+            table.wait(rows, connections)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])
