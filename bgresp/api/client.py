@@ -3,6 +3,7 @@
 Answers with signals; what goes wrong on the way is a Fault value, never an exception.
 """
 
+import asyncio
 import os
 import re
 from collections.abc import (
@@ -12,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -97,6 +98,56 @@ class Sent:
 
 
 @dataclass(slots=True)
+class Clients:
+    """Clients of one connection each, used again by who comes next.
+
+    httpx's pool looks at every connection for each request (PERFORMANCE.md 6), so that
+    one with many costs more by each; whoever comes while `most` are in use waits.
+    """
+
+    endpoint: Endpoint
+    way: Route
+    most: int | None = None
+    keep_alive: bool = field(default=True, kw_only=True)
+    _free: list[httpx.AsyncClient] = field(default_factory=list, repr=False)
+    _used: set[httpx.AsyncClient] = field(default_factory=set, repr=False)
+    _permits: asyncio.Semaphore | None = None
+
+    def __post_init__(self) -> None:
+        """Make the permits."""
+        if self.most is not None:
+            self._permits = asyncio.Semaphore(self.most)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Lend a client; one whose request failed, or was left, is closed.
+
+        Raises ConfigError when proxies or certificates are set up wrong.
+        """
+        async with self._permits or nullcontext():
+            if self._free:
+                client = self._free.pop()
+            else:
+                keep = self.keep_alive
+                client = transport.client(self.endpoint, self.way, keep_alive=keep)
+            self._used.add(client)
+            try:
+                yield client
+            except BaseException:
+                self._used.discard(client)
+                await client.aclose()
+                raise
+            self._used.discard(client)
+            self._free.append(client)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for client in (*self._free, *self._used):
+            await client.aclose()
+        self._free.clear()
+
+
+@dataclass(slots=True)
 class Api:
     """One endpoint; its connections are opened when first needed, closed by aclose."""
 
@@ -104,7 +155,8 @@ class Api:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     say: Callable[[str], None] = lambda _: None
     _takes_no_include: bool = False
-    _client: httpx.AsyncClient | None = field(default=None, repr=False)
+    _clients: "Clients | None" = field(default=None, repr=False)
+    _posting: "Clients | None" = field(default=None, repr=False)
     _way: Route | None = field(default=None, repr=False)
 
     @property
@@ -116,9 +168,10 @@ class Api:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        for clients in (self._clients, self._posting):
+            if clients is not None:
+                await clients.aclose()
+        self._clients = self._posting = None
 
     def can(self, op: str) -> bool:
         """Say whether the endpoint's dialect has an operation."""
@@ -293,7 +346,8 @@ class Api:
         async for sse in transport.events(response):
             event = replies.event(read, sse.event, sse.data, sse.id)
             if event is not None:
-                yield event if event.reading is None else _hiding(response, event)
+                tells_text = event.reading is None and event.error is None
+                yield event if tells_text else _hiding(response, event)
         yield Fault(FaultKind.CLOSED, "the stream ended")
 
     @asynccontextmanager
@@ -309,18 +363,22 @@ class Api:
         if known is None:
             dialect = self.endpoint.dialect.name
             raise RefusedError(f"a {dialect} endpoint cannot {op} a response")
-        if self._client is None:
-            self._client = transport.client(self.endpoint, self.way, keep_alive=True)
+        if self._clients is None:
+            most = self.endpoint.dialect.limits.connections
+            self._clients = Clients(self.endpoint, self.way, most, keep_alive=True)
         path, fixed = target(known, {**values, **self._vars()})
         params = {**self._query(), **fixed, **query}
         trace = {} if sent is None else {"trace": sent.trace}
-        async with self._client.stream(
-            known.method,
-            self._url(path),
-            params=params or None,
-            headers={**self._headers(), **headers},
-            extensions={transport.SECRETS: self.endpoint.secrets, **trace},
-        ) as response:
+        async with (
+            self._clients.one() as client,
+            client.stream(
+                known.method,
+                self._url(path),
+                params=params or None,
+                headers={**self._headers(), **headers},
+                extensions={transport.SECRETS: self.endpoint.secrets, **trace},
+            ) as response,
+        ):
             yield response
 
     @asynccontextmanager
@@ -334,9 +392,10 @@ class Api:
         """
         op = self.endpoint.dialect.ops["create"]
         path, fixed = target(op, self._vars())
-        async with transport.client(
-            self.endpoint, self.way, keep_alive=False
-        ) as client:
+        if self._posting is None:
+            self._posting = Clients(self.endpoint, self.way, keep_alive=False)
+        async with self._posting.one() as client:
+            client.cookies.clear()
             sent.begin()
             async with client.stream(
                 op.method,

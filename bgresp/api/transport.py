@@ -250,14 +250,12 @@ _NOT_FORMED: Final = (
 
 
 def client(endpoint: Endpoint, way: Route, *, keep_alive: bool) -> httpx.AsyncClient:
-    """Open a client: no redirects, no compression, no proxy to this machine itself.
+    """Open a client of one connection: no redirects, no compression.
 
-    Raises ConfigError when proxies or certificates are set up wrong.
+    Nor a proxy to this machine itself. Raises ConfigError when proxies or certificates
+    are set up wrong.
     """
-    most = endpoint.dialect.limits.connections
-    limits = httpx.Limits(
-        max_connections=most, max_keepalive_connections=most if keep_alive else 0
-    )
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=int(keep_alive))
     read = endpoint.dialect.streaming.idle_bytes
     timeout = httpx.Timeout(
         connect=CONNECT_TIMEOUT, read=read, write=WRITE_TIMEOUT, pool=None

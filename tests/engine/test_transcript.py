@@ -238,5 +238,5 @@ def test_too_much_text_ends_where_it_ends_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of deltas that are together too much those that fit are lost."""
-    monkeypatch.setattr("bgresp.core.transcript.MOST", 3)
+    monkeypatch.setattr("bgresp.engine.shown_text.MOST", 3)
     assert "ab" == Transcript().extend((0, 0), ["a", "b", "cd"])

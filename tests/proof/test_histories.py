@@ -61,9 +61,11 @@ class Notes:
         cursor: Cursor | None,
         *,
         item: int | None = None,
+        refused: str = "",
         sync: bool = False,
     ) -> None:
-        self.shown = Shown(self.shown.text + added, cursor, item=item)
+        told = self.shown.refusal + refused
+        self.shown = Shown(self.shown.text + added, cursor, item=item, refusal=told)
 
     def end(self, length: int) -> None:
         self.shown = Shown(self.shown.text, self.shown.cursor, ended=True)
