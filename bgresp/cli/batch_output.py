@@ -17,7 +17,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
 from bgresp.engine.submit import GRACE, NOT_SENT
 from bgresp.render import columns
-from bgresp.render.plain import Quiet
+from bgresp.render.live import Quiet
 from bgresp.render.streams import as_json
 
 

@@ -1,7 +1,7 @@
 """Following without a terminal: a dated line a change, and a heartbeat."""
 
 from bgresp.core.model import Status
-from bgresp.render.plain import HEARTBEAT, Plain
+from bgresp.render.live import HEARTBEAT, Plain
 from tests.golden import Golden
 from tests.render.screens import Hand, Shown, made, view
 

@@ -132,8 +132,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     drafts = _drafts(context, shape, options, _prompts(context, shape, options))
     if options.dry_run:
         return _dry_run(context, shape, drafts)
-    from bgresp.cli.following import FollowOptions
-    from bgresp.cli.sending import Sending
+    from bgresp.cli.following import FollowOptions, Sending
 
     how = FollowOptions(
         timeout=timeout,
