@@ -4,7 +4,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,7 +25,7 @@ from bgresp.config import places
 from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.text import counted, one_line, printable
-from bgresp.ledger import folders
+from bgresp.ledger import files, folders
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
 from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
     from bgresp.core.dialect import Dialect, Webhook
     from bgresp.core.request import StoredRequest
     from bgresp.engine.endpoints import Endpoints
-    from bgresp.engine.notify import Notifier
+    from bgresp.engine.notify import Notifiers
     from bgresp.engine.recorder import Recorder
     from bgresp.ledger.saved import Answers
     from bgresp.serve.daemon import Launch
@@ -56,9 +64,8 @@ class Context:
     detached: str = ""
     hidden: set[str] = field(default_factory=set)
     webhook: "Webhook | None" = None
-    _notifier: "Notifier | None" = None
-    _notifies: bool = False
-    _notifiers: "dict[tuple[str, ...], Notifier]" = field(default_factory=dict)
+    _hook_of: Callable[[Job], Sequence[str]] = lambda _: ()
+    _notifiers: "Notifiers | None" = None
     _reported: bool = False
     _reported_dead: bool = False
     _machine: "Machine | None" = None
@@ -115,9 +122,9 @@ class Context:
         Raises ConfigError.
         """
         if self._config is None:
-            from bgresp.config import files
+            from bgresp.config.files import load
 
-            self._config = files.load(places.config_path(self.environ))
+            self._config = load(places.config_path(self.environ))
         return self._config
 
     @property
@@ -330,39 +337,58 @@ class Context:
 
         Raises UsageError.
         """
-        self._notifies = True
+        self._hook_of = self._hook_of_profile
         if command is not None:
             from bgresp.engine.notify import argv_of
 
-            self._notifier = self._notifier_of(argv_of(command))
+            argv = argv_of(command)
+            self._hook_of = lambda _: argv
 
     def ended(self, job: Job) -> "Awaitable[None] | None":
         """Take that a job was seen to have ended; see `Notifier.tell`."""
-        notifier = self._notifier
-        if notifier is None and self._notifies and (argv := self._hook_of(job)):
-            notifier = self._notifier_of(argv)
-        if notifier is None:
+        argv = self._hook_of(job)
+        if not argv:
             return None
+        if self._notifiers is None:
+            from bgresp.engine.notify import Notifier, Notifiers
+
+            self._notifiers = Notifiers(
+                lambda argv: Notifier(
+                    [*argv], self.recorder, self.say, self.environ_of_children
+                )
+            )
         with suppress(ConfigError):  # its dialect is gone: the job is told of as it is
             job = self.told(job)
-        return notifier.tell(job)
+        return self._notifiers.of(argv).tell(job)
 
-    async def drain_notices(self) -> None:
-        """Wait until everyone was told who is to be told."""
-        for notifier in self._notifiers.values():
-            await notifier.drain()
+    def run(self, work: Coroutine[Any, Any, int]) -> int:
+        """Run to the end and return the exit code; a signal detaches.
 
-    def _notifier_of(self, argv: Sequence[str]) -> "Notifier":
-        from bgresp.engine.notify import Notifier
+        Raises DetachedError when a signal came first; stderr says then how to go on.
+        Raises LedgerError where the state folder's file system answers for no lock.
+        """
 
-        found = self._notifiers.get(tuple(argv))
-        if found is None:
-            environ = self.environ_of_children
-            found = Notifier([*argv], self.recorder, self.say, environ)
-            self._notifiers[tuple(argv)] = found
-        return found
+        async def whole() -> int:
+            try:
+                return await work
+            finally:
+                if self._notifiers is not None:
+                    await self._notifiers.drain()
 
-    def _hook_of(self, job: Job) -> Sequence[str]:
+        # Here Ctrl-C is heard; in the loop it would wait as long as the lock does.
+        try:
+            files.prove(self.state / "README")
+        except BaseException:
+            work.close()
+            raise
+        try:
+            return errors.detachable(whole())
+        except errors.DetachedError:
+            if self.detached:
+                self.say(f"detached; {self.detached}")
+            raise
+
+    def _hook_of_profile(self, job: Job) -> Sequence[str]:
         """Return what `notify` of a job's profile says, of this user's configuration.
 
         A line of the ledger is no authority: its endpoint must be that profile's.

@@ -1,12 +1,13 @@
-"""What went wrong as people and scripts read it: one line on stderr, no traceback.
+"""What ends a command early: an error or a bug, told as one line; or a signal.
 
 A bug of ours shows its traceback with -v alone; what the environment and -H keep secret
-is taken out of both.
+is taken out of both. Ctrl-C, SIGTERM and SIGHUP detach instead of killing.
 """
 
 import re
+import signal
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -22,6 +23,7 @@ SCHEMA: Final = "bgresp.error/1"
 SPELLED: Final = 3  # lines and submits that are named; more are counted
 _SECRET: Final = re.compile(r".*(KEY|TOKEN|SECRET|PASS|AUTH)", re.IGNORECASE)
 _SHORTEST: Final = 8
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _VERBOSE: Final = frozenset({"-v", "--verbose"})
 
 
@@ -134,3 +136,51 @@ def _without(words: Sequence[str], text: str) -> str:
     for word in words:
         text = text.replace(word, "[secret]")
     return text
+
+
+class DetachedError(Exception):
+    """A signal asked us to leave; the jobs go on."""
+
+    def __init__(self, number: int) -> None:
+        """Keep the signal's number."""
+        super().__init__(f"signal {number}")
+        self.exit_code = 128 + number
+
+
+def detachable(work: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine to its end; SIGINT, SIGTERM and SIGHUP cancel it instead of us.
+
+    The first one cancels the main task, which keeps what is known; the process then
+    ends with 128 + the signal's number. Only `cancel` cancels a job. Raises
+    DetachedError.
+    """
+    import asyncio  # what asks nobody does without
+
+    received: list[int] = []
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(work)
+
+        def detach(number: int) -> None:
+            received.append(number)
+            task.cancel()
+
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, detach, number)
+        try:
+            return await task
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    try:
+        code = asyncio.run(main())
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        raise DetachedError(received[0]) from None
+    if received:
+        raise DetachedError(received[0])
+    return code

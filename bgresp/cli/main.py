@@ -69,7 +69,7 @@ def _help_of(argv: list[str]) -> str:
 
 def _other(error: Exception, argv: list[str], *, as_json: bool) -> int:
     """Handle detaching, what Typer says of the usage, and bugs."""
-    from bgresp.cli.running import DetachedError
+    from bgresp.cli.errors import DetachedError
 
     if isinstance(error, DetachedError):
         return error.exit_code

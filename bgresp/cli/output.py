@@ -221,10 +221,8 @@ def _fetched(
         return 0
 
     if wanted:
-        from bgresp.cli.running import run
-
         try:
-            run(context, fetch())
+            context.run(fetch())
         except (ConfigError, RefusedError) as error:  # nobody can be asked
             errors.show(context.streams, error)
             codes.append(int(error.code))

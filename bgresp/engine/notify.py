@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -112,6 +112,25 @@ class Notifier:
         if not self._said:
             self._said = True
             self.say(f"--notify {self.argv[0]}: {message}")
+
+
+@dataclass(slots=True)
+class Notifiers:
+    """The hooks of one invocation: one for each program that is told."""
+
+    make: Callable[[Sequence[str]], Notifier]
+    _made: dict[tuple[str, ...], Notifier] = field(default_factory=dict)
+
+    def of(self, argv: Sequence[str]) -> Notifier:
+        """Return the hook of a program and its arguments."""
+        if tuple(argv) not in self._made:
+            self._made[tuple(argv)] = self.make(argv)
+        return self._made[tuple(argv)]
+
+    async def drain(self) -> None:
+        """Wait until everyone was told who is to be told."""
+        for notifier in self._made.values():
+            await notifier.drain()
 
 
 def argv_of(command: str) -> list[str]:

@@ -161,8 +161,6 @@ def batch(options: Options, shape: Shape, common: Common) -> int:
       bgresp batch questions.jsonl --results answers.jsonl --rate 30/m
       bgresp batch people.csv --id row --prompt 'Write to {{name}} about {{topic}}.'
     """
-    from bgresp.cli.running import run
-
     context = Context.of(common)
     context.notify(options.notify)
     ask_for_webhook(context, shape)
@@ -172,7 +170,7 @@ def batch(options: Options, shape: Shape, common: Common) -> int:
         return batching.dry_run()
     with batching.ready():
         batching.survey()
-        return run(context, batching.run())
+        return context.run(batching.run())
 
 
 def _check(options: Options) -> None:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, DryRun, Refs, Yes
-from bgresp.cli.running import run
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -58,7 +57,7 @@ def cancel(which: Refs, options: Options, common: Common) -> int:
         context.show_jobs([v.job for v in verdicts], single=choice.single)
         return int(worst([*choice.codes, *(int(v.code) for v in verdicts)]))
 
-    return run(context, work())
+    return context.run(work())
 
 
 def _under_way(context: Context, jobs: list[Job]) -> list[Job]:

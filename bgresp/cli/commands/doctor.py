@@ -142,15 +142,13 @@ def probe(context: Context, model: str | None, *, yes: bool) -> int:
 
     Raises UsageError where nobody can be asked, and what a submit raises.
     """
-    from bgresp.cli.running import run
-
     flags = replace(context.flags, model=model)
     settings = resolve(flags, context.environ, context.config)
     if not yes and not _agreed(context, settings, model):
         context.say(NOT_WANTED)
         return int(ExitCode.OK)
     context.detached = "the probe's jobs go on: bgresp list -l probe"
-    return run(context, _probed(context, settings))
+    return context.run(_probed(context, settings))
 
 
 async def _probed(context: Context, settings: Settings) -> int:

@@ -63,9 +63,7 @@ def drop(context: Context, jobs: list[Job], *, remote: bool) -> tuple[int, list[
     dropping = Dropping(context.recorder, context.say, failed)
     if not remote:
         return dropping.here(jobs), dropping.dropped
-    from bgresp.cli.running import run
-
-    code = run(context, dropping.everywhere(context.endpoints, jobs))
+    code = context.run(dropping.everywhere(context.endpoints, jobs))
     return code, dropping.dropped
 
 

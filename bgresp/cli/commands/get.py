@@ -176,7 +176,6 @@ def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Jo
     ):
         return choice.jobs
     from bgresp.cli.refs import refreshed
-    from bgresp.cli.running import run
 
     found: list[Job] = []
 
@@ -186,7 +185,7 @@ def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Jo
         codes.extend([*faults, *choice.codes])
         return 0
 
-    run(context, ask())
+    context.run(ask())
     return found
 
 

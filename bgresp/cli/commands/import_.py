@@ -60,8 +60,6 @@ def import_(options: Options, common: Common) -> int:
       ssh node bgresp list --all --jsonl | bgresp import --from -
       bgresp import resp_123 resp_456 --group night
     """
-    from bgresp.cli.running import run
-
     context = Context.of(common)
     if options.source is not None:
         return _merged(context, options, options.source)
@@ -81,7 +79,7 @@ def import_(options: Options, common: Common) -> int:
                 codes.append(int(error.code))
         return 0
 
-    run(context, adopt())
+    context.run(adopt())
     context.report_ledger()
     if jobs:
         context.show_jobs(jobs, single=len(ids) == 1)

@@ -72,7 +72,6 @@ def list_(which: Refs, options: Options, common: Common) -> int:
     codes: list[int] = []
     if options.refresh:
         from bgresp.cli.refs import refreshed
-        from bgresp.cli.running import run
 
         async def ask() -> int:
             opened = [job for job in jobs if job.status.is_open]
@@ -82,7 +81,7 @@ def list_(which: Refs, options: Options, common: Common) -> int:
             codes.extend(faults)
             return 0
 
-        run(context, ask())
+        context.run(ask())
     if not jobs and not common.quiet:
         _say_unknown(context, which)
     if not context.show_as_data(jobs, single=len(which.refs or []) == 1):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from bgresp.cli import errors, refs
 from bgresp.cli.commands.sync import show_change
 from bgresp.cli.context import Context
+from bgresp.cli.errors import DetachedError
 from bgresp.cli.options import (
     FOLLOW,
     Common,
@@ -22,7 +23,6 @@ from bgresp.cli.options import (
     opt,
     seconds,
 )
-from bgresp.cli.running import DetachedError, run
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -119,7 +119,7 @@ def listen(which: Refs, options: Options, common: Common) -> int:
             context.say("no --secret-env: deliveries are not verified")
         listening_ = Listening(context, secrets, chosen, options, interval)
         try:
-            return run(context, listening_.run(listeners))
+            return context.run(listening_.run(listeners))
         except DetachedError:
             if options.once:
                 raise

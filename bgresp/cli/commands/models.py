@@ -4,7 +4,6 @@ from typing import Any
 
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
-from bgresp.cli.running import run
 from bgresp.core.errors import RefusedError
 from bgresp.core.signals import Fault, FaultKind, error_of
 
@@ -39,7 +38,7 @@ def models(common: Common) -> int:
         found.extend(item for item in named if isinstance(item.get("id"), str))
         return 0
 
-    code = run(context, ask())
+    code = context.run(ask())
     _show(context, found)
     return code
 

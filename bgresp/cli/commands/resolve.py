@@ -7,7 +7,6 @@ import typer
 from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
-from bgresp.cli.running import run
 from bgresp.core.errors import (
     BgrespError,
     NoSuchJobError,
@@ -121,7 +120,7 @@ def _settled(context: Context, job: Job, options: Options) -> Job:
             found.append(await _asked(settling, job, options))
         return 0
 
-    run(context, ask())
+    context.run(ask())
     if found[0].status.is_unsettled:
         raise _unknown(context, found[0])
     return found[0]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
-from bgresp.cli.running import run
 from bgresp.core.errors import NoSuchJobError, worst
 from bgresp.core.model import WEBHOOK, Job, Status
 from bgresp.core.request import Draft
@@ -55,7 +54,7 @@ def retry(which: Refs, options: Options, common: Common) -> int:
         drafts = _drafts(sending, jobs, failed=options.failed)
         if not drafts and not sending.codes:
             context.say("nothing to retry")
-        return run(context, _sent(sending, drafts, single=choice.single))
+        return context.run(_sent(sending, drafts, single=choice.single))
 
 
 def _drafts(

@@ -32,7 +32,6 @@ def status(which: Refs, options: Options, common: Common) -> int:
         jobs = choice.known()
     else:
         from bgresp.cli.refs import refreshed
-        from bgresp.cli.running import run
 
         jobs = []
 
@@ -42,7 +41,7 @@ def status(which: Refs, options: Options, common: Common) -> int:
             codes.extend([*faults, *choice.codes])
             return 0
 
-        run(context, ask())
+        context.run(ask())
     if not codes and not refs.require_some(context, jobs, which):
         return 0
     context.show_jobs(jobs, single=choice.single)

@@ -19,7 +19,6 @@ from bgresp.cli.options import (
     opt,
     seconds,
 )
-from bgresp.cli.running import run
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.request import Request, check_clashes, checked_prompt, unused
@@ -148,7 +147,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     sending = Sending(
         context, waits=options.waits, ids_to_stderr=to_stdout, unique=options.unique
     )
-    return run(context, sending.run(drafts, how, single=len(drafts) == 1))
+    return context.run(sending.run(drafts, how, single=len(drafts) == 1))
 
 
 def _check(shape: Shape, options: Options) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt
-from bgresp.cli.running import run
 from bgresp.core.errors import BgrespError, NotFinishedError, OutputError, worst
 from bgresp.core.model import Job, Status
 from bgresp.ledger import files
@@ -62,7 +61,7 @@ def sync(which: Refs, options: Options, common: Common) -> int:
 
             folder = Folder.made(options.out_dir, by_group=True)
         syncing = Syncing(context, folder)
-        return run(context, syncing.run(which, exit_status=options.exit_status))
+        return context.run(syncing.run(which, exit_status=options.exit_status))
 
 
 @dataclass(slots=True)

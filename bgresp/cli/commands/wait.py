@@ -40,7 +40,6 @@ def wait(which: Refs, options: Options, common: Common) -> int:
     if options.notify is None and _are_over(context, choice):
         return int(worst(int(context.told(job).exit_code) for job in choice.jobs))
     from bgresp.cli.following import Following, FollowOptions
-    from bgresp.cli.running import run
 
     how = FollowOptions(
         interval=interval,
@@ -57,7 +56,7 @@ def wait(which: Refs, options: Options, common: Common) -> int:
         code = await Following(context, how, single=choice.single).run(jobs)
         return int(worst([*choice.codes, code]))
 
-    return run(context, follow())
+    return context.run(follow())
 
 
 def _are_over(context: Context, choice: refs.Choice) -> bool:

@@ -5,7 +5,6 @@ from typing import Annotated, NamedTuple
 from bgresp.cli import output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, asides, opt, seconds
-from bgresp.cli.running import run
 from bgresp.core.errors import UsageError, worst
 
 
@@ -83,7 +82,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
             context.report_ledger()
             context.say("nothing is open: bgresp list")
             return 0
-        return run(context, Following(context, how, single=len(jobs) == 1).run(jobs))
+        return context.run(Following(context, how, single=len(jobs) == 1).run(jobs))
     choice = refs.chosen(context, which)
 
     async def follow() -> int:
@@ -98,4 +97,4 @@ def watch(which: Refs, options: Options, common: Common) -> int:
         code = await Following(context, how, single=single).run(jobs)
         return int(worst([*choice.codes, code]))
 
-    return run(context, follow())
+    return context.run(follow())
