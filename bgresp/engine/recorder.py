@@ -106,6 +106,15 @@ class Recorder:
         """Record that the endpoint no longer has the job."""
         return self.ledger.record(update.lost(job, fault, now=self.now()))
 
+    def received(self, job: Job, text: str) -> bool:
+        """Keep the text of a lost answer as far as it came; say whether that is new."""
+        known = self.answers.streamed_text(job.key) or ""
+        if len(text) <= len(known) or self.ledger.is_forgotten(job.key):
+            return False
+        self.ledger.prepare()
+        self.answers.save_streamed_text(job.key, text)
+        return True
+
     def missed(self, job: Job, fault: Fault) -> Job:
         """Record a pass in which the endpoint said that it has no such job."""
         return self.ledger.record(update.missed(job, fault, now=self.now()))

@@ -485,7 +485,9 @@ class Tracker:
         job, word = self.job, reading.raw_status
         same = reading.status is job.status or not reading.known
         waited = job.status is Status.IN_PROGRESS and reading.status is Status.QUEUED
-        if (same and word == job.raw_status) or (waited and isinstance(news, Event)):
+        lags = reading.status.rank < job.status.rank  # behind the end that it streamed
+        known = (same and word == job.raw_status) or lags
+        if known or (waited and isinstance(news, Event)):
             self.tools.observer.moved(job, self.view)  # an event may be a replay
             return
         if not reading.known:
@@ -522,8 +524,16 @@ class Tracker:
             self.fault = done.fault
             if done.status is Status.LOST:
                 job = self.job._replace(error=self.job.error or self.follow.error)
+                self._keep_received()
                 self.job = self.tools.recorder.lost(job, done.fault)
                 self.tools.observer.changed(self.job, self.view)
+
+    def _keep_received(self) -> None:
+        """Keep what came of an answer whose end is to be had no more."""
+        text = self.shown.transcript.text
+        if text and self.tools.recorder.received(self.job, text):
+            said = f"{len(text)} characters of its answer came: bgresp get"
+            self._note(f"{said} {self.job.quoted}")
 
     def _conclude(self, final: Event | Snapshot) -> None:
         dialect = self._dialect

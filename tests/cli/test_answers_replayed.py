@@ -66,6 +66,24 @@ def cut(bgresp: Run, server: FakeServer, state: Path, response: Json) -> Ran:
     return bgresp("watch", "@1")
 
 
+def test_what_came_of_an_answer_is_kept(
+    hasty: Run, bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """A stream that broke off, and then 404: lost, but for the text that was shown.
+
+    A file gets no half of an answer; `get` has it.
+    """
+    events = list(events_of(recording("text-two-messages")["response"]))
+    server.script("create", fa.Stream(events=events[:6]))
+    ran = hasty("submit", "-t", "x", "-m", "m", "--watch", "-o", "out")
+    assert (13, "") == (ran.code, ran.out), ran.err
+    assert " 4 characters of its answer came: bgresp get resp_1\n" in ran.err
+    assert not (tmp_path / "out").exists()
+    got = bgresp("get", "@1")
+    assert (13, "One.\n") == (got.code, got.out), got.err
+    assert "lost (" in got.err
+
+
 EVENTS = {"Content-Type": "text/event-stream"}
 
 

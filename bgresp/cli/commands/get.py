@@ -300,6 +300,8 @@ def _part(
     if part == "usage":
         return _usage(context, job)
     answer = context.answers.answer(job.key, context.dialect_of(job)) or Answer()
+    if job.status is Status.LOST:  # of one that was cut off there may be a beginning
+        answer = answer.with_text(context.answers.streamed_text(job.key) or "")
     if part == "data":
         return _data(job, answer)
     if part == "tools":
