@@ -66,6 +66,7 @@ class Estimate:
     _ordered: list[float] = field(default_factory=list)
     _recent: deque[float] = field(default_factory=deque)
     _first: float = 0.0
+    _last: float = 0.0
     _ends: int = 0
     _places: int = 0
 
@@ -80,6 +81,7 @@ class Estimate:
     def ended(self, now: float) -> None:
         """Take that a job ended just now."""
         self._ends += 1
+        self._last = now
         if self._ends == 1:
             self._first = now
 
@@ -96,7 +98,7 @@ class Estimate:
             # As many as there are places run at once; the last starts behind them all.
             each = (oldest + newest) / 2 * jobs.running + usual * jobs.waiting
             places = max(1, self._places)
-            needed = max(needed, oldest + usual, each / places)
+            needed = max(needed, oldest + usual, each / places, self._behind(now, jobs))
         shortest, longest = self._ordered[0], self._ordered[-1]
         queued = jobs.oldest >= longest >= SPREAD * shortest
         if not (queued and jobs.running and self._ends >= PACED):
@@ -104,6 +106,16 @@ class Estimate:
         pace = (now - self._first) / (self._ends - 1)
         rest = pace * (jobs.running + jobs.waiting)
         return max(rest, shortest - jobs.newest, usual * bool(jobs.waiting))
+
+    def _behind(self, now: float, jobs: OpenJobs) -> float:
+        """Return the seconds until all are over if they end at the pace of before.
+
+        A start that was noticed late makes a job seem short; when it ended is sure.
+        """
+        if self._ends < PACED:
+            return 0.0
+        pace = (self._last - self._first) / (self._ends - 1)
+        return pace * (jobs.running + jobs.waiting) - (now - self._last)
 
     def _left(self, age: float) -> float:
         """Return what a job of this age needs, as those did that took longer."""
