@@ -146,7 +146,8 @@ class Transcript:
 
     def _reset(self, known: str, item: int | None) -> None:
         self._parts, self._size = {_PREFIX: [known]}, len(known)
-        self._closed, self._caught_up = {_PREFIX}, False
+        # Nothing known and nothing shown: there is nothing to catch up with.
+        self._closed, self._caught_up = {_PREFIX}, not (known or self._told)
         self._item, self._spoken = item, set()
         self._aside, self._open = set(), set()
         if known and item is not None:

@@ -240,3 +240,10 @@ def test_too_much_text_ends_where_it_ends_one_by_one(
     """Of deltas that are together too much those that fit are lost."""
     monkeypatch.setattr("bgresp.engine.shown_text.MOST", 3)
     assert "ab" == Transcript().extend((0, 0), ["a", "b", "cd"])
+
+
+def test_nothing_is_level_with_nothing() -> None:
+    """A stream of a text that never began is level: its cursor may be kept."""
+    transcript = Transcript()
+    transcript.restart()
+    assert transcript.is_level
