@@ -14,7 +14,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -50,27 +49,30 @@ LONGEST_TITLE: Final = 96  # characters of a prompt as a title
 LOOKED_AT: Final = 500  # jobs, for how long others like them took
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Context:
     """One invocation of one verb."""
 
-    common: Common
-    environ: Mapping[str, str]
-    streams: Streams
-    _config: "Config | None" = None
-    _state: Path | None = None
-    _ledger: Ledger | None = None
-    _recorder: "Recorder | None" = None
-    detached: str = ""
-    hidden: set[str] = field(default_factory=set)
-    webhook: "Webhook | None" = None
-    _hook_of: Callable[[Job], Sequence[str]] = lambda _: ()
-    _notifiers: "Notifiers | None" = None
-    _reported: bool = False
-    _reported_dead: bool = False
-    _machine: "Machine | None" = None
-    _endpoints: "Endpoints | None" = None
-    _dialects: "dict[str, Dialect]" = field(default_factory=dict)
+    def __init__(
+        self, common: Common, environ: Mapping[str, str], streams: Streams
+    ) -> None:
+        """Take what was typed, and where; nothing is read yet."""
+        self.common = common
+        self.environ = environ
+        self.streams = streams
+        self.detached = ""
+        self.hidden: set[str] = set()
+        self.webhook: Webhook | None = None
+        self._config: Config | None = None
+        self._state: Path | None = None
+        self._ledger: Ledger | None = None
+        self._recorder: Recorder | None = None
+        self._hook_of: Callable[[Job], Sequence[str]] = lambda _: ()
+        self._notifiers: Notifiers | None = None
+        self._reported = False
+        self._reported_dead = False
+        self._machine: Machine | None = None
+        self._endpoints: Endpoints | None = None
+        self._dialects: dict[str, Dialect] = {}
 
     @classmethod
     def of(cls, common: Common, fields: tuple[str, ...] = FIELDS) -> "Context":
@@ -171,7 +173,7 @@ class Context:
         from bgresp.config.settings import resolve
         from bgresp.engine.endpoints import as_probed
 
-        flags = replace(self.flags, model=model)
+        flags = self.flags._replace(model=model)
         found = resolve(flags, self.environ, self.config, keyed=keyed)
         return as_probed(self.state, found)
 

@@ -4,11 +4,7 @@ A bug of ours shows its traceback with -v alone; what the environment and -H kee
 is taken out of both. Ctrl-C, SIGTERM and SIGHUP detach instead of killing.
 """
 
-import re
-import signal
-import traceback
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
@@ -21,9 +17,8 @@ from bgresp.render.streams import as_json as encode
 
 SCHEMA: Final = "bgresp.error/1"
 SPELLED: Final = 3  # lines and submits that are named; more are counted
-_SECRET: Final = re.compile(r".*(KEY|TOKEN|SECRET|PASS|AUTH)", re.IGNORECASE)
+_SECRETS: Final = ("KEY", "TOKEN", "SECRET", "PASS", "AUTH")  # in names of variables
 _SHORTEST: Final = 8
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _VERBOSE: Final = frozenset({"-v", "--verbose"})
 
 
@@ -46,12 +41,13 @@ def tell_of(streams: Streams, jobs: Sequence[Job], error: BgrespError) -> int:
     return int(error.code)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Troubles:
     """What kept some of several jobs from being worked on: a line for each reason."""
 
-    streams: Streams
-    _found: dict[str, tuple[BgrespError, list[Job]]] = field(default_factory=dict)
+    def __init__(self, streams: Streams) -> None:
+        """Have met none yet."""
+        self.streams = streams
+        self._found: dict[str, tuple[BgrespError, list[Job]]] = {}
 
     def add(self, jobs: Iterable[Job], error: BgrespError) -> None:
         """Take an error that concerns some jobs."""
@@ -108,12 +104,16 @@ def of_bug(
     text = _without(words, f"{said} ({_place(error)})")
     if not _VERBOSE & set(argv):
         return BgrespError(text, hint="-v shows the traceback"), ""
+    import traceback
+
     trace = _without(words, "".join(traceback.format_exception(error)))
     return BgrespError(text, hint="a bug of bgresp: report it"), trace
 
 
 def _place(error: Exception) -> str:
     """Return the last line of ours that ran: a bug may not come a second time."""
+    import traceback  # no other command needs it
+
     ours = [
         f"{frame.filename.rpartition('/bgresp/')[2]}:{frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)
@@ -123,7 +123,8 @@ def _place(error: Exception) -> str:
 
 
 def _secrets(argv: Sequence[str], environ: Mapping[str, str]) -> Iterator[str]:
-    values = [value for name, value in environ.items() if _SECRET.match(name)]
+    secret = (n for n in environ if any(word in n.upper() for word in _SECRETS))
+    values = [environ[name] for name in secret]
     for option, value in pairwise(["", *argv]):
         if option in {"-H", "--header"} or value.startswith(("-H", "--header=")):
             values.append(value.partition(":")[2])
@@ -155,7 +156,9 @@ def detachable(work: Coroutine[Any, Any, int]) -> int:
     DetachedError.
     """
     import asyncio  # what asks nobody does without
+    import signal
 
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     received: list[int] = []
 
     async def main() -> int:
@@ -166,13 +169,13 @@ def detachable(work: Coroutine[Any, Any, int]) -> int:
             received.append(number)
             task.cancel()
 
-        for number in _SIGNALS:
+        for number in signals:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, detach, number)
         try:
             return await task
         finally:
-            for number in _SIGNALS:
+            for number in signals:
                 loop.remove_signal_handler(number)
 
     try:

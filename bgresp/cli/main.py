@@ -1,5 +1,6 @@
 """Run a command, turn whatever happens into an exit code."""
 
+import gc
 import os
 import sys
 
@@ -15,6 +16,7 @@ from bgresp.render.streams import (
 def main() -> None:
     """Run bgresp on sys.argv and leave with its exit code."""
     guard_descriptors()
+    gc.disable()  # what is imported stays: nobody looks for garbage meanwhile
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -57,6 +59,7 @@ def _result(argv: list[str]) -> int:
         return code
     from bgresp.cli.app import build
 
+    quick.collect_garbage()
     result = build()(argv, prog_name="bgresp", standalone_mode=False)
     return int(result or 0)
 

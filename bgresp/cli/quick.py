@@ -5,6 +5,7 @@ plainly is read from their annotations. Whatever is not plain, right or wrong, i
 over, so that there is one place where usage is judged, and help is Typer's.
 """
 
+import gc
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final
@@ -30,11 +31,18 @@ def run(argv: Sequence[str]) -> int | None:
     groups = read(verb, argv[1:])
     if groups is None:
         return None
+    collect_garbage()
     try:
         return verb(*(group(**values) for group, values in groups.items()))
     except BrokenPipeError:
         silence_stdout()
         return int(ExitCode.BROKEN_PIPE)
+
+
+def collect_garbage() -> None:
+    """Collect garbage from now on, but look through nothing that was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def load(name: str) -> Verb:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from bgresp.core.text import NotUtf8Error
 
 CONFIG: Final = "BGRESP_CONFIG"
 STATE_DIR: Final = "BGRESP_STATE_DIR"
+_XDG: Final = {"config": "~/.config", "state": "~/.local/state"}
 _HOMES: Final = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
 
 
@@ -22,7 +24,7 @@ def config_path(environ: Mapping[str, str]) -> Path:
     chosen = environ.get(CONFIG)
     if chosen:
         return expanded(chosen)
-    return _of_platform("user_config_path") / "config.toml"
+    return _of_platform("config") / "config.toml"
 
 
 def state_path(environ: Mapping[str, str]) -> Path:
@@ -32,7 +34,7 @@ def state_path(environ: Mapping[str, str]) -> Path:
     nobody has a home.
     """
     chosen = environ.get(STATE_DIR)
-    path = expanded(chosen).absolute() if chosen else _of_platform("user_state_path")
+    path = expanded(chosen).absolute() if chosen else _of_platform("state")
     if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112  these never raise
         or_not = f", or unset {STATE_DIR}" if chosen else ""
         raise LedgerError(
@@ -79,12 +81,15 @@ def misencoded(message: str, error: NotUtf8Error) -> ConfigError:
     return kind(message, hint=error.hint)
 
 
-def _of_platform(place: str) -> Path:
+def _of_platform(kind: str) -> Path:
+    _drop_relative_homes()
+    if sys.platform == "linux":  # what platformdirs says, whose import costs more
+        chosen = os.environ.get(f"XDG_{kind.upper()}_HOME")
+        return expanded(chosen or _XDG[kind]) / "bgresp"
     import platformdirs
 
-    _drop_relative_homes()
     try:
-        path: Path = getattr(platformdirs, place)("bgresp")
+        path: Path = getattr(platformdirs, f"user_{kind}_path")("bgresp")
     except RuntimeError:  # platformdirs since 4.5
         raise _homeless() from None
     if not path.is_absolute():  # a folder `~` below the working directory, before

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgresp.config import secret, trust, urls
 from bgresp.config.files import (
@@ -19,7 +19,7 @@ from bgresp.config.files import (
 from bgresp.config.secret import TWO_WAYS, KeySource
 from bgresp.core.dialect import Auth, Dialect, Webhook
 from bgresp.core.errors import ConfigError, RefusedError, UsageError
-from bgresp.core.model import Job
+from bgresp.core.model import NOTHING, Job
 from bgresp.core.text import one_line
 
 OPENAI: Final = "openai"
@@ -31,14 +31,13 @@ _UNNAMED: Final = frozenset({"", "cmd", "cmd:dialect", "none"})
 OPENAI_VARS: Final = {"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"}
 
 
-@dataclass(frozen=True, slots=True)
-class Flags:
+class Flags(NamedTuple):
     """What the command line says about the endpoint."""
 
     profile: str | None = None
     base_url: str | None = None
     model: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = NOTHING
     allow_http: bool = False
     webhook: Webhook | None = None
 

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import shlex
 import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final
@@ -19,7 +18,7 @@ _JOINERS: Final = "\u200c\u200d"
 # that are inherent, selectors of variants, the grapheme joiner, what is reserved to be
 # ignored, and what is never a character. Unicode calls them Default_Ignorable; Python
 # knows categories only.
-_IGNORED: Final = re.compile(
+_IGNORED: Final = (  # compiled when first needed: it costs what a dozen others do
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0"
     "\ufff0-\ufff8\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff"
     + "".join(f"{chr(p << 16 | 0xFFFE)}{chr(p << 16 | 0xFFFF)}" for p in range(1, 17))
@@ -60,7 +59,7 @@ def printable(text: str, *, after: str = "") -> str:
 
     def shown(run: re.Match[str]) -> str:
         found = run[0]
-        if found.isprintable() and _IGNORED.search(found) is None:
+        if found.isprintable() and re.search(_IGNORED, found) is None:
             return found
         before = [text[run.start() - 1] if run.start() else after[-1:], *found[:-1]]
         behind = [*found[1:], text[run.end() : run.end() + 1]]
@@ -91,7 +90,7 @@ def _shown(before: str, point: str, behind: str) -> str:
     """Return a code point as it is shown between two others, each perhaps none."""
     if point in _JOINERS or (point in _SELECTORS and _selects(before, behind)):
         return point
-    if _IGNORED.match(point) is None and unicodedata.category(point) not in _ACTING:
+    if re.match(_IGNORED, point) is None and unicodedata.category(point) not in _ACTING:
         return point
     if 0xD800 <= ord(point) <= 0xDFFF:
         return "\ufffd"
@@ -212,6 +211,8 @@ def refuse_wide(raw: bytes, name: str | None) -> None:
         convert = f"iconv -f {found} -t UTF-8"
         hint = f"{convert} FILE | bgresp ..."
         if name is not None:
+            import shlex
+
             converted = _EXTENSION.sub(r".utf8\1", name, count=1)
             hint = f"{convert} {shlex.quote(name)} > {shlex.quote(converted)}"
         raise NotUtf8Error(f"{found[:6]}, not UTF-8", hint)

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import stat
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -250,6 +249,8 @@ def _answered(
     if _ANSWERED.get(device):
         ask()
         return
+    import threading  # who only reads takes no lock
+
     raised: list[BaseException] = []
     came: list[bool] = []  # in time, or not: who is first to say so decides
     turn = threading.Lock()

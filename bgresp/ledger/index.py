@@ -17,7 +17,6 @@ import json
 import mmap
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -59,19 +58,20 @@ class Entry(NamedTuple):
         return value if isinstance(value, str) else None
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Scan:
     """The last line of each job by rank, what could not be read, how far it went.
 
     `taken` has the key of each line that was folded in, in their order.
     """
 
-    entries: dict[str, Entry] = field(default_factory=dict)
-    bad: list[tuple[int, str]] = field(default_factory=list)
-    newer: bool = False
-    stop: int = 0
-    latest: LatestKeys = field(default_factory=LatestKeys)
-    taken: list[str] = field(default_factory=list)
+    def __init__(self, *, stop: int = 0, latest: LatestKeys | None = None) -> None:
+        """Have found nothing yet; `stop` is where it goes on."""
+        self.entries: dict[str, Entry] = {}
+        self.bad: list[tuple[int, str]] = []
+        self.newer = False
+        self.stop = stop
+        self.latest = latest or LatestKeys()
+        self.taken: list[str] = []
 
     def take(self, lines: Iterable[RawLine], *, upto: int | None = None) -> None:
         """Fold lines in, up to an offset."""
@@ -106,18 +106,19 @@ class Hit(NamedTuple):
     offset: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Run:
     """One index run of [start, stop) of a segment, opened when first asked."""
 
-    segment: Segment
-    start: int
-    stop: int
-    path: Path
-    bad: tuple[tuple[int, str], ...] = ()
-    newer: bool = False
-    _map: mmap.mmap | None = field(default=None, repr=False)
-    _end: int = 0
+    def __init__(self, segment: Segment, start: int, stop: int, path: Path) -> None:
+        """Take what a file's name says; what it holds is read when it is opened."""
+        self.segment = segment
+        self.start = start
+        self.stop = stop
+        self.path = path
+        self.bad: tuple[tuple[int, str], ...] = ()
+        self.newer = False
+        self._map: mmap.mmap | None = None
+        self._end = 0
 
     def open(self) -> bool:
         """Open the file; say whether it holds for the segment as it is."""
@@ -371,12 +372,13 @@ def _spans(folder: Path, segment: Segment) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in spans if a.isdecimal() and b.isdecimal()]
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class TailTerms:
     """Keys of a scan by their terms; a newer record of a job may have lost one."""
 
-    _keys: dict[bytes, set[str]] = field(default_factory=dict)
-    _done: int = 0
+    def __init__(self) -> None:
+        """Have read nothing of the tail yet."""
+        self._keys: dict[bytes, set[str]] = {}
+        self._done = 0
 
     def under(self, scan: Scan, term: bytes) -> set[str]:
         """Return the keys that bear a whole term, or once did."""

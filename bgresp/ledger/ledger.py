@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -35,27 +34,29 @@ if TYPE_CHECKING:
 MOST_TAKEN: Final = 10_000  # keys in a row that are tried before a submit fails
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Ledger:
     """One state folder. Reading starts when first asked; nothing is created by it.
 
     `run_bytes` and `seal_bytes` say when the tail is indexed and the file sealed.
     """
 
-    state: Path
-    now: Callable[[], float] = time.time
-    run_bytes: int = 256 * 1024
-    seal_bytes: int = journal.SEAL_BYTES
-    words: Words = field(init=False)
-    _view: View = field(init=False)
-    _is_prepared: bool = field(default=False, init=False)
-    _is_dated: bool = field(default=False, init=False)
-    _is_newest: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        state: Path,
+        now: Callable[[], float] = time.time,
+        run_bytes: int = 256 * 1024,
+        seal_bytes: int = journal.SEAL_BYTES,
+    ) -> None:
         """Look nowhere yet."""
-        self._view = View(self.state, 4 * self.run_bytes, self.now)
+        self.state = state
+        self.now = now
+        self.run_bytes = run_bytes
+        self.seal_bytes = seal_bytes
+        self._view = View(state, 4 * run_bytes, now)
         self.words = Words(self._view.index)
+        self._is_prepared = False
+        self._is_dated = False
+        self._is_newest = False
 
     @property
     def path(self) -> Path:

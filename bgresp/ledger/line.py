@@ -8,7 +8,6 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from bgresp.core.errors import LedgerError
@@ -187,16 +186,17 @@ def key_horizon(moment: float) -> str:
     return new_key(moment + _AHEAD, (1 << _RANDOM_BITS) - 1, after=None)
 
 
-@dataclass(slots=True)
 class LatestKeys:
     """The greatest key that was met up to a horizon, and the smallest beyond it.
 
     Either is "" where there is none.
     """
 
-    horizon: str = ""
-    last: str = ""
-    ahead: str = ""
+    def __init__(self, horizon: str = "", last: str = "", ahead: str = "") -> None:
+        """Have met no key yet, or those up to a place."""
+        self.horizon = horizon
+        self.last = last
+        self.ahead = ahead
 
     def take(self, key: str) -> None:
         """Take a key into account; what has not the form of one is passed over."""

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Final
@@ -62,13 +61,14 @@ def matters(job: Job) -> bool:
     return job.status in WANTED and not job.is_forgotten
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Checkpoint:
     """Where the records of open jobs stand: key to (segment, offset)."""
 
-    path: Path
-    places: dict[str, Place] = field(default_factory=dict)
-    latest: LatestKeys = field(default_factory=LatestKeys)
+    def __init__(self, path: Path) -> None:
+        """Take the file's path; it is read when it is loaded."""
+        self.path = path
+        self.places: dict[str, Place] = {}
+        self.latest = LatestKeys()
 
     def note(self, number: int, scan: Scan) -> None:
         """Take over what a scan of a segment's range found."""
@@ -132,27 +132,26 @@ class Checkpoint:
         return segments[0].number, 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class View:
     """One look at the journal; `refresh` follows what is appended."""
 
-    state: Path
-    spare_bytes: int
-    now: Callable[[], float] = time.time
-    segments: list[Segment] = field(default_factory=list)
-    tail: Scan = field(default_factory=Scan)
-    is_sure: bool = False  # no seal came between the listing and the opening
-    _runs: list[Run] = field(default_factory=list)
-    _terms: TailTerms = field(default_factory=TailTerms)
-    _open: Checkpoint = field(init=False)
-    _tail_start: int = 0
-    _written_at: float = 0.0  # the active file's own time, before we write
-    _salvage: Salvage = field(default_factory=lambda: Salvage({}, []))
-    _torn: set[tuple[int, int]] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, state: Path, spare_bytes: int, now: Callable[[], float] = time.time
+    ) -> None:
         """Look nowhere yet."""
+        self.state = state
+        self.spare_bytes = spare_bytes
+        self.now = now
+        self.segments: list[Segment] = []
+        self.tail = Scan()
+        self.is_sure = False  # no seal came between the listing and the opening
+        self._runs: list[Run] = []
+        self._terms = TailTerms()
         self._open = Checkpoint(self.index / "open")
+        self._tail_start = 0
+        self._written_at = 0.0  # the active file's own time, before we write
+        self._salvage = Salvage({}, [])
+        self._torn: set[tuple[int, int]] = set()
 
     @property
     def active(self) -> Segment:

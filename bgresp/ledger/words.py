@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Final
@@ -34,12 +33,13 @@ _NEAR: Final = 1 << 16
 _PATIENCE: Final = 0.2  # seconds
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Words:
     """The file of one state folder; nothing that fails here fails a command."""
 
-    folder: Path
-    _said: set[bytes] = field(default_factory=set)
+    def __init__(self, folder: Path) -> None:
+        """Take the folder it lies in; nothing is read yet."""
+        self.folder = folder
+        self._said: set[bytes] = set()
 
     @property
     def path(self) -> Path:

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from bgresp.core.errors import OutputError
@@ -78,7 +77,6 @@ def _has_taskbar(environ: Mapping[str, str]) -> bool:
     )
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Keyboard:
     """Whether a terminal shows what is typed: not while something is drawn on it.
 
@@ -89,8 +87,10 @@ class Keyboard:
     Only the one flag is changed, back too: others may have changed the rest since.
     """
 
-    ours: bool
-    _silent: bool = False
+    def __init__(self, *, ours: bool) -> None:
+        """Show what is typed, as before."""
+        self.ours = ours
+        self._silent = False
 
     def hush(self) -> None:
         """Show no typing; from the background nothing is changed, it would stop us."""
@@ -129,26 +129,43 @@ def _set_echo(*, on: bool) -> bool:
     return False
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class Streams:
     """Where output goes; `out` is None where stdout was closed at start."""
 
-    out: BinaryIO | None
-    err: BinaryIO | None
-    out_is_terminal: bool = False
-    err_is_terminal: bool = False
-    colour: bool = False
-    animated: bool = False
-    width: int = 80
-    together: bool = False  # stdout and stderr are one terminal
-    unicode: bool = True
-    taskbar: bool = False
-    size: Callable[[], tuple[int, int]] = lambda: (80, 24)
-    err_colour: bool = False
-    above: Callable[[str], None] | None = None  # who draws below what is said
-    err_is_json: bool = False  # stderr is for a machine too
-    keyboard: Keyboard = field(default_factory=lambda: Keyboard(ours=False))
-    _last: str = ""  # the end of the answer so far
+    def __init__(
+        self,
+        out: BinaryIO | None,
+        err: BinaryIO | None,
+        *,
+        out_is_terminal: bool = False,
+        err_is_terminal: bool = False,
+        colour: bool = False,
+        animated: bool = False,
+        width: int = 80,
+        together: bool = False,
+        unicode: bool = True,
+        taskbar: bool = False,
+        size: Callable[[], tuple[int, int]] = lambda: (80, 24),
+        err_colour: bool = False,
+        keyboard: Keyboard | None = None,
+    ) -> None:
+        """Take where output goes and what is there; `together`: it is one terminal."""
+        self.out = out
+        self.err = err
+        self.out_is_terminal = out_is_terminal
+        self.err_is_terminal = err_is_terminal
+        self.colour = colour
+        self.animated = animated
+        self.width = width
+        self.together = together
+        self.unicode = unicode
+        self.taskbar = taskbar
+        self.size = size
+        self.err_colour = err_colour
+        self.keyboard = keyboard or Keyboard(ours=False)
+        self.above: Callable[[str], None] | None = None  # who draws below what is said
+        self.err_is_json = False  # stderr is for a machine too
+        self._last = ""  # the end of the answer so far
 
     def answer(self, text: str) -> None:
         """Write text of the endpoint to stdout, at once; a huge one piece by piece."""
@@ -273,7 +290,7 @@ def of_process(
         taskbar=animated and can.taskbar,
         size=_size,
         err_colour=_coloured(environ, color, err_tty and not dumb),
-        keyboard=Keyboard(together),  # else `| less` may read it
+        keyboard=Keyboard(ours=together),  # else `| less` may read it
     )
 
 

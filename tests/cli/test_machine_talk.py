@@ -84,22 +84,22 @@ def broken(tmp_path: Path) -> dict[str, str | None]:
     folder = tmp_path / "broken"
     folder.mkdir()
     text = f'raise RuntimeError("it broke\\n\\x1b[31m {HIDDEN}")\n'
-    (folder / "platformdirs.py").write_text(text)
+    (folder / "tomllib.py").write_text(text)
     path = os.pathsep.join([str(folder), str(ROOT)])
-    return {"PYTHONPATH": path, "BGRESP_CONFIG": None, "BGRESP_API_KEY": HIDDEN}
+    return {"PYTHONPATH": path, "BGRESP_API_KEY": HIDDEN}
 
 
 def test_a_bug_is_one_line(run: Run, broken: dict[str, str | None]) -> None:
     """What nobody expected is exit 1 and a line, without control or secret."""
-    ran = run("config", "path", env=broken)
+    ran = run("config", "show", env=broken)
     said = (
-        "internal error: RuntimeError: it broke \\u{1b}[31m [secret] (config/places.py"
+        "internal error: RuntimeError: it broke \\u{1b}[31m [secret] (config/files.py"
     )
     assert (1, "") == (ran.code, ran.out)
     assert ran.err.startswith(f"bgresp: {said}:")
     assert ran.err.endswith(") (-v shows the traceback)\n")
     assert 1 == ran.err.count("\n")
-    ran = run("config", "path", "--json", env=broken)
+    ran = run("config", "show", "--json", env=broken)
     (error,) = told(ran)
     assert (1, "", True) == (ran.code, ran.out, error["message"].startswith(said))
     assert ("internal", 1) == (error["kind"], error["code"])
@@ -107,14 +107,14 @@ def test_a_bug_is_one_line(run: Run, broken: dict[str, str | None]) -> None:
 
 def test_v_shows_where_it_was(run: Run, broken: dict[str, str | None]) -> None:
     """-v adds the traceback, from which secrets are taken out too."""
-    ran = run("config", "path", "-v", env=broken)
+    ran = run("config", "show", "-v", env=broken)
     assert (1, "") == (ran.code, ran.out)
     assert "Traceback (most recent call last)" in ran.err
-    assert "platformdirs.py" in ran.err
+    assert "tomllib.py" in ran.err
     assert HIDDEN not in ran.err
     assert "\x1b" not in ran.err
     assert ran.err.splitlines()[-1].startswith("bgresp: internal error: RuntimeError")
-    note, error = told(run("config", "path", "-v", "--json", env=broken))
+    note, error = told(run("config", "show", "-v", "--json", env=broken))
     assert (NOTE, ERROR) == (note["schema"], error["schema"])
     assert "Traceback" in note["message"]
 

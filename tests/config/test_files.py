@@ -2,8 +2,10 @@
 
 import os
 import stat
+import sys
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from bgresp.config import files, places
@@ -180,6 +182,22 @@ def test_paths_come_from_the_environment(tmp_path: Path) -> None:
     assert Path("~/c.toml").expanduser() == places.config_path(environ)
     assert Path("~/state").expanduser() == places.state_path(environ)
     assert Path.cwd() / "here" == places.state_path({"BGRESP_STATE_DIR": "here"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the library is asked")
+@pytest.mark.parametrize("home", [None, "/somewhere", "relative", ""])
+def test_without_a_choice_paths_are_the_platforms(
+    home: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is worked out without platformdirs is what platformdirs says."""
+    monkeypatch.setenv("HOME", "/home/user")
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+        if home is not None:
+            monkeypatch.setenv(name, home)
+    found = places.config_path({}), places.state_path({})
+    config = platformdirs.user_config_path("bgresp") / "config.toml"
+    assert (config, platformdirs.user_state_path("bgresp")) == found
 
 
 def test_every_built_in_dialect_is_a_table() -> None:

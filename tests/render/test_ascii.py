@@ -1,7 +1,5 @@
 """A terminal that has no signs but those of ASCII still sees bars and cuts."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +12,7 @@ from tests.render.jobs import screen
 def drawn(name: str, *, unicode: bool) -> str:
     """Draw a job that waited for ten seconds and ran for thirty."""
     target, out = screen(60)
+    target.unicode = unicode
     job = Job(
         key="K" * 26,
         name=name,
@@ -23,7 +22,7 @@ def drawn(name: str, *, unicode: bool) -> str:
         finished_at=40.0,
     )
     look = Look(40.0, Times.RELATIVE, terminal=True)
-    Timeline(replace(target, unicode=unicode), look).show([job])
+    Timeline(target, look).show([job])
     return out.getvalue().decode("utf-8")
 
 
@@ -40,5 +39,6 @@ def test_a_line_keeps_its_length(line: str) -> None:
     """A sign of ASCII takes more cells, or fewer, than what it stands for."""
     bars = "".join(char if char in "░█▶…▉▌▏▕" else "x" for char in line)
     target, out = screen(60)
-    replace(target, unicode=False).draw(f"{bars}|")
+    target.unicode = False
+    target.draw(f"{bars}|")
     assert len(bars) + 2 == len(out.getvalue())

@@ -535,7 +535,7 @@ def trust(options: Trust, common: Common) -> int:
       bgresp config trust https://llm.example.com/v1 -p work
     """
     context = Context.of(common)
-    flags = replace(context.flags, base_url=options.url)
+    flags = context.flags._replace(base_url=options.url)
     settings = resolve(flags, context.environ, context.config)
     source = str(settings.key_source)
     pair = replace(pair_of(settings), trusted=True)

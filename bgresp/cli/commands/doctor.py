@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
@@ -142,7 +142,7 @@ def probe(context: Context, model: str | None, *, yes: bool) -> int:
 
     Raises UsageError where nobody can be asked, and what a submit raises.
     """
-    flags = replace(context.flags, model=model)
+    flags = context.flags._replace(model=model)
     settings = resolve(flags, context.environ, context.config)
     if not yes and not _agreed(context, settings, model):
         context.say(NOT_WANTED)
