@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import zlib
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bgresp.api.client import Api
 from bgresp.api.transport import Inflater
 from bgresp.core.errors import ConfigError
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
+from bgresp.core.text import TooLargeError
 from tests import fakeanswers as fa
 from tests import fakewire as fw
 from tests.endpoint import (
@@ -128,6 +130,38 @@ def packed(raw: bytes, coding: str, *, members: int = 1) -> bytes:
         return b"".join(map(gzip.compress, pieces))
     packer = zlib.compressobj(wbits=-15 if coding == "raw" else 15)
     return packer.compress(raw) + packer.flush()
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_a_file_has_a_limit(coding: str) -> None:
+    """A file without end fills the disk, or one that is small as it comes does."""
+    raw, taken = bytes(5 << 20), 0
+    body = packed(raw, coding) if coding else raw
+    headers = {"Content-Encoding": coding}
+    pieces = iter([body[at : at + 4096] for at in range(0, len(body), 4096)])
+
+    async def take(most: int) -> None:
+        nonlocal taken
+        async for piece in transport.pieces(unread(headers, pieces), most=most):
+            taken += len(piece)
+
+    with pytest.raises(TooLargeError, match="larger than 4 MiB"):
+        asyncio.run(take(4 << 20))
+    assert taken <= 4 << 20
+    pieces, taken = iter([body]), 0
+    asyncio.run(take(5 << 20))
+    assert len(raw) == taken
+
+
+def unread(headers: dict[str, str], pieces: Iterator[bytes]) -> httpx.Response:
+    """Return a reply whose body is still to come."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for piece in pieces:
+            yield piece
+
+    request = httpx.Request("GET", "http://127.0.0.1:1/")
+    return httpx.Response(200, headers=headers, content=body(), request=request)
 
 
 @pytest.mark.parametrize(

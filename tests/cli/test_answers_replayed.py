@@ -66,6 +66,36 @@ def cut(bgresp: Run, server: FakeServer, state: Path, response: Json) -> Ran:
     return bgresp("watch", "@1")
 
 
+OTHERS = (
+    *("gemini-call-and-text", "gemini-image", "gemini-search", "perplexity-call"),
+    *("freddy-choices", "mka1-sleep", "sail-text", "xai-call", "xai-refusal"),
+)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_answer_of_another_dialect(
+    bgresp: Run, server: FakeServer, state: Path, name: str
+) -> None:
+    """Where an endpoint keeps the parts elsewhere, the command finds them there."""
+    found = recording(name)
+    expect: dict[str, Any] = found["expect"]
+    told = {"dialect": found["dialect"], "vars": {"organization": "o"}}
+    seed(state, {"status": "in_progress", **told}, server=server)
+    route = "other" if name.startswith(("gemini", "xai")) else "get"
+    server.script(route, fa.as_json(found["response"]))
+    ran = bgresp("watch", "@1", "--mode", "poll", "--json")
+    record = json.loads(ran.out)
+    assert (expect["exit_code"], expect["ended_with"], expect["text"]) == (
+        *(ran.code, record["ended_with"], record["text"]),
+    )
+    assert (expect["refusal"] or None) == record["refusal"]
+    tools = bgresp("get", "@1", "--part", "tools").out.splitlines()
+    assert [*expect["calls"], *expect["approvals"]] == list(map(json.loads, tools))
+    assert expect["citations"] == len(
+        bgresp("get", "@1", "--part", "citations").out.splitlines()
+    )
+
+
 def test_what_came_of_an_answer_is_kept(
     hasty: Run, bgresp: Run, server: FakeServer, state: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests import fakeanswers as fa
 from tests.cli.books import ident, key, records, seed
+from tests.cli.processes import Start, eventually
 from tests.command import Run
 from tests.fakeserver import FakeServer
 
@@ -110,6 +112,21 @@ def test_a_file_that_is_not_to_be_had(
     assert ["out-2.csv"] == [path.name for path in tmp_path.glob("*out*")]
     assert not [*tmp_path.glob(".bgresp-*")]
     assert before == records(state)
+
+
+def test_a_file_that_is_left_is_not_there(
+    start: Start, server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """Ctrl-C in the middle of a file leaves nothing of it, and says nothing odd."""
+    ended(state, server, cited("a.csv"))
+    server.script("file", fa.Reply(body=b"1234", sent=2, end=fa.End.HANG))
+    it = start("get", "--part", "files", "-o", "out")
+    some = tmp_path.glob
+    eventually(lambda: [p for p in some(".bgresp-*") if p.stat().st_size], "a byte")
+    ran = it.finish(signal.SIGINT)
+    assert (130, "") == (ran.code, ran.out)
+    assert "Traceback" not in ran.err
+    assert not [*tmp_path.glob(".bgresp-*"), *tmp_path.glob("out*")]
 
 
 def test_a_file_of_another_key(bgresp: Run, server: FakeServer, state: Path) -> None:

@@ -101,6 +101,18 @@ def test_a_refusal_is_told_as_it_comes(start: Start, until: int | None) -> None:
         assert NO == "".join(told)
 
 
+def test_a_refusal_on_a_terminal(terminal: Terminals) -> None:
+    """It stands there once, whole, and the line about the end is below it."""
+    with FakeServer(tell=refusing) as server:
+        env = {"BGRESP_BASE_URL": server.base_url}
+        it = terminal("submit", "-t", "x", "--watch", env=env)
+        assert 14 == it.finish()
+    lines = it.lines
+    at = lines.index("the model refused:")
+    assert NO == lines[at + 1]
+    assert "completed" in lines[at + 2]
+
+
 def test_lines_in_a_pipe_are_dated(bgresp: Run, server: FakeServer) -> None:
     """Each line on stderr begins with a time in RFC 3339 and the whole id."""
     ran = bgresp("submit", "-t", "x", "--watch")
