@@ -9,16 +9,14 @@ import errno
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bgresp.core.errors import LedgerError, NotFinishedError
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIR: Final = 0o700
@@ -223,12 +221,48 @@ def prove(path: Path) -> None:
         _answered(path, ask, LOCK_ANSWER)
 
 
-def _acquire(lock: "BaseFileLock", path: Path, wait: float) -> None:
-    """Take a lock; raises what filelock does, and LedgerError where nothing answers.
+def _acquire(path: Path, wait: float) -> int:
+    """Take a lock; return the descriptor that holds it until it is closed.
 
-    One that comes too late is given back.
+    Raises TimeoutError, other OSErrors, and LedgerError where nothing answers: one that
+    comes too late is given back.
     """
-    _answered(path, lock.acquire, wait + LOCK_ANSWER, too_late=lock.release)
+    taken: list[int] = []
+    _answered(
+        path,
+        lambda: taken.append(_locked(path, wait)),
+        wait + LOCK_ANSWER,
+        too_late=lambda: os.close(taken.pop()),
+    )
+    return taken[0]
+
+
+def _locked(path: Path, wait: float) -> int:
+    """Wait so many seconds for a lock on the file that has a name, made if need be.
+
+    A kernel's lock, which dies with us. It counts only while the file has the name:
+    who held it before may have removed it. Raises TimeoutError, other OSErrors.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    until = time.monotonic() + wait
+    while True:
+        fd = os.open(path, flags, PRIVATE_FILE)
+        is_free = False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_free = True
+            if os.path.samestat(os.fstat(fd), path.lstat()):
+                return fd
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+        if not is_free:
+            if time.monotonic() >= until:
+                raise TimeoutError
+            time.sleep(LOCK_POLL)
 
 
 def _answered(
@@ -283,19 +317,6 @@ def _answered(
         raise raised[0]
 
 
-def _lock(path: Path, wait: float) -> "BaseFileLock":
-    from filelock import UnixFileLock
-
-    return UnixFileLock(
-        path,
-        timeout=wait,
-        mode=PRIVATE_FILE,
-        poll_interval=LOCK_POLL,
-        fallback_to_soft=False,
-        thread_local=False,  # one thread may take it for another
-    )
-
-
 @contextmanager
 def held(path: Path, *, wait: float = LOCK_WAIT) -> Iterator[None]:
     """Hold an exclusive lock while the block runs.
@@ -303,13 +324,10 @@ def held(path: Path, *, wait: float = LOCK_WAIT) -> Iterator[None]:
     Raises LedgerError when another process holds it too long, or when the file system
     has no locks.
     """
-    from filelock import Timeout
-
-    lock = _lock(path, wait)
     with blamed(path, "lock"):
         try:
-            _acquire(lock, path, wait)
-        except Timeout:
+            lock = _acquire(path, wait)
+        except TimeoutError:
             raise LedgerError(
                 f"the ledger is busy: {path} was held for {wait:.0f} s",
                 hint="try again; bgresp doctor tells more",
@@ -317,7 +335,7 @@ def held(path: Path, *, wait: float = LOCK_WAIT) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        os.close(lock)
 
 
 def inflight_path(folder: Path, *, key: str, submit_key: str | None = None) -> Path:
@@ -341,13 +359,10 @@ def inflight(path: Path, *, wait: float) -> Iterator[None]:
 
     Raises NotFinishedError when another process is still submitting under it.
     """
-    from filelock import Timeout
-
-    lock = _lock(path, wait)
     with blamed(path, "lock"):
         try:
-            _acquire(lock, path, wait)
-        except Timeout:
+            lock = _acquire(path, wait)
+        except TimeoutError:
             raise NotFinishedError(
                 "another bgresp is submitting under the same key",
                 hint="run the same command again",
@@ -357,21 +372,18 @@ def inflight(path: Path, *, wait: float) -> Iterator[None]:
     finally:
         with suppress(OSError):  # a file that stays behind locks nothing
             path.unlink(missing_ok=True)
-        lock.release()
+        os.close(lock)
 
 
 def is_held(path: Path) -> bool:
     """Say whether a live process holds a submission's lock."""
-    from filelock import Timeout
-
     if not path.exists():
         return False
-    lock = _lock(path, 0)
     try:
-        _acquire(lock, path, 0)
-    except Timeout:
+        lock = _acquire(path, 0)
+    except TimeoutError:
         return True
     except OSError:
         return False
-    lock.release()
+    os.close(lock)
     return False

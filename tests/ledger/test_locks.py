@@ -108,6 +108,24 @@ def test_a_submission_that_ended_meanwhile_is_not_dead(tmp_path: Path) -> None:
     assert not reader.is_dead(seen)
 
 
+def test_a_lock_holds_only_the_file_that_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited for a lock gets that of a file which its holder has removed."""
+    path, real, removed = tmp_path / "K.lock", fcntl.flock, list[Path]()
+
+    def flock(fd: int, operation: int) -> None:
+        if not removed:  # the holder before ends just now
+            path.unlink()
+            removed.append(path)
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with files.inflight(path, wait=0.0):
+        assert removed
+        assert files.is_held(path)
+
+
 @dataclass(frozen=True, slots=True)
 class Silence:
     """A file system that answers for no lock until it is told to."""

@@ -1,6 +1,6 @@
 """The operating system's face: every call below a folder, told to a listener.
 
-The functions of `os` themselves are replaced, so that pathlib, tempfile and filelock go
+The functions of `os` themselves are replaced, so that pathlib and tempfile go
 through here too; what C code opens (Path.open) does not, which only reads.
 """
 
