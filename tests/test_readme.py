@@ -61,7 +61,7 @@ def cells(name: str) -> list[str]:
     auth, limits, ops = spoken.auth, spoken.limits, spoken.ops
     key = f"`{auth.env}`" + (", or none" if auth.optional else "")
     key += f", or `{auth.command[0]}`" if auth.command else ""
-    can = [name for name in ("cancel", "delete", "list") if name in ops]
+    can = [name for name in ("cancel", "delete", "list", "file") if name in ops]
     if limits.advisory_cancel:
         can[can.index("cancel")] = "cancel (advisory)"
     known = {"kept": limits.retention_stored, "runs": limits.max_run}

@@ -143,6 +143,24 @@ def test_what_was_not_asked_for_is_refused(
     assert not server.requests
 
 
+def test_a_call_and_an_approval_together(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """An unknown id is named with those that wait; nothing goes with half an answer."""
+    _ended(state, server, CALLS[0], APPROVAL)
+    wrong = bgresp("submit", "-m", "m", "--previous", "@1", "--approve", "mcpr_9")
+    said = "has no approval mcpr_9; it waits for mcpr_1 (delete_file)"
+    assert (2, True) == (wrong.code, said in wrong.err), wrong.err
+    half = bgresp("submit", "-m", "m", "--previous", "@1", "--approve")
+    assert (2, True) == (half.code, "call_1 (get_weather) has no output" in half.err)
+    assert not server.requests
+    both = ("--approve", "--tool-output", "22")
+    ran = bgresp("submit", "-m", "m", "--previous", "@1", *both)
+    assert 0 == ran.code, ran.err
+    kinds = [item["type"] for item in _sent(server)["input"]]
+    assert ["function_call_output", "mcp_approval_response"] == kinds
+
+
 def test_an_output_goes_to_no_other_endpoint(
     bgresp: Run, server: FakeServer, state: Path
 ) -> None:
