@@ -225,6 +225,18 @@ def test_remove_drops_only_its_own(config: Any, folder: Path) -> None:
     config("remove", "work", code=4, said="did you mean wrok?")
 
 
+def test_remove_takes_the_default_back(config: Any, folder: Path) -> None:
+    """Every command fails after the profile went that was the default."""
+    for name in ("work", "other"):
+        config("add", name, *WORK[2:])
+    config("use", "work")
+    config("remove", "other")
+    assert "work\n" == (folder / "default").read_text()
+    config("remove", "work", said="work was the default: bgresp config use NAME")
+    assert not (folder / "default").exists()
+    config("show")
+
+
 def test_remove_says_whom_it_concerns(config: Any, bgresp: Run, server: Any) -> None:
     """Open jobs of a profile are told of; they go on without it."""
     config("add", "here", "--base-url", server.base_url, "--api-key-env", "MY_KEY")

@@ -144,7 +144,7 @@ def test_a_person_is_told_of_the_rest(terminal: Terminals, seeded: Path) -> None
 def test_prices_of_a_profile_make_a_cost(
     bgresp: Run, terminal: Terminals, state: Path, tmp_path: Path
 ) -> None:
-    """`stats` and `show` have it by the profile's prices; without them there is none."""
+    """`stats`, `show` and `list` have it by the profile's prices; without them there is none."""
     usage = {"input_tokens": 1000, "output_tokens": 500, "total_tokens": 1500}
     seed(
         state, {"status": "completed", "model": "a", "profile": "work", "usage": usage}
@@ -158,6 +158,9 @@ def test_prices_of_a_profile_make_a_cost(
     assert None is json.loads(bgresp("stats", "--json").out)["total"]["cost"]
     assert "cost\t0.007000\n" in bgresp("show", env=env).out
     assert "cost" not in bgresp("show").out
+    listed = bgresp("list", "--fields", "cost", "--json", env=env).out
+    assert [{"cost": 0.007}] == json.loads(listed)
+    assert "-\n" == bgresp("list", "--fields", "cost").out
     drawn = terminal("stats", env=env)
     assert drawn.finish() == 0
     assert any("COST" in line for line in drawn.lines)

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
@@ -140,7 +141,16 @@ def remove(options: Remove, common: Common) -> int:
     count = sum(job.profile == options.name for job in jobs)
     if count:
         context.say(f"{count} open job(s) of it keep their endpoint and their key")
+    _forget_default(context, files.default_path(path), options.name)
     return _done(context, {"profile": options.name, "path": str(target)})
+
+
+def _forget_default(context: Context, path: Path, name: str) -> None:
+    """Take back that a profile is the default, where `config use` chose it."""
+    with suppress(OSError, UnicodeDecodeError):
+        if path.read_text("utf-8").strip() == name:
+            path.unlink()
+            context.say(f"{name} was the default: bgresp config use NAME")
 
 
 def list_(common: Common) -> int:

@@ -69,6 +69,8 @@ def list_(which: Refs, options: Options, common: Common) -> int:
         raise UsageError("--limit takes 0 or more", hint="0 is every job")
     times = chosen_word(Times, options.time, "--time")
     jobs, more = _jobs(context, which, options)
+    if "cost" in common.wanted_fields():
+        jobs = list(context.priced(jobs))
     codes: list[int] = []
     if options.refresh:
         from bgresp.cli.refs import refreshed
