@@ -105,6 +105,22 @@ def mixed(state: Path) -> Path:
     return state
 
 
+def test_the_model_asked_and_the_one_that_answered(each: Each, state: Path) -> None:
+    """Both select a job; shown, and counted by, is what was asked."""
+    renamed = {"model": "gpt-5-2025-08-07", "model_asked": "gpt-5"}
+    seed(state, {"status": "completed", **renamed}, {"model": "other"})
+    asked, answered, table, stats = each(
+        ["list", "--model", "gpt-5", "-q"],
+        ["list", "--model", "gpt-5-2025-08-07", "-q"],
+        ["list", "--model", "gpt-5"],
+        ["stats", "--by", "model", "--json"],
+    )
+    assert (ident(1) + "\n",) * 2 == (asked.out, answered.out)
+    assert "gpt-5" == table.out.split("\t")[5]
+    groups = [group["value"] for group in json.loads(stats.out)["groups"]]
+    assert {"gpt-5", "other"} == set(groups)
+
+
 def test_selectors(each: Each, mixed: Path) -> None:
     """Every given selector must hold."""
     selections: list[tuple[list[int], str]] = [
