@@ -263,8 +263,9 @@ class PassedItems:
     def joined(self, dialect: Dialect, event: Event, streamed: str) -> Event:
         """Return an event that ends an answer with its items, if it brought none.
 
-        Its response says so. Not where some passed by unseen; and not messages where
-        `streamed`, the text that events told, is longer than theirs.
+        Its response says so. Not with messages where `streamed`, the text that events
+        told, is longer than theirs. Where some items passed by unseen its text is not
+        sure: the endpoint is asked first.
         """
         response, reading = event.response, event.reading
         name = _list_of_items(dialect)
@@ -272,10 +273,13 @@ class PassedItems:
             return event
         if not reading.status.is_terminal or items_of(dialect, response):
             return event
-        if not self._items or set(self._items) != set(range(len(self._items))):
+        if not self._items:
             return event
+        has_hole = set(self._items) != set(range(len(self._items)))
+        has_hole |= self._size > MOST_PASSED
         items = [self._items[place] for place in sorted(self._items)]
-        whole = {**response, name: items, ASSEMBLED: "from the events of its stream"}
+        how = "from the events of its stream" + ", not all" * has_hole
+        whole = {**response, name: items, ASSEMBLED: how}
         if len(read_parts(dialect, whole).text) < len(streamed):
             texts = dialect.items.messages
             items = [i for i in items if first_at(i, dialect.items.type) not in texts]
@@ -284,7 +288,8 @@ class PassedItems:
         if read is None:
             return event
         answer = read.answer.hiding(reading.hide)
-        read = replace(reading, text=read.text, answer=answer)
+        text = None if has_hole else read.text
+        read = replace(reading, text=text, answer=answer)
         return replace(event, response=whole, reading=read)
 
 

@@ -184,11 +184,29 @@ def test_text_beyond_the_items_is_kept(state: Path) -> None:
     assert fw.FOX == recorder_at(state).answers.text(only.job.key, dialect())
 
 
-def test_items_are_not_joined_over_a_hole(state: Path) -> None:
-    """An answer is put together without an item that nobody saw."""
-    stream: list[Answer] = [*EVENTS[:3], item_done(1, CALL, 3), completed([]), CLOSED]
-    only, _, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
-    assert [] == saved(state, only.job.key)["output"]
+@pytest.mark.parametrize("item", [CALL, message("Only here.")], ids=["call", "text"])
+def test_items_beside_a_hole_are_kept_where_nothing_better_comes(
+    tmp_path: Path, item: Any
+) -> None:
+    """What passed by is thrown away because an item before it was not seen.
+
+    Or it is taken for the whole answer, though the endpoint has that.
+    """
+    stream: list[Answer] = [*EVENTS[:3], item_done(1, item, 3), completed([]), CLOSED]
+    for later in (GONE, snapshot("completed", output=[])):
+        state = tmp_path / type(later).__name__
+        only, heard, _ = follow(Scripted(get=[later], streams=[stream]), state)
+        kept = saved(state, only.job.key)
+        assert [item] == kept["output"]
+        assert "from the events of its stream, not all" == kept["bgresp_assembled"]
+        is_call = item is CALL
+        assert (14 if is_call else 0) == int(only.job.exit_code)
+        assert ("" if is_call else "Only here.") == shown(heard)
+    whole = [THOUGHT, item, message("And this.")]
+    state, better = tmp_path / "whole", snapshot("completed", output=whole)
+    only, heard, _ = follow(Scripted(get=[better], streams=[stream]), state)
+    assert whole == saved(state, only.job.key)["output"]
+    assert shown(heard).endswith("And this.")
 
 
 FAULT = {"type": "error", "code": "server_error", "message": "It broke."}
