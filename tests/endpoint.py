@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from bgresp.api.client import Api
 from bgresp.config import files
-from bgresp.core.dialect import Dialect, Endpoint, Op
+from bgresp.core.dialect import Dialect, Op
 from bgresp.core.dialect_schema import build
+from bgresp.core.endpoint import Endpoint
 from tests.fakeanswers import Answer, End
 
 KEY = "sk-test-0123456789"
@@ -27,10 +27,9 @@ def dialect(
     """Build a built-in dialect, then change parts of it; an op of None is missing."""
     built = build(name, files.built_in())
     changed = {**built.ops, **(ops or {})}
-    return replace(
-        built,
-        streaming=replace(built.streaming, **(streaming or {})),
-        limits=replace(built.limits, **(limits or {})),
+    return built._replace(
+        streaming=built.streaming._replace(**(streaming or {})),
+        limits=built.limits._replace(**(limits or {})),
         ops={op: how for op, how in changed.items() if how is not None},
     )
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from bgresp.api.client import Api, Sent
-from bgresp.core.dialect import Dialect, Endpoint
+from bgresp.core.dialect import Dialect
+from bgresp.core.endpoint import Endpoint
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer

@@ -22,7 +22,8 @@ import httpx
 
 from bgresp.api import replies, transport
 from bgresp.api.transport import Route, route
-from bgresp.core.dialect import Endpoint, fill, target
+from bgresp.core.dialect import fill, target
+from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import ResponseError
 from bgresp.core.reading import event_reader

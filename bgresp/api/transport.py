@@ -25,7 +25,7 @@ import httpx
 from bgresp import __version__
 from bgresp.api import replies
 from bgresp.api.replies import Reply
-from bgresp.core.dialect import Endpoint, is_loopback
+from bgresp.core.endpoint import Endpoint, is_loopback
 from bgresp.core.errors import ConfigError
 from bgresp.core.reading import ServerEvent, SseDecoder, SseError
 from bgresp.core.signals import Fault, FaultKind

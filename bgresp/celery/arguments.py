@@ -15,7 +15,7 @@ from typing import Any, Final
 from bgresp.config import files, places
 from bgresp.config.secret import with_secret
 from bgresp.config.settings import Flags, Settings, resolve
-from bgresp.core.dialect import Endpoint
+from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.request import Request, check_clashes, checked_prompt, drafted, keyed

@@ -19,7 +19,7 @@ from bgresp.celery.arguments import Ready, endpoint_of, place_of, settings_of
 from bgresp.celery.intents import Intent, Intents, another_request
 from bgresp.config.settings import Settings
 from bgresp.core import machine, schedule, update
-from bgresp.core.dialect import Endpoint, asking
+from bgresp.core.endpoint import Endpoint, asking
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,

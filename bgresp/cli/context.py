@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from bgresp.api.client import Api
     from bgresp.config.files import Config
     from bgresp.config.settings import Flags, Machine, Settings
-    from bgresp.core.dialect import Dialect, Webhook
+    from bgresp.core.dialect import Dialect
+    from bgresp.core.endpoint import Webhook
     from bgresp.core.request import StoredRequest
     from bgresp.engine.endpoints import Endpoints
     from bgresp.engine.notify import Notifiers

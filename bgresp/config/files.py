@@ -7,21 +7,20 @@ import math
 import os
 import stat
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgresp.config import places
 from bgresp.core import dialect_schema as schema
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import ConfigError
-from bgresp.core.model import Job
+from bgresp.core.model import NOTHING, Job
 from bgresp.core.text import NotUtf8Error, did_you_mean, is_plain, nearest, text_of
 
 Table = Mapping[str, Any]
+_HEADING: Final = "\n[dialects."
 DIALECTS: Final = "dialects"  # where a job keeps the tables of its own
 _TOP: Final = frozenset({"default_profile", "profiles", "dialects"})
 PROFILE_KEYS: Final = {
@@ -61,8 +60,7 @@ PRICES: Final = ("input", "output", "cached")  # each for a million tokens
 _LEAST: Final = {"rate": 0, "connections": 1, "streams": 0, "workers": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What the user's files say; `origins` names the file of each profile.
 
     `default_origin` is where the default profile is named.
@@ -70,9 +68,9 @@ class Config:
 
     path: Path
     default_profile: str | None = None
-    profiles: Mapping[str, Table] = field(default_factory=dict)
-    origins: Mapping[str, Path] = field(default_factory=dict)
-    dialects: Mapping[str, Table] = field(default_factory=dict)
+    profiles: Mapping[str, Table] = NOTHING
+    origins: Mapping[str, Path] = NOTHING
+    dialects: Mapping[str, Table] = NOTHING
     default_origin: str = ""
 
     @property
@@ -146,12 +144,36 @@ def default_path(path: Path) -> Path:
     return path.parent / "default"
 
 
+class BuiltIn(Mapping[str, Table]):
+    """The tables of dialects.toml; each is parsed when it is first asked for."""
+
+    def __init__(self, text: str) -> None:
+        """Tell the tables apart by their headings."""
+        self._texts: dict[str, str] = {}
+        self._tables: dict[str, Table] = {}
+        for piece in f"\n{text}".split(_HEADING)[1:]:
+            name = piece[: piece.index("]")].partition(".")[0]
+            self._texts[name] = self._texts.get(name, "") + _HEADING + piece
+
+    def __getitem__(self, name: str) -> Table:
+        """Return the table of a dialect."""
+        if name not in self._tables:
+            self._tables |= tomllib.loads(self._texts[name])[DIALECTS]
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names, in the order of the file."""
+        return iter(self._texts)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._texts)
+
+
 @lru_cache(maxsize=1)
-def built_in() -> Mapping[str, Table]:
+def built_in() -> BuiltIn:
     """Return the dialects that bgresp brings."""
-    text = resources.files("bgresp").joinpath("dialects.toml").read_text("utf-8")
-    found: Mapping[str, Table] = tomllib.loads(text)["dialects"]
-    return found
+    return BuiltIn((Path(__file__).parents[1] / "dialects.toml").read_text("utf-8"))
 
 
 def _text_in(table: Any, name: str) -> str:
@@ -294,7 +316,11 @@ def dialect(name: str, config: Config) -> Dialect:
             said = f"dialect {name_!r} is built in; choose a name"
             raise ConfigError(f"{config.path}: {said}")
     try:
-        return schema.build(name, {**built_in(), **config.dialects})
+        # One that is built in extends no other; then the rest need not be parsed.
+        is_ours = name in built_in()
+        return schema.build(
+            name, built_in() if is_ours else {**built_in(), **config.dialects}
+        )
     except ConfigError as error:
         if name in built_in():
             raise

@@ -5,7 +5,7 @@ Every value says where it comes from; no key is read, and nothing is written her
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,8 +85,7 @@ def checked(name: str, profile: Table, config: Config) -> list[str]:
     Raises ConfigError.
     """
     where = path_of(config.path, name)
-    added = replace(
-        config,
+    added = config._replace(
         default_profile=None,
         profiles={**config.profiles, name: profile},
         origins={**config.origins, name: where},

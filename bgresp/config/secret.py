@@ -13,7 +13,8 @@ from typing import Final
 
 from bgresp.config import places, urls
 from bgresp.config.files import Table
-from bgresp.core.dialect import Auth, Webhook
+from bgresp.core.dialect import Auth
+from bgresp.core.endpoint import Webhook
 from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.text import NotUtf8Error, text_of
 

@@ -17,7 +17,8 @@ from bgresp.config.files import (
     wrong_default,
 )
 from bgresp.config.secret import TWO_WAYS, KeySource
-from bgresp.core.dialect import Auth, Dialect, Webhook
+from bgresp.core.dialect import Auth, Dialect
+from bgresp.core.endpoint import Webhook
 from bgresp.core.errors import ConfigError, RefusedError, UsageError
 from bgresp.core.model import NOTHING, Job
 from bgresp.core.text import one_line
@@ -365,7 +366,7 @@ def _profile(name: str, config: Config, why: str = "") -> Table:
 
 def _tuned(spoken: Dialect, profile: Table) -> Dialect:
     tuned = {k: profile[k] for k in ("rate", "connections", "streams") if k in profile}
-    return replace(spoken, limits=replace(spoken.limits, **tuned)) if tuned else spoken
+    return spoken._replace(limits=spoken.limits._replace(**tuned)) if tuned else spoken
 
 
 def _vars(name: str, profile: Table, environ: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -179,7 +179,7 @@ def joined(
     for name, table in tables.items():
         now = config.dialects.get(name, {}) if name in lent else {}
         ours[name] = _with(table, now)
-    return replace(config, dialects=ours)
+    return config._replace(dialects=ours)
 
 
 def digest(tables: Mapping[str, Table]) -> str:

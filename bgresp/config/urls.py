@@ -10,8 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from bgresp.config.files import Config, Table
 from bgresp.core import dialect
-from bgresp.core.dialect import Dialect, is_loopback, unclosed
+from bgresp.core.dialect import Dialect, unclosed
 from bgresp.core.dialect import variables as in_templates
+from bgresp.core.endpoint import is_loopback
 from bgresp.core.errors import ConfigError
 
 LOCAL: Final = "local:"

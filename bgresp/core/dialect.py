@@ -1,18 +1,15 @@
-"""A dialect: how one kind of endpoint is spoken to, as values; and one such endpoint.
+"""A dialect: how one kind of endpoint is spoken to, as values.
 
 core.dialect_schema builds a dialect from TOML. What a dialect reads it finds in JSON by
 paths such as `a.b`, `[*]`, `output[type=message].id`: no expressions, no conditions.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final, Self
-from urllib.parse import quote, urlsplit
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
-from bgresp.core.errors import ConfigError
 from bgresp.core.model import Status
 
 _STEP = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(\*)\]|\[([^=\[\]]+)=([^\[\]]*)\]")
@@ -27,7 +24,6 @@ IDEMPOTENCY: Final = ("none", "replay", "reject")
 HTTP_STATUS: Final = "http:status"
 EVENT_NAME: Final = "sse:event"
 EVENT_ID: Final = "sse:id"
-LOOPBACK: Final = ("localhost", "::1")
 # A part of a request, and the hole of a body template that takes it.
 PARTS: Final = {
     "attach": "input",
@@ -40,8 +36,7 @@ PARTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Auth:
+class Auth(NamedTuple):
     """Where the key goes and where it comes from; `value` is a template of {key}."""
 
     header: str
@@ -51,16 +46,14 @@ class Auth:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(NamedTuple):
     """One operation: an HTTP method and a path template with its query."""
 
     method: str
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reads:
+class Reads(NamedTuple):
     """Paths into a response object; the first that is not empty wins.
 
     Of `status` it is the first whose word the dialect's states know.
@@ -82,8 +75,7 @@ class Reads:
     cost: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+class Items(NamedTuple):
     """Where the parts of an answer stand, in a response object.
 
     `items` leads to them from its root (the first path that reaches one wins), `inner`
@@ -122,16 +114,14 @@ class Items:
     elsewhere: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TextEvents:
+class TextEvents(NamedTuple):
     """Which events tell text, and where in them it is."""
 
     events: tuple[str, ...]
     text: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Streaming:
+class Streaming(NamedTuple):
     """How events are named, numbered, resumed and ended; idle limits in seconds.
 
     `resume` is query:NAME or header:NAME, `start` what it says where nothing was seen.
@@ -157,8 +147,7 @@ class Streaming:
     idle_events: float
 
 
-@dataclass(frozen=True, slots=True)
-class Include:
+class Include(NamedTuple):
     """How what a request asked to be included is asked for again, with its answer.
 
     `query` is the parameter, "" where there is none; `never` are values that are
@@ -174,8 +163,7 @@ class Include:
         return {self.query: values} if self.query and values else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Pace, retention and maximum run in seconds (0: unknown), rate in requests/s.
 
     `tiers` are pairs: up to this age of a job, that many seconds between polls; older
@@ -194,8 +182,7 @@ class Limits:
     idempotency: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """Everything that differs between endpoints."""
 
     name: str
@@ -320,89 +307,6 @@ def encode(value: str) -> str:
     """Percent-encode one path segment, dot segments too."""
     quoted = quote(value, safe="", errors="surrogatepass")
     return quoted.replace(".", "%2E") if set(value) <= {"."} else quoted
-
-
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """A URL that is told of a job's end, and the variable whose secret signs that.
-
-    The secret goes into the bytes of a create alone: into nothing that is kept.
-    """
-
-    url: str
-    variable: str
-    secret: str | None = field(default=None, repr=False)
-
-    def checked(self) -> Self:
-        """Return a webhook that can be asked for. Raises ConfigError."""
-        if self.secret is None:
-            said = f"no webhook secret: {self.variable!r} is not set"
-            raise ConfigError(said, hint=f"export {self.variable}=whsec_...")
-        return self
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A base URL spoken to in a dialect; `key` and `headers` may be secret.
-
-    Never printed with its key. `key_is_kept`: a variable or a file has the key, no
-    command makes it.
-    """
-
-    profile: str
-    base_url: str
-    dialect: Dialect
-    vars: Mapping[str, str] = field(default_factory=dict)
-    key: str | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    key_is_kept: bool = False
-    webhook: Webhook | None = None
-
-    @property
-    def has_lasting_key(self) -> bool:
-        """Say whether the key is the same tomorrow: kept somewhere, and no token."""
-        key = self.key or ""
-        is_token = key.startswith("ya29.") or (key.startswith("eyJ") and "." in key)
-        return self.key_is_kept and bool(key) and not is_token
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """Return what nobody may be shown: keys, and the values of own headers."""
-        told = self.webhook.secret if self.webhook is not None else None
-        return frozenset({*filter(None, [self.key, told]), *self.headers.values()})
-
-    @property
-    def host(self) -> str:
-        """Return host and port for messages."""
-        return urlsplit(self.base_url).netloc
-
-    @property
-    def is_loopback(self) -> bool:
-        """Say whether the base URL's host is this machine, written literally."""
-        return is_loopback(self.base_url)
-
-
-def asking(endpoint: Endpoint, body: bytes) -> bytes:
-    """Return the bytes of a create that asks for the endpoint's webhook, if it has one.
-
-    A body that names one itself stays, and so does all that it says, byte by byte.
-    Raises ConfigError where the secret is not set.
-    """
-    if endpoint.webhook is None:
-        return body
-    webhook, fields = endpoint.webhook.checked(), endpoint.dialect.webhook
-    said = {fields["url"]: webhook.url, fields["secret"]: webhook.secret}
-    if not said.keys().isdisjoint(json.loads(body)):
-        return body
-    return body.rstrip()[:-1] + b"," + json.dumps(said)[1:].encode("ascii")
-
-
-def is_loopback(url: str) -> bool:
-    """Say whether a URL's host is 127.0.0.0/8, ::1 or localhost, written literally."""
-    host = urlsplit(url).hostname or ""
-    parts = host.split(".")
-    quad = len(parts) == 4 and all(part.isdecimal() for part in parts)
-    return host in LOOPBACK or (quad and parts[0] == "127")
 
 
 @lru_cache(maxsize=512)

@@ -7,8 +7,7 @@ the dialect, the key and what was expected.
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from bgresp.core.dialect import (
     ATTACH,
@@ -86,15 +85,14 @@ _DOTS: Final = re.compile(r"/(\.|%2e){1,2}(/|\?|$)", re.IGNORECASE)
 _VARIABLE: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(NamedTuple):
     """Which key of which dialect a message is about."""
 
     dialect: str
     path: str = ""
 
     def below(self, name: str) -> Self:
-        return replace(self, path=f"{self.path}.{name}" if self.path else name)
+        return self._replace(path=f"{self.path}.{name}" if self.path else name)
 
     def __str__(self) -> str:
         return f"dialect {self.dialect!r}: {self.path!r}"

@@ -9,10 +9,16 @@ text, for people.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, NamedTuple, TypeGuard
 
-from bgresp.core.dialect import Items, first_at, text_at, values_at
+from bgresp.core.dialect import (
+    HTTP_STATUS,
+    Dialect,
+    Items,
+    first_at,
+    text_at,
+    values_at,
+)
 from bgresp.core.model import EndedWith
 from bgresp.core.text import one_line
 
@@ -39,8 +45,7 @@ _ABOUT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A call that waits for its caller's output, or an approval that is asked for.
 
     `call_id` is what an answer to it names; `arguments` is text, or JSON as it came.
@@ -60,8 +65,7 @@ class Call:
         """Return it with its texts made safe; arguments that had to be are a text."""
         said = _compact(self.arguments)
         hidden = hide(said)
-        return replace(
-            self,
+        return self._replace(
             call_id=hide(self.call_id),
             name=hide(self.name),
             arguments=self.arguments if hidden == said else hidden,
@@ -72,8 +76,7 @@ class Call:
         return f"{self.name}({_compact(self.arguments)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(NamedTuple):
     """An image, or a file: `data` is base64 where it came with the answer.
 
     Else `id` is the file's, in the `container` of a code interpreter; `format` is an
@@ -87,8 +90,7 @@ class Media:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What an answer consists of.
 
     `calls` and `approvals` are those that wait. `last` is the number of the item whose
@@ -117,14 +119,13 @@ class Answer:
             return self
         weak = self.ended_with in {EndedWith.MEDIA, EndedWith.NOTHING}
         how = EndedWith.TEXT if weak else self.ended_with
-        return replace(self, text=text, plain=text, ended_with=how)
+        return self._replace(text=text, plain=text, ended_with=how)
 
     def hiding(self, hide: Callable[[str], str]) -> "Answer":
         """Return it with what a record takes of it made safe; its text is as it was."""
         if self.ended_with is EndedWith.TEXT and not self.refusal:
             return self  # nothing is told of it
-        return replace(
-            self,
+        return self._replace(
             refusal=hide(self.refusal),
             calls=tuple(call.hiding(hide) for call in self.calls),
             approvals=tuple(call.hiding(hide) for call in self.approvals),
@@ -158,6 +159,29 @@ class Answer:
         types = ", ".join(dict.fromkeys(self.types))
         kinds = "commentary" if self.commentary else types
         return f"only {kinds}" if kinds else "it is empty"
+
+
+def read_parts(dialect: Dialect, payload: Mapping[str, Any]) -> Answer:
+    """Return what a response object's answer consists of, whatever its status."""
+    word = status_word(dialect, payload, None)
+    return read_answer(dialect.items, payload, word=word or "")
+
+
+def status_word(
+    dialect: Dialect, payload: Mapping[str, Any], http_status: int | None
+) -> str | None:
+    """Return the first word that the dialect knows, else the first there is."""
+    words = []
+    for path in dialect.reads.status:
+        found: Any = http_status
+        if path != HTTP_STATUS:
+            found = first_at(payload, (path,))
+        elif found is not None:
+            found = str(found)
+        if isinstance(found, str):
+            words.append(found)
+    known = (word for word in words if word in dialect.states)
+    return next(known, words[0] if words else None)
 
 
 def read_answer(items: Items, payload: Any, *, word: str = "") -> Answer:
@@ -195,10 +219,10 @@ def read_answer(items: Items, payload: Any, *, word: str = "") -> Answer:
     )
     if not any(m.text or m.refusal or not m.is_final for m in messages):
         text = text_at(payload, items.elsewhere) or ""
-        answer = replace(answer, text=text, plain=text)
+        answer = answer._replace(text=text, plain=text)
     refused = bool(final and final[-1].refusal)
     called = bool(calls) or word in items.waits
-    return replace(answer, ended_with=_ended_with(answer, refused, called))
+    return answer._replace(ended_with=_ended_with(answer, refused, called))
 
 
 def _ended_with(answer: Answer, refused: bool, called: bool) -> EndedWith:
@@ -220,8 +244,7 @@ def is_commentary(items: Items, item: Any) -> bool:
     return is_message and not is_final(first_at(item, items.phase))
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
+class _Message(NamedTuple):
     number: int
     text: str
     refusal: str
@@ -375,8 +398,7 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-@dataclass(frozen=True, slots=True)
-class Aside:
+class Aside(NamedTuple):
     """Something beside the text: `text` is empty where it only began.
 
     `name` is what runs: `reasoning`, or the tool.

@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 from bgresp.core.dialect import (
     EVENT_ID,
     EVENT_NAME,
-    HTTP_STATUS,
     Dialect,
     TextEvents,
     first_at,
@@ -22,7 +21,12 @@ from bgresp.core.dialect import (
     values_at,
 )
 from bgresp.core.model import ResponseError, Status, Usage
-from bgresp.core.output import Answer, is_commentary, read_answer
+from bgresp.core.output import (
+    is_commentary,
+    read_answer,
+    read_parts,
+    status_word,
+)
 from bgresp.core.signals import Cursor, Event, Reading
 from bgresp.core.times import unix
 
@@ -193,7 +197,7 @@ def read_response(
     `http_status` is that of the reply, for dialects whose states are told by it.
     """
     reads = dialect.reads
-    word = _status_word(dialect, payload, http_status)
+    word = status_word(dialect, payload, http_status)
     if word is None:
         return None
     status = dialect.states.get(word)
@@ -220,12 +224,6 @@ def read_response(
         background=background if isinstance(background, bool) else None,
         answer=answer,
     )
-
-
-def read_parts(dialect: Dialect, payload: Mapping[str, Any]) -> Answer:
-    """Return what a response object's answer consists of, whatever its status."""
-    word = _status_word(dialect, payload, None)
-    return read_answer(dialect.items, payload, word=word or "")
 
 
 def read_text(dialect: Dialect, payload: Mapping[str, Any]) -> str | None:
@@ -298,23 +296,6 @@ def _list_of_items(dialect: Dialect) -> str | None:
     path = next(iter(dialect.items.items), "")
     name = path.removesuffix("[*]")
     return name if name != path and not set(name) & set(".[") else None
-
-
-def _status_word(
-    dialect: Dialect, payload: Mapping[str, Any], http_status: int | None
-) -> str | None:
-    """Return the first word that the dialect knows, else the first there is."""
-    words = []
-    for path in dialect.reads.status:
-        found: Any = http_status
-        if path != HTTP_STATUS:
-            found = first_at(payload, (path,))
-        elif found is not None:
-            found = str(found)
-        if isinstance(found, str):
-            words.append(found)
-    known = (word for word in words if word in dialect.states)
-    return next(known, words[0] if words else None)
 
 
 def _usage(dialect: Dialect, payload: Mapping[str, Any]) -> Usage | None:

@@ -14,7 +14,8 @@ from typing import Any, Final, Self
 from bgresp.api.client import Api
 from bgresp.config.secret import with_secret
 from bgresp.config.settings import Machine, Settings, of_job
-from bgresp.core.dialect import Dialect, Endpoint
+from bgresp.core.dialect import Dialect
+from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
 from bgresp.core.times import rfc3339, unix
@@ -125,13 +126,13 @@ def applied(dialect: Dialect, card: Capabilities) -> Dialect:
     gone = {"cancel"} if card.lacks(Ability.CANCEL) else set()
     streaming = dialect.streaming
     if card.lacks(Ability.STREAM_LATER):
-        streaming = replace(streaming, attach="never")
+        streaming = streaming._replace(attach="never")
         if card.lacks(Ability.STREAM_CREATE):
             gone.add("stream")
     if card.lacks(Ability.RESUME):
-        streaming = replace(streaming, resume="")
+        streaming = streaming._replace(resume="")
     ops = {name: op for name, op in dialect.ops.items() if name not in gone}
-    return replace(dialect, ops=ops, streaming=streaming)
+    return dialect._replace(ops=ops, streaming=streaming)
 
 
 def as_probed(state: Path, settings: Settings) -> Settings:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgresp.core import update
-from bgresp.core.dialect import Dialect, Endpoint
+from bgresp.core.dialect import Dialect
+from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import KEY_DIGEST, Job
 from bgresp.core.output import Answer

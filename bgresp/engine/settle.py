@@ -14,7 +14,8 @@ from typing import Final
 from bgresp.api.client import Api, Sent
 from bgresp.config.settings import Settings
 from bgresp.core import update
-from bgresp.core.dialect import Dialect, Limits, asking
+from bgresp.core.dialect import Dialect, Limits
+from bgresp.core.endpoint import asking
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from bgresp.api.client import Api, Sent
 from bgresp.core import schedule, signals, update
-from bgresp.core.dialect import Dialect, Streaming, asking
+from bgresp.core.dialect import Dialect, Streaming
+from bgresp.core.endpoint import asking
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,

@@ -9,26 +9,25 @@ counts.
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bgresp.core.dialect import Dialect
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
-from bgresp.core.output import Answer
-from bgresp.core.reading import read_parts
-from bgresp.core.signals import Cursor
 from bgresp.core.text import parse_bounded
 from bgresp.ledger import files, journal
+
+if TYPE_CHECKING:
+    from bgresp.core.dialect import Dialect
+    from bgresp.core.output import Answer
+    from bgresp.core.signals import Cursor
 
 KEPT: Final = 72 * 3600.0  # an endpoint may deliver again for so long
 MOST: Final = 100_000  # deliveries that are remembered; the oldest go first
 _SLACK: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(NamedTuple):
     """The folders of one state folder."""
 
     state: Path
@@ -59,16 +58,18 @@ class Answers:
         raw = files.read(self.state / "responses" / f"{key}.txt")
         return None if raw is None else raw.decode("utf-8", "surrogatepass")
 
-    def text(self, key: str, dialect: Dialect) -> str | None:
+    def text(self, key: str, dialect: "Dialect") -> str | None:
         """Return the text of a saved answer; None while nothing is saved."""
         found = self.answer(key, dialect)
         return None if found is None else found.text
 
-    def answer(self, key: str, dialect: Dialect) -> Answer | None:
+    def answer(self, key: str, dialect: "Dialect") -> "Answer | None":
         """Return what a saved answer consists of; None while nothing is saved.
 
         A text that only events told is its text.
         """
+        from bgresp.core.output import Answer, read_parts
+
         raw = self.response(key)
         if raw is None:
             return None
@@ -136,30 +137,31 @@ class Shown(NamedTuple):
     """
 
     text: str = ""
-    cursor: Cursor | None = None
+    cursor: "Cursor | None" = None
     ended: bool = False
     item: int | None = None
     is_plain: bool = False
     refusal: str = ""
 
 
-@dataclass(slots=True)
 class Progress:
     """One watcher's notes of one job.
 
     `is_kept` says before the first one whether the job is in the ledger at all.
     """
 
-    path: Path
-    is_kept: Callable[[], bool] = lambda: True
-    writer: str = field(default_factory=lambda: os.urandom(4).hex())
-    is_plain: bool = False
-    _written: bool = False
+    def __init__(self, path: Path, is_kept: Callable[[], bool] = lambda: True) -> None:
+        """Have noted nothing yet, under a name that no other watcher has."""
+        self.path = path
+        self.is_kept = is_kept
+        self.writer = os.urandom(4).hex()
+        self.is_plain = False
+        self._written = False
 
     def note(
         self,
         added: str,
-        cursor: Cursor | None,
+        cursor: "Cursor | None",
         *,
         item: int | None = None,
         refused: str = "",

@@ -6,8 +6,7 @@ colour a status has, and one function how a figure is written.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgresp.core.model import Job, Status
 from bgresp.core.text import one_line, printable
@@ -114,8 +113,7 @@ def money(value: float | None) -> str:
     return f"{value:,.2f}" if value >= 1 else f"{value:.6f}"
 
 
-@dataclass(frozen=True, slots=True)
-class Painter:
+class Painter(NamedTuple):
     """How a line is drawn on one terminal: with colours or not, in ASCII or not."""
 
     colour: bool
@@ -196,8 +194,7 @@ def fitting(fields: Iterable[list[Piece]], width: int) -> list[Piece]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A table of jobs on one pair of streams.
 
     `steps` make it fit where the terminal is narrow; what does not fit by them is
@@ -231,7 +228,7 @@ class Table:
 
     def _aligned(self, jobs: list[Job]) -> None:
         if self.steps is STEPS and any(map(column("calls").value, jobs)):
-            wider = replace(self, columns=(*self.columns, "calls"), steps=WITH_CALLS)
+            wider = self._replace(columns=(*self.columns, "calls"), steps=WITH_CALLS)
             wider._aligned(jobs)  # noqa: SLF001  a table of the same kind
             return
         grid = Grid(
@@ -303,18 +300,17 @@ class Table:
         self.streams.draw(text)
 
 
-@dataclass(slots=True)
 class Grid:
     """Cells that are to be aligned; `fit` takes columns away until they fit."""
 
-    names: list[str]
-    headings: list[str]
-    rows: list[list[str]]
-    widths: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, names: list[str], headings: list[str], rows: list[list[str]]
+    ) -> None:
         """Measure the columns in terminal cells."""
-        cells = zip(self.headings, *self.rows, strict=True)
+        self.names = names
+        self.headings = headings
+        self.rows = rows
+        cells = zip(headings, *rows, strict=True)
         self.widths = [widest(column) for column in cells]
 
     def fit(self, width: int, steps: Steps) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx
 
 from bgresp.core import chat
-from bgresp.core.dialect import is_loopback
+from bgresp.core.endpoint import is_loopback
 from bgresp.core.reading import SseDecoder, SseError
 from bgresp.core.text import one_line
 from bgresp.serve.engines import EngineError, EngineNews, Outcome, Work

@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bgresp.api.client import Api, Sent
-from bgresp.core.dialect import Endpoint, Op
+from bgresp.core.dialect import Op
+from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from tests import fakeanswers as fa

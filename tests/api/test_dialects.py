@@ -19,8 +19,9 @@ from bgresp.api.client import Api, Sent
 from bgresp.config import files
 from bgresp.config.files import Config
 from bgresp.config.settings import Flags, Settings, resolve
-from bgresp.core.dialect import PARTS, Endpoint
+from bgresp.core.dialect import PARTS
 from bgresp.core.dialect_schema import build
+from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError
 from bgresp.core.model import Status, Usage
 from bgresp.core.reading import event_reader

@@ -20,8 +20,8 @@ def asked(server: FakeServer, *, create: bool = False) -> Signal:
     place = endpoint(
         server.base_url, headers={"X-Gate": GATE}, vars={"organization": "org-12345678"}
     )
-    plain = replace(place.dialect.auth, header="X-Who", value="{key}")
-    place = replace(place, dialect=replace(place.dialect, auth=plain))
+    plain = place.dialect.auth._replace(header="X-Who", value="{key}")
+    place = replace(place, dialect=place.dialect._replace(auth=plain))
 
     async def ask(api: Api) -> Signal:
         if not create:

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from bgresp.core.model import Job, Status, Usage
+from bgresp.core.model import EndedWith, Job, Status, Usage
 from bgresp.ledger.line import encode, new_key
 from tests.command import ROOT, environment
 
@@ -43,8 +43,13 @@ def filled(state: Path, jobs: int) -> None:
                 submitted_at=NOW + number,
             )
             file.write(encode(job))
-            done = job._replace(status=Status.COMPLETED, usage=Usage(1, 2, 3))
-            file.write(encode(done._replace(id=f"resp_{number:048x}")))
+            done = job._replace(
+                id=f"resp_{number:048x}",
+                status=Status.COMPLETED,
+                usage=Usage(1, 2, 3),
+                ended_with=EndedWith.TEXT,
+            )
+            file.write(encode(done))
     part = {"type": "output_text", "text": "The quick brown fox."}
     message = {"type": "message", "role": "assistant", "content": [part]}
     answer = {"id": "resp_1", "status": "completed", "output": [message]}

@@ -3,11 +3,13 @@
 import os
 import stat
 import sys
+import tomllib
 from pathlib import Path
 
 import platformdirs
 import pytest
 
+import bgresp
 from bgresp.config import files, places
 from bgresp.core.errors import ConfigError
 
@@ -198,6 +200,12 @@ def test_without_a_choice_paths_are_the_platforms(
     found = places.config_path({}), places.state_path({})
     config = platformdirs.user_config_path("bgresp") / "config.toml"
     assert (config, platformdirs.user_state_path("bgresp")) == found
+
+
+def test_dialects_are_parsed_alone_as_they_are_together() -> None:
+    """A table that is read when it is asked for is the one in the whole file."""
+    text = (Path(bgresp.__file__).parent / "dialects.toml").read_text("utf-8")
+    assert tomllib.loads(text)["dialects"] == dict(files.built_in())
 
 
 def test_every_built_in_dialect_is_a_table() -> None:

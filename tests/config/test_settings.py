@@ -482,7 +482,7 @@ def test_a_dialect_of_a_ledger_is_not_spoken() -> None:
     job = job._replace(extra={**job.extra, "dialects": stored})
     with pytest.raises(ConfigError, match="no dialect 'odd'"):
         of_job(job)
-    ours = replace(config(), dialects={"odd": OWNED})
+    ours = config()._replace(dialects={"odd": OWNED})
     assert "GET" == of_job(job, ours).dialect.ops["get"].method
     seen = replace(noted(job), dialects=frozenset({trust.digest(stored)}))
     assert "POST" == of_job(job, noted=seen).dialect.ops["get"].method
@@ -490,7 +490,7 @@ def test_a_dialect_of_a_ledger_is_not_spoken() -> None:
 
 def test_a_dialect_lends_its_literals_to_its_own_base_url_alone() -> None:
     """A literal header of one dialect goes where another profile's key goes."""
-    ours = replace(config(work={"base_url": A}), dialects={"odd": OWNED})
+    ours = config(work={"base_url": A})._replace(dialects={"odd": OWNED})
     job = made(dialect="odd", profile="work")
     found = of_job(job, ours)
     assert {"X-Of": "{var.end_user}"} == found.dialect.headers

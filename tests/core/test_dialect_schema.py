@@ -5,16 +5,9 @@ from typing import Any
 
 import pytest
 
-from bgresp.core.dialect import (
-    PARTS,
-    Dialect,
-    Endpoint,
-    Op,
-    TextEvents,
-    fill,
-    is_loopback,
-)
+from bgresp.core.dialect import PARTS, Dialect, Op, TextEvents, fill
 from bgresp.core.dialect_schema import build
+from bgresp.core.endpoint import Endpoint, is_loopback
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Status
 

@@ -151,7 +151,7 @@ def test_what_a_dialect_has_no_place_for_is_refused(
     openai: Dialect, option: str, asked: Request, place: str
 ) -> None:
     """Nothing that was asked for is left out in silence, but a default model."""
-    bare = replace(openai, name="bare", body={"prompt": "{text}"})
+    bare = openai._replace(name="bare", body={"prompt": "{text}"})
     if option in {"the prompt", "--model"}:
         assert render(asked, bare, {}) == ({"prompt": "hi"} if asked.text else {})
         return

@@ -77,7 +77,7 @@ def test_the_end_has_a_time_and_an_expiry(limits: Limits) -> None:
     unstored = JOB._replace(extra={"store": False})
     soon = update.heard(unstored, reading, now=NOW, limits=limits)
     assert 150.0 + limits.retention_unstored == soon.expires_at
-    for_ever = replace(limits, retention_stored=0)
+    for_ever = limits._replace(retention_stored=0)
     assert update.heard(JOB, reading, now=NOW, limits=for_ever).expires_at is None
 
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from bgresp.api.client import PAGE, Api
 from bgresp.core import update
-from bgresp.core.dialect import Dialect, Endpoint
+from bgresp.core.dialect import Dialect
+from bgresp.core.endpoint import Endpoint
 from bgresp.core.model import Job
 from bgresp.core.reading import read_response
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot

@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from bgresp.api.client import Api, Sent
 from bgresp.core.errors import NoSuchJobError, UsageError
 from bgresp.core.model import Job
-from bgresp.core.reading import read_parts
+from bgresp.core.output import read_parts
 from bgresp.core.request import Draft
 from bgresp.core.signals import Signal
 from bgresp.core.signals import Snapshot as Seen

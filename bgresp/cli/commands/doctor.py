@@ -118,7 +118,7 @@ def _network(settings: "Settings") -> "Check":
     """Set up the connection that would be used; nobody is called."""
     from bgresp.api.client import Api
     from bgresp.api.transport import client
-    from bgresp.core.dialect import Endpoint
+    from bgresp.core.endpoint import Endpoint
     from bgresp.engine.checkup import BAD, OK, Check
 
     endpoint = Endpoint(settings.profile, settings.base_url, settings.dialect)
