@@ -56,3 +56,33 @@ def test_every_error_names_the_next_command(kind: type[BgrespError]) -> None:
     assert "bgresp " in kind.usual
     assert kind.usual == record(kind("it broke"))["hint"]
     assert "better" == record(kind("it broke", hint="better"))["hint"]
+
+
+def hints() -> Iterator[tuple[str, str]]:
+    """Yield where an error says what to type, and what, as far as it is fixed."""
+    for place, call in raised():
+        for word in call.keywords:
+            if word.arg == "hint":
+                yield place, words(word.value)
+
+
+def test_no_hint_has_brackets() -> None:
+    """A hint stands in brackets itself."""
+    assert [] == [each for each in hints() if set("()") & set(each[1])]
+    assert not [kind for kind in KINDS if set("()") & set(kind.usual)]
+
+
+# What is usual for these kinds speaks of jobs: it must concern what happened.
+OF_JOBS: Final = {"OutputError": "cannot write", "RefusedError": "-"}
+
+
+def test_what_is_usual_concerns_what_happened() -> None:
+    """Who cannot write a file of settings is told that no job is lost by it."""
+    bare = [
+        (place, words(call.args[0]))
+        for place, call in raised()
+        if getattr(call.func, "id", "") in OF_JOBS
+        and not any(word.arg == "hint" for word in call.keywords)
+        and not words(call.args[0]).startswith(OF_JOBS[getattr(call.func, "id", "")])
+    ]
+    assert [] == bare

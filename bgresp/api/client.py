@@ -363,7 +363,8 @@ class Api:
         known = self.endpoint.dialect.ops.get(op)
         if known is None:
             dialect = self.endpoint.dialect.name
-            raise RefusedError(f"a {dialect} endpoint cannot {op} a response")
+            said = f"a {dialect} endpoint cannot {op} a response"
+            raise RefusedError(said, hint="bgresp help endpoints tells what each can")
         if self._clients is None:
             most = self.endpoint.dialect.limits.connections
             self._clients = Clients(self.endpoint, self.way, most, keep_alive=True)

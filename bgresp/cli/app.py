@@ -87,7 +87,7 @@ class Verb:
         module, _, function = self.place.partition(":")
         run = getattr(import_module(f"bgresp.cli.{module}"), function)
         alone = typer.Typer(**_TYPER)
-        alone.command(self.name, cls=Command, epilog=EPILOG)(command(run))
+        alone.command(self.name, cls=Command)(command(run))
         return typer.main.get_command(alone)
 
 
@@ -280,7 +280,7 @@ VERBS: Final = (
         "config",
         "",
         SETUP,
-        "Show, make and check the configuration: path, show, init, add, remove, edit.",
+        "Show, make and check the configuration: list, add, use, show, edit and more.",
         CONFIG,
     ),
 )
@@ -371,7 +371,7 @@ def _root(context: typer.Context, version: Annotated[bool, _VERSION] = False) ->
 
 
 def _config(context: typer.Context) -> None:
-    """Show, make and check the configuration: path, show, init, add, remove, edit.
+    """Show, make and check the configuration: list, add, use, show, edit and more.
 
     Examples:
 

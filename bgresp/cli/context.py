@@ -76,16 +76,25 @@ class Context:
         self._dialects: dict[str, Dialect] = {}
 
     @classmethod
-    def of(cls, common: Common, fields: tuple[str, ...] = FIELDS) -> "Context":
+    def of(
+        cls, common: Common, fields: tuple[str, ...] = FIELDS, *, rows: bool = True
+    ) -> "Context":
         """Build the context of this process; `fields` are what --fields may name.
 
-        Raises UsageError when output options contradict each other.
+        Without `rows` the verb prints what has no fields, but for its JSON. Raises
+        UsageError when output options contradict each other, or the verb.
         """
         if common.json and common.jsonl:
             raise UsageError("--json and --jsonl exclude each other")
         if common.color not in {"auto", "always", "never"}:
             raise UsageError("--color takes auto, always or never")
-        check_fields(common.wanted_fields(), fields)
+        wanted = common.wanted_fields()
+        if wanted and not fields:
+            raise UsageError("--fields means nothing here: no record is printed")
+        check_fields(wanted, fields)
+        if wanted and not (rows or common.json or common.jsonl):
+            hint = "--json or --jsonl prints them; bgresp list --fields has rows"
+            raise UsageError("--fields chooses from records", hint=hint)
         streams = of_process(
             os.environ,
             closed=closed_at_start(),
@@ -457,10 +466,22 @@ class Context:
         if not self._reported:
             self._reported = errors.report_bad(self.ledger, self.say)
 
-    def look(self, times: Times | None = None, *, titled: Iterable[Job] = ()) -> Look:
-        """Return how rows are written now; `titled` jobs by short ids on a terminal."""
+    def look(
+        self,
+        times: Times | None = None,
+        *,
+        titled: Iterable[Job] = (),
+        texts_of: Iterable[Job] = (),
+    ) -> Look:
+        """Return how rows are written now; `titled` jobs by short ids on a terminal.
+
+        `texts_of` are jobs whose answers --fields may ask for.
+        """
         terminal = self.streams.out_is_terminal
         titles = self.titles_of([*titled]) if terminal else {}
+        if "text" in self.common.wanted_fields():
+            texts = {job.key: self.text_of(job) for job in texts_of}
+            titles = {k: {"text": one_line(t)} for k, t in texts.items() if t}
         return Look(self.now, times, terminal=terminal, titles=titles)
 
     def titles_of(self, jobs: list[Job]) -> dict[str, dict[str, str]]:
@@ -503,6 +524,13 @@ class Context:
             body = None
         return read_request(body) if isinstance(body, dict) else StoredRequest()
 
+    def text_of(self, job: Job) -> str | None:
+        """Return the text of a saved answer; None while there is none.
+
+        Raises ConfigError.
+        """
+        return self.answers.text(job.key, self.dialect_of(job))
+
     def show_jobs(self, jobs: list[Job], *, single: bool) -> None:
         """Print jobs in the asked mode: ids, JSON, JSON Lines, or rows."""
         if not self.show_as_data(jobs, single=single):
@@ -510,7 +538,7 @@ class Context:
 
             wanted = self.common.wanted_fields()
             columns, steps = (wanted, ()) if wanted else (DEFAULT, STEPS)
-            look = self.look(titled=[] if wanted else jobs)
+            look = self.look(titled=[] if wanted else jobs, texts_of=jobs)
             Table(self.streams, look, columns, steps).show(jobs)
 
     def show_as_data(self, jobs: list[Job], *, single: bool) -> bool:
@@ -520,7 +548,14 @@ class Context:
             for job in jobs:
                 self.streams.line(job.ref)
         elif self.is_json:
-            self.show_records([record(job, wanted) for job in jobs], single)
+            has_text = "text" in wanted
+            self.show_records(
+                [
+                    record(job, wanted, text=self.text_of(job) if has_text else None)
+                    for job in jobs
+                ],
+                single,
+            )
         return self.common.quiet or self.is_json
 
     def show_records(self, records: list[dict[str, Any]], single: bool) -> None:

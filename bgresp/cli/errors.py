@@ -6,7 +6,7 @@ is taken out of both. Ctrl-C, SIGTERM and SIGHUP detach instead of killing.
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job
@@ -14,6 +14,9 @@ from bgresp.core.text import one_line
 from bgresp.ledger.ledger import Ledger
 from bgresp.render.streams import Streams
 from bgresp.render.streams import as_json as encode
+
+if TYPE_CHECKING:
+    from bgresp.core.signals import Fault
 
 SCHEMA: Final = "bgresp.error/1"
 SPELLED: Final = 3  # lines and submits that are named; more are counted
@@ -35,8 +38,13 @@ def show(streams: Streams, error: BgrespError) -> None:
 
 def tell_of(streams: Streams, jobs: Sequence[Job], error: BgrespError) -> int:
     """Write an error that concerns some jobs of many; return its exit code."""
-    more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-    error.message = f"{jobs[0].ref}{more}: {error.message}"
+    profiles = {job.profile for job in jobs}
+    who = jobs[0].ref
+    if len(jobs) > 1 and len(profiles) == 1 and jobs[0].profile:
+        who = f"{len(jobs)} jobs of profile {jobs[0].profile}"
+    elif len(jobs) > 1:
+        who = f"{jobs[0].ref} and {len(jobs) - 1} more"
+    error.message = f"{who}: {error.message}"
     show(streams, error)
     return int(error.code)
 
@@ -47,15 +55,31 @@ class Troubles:
     def __init__(self, streams: Streams) -> None:
         """Have met none yet."""
         self.streams = streams
-        self._found: dict[str, tuple[BgrespError, list[Job]]] = {}
+        self._found: dict[tuple[str, str], tuple[BgrespError, list[Job]]] = {}
 
     def add(self, jobs: Iterable[Job], error: BgrespError) -> None:
         """Take an error that concerns some jobs."""
-        self._found.setdefault(error.message, (error, []))[1].extend(jobs)
+        reason = (error.message, error.advice)
+        self._found.setdefault(reason, (error, []))[1].extend(jobs)
+
+    def unheard(self, job: Job, fault: "Fault") -> None:
+        """Take that nothing was heard of a job."""
+        from bgresp.core.signals import error_of  # who asks nobody needs none
+
+        self.add([job], error_of(fault, job=job))
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Return the jobs that are concerned."""
+        return [job for _, jobs in self._found.values() for job in jobs]
 
     def tell(self) -> list[int]:
         """Write the errors; return an exit code for each."""
-        return [tell_of(self.streams, *found[::-1]) for found in self._found.values()]
+        codes = [
+            tell_of(self.streams, jobs, error) for error, jobs in self._found.values()
+        ]
+        self._found.clear()
+        return codes
 
 
 def record(error: BgrespError) -> dict[str, Any]:

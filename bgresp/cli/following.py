@@ -38,7 +38,7 @@ from bgresp.engine.shown_text import ShownText
 from bgresp.engine.submit import OF_ONE, Submitted, Submitter, error_of, let_go
 from bgresp.engine.tracker import Tracker, Trackers, conclude, is_at_rest
 from bgresp.ledger.saved import Shown
-from bgresp.render.columns import record
+from bgresp.render.columns import record, summary
 from bgresp.render.live import Events, JsonLines, LiveOne, Plain, Quiet
 
 MOST_TITLED: Final = 2000  # jobs of a board whose ids are looked up before it is shown
@@ -206,7 +206,11 @@ class Following:
             return
         answer = self.context.answers.answer(job.key, self.context.dialect_of(job))
         if answer is not None:
-            conclude(job, answer, self._shown_text(job), self.observer)
+            shown = self._shown_text(job)
+            if shown.earlier.ended:
+                said = f"{summary(job)}; nothing is new (bgresp get {job.quoted})"
+                self.observer.note(job, said)
+            conclude(job, answer, shown, self.observer)
             return
         self.observer.note(job, output.standing(job))
 
@@ -262,11 +266,11 @@ class Following:
             self._write_output(jobs[0])
         if common.json or (common.jsonl and self.options.silent):
             wanted = common.wanted_fields()
-            records = [record(j, wanted, text=self._text(j)) for j in jobs]
+            records = [record(j, wanted, text=self.context.text_of(j)) for j in jobs]
             self.context.show_records(records, self.single and not self.options.array)
         elif self.options.answer:
             for job in jobs:
-                output.print_text(self.context.streams, self._text(job))
+                output.print_text(self.context.streams, self.context.text_of(job))
         elif common.quiet and not self.options.silent:
             for job in jobs:
                 self.context.streams.line(job.ref)
@@ -275,20 +279,21 @@ class Following:
         output.say_why_over(self.context, jobs if self.options.tells else lost)
 
     def _write_output(self, job: Job) -> None:
-        path, text = self.options.output, self._text(job)
+        path, text = self.options.output, self.context.text_of(job)
         if path is not None and text:
             again = f"the answer is kept: bgresp get {job.quoted} -o FILE"
             output.write_file(path, text, force=self.options.force, hint=again)
         elif path is not None and job.status.is_terminal:
             self.context.say(f"{path} is not written: {job.ref} has no text")
 
-    def _text(self, job: Job) -> str | None:
-        return self.context.answers.text(job.key, self.context.dialect_of(job))
-
     def _exit_code(self, jobs: list[Job]) -> int:
         if self.options.any:
             jobs = [job for job in jobs if not job.status.is_open] or jobs
-        faults = {t.job.key: _fault_codes(self.context, t) for t in self.trackers}
+        troubles = errors.Troubles(self.context.streams)
+        faults = {
+            t.job.key: _fault_codes(self.context, t, troubles) for t in self.trackers
+        }
+        troubles.tell()
         faults |= {key: [code] for key, code in self._unasked.items()}
         if self.options.exact and any(t.shown.differs for t in self.trackers):
             return int(ExitCode.INTERNAL)
@@ -296,7 +301,9 @@ class Following:
         return int(worst(int(code) for some in codes for code in some))
 
 
-def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
+def _fault_codes(
+    context: Context, tracker: Tracker, troubles: errors.Troubles
+) -> list[int]:
     """Return the codes of a fault that ended the following of a job."""
     fault, job = tracker.fault, tracker.job
     if context.ledger.is_forgotten(job.key):
@@ -309,10 +316,11 @@ def _fault_codes(context: Context, tracker: Tracker) -> list[int]:
         return []
     if owes and fault.kind is FaultKind.GONE:
         return [output.say_gone(context, job)]
-    context.say(f"{job.ref}: {fault.message}")
     if fault.kind is FaultKind.IDLE:
         # It runs longer than its endpoint lets any job run.
+        context.say(f"{job.ref}: {fault.message}")
         return [ExitCode.NOT_FINISHED]
+    troubles.unheard(job, fault)
     return [exit_code(fault)]
 
 

@@ -44,7 +44,9 @@ def run(argv: list[str]) -> int:
         said = error.strerror or type(error).__name__
         where = f" {os.fsdecode(error.filename)}" if error.filename else ""
         silence_stdout()
-        return _failed(OutputError(f"cannot write{where}: {said}"), as_json=as_json)
+        hint = "bgresp doctor" if where else ""
+        failed = OutputError(f"cannot write{where}: {said}", hint=hint)
+        return _failed(failed, as_json=as_json)
     except KeyboardInterrupt:
         return int(ExitCode.SIGINT)
     except Exception as error:  # noqa: BLE001  a bug is told as one
@@ -66,8 +68,10 @@ def _result(argv: list[str]) -> int:
 
 def _help_of(argv: list[str]) -> str:
     """Return the command that tells how the one that was typed is typed."""
-    word = next((word for word in argv if not word.startswith("-")), "")
-    return f"bgresp {word} --help" if word.isalpha() else ""
+    words = [word for word in argv if not word.startswith("-")]
+    typed = words[: 2 if words[:1] == ["config"] else 1]
+    known = typed and all(word.isalpha() for word in typed)
+    return f"bgresp {' '.join(typed)} --help" if known else ""
 
 
 def _other(error: Exception, argv: list[str], *, as_json: bool) -> int:

@@ -25,10 +25,8 @@ WEBHOOKS: Final = "Webhooks"
 INPUT: Final = "Input"
 REQUEST: Final = "Request"
 LEDGER: Final = "In the ledger"
-SELECT: Final = "Which jobs, instead of REFs"
 FOLLOW: Final = "Follow"
 OUTPUT: Final = "Output"
-ENDPOINT: Final = "Endpoint"
 GLOBAL: Final = "Global"
 
 

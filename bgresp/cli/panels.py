@@ -13,7 +13,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from bgresp.cli.options import (
     ARGUMENTS,
-    ENDPOINT,
     ENGINE,
     FOLLOW,
     GLOBAL,
@@ -23,26 +22,15 @@ from bgresp.cli.options import (
     OPTIONS,
     OUTPUT,
     REQUEST,
-    SELECT,
     WEBHOOKS,
+    Common,
+    Refs,
 )
 
+# As they are used: what is asked, how, where it is kept, how it is followed.
 ORDER: Final = (
-    *(
-        ARGUMENTS,
-        OPTIONS,
-        ENGINE,
-        LIMITS,
-        WEBHOOKS,
-        INPUT,
-        REQUEST,
-        LEDGER,
-        SELECT,
-        FOLLOW,
-        OUTPUT,
-        ENDPOINT,
-    ),
-    GLOBAL,
+    *(ARGUMENTS, INPUT, REQUEST, LEDGER, FOLLOW, OUTPUT, OPTIONS),
+    *(ENGINE, LIMITS, WEBHOOKS, GLOBAL),
 )
 # Where an option stands, by its name in the program.
 USUAL: Final[Mapping[str, str]] = {
@@ -57,18 +45,24 @@ USUAL: Final[Mapping[str, str]] = {
     **dict.fromkeys(("no_keep_prompt", "expect"), LEDGER),
     **dict.fromkeys(("watch", "wait", "timeout", "interval", "mode"), FOLLOW),
     **dict.fromkeys(("resume", "events", "fail_fast", "any"), FOLLOW),
-    **dict.fromkeys(("output", "json", "jsonl", "fields", "quiet"), OUTPUT),
-    **dict.fromkeys(("profile", "base_url", "header", "allow_http"), ENDPOINT),
-    **dict.fromkeys(("verbose", "color", "no_progress", "version", "help"), GLOBAL),
+    **dict.fromkeys(("output", "force"), OUTPUT),
+    **dict.fromkeys(("version", "help"), GLOBAL),
 }
+# What every command takes is told once, in `help options`; and what selects, in `refs`.
+SHARED: Final = frozenset({*Common._fields, "help"})
+SHARED_LINE: Final = (
+    "On every command: -p, --json, --jsonl, --fields, -q, -v: bgresp help options"
+)
+SELECT_LINE: Final = (
+    "Instead of REFs: --group, -l, --status, --since, --open: bgresp help refs"
+)
+# Of these it is the commands' own what others share: by the command's name.
+OWN: Final = {"add": frozenset({"base_url", "header", "allow_http"})}
 # Options whose value may be left out.
 _MAY_BE_BARE: Final = frozenset({"--approve", "--deny"})
-# Those of a command that takes REFs.
-SELECTING: Final = frozenset(
-    {"group", "label", "status", "since", "until", "model", "open", "all"}
-    | {"allow_empty"}
+EPILOG: Final = (
+    "More: bgresp help; bgresp help refs, options, exit-codes, configuration"
 )
-EPILOG: Final = "More: bgresp help refs, times, fields, exit-codes, config, dialects"
 
 _NO_CONTEXT: Final[Any] = None  # neither our groups nor Typer's look at it
 
@@ -78,26 +72,39 @@ _KEYS: Final = {"--api-key", "--api_key", "--apikey", "--token"}
 
 
 def sections(command: TyperCommand | TyperGroup, context: Any) -> dict[str, Rows]:
-    """Return the arguments and options of a command under their headings, in order."""
+    """Return the arguments and a command's own options under their headings, in order.
+
+    Those of a command that makes no requests need none but what they name themselves.
+    """
     found: dict[str, Rows] = {name: [] for name in ORDER}
-    params = command.get_params(context)
-    beside = {str(param.name) for param in params}
-    for param in params:
+    makes_requests = any(param.name == "attach" for param in command.params)
+    own = [param for param in command.get_params(context) if _is_own(param, command)]
+    for param in own:
         record = param.get_help_record(context)
-        if record is not None:
-            is_argument = param.param_type_name == "argument"
-            said = getattr(param, "rich_help_panel", None)
-            usual = ARGUMENTS if is_argument else _panel(str(param.name), beside)
-            found[str(said or usual)].append(record)
+        if record is None:
+            continue
+        usual = USUAL.get(str(param.name), OPTIONS)
+        if param.param_type_name == "argument":
+            usual = ARGUMENTS
+        elif not makes_requests and usual != GLOBAL:
+            usual = OPTIONS
+        rows = found[str(getattr(param, "rich_help_panel", None) or usual)]
+        rows.insert(0 if param.name == "text" else len(rows), record)
     return {name: rows for name, rows in found.items() if rows}
 
 
-def _panel(name: str, beside: set[str]) -> str:
-    if name in SELECTING and "refs" in beside:
-        return SELECT
-    if name == "force" and "output" in beside:
-        return OUTPUT
-    return USUAL.get(name, OPTIONS)
+def _is_own(param: Any, command: TyperCommand | TyperGroup) -> bool:
+    """Say whether a parameter is a command's own; a group has nothing else."""
+    name, mine = str(param.name), OWN.get(str(command.name), frozenset())
+    if isinstance(command, TyperGroup) or name in mine:
+        return True
+    selects = takes_refs(command) and name in Refs._fields and name != "refs"
+    return name not in SHARED and not selects
+
+
+def takes_refs(command: TyperCommand | TyperGroup) -> bool:
+    """Say whether a command takes REFs, or selectors instead."""
+    return any(str(param.name) == "refs" for param in command.params)
 
 
 def names(command: Any) -> list[str]:
@@ -157,9 +164,19 @@ def _completed(command: TyperCommand, args: Sequence[str]) -> Iterator[str]:
 def write_options(
     command: TyperCommand | TyperGroup, context: Any, formatter: Any
 ) -> None:
-    """Write the arguments and options of a command under their headings."""
+    """Write the arguments and options of a command under their headings.
+
+    What it shares with others is a line each, which names the topic that tells it.
+    """
     for heading, rows in sections(command, context).items():
         write_section(formatter, heading, rows)
+    if isinstance(command, TyperGroup):
+        return
+    formatter.write_paragraph()
+    with formatter.indentation():
+        if takes_refs(command):
+            formatter.write_text(SELECT_LINE)
+        formatter.write_text(SHARED_LINE)
 
 
 def write_section(formatter: Any, heading: str, rows: Rows) -> None:

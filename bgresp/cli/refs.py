@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgresp.cli import errors
 from bgresp.cli.context import Context
@@ -289,34 +289,41 @@ def _configured(context: Context) -> list[str]:
         return []
 
 
+class Refreshed(NamedTuple):
+    """Records that hold now; the keys of jobs not heard of, and why as exit codes."""
+
+    jobs: list[Job]
+    codes: list[int]
+    unheard: frozenset[str] = frozenset()
+
+
 async def refreshed(
     context: Context, jobs: list[Job], *, alone: bool = False
-) -> tuple[list[Job], list[int]]:
+) -> Refreshed:
     """Ask the endpoints once about each job that may have changed.
 
-    Returns the records that hold now, and an exit code for each that was not heard of:
-    what is wrong with the settings of one costs the others nothing. Where a job is
+    What is wrong with the settings of one costs the others nothing. Where a job is
     `alone` that is raised: ConfigError, RefusedError.
     """
-    from bgresp.core.signals import FaultKind, exit_code  # who asks nobody needs none
+    from bgresp.core.signals import FaultKind  # who asks nobody needs none
 
     worth = [job for job in jobs if _is_worth_asking(context, job)]
     if not worth:
-        return jobs, []  # without what speaks HTTP, which takes longer to import
+        return Refreshed(
+            jobs, []
+        )  # without what speaks HTTP, which takes longer to import
 
     from bgresp.engine.polling import JobPoller
 
     found = {job.key: job for job in jobs}
-    codes: list[int] = []
+    troubles = errors.Troubles(context.streams)
 
     def tell(news: "News") -> None:
         found[news.job.key] = news.job
-        if news.fault is not None:
-            context.say(f"{news.job.ref}: {news.fault.message}")
-            if news.fault.kind is not FaultKind.GONE:  # it is not believed yet
-                codes.append(int(exit_code(news.fault)))
-
-    troubles = errors.Troubles(context.streams)
+        if news.fault is not None and news.fault.kind is FaultKind.GONE:
+            context.say(f"{news.job.ref}: {news.fault.message}")  # not believed yet
+        elif news.fault is not None:
+            troubles.unheard(news.job, news.fault)
 
     def failed(some: list[Job], error: BgrespError) -> None:
         if alone:
@@ -332,7 +339,8 @@ async def refreshed(
                     context.say(poller.doubt)
         except (ConfigError, RefusedError) as error:
             failed(some, error)
-    return [found[job.key] for job in jobs], [*codes, *troubles.tell()]
+    unheard = frozenset(job.key for job in troubles.jobs)
+    return Refreshed([found[job.key] for job in jobs], troubles.tell(), unheard)
 
 
 def _is_worth_asking(context: Context, job: Job) -> bool:

@@ -129,7 +129,8 @@ def load(path: Path) -> Config:
         _check_profile(name, profile, origins[name])
     default = table.get("default_profile")
     if default is not None and not isinstance(default, str):
-        raise ConfigError(f"{path}: 'default_profile' must be text")
+        said = f"{path}: 'default_profile' must be text"
+        raise ConfigError(said, hint=f"edit {path}")
     dialects = _tables(table.get("dialects", {}), path, "dialects")
     origin = f"{path}: default_profile"
     if default is None:
@@ -204,7 +205,8 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        said = f"cannot read {path}: {error.strerror}"
+        raise ConfigError(said, hint="bgresp config path") from None
     except NotUtf8Error as error:
         said = f"cannot read {path}: {error}"
         raise places.misencoded(said, error) from None
@@ -238,13 +240,15 @@ def _tables(found: Any, path: Path, name: str) -> Mapping[str, Table]:
     if not isinstance(found, dict) or not all(
         isinstance(table, dict) for table in found.values()
     ):
-        raise ConfigError(f"{path}: {name!r} must hold tables, as in [{name}.work]")
+        said = f"{path}: {name!r} must hold tables, as in [{name}.work]"
+        raise ConfigError(said, hint=f"edit {path}")
     return found
 
 
 def _check_profile(name: str, profile: Table, path: Path) -> None:
     if not is_plain(name):
-        raise ConfigError(f"{path}: the profile {name!r} has control characters")
+        said = f"{path}: the profile {name!r} has control characters"
+        raise ConfigError(said, hint=f"edit {path}")
     for key, value in profile.items():
         wanted = PROFILE_KEYS.get(key)
         if wanted is None:
@@ -254,10 +258,14 @@ def _check_profile(name: str, profile: Table, path: Path) -> None:
                 hint=f"{meant}expected one of {', '.join(PROFILE_KEYS)}",
             )
         if not schema.fits(value, wanted):
-            raise ConfigError(f"{path}: profile {name!r}: {key!r} must be {wanted}")
+            raise _wrong(path, name, f"{key!r} must be {wanted}")
         wrong = _beyond(key, value)
         if wrong:
-            raise ConfigError(f"{path}: profile {name!r}: {key!r} {wrong}")
+            raise _wrong(path, name, f"{key!r} {wrong}")
+
+
+def _wrong(path: Path, profile: str, said: str) -> ConfigError:
+    return ConfigError(f"{path}: profile {profile!r}: {said}", hint=f"edit {path}")
 
 
 def _beyond(key: str, value: Any) -> str | None:

@@ -336,7 +336,8 @@ def told(source: KeySource, environ: Mapping[str, str]) -> str:
             return f"{'set' if there else 'not set'} (file {source.name})"
         case secret.MISSING:
             there = bool(environ.get(source.name))
-            return f"{'not for this host' if there else 'not set'} (env {source.name})"
+            missing = f"{'not for this host' if there else 'not set'} ({source.name})"
+            return missing.replace("(", "(env ") if source.name else "no way to a key"
         case "local":
             return "set (the local endpoint's own)"
     return "not needed"
@@ -352,6 +353,8 @@ def destination(settings: Settings, environ: Mapping[str, str]) -> str:
         return settings.base_url
     scheme = "Bearer " if auth.value.startswith("Bearer ") else ""
     name = f"${source.name}" if source.kind in _OF_ENV else f"<{source.kind}>"
+    if source == KeySource(secret.MISSING):
+        name = "<nothing>"
     is_set = told(source, environ).partition(" (")[0]
     return f"{settings.base_url} with {auth.header}: {scheme}{name} ({is_set})"
 

@@ -19,6 +19,10 @@ from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.text import NotUtf8Error, text_of
 
 TWO_WAYS: Final = "export OPENAI_API_KEY=..., or use the local endpoint: -p local"
+NAME_IT: Final = (
+    "in its profile: api_key_env, api_key_file or api_key_cmd; "
+    "else export BGRESP_API_KEY=..."
+)
 COMMAND_TIMEOUT: Final = 30.0
 MISSING: Final = "missing"
 DIALECT: Final = "dialect"
@@ -89,10 +93,10 @@ def choose(
         return configured
     if not _belongs(auth, base_url, explicit=explicit):
         host = urls.host(base_url) or "what is no URL"
-        raise ConfigError(
-            f"OPENAI_API_KEY is not sent to {host}",
-            hint="set BGRESP_API_KEY, or api_key_env in the profile",
-        )
+        said = f"nothing says where the key for {host} is"
+        if environ.get(auth.env):
+            said = f"OPENAI_API_KEY is not sent to {host}"
+        raise ConfigError(said, hint=NAME_IT)
     if environ.get(auth.env):
         return KeySource("env", auth.env)
     if auth.command:
@@ -101,6 +105,13 @@ def choose(
         return KeySource("none")
     ways = TWO_WAYS.replace("OPENAI_API_KEY", auth.env)
     raise ConfigError(f"no key: {auth.env} is not set", hint=ways)
+
+
+def missing(environ: Mapping[str, str], auth: Auth, to: tuple[str, bool]) -> KeySource:
+    """Return the source of a key that is not there, unnamed where nothing names one."""
+    base_url, explicit = to
+    belongs = _belongs(auth, base_url, explicit=explicit)
+    return KeySource(MISSING, auth.env if belongs or environ.get(auth.env) else "")
 
 
 def _belongs(auth: Auth, base_url: str, *, explicit: bool) -> bool:

@@ -26,6 +26,7 @@ from bgresp.core.text import one_line
 OPENAI: Final = "openai"
 HOME: Final = "profile_url"
 DEFAULT: Final = "default"
+NAMED: Final = 10  # profiles that are named where none is chosen
 # Sources of a key that say of no secret which: the profile, as it is now, does.
 _UNNAMED: Final = frozenset({"", "cmd", "cmd:dialect", "none"})
 # Variables of the openai profile that its environment may set.
@@ -96,7 +97,7 @@ def resolve(
     """
     name, why = _profile_name(flags, environ, config)
     if keyed and why == DEFAULT:
-        raise ConfigError("no endpoint is configured", hint=TWO_WAYS)
+        raise _none_chosen(config)
     profile = _profile(name, config, why)
     spoken = _tuned(dialect(str(profile.get("dialect", OPENAI)), config), profile)
     variables = _vars(name, profile, environ)
@@ -111,7 +112,7 @@ def resolve(
     except ConfigError:
         if keyed:
             raise
-        source = KeySource(secret.MISSING, spoken.auth.env)
+        source = secret.missing(environ, spoken.auth, (base_url, explicit))
     source = replace(source, hidden=_hidden(config, name))
     model, model_origin = _model(flags, environ, profile)
     settings = Settings(
@@ -133,6 +134,19 @@ def resolve(
     keyed = source.kind != "none" or settings.webhook is not None
     urls.check(base_url, keyed=keyed, allow_http=allow_http)
     return settings
+
+
+def _none_chosen(config: Config) -> ConfigError:
+    """Return why nothing says where a job goes: a profile of one's own may be there."""
+    own = sorted(config.profiles)
+    if not own:
+        return ConfigError("no endpoint is configured", hint=TWO_WAYS)
+    many = f"; there are {', '.join(own[:NAMED])}" if len(own) > 1 else ""
+    example = shlex.quote(own[0])
+    return ConfigError(
+        f"no profile is chosen{many}",
+        hint=f"bgresp config use {example}, or -p {example}",
+    )
 
 
 def _asked_for(

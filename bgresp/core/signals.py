@@ -129,6 +129,11 @@ class Fault:
         return self.setup is not None or status in {401, 403, 407} or self.is_redirect
 
     @property
+    def is_of_key(self) -> bool:
+        """Say whether it is the key, or a proxy's, that is refused: for every job."""
+        return self.http_status in {401, 407}
+
+    @property
     def is_redirect(self) -> bool:
         """Say whether the reply names another place, where nothing is ever sent."""
         return 300 <= (self.http_status or 0) < 400
@@ -188,7 +193,7 @@ def error_of(fault: Fault, message: str = "", *, job: Job | None = None) -> Bgre
     kind = _kind(fault)
     return kind(
         message or fault.message,
-        hint=_hint(fault, job) if kind is ConfigError else "",
+        hint=_hint(fault, job) if kind is ConfigError else _again(fault, job),
         request_id=fault.request_id,
         retryable=kind is UnreachableError,
     )
@@ -198,6 +203,15 @@ def _kind(fault: Fault) -> type[BgrespError]:
     if fault.is_for_user:
         return ConfigError
     return RefusedError if fault.kind in _REFUSED else UnreachableError
+
+
+def _again(fault: Fault, job: Job | None) -> str:
+    """Return when to ask again, of which profile; nothing where it is no use."""
+    if fault.kind is FaultKind.RATE_LIMITED:
+        return "the same command again, later; what is open: bgresp list --open"
+    if _kind(fault) is not UnreachableError or job is None or not job.profile:
+        return ""
+    return f"{UnreachableError.usual} -p {shlex.quote(job.profile)}"
 
 
 def _hint(fault: Fault, job: Job | None) -> str:

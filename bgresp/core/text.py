@@ -68,9 +68,9 @@ def printable(text: str, *, after: str = "") -> str:
     return _NOT_ASCII.sub(shown, text)
 
 
-def counted(count: int) -> str:
-    """Write how many jobs."""
-    return f"{count:,} {'job' if count == 1 else 'jobs'}"
+def counted(count: int, what: str = "job") -> str:
+    """Write how many jobs, or other things whose plural ends in s."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def is_plain(text: str) -> bool:

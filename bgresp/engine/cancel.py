@@ -302,7 +302,8 @@ class Dropping:
         """
         if not api.can("delete"):
             name = api.endpoint.dialect.name
-            raise RefusedError(f"a {name} endpoint cannot delete a response")
+            said = f"a {name} endpoint cannot delete a response"
+            raise RefusedError(said, hint="without --remote they are dropped here")
         for job in jobs:
             fault = await api.delete(str(job.id))
             if fault is not None and fault.kind is FaultKind.GONE:

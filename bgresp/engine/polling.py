@@ -9,8 +9,9 @@ not show, is asked for one by one.
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from bgresp.api.client import PAGE, Api
@@ -20,11 +21,12 @@ from bgresp.core.model import Job
 from bgresp.core.observer import not_found
 from bgresp.core.reading import read_id, read_response
 from bgresp.core.schedule import RETRY_AFTER_CAP
-from bgresp.core.signals import Fault, FaultKind, Snapshot
+from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot
 from bgresp.core.times import unix
 from bgresp.engine.recorder import Recorder
 
 BURST = 10
+ALONE: Final = 5.0  # seconds that the first question may take before others are asked
 ENOUGH: Final = 2 * PAGE  # jobs to ask about at once that are worth a list
 WORTH: Final = 0.5  # the share of them that a list must show to be asked again
 SEARCHED: Final = 10  # pages that are looked through for lost submissions
@@ -93,6 +95,40 @@ class RateLimiter:
 
 
 @dataclass(slots=True)
+class FirstAnswer:
+    """What an endpoint says to the first question holds for the others, if at all.
+
+    A key that it refuses it refuses for every job: until it has answered once, nobody
+    else asks; not for ever, the first may be a slow one. One that was good before may
+    be refused to one job by accident.
+    """
+
+    refused: Fault | None = None
+    _was_good: bool = False
+    _asked: bool = False
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def turn(self) -> Fault | None:
+        """Wait until one may ask; return the refusal where that is of no use."""
+        if self._asked and not self._came.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ALONE):
+                    await self._came.wait()
+        self._asked = True
+        return self.refused
+
+    def came(self, signal: Signal) -> None:
+        """Take what a question came to."""
+        is_of_key = isinstance(signal, Fault) and signal.is_of_key
+        self._was_good |= not is_of_key
+        if self._was_good:
+            self.refused = None
+        elif isinstance(signal, Fault):
+            self.refused = signal
+        self._came.set()
+
+
+@dataclass(slots=True)
 class Semaphore:
     """How many may do something at the same time; nobody waits for it."""
 
@@ -137,11 +173,15 @@ class PacedQueue:
 
 @dataclass(slots=True)
 class ListPoller:
-    """One endpoint's list as a means to ask; `useful` until it proves to be none."""
+    """One endpoint's list as a means to ask; `useful` until it proves to be none.
+
+    `refused` is why no job can be asked about with this key, where the list said so.
+    """
 
     api: Api
     limiter: RateLimiter
     useful: bool = True
+    refused: Fault | None = None
 
     def __post_init__(self) -> None:
         """Be of use only where there is a list."""
@@ -186,6 +226,8 @@ class ListPoller:
             self.limiter.hold(min(fault.retry_after, RETRY_AFTER_CAP))
         if fault.kind in _NO_LIST:
             self.useful = False
+        if fault.is_of_key:
+            self.refused = fault
 
 
 @dataclass(slots=True)
@@ -260,14 +302,13 @@ def _next(dialect: Dialect, page: Mapping[str, Any], after: str | None) -> str |
 class News:
     """What one question came to: a job before and now; a fault where none was heard.
 
-    `asked` is false where the endpoint was left alone. A fault "gone" says that the
-    endpoint has no such job, and that this is not believed yet.
+    It may be another job's, after which the endpoint was left alone. A fault "gone"
+    says that the endpoint has no such job, and that this is not believed yet.
     """
 
     before: Job
     job: Job
     fault: Fault | None = None
-    asked: bool = True
 
 
 @dataclass(slots=True)
@@ -276,6 +317,7 @@ class JobPoller:
 
     `patient`: ask again after a 429 or a 5xx. `thrifty`: a mere repetition is not
     worth a line of the ledger. `doubt` is what to say where it has none of several.
+    A key that is refused is refused for all: one question finds that out.
     """
 
     api: Api
@@ -285,11 +327,11 @@ class JobPoller:
     thrifty: bool = False
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     closed: Fault | None = None
-    skipped: int = 0
     doubt: str | None = None
     _gone: list[tuple[Job, Fault]] = field(default_factory=list)
     _limiter: RateLimiter = field(init=False)
     _broken: int = 0
+    _heard_once: bool = False
 
     def __post_init__(self) -> None:
         """Take the endpoint's pace."""
@@ -321,6 +363,7 @@ class JobPoller:
             self.tell(News(job, self._heard(job, snapshot)))
 
         await poller.call(dict(left), is_open)
+        self.closed = poller.refused
         return list(left.values())
 
     async def _round(self, jobs: list[Job], *, last: bool) -> list[Job]:
@@ -333,6 +376,9 @@ class JobPoller:
                 worth = await self._ask(job, last=last)
                 again.extend([job] if worth else [])
 
+        for job in islice(line, 0 if self._heard_once else 1):
+            again.extend([job] if await self._ask(job, last=last) else [])
+        self._heard_once = True
         connections = self.api.endpoint.dialect.limits.connections
         await asyncio.gather(*(worker() for _ in jobs[:connections]))
         return again
@@ -342,8 +388,7 @@ class JobPoller:
         if self.closed is None:
             await self._limiter.turn()
         if self.closed is not None:
-            self.skipped += 1
-            self.tell(News(job, job, self.closed, asked=False))
+            self.tell(News(job, job, self.closed))
             return False
         answer = await self.api.retrieve(str(job.id), job.include)
         if not isinstance(answer, Fault):
@@ -399,7 +444,7 @@ class JobPoller:
         RELIABILITY.md 4: five failed connections in a row.
         """
         self._broken = 0 if fault.http_status is not None else self._broken + 1
-        if self._broken >= BROKEN:
+        if self._broken >= BROKEN or fault.is_of_key:
             self.closed = fault
         else:
             self._give_way(fault)

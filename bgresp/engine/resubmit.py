@@ -225,5 +225,6 @@ def _body(recorder: Recorder, job: Job) -> dict[str, Any]:
         body = None
     if not isinstance(body, dict):
         path = recorder.answers.request_path(job.key)
-        raise NoSuchJobError(f"the stored request {path} cannot be read")
+        said = f"the stored request {path} cannot be read"
+        raise NoSuchJobError(said, hint="bgresp submit it anew")
     return body

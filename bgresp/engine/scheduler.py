@@ -17,12 +17,12 @@ from bgresp.core import update
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError
 from bgresp.core.model import Job
 from bgresp.core.selection import Selector
-from bgresp.core.signals import Done, FaultKind, Poll, Snapshot, Wait, exit_code
+from bgresp.core.signals import Done, Fault, FaultKind, Poll, Snapshot, Wait, exit_code
 from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.polling import ENOUGH, JobPoller, ListPoller, News
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.settle import Settling, can_settle, candidates
-from bgresp.engine.tracker import Tracker
+from bgresp.engine.tracker import Tools, Tracker
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ class Scheduler:
     _tasks: dict[asyncio.Task[None], Sequence[Tracker]] = field(default_factory=dict)
     _bell: "asyncio.Future[None] | None" = None
     _is_open: bool = True
+    _refused: set[int] = field(default_factory=set)
 
     def join(self, tracker: Tracker) -> None:
         """Let one more be followed; call within the running loop."""
@@ -131,6 +132,8 @@ class Scheduler:
             for tracker in trackers:
                 if isinstance(tracker.action, Done):
                     self._leave(tracker)
+                    if tracker.tools.first.refused is not None:
+                        self._wake(tracker.tools)
                     stop |= self.stop(tracker)
                 else:
                     self._push(tracker)
@@ -139,6 +142,16 @@ class Scheduler:
     def _leave(self, tracker: Tracker) -> None:
         del self._members[id(tracker)]
         self._sizes[id(tracker.tools)] -= 1
+
+    def _wake(self, tools: Tools) -> None:
+        """Let nobody wait for a turn at an endpoint that refuses the key."""
+        if id(tools) not in self._refused:
+            self._refused.add(id(tools))
+            self._heap = [
+                (0.0 if tracker.tools is tools else due, order, tracker)
+                for due, order, tracker in self._heap
+            ]
+            heapq.heapify(self._heap)
 
     def _wait(self) -> float | None:
         """Return how long nothing is due; None while no connection is free."""
@@ -218,6 +231,10 @@ class DueJobs:
             await self.poller.call({id_: t.job for id_, t in by_id.items()}, is_open)
         finally:
             self._is_calling = False
+        if self.poller.refused is not None:
+            trackers[0].tools.first.came(self.poller.refused)
+            for tracker in trackers:
+                await tracker.turn()
 
     def _may_be_listed(self, tracker: Tracker) -> bool:
         """Say whether a poll is due that the list was not asked instead of before."""
@@ -229,7 +246,8 @@ class DueJobs:
 class Sync:
     """One pass of one process; `tell` is given each job as it was and as it is.
 
-    `say` is told what went wrong, `codes` has an exit code for it.
+    `say` is told what went wrong beside the jobs, `codes` has an exit code for it;
+    `unheard` has the jobs that were not heard of, and why.
     """
 
     recorder: Recorder
@@ -237,6 +255,7 @@ class Sync:
     say: Callable[[str], None]
     codes: list[int] = field(default_factory=list)
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    unheard: list[tuple[Job, Fault]] = field(default_factory=list)
 
     async def run(self, api: Api, jobs: Iterable[Job]) -> None:
         """Settle what is unsettled, then ask about the rest, soonest to expire first.
@@ -252,10 +271,6 @@ class Sync:
         await poller.all(sorted(rest, key=_urgency))
         if poller.doubt is not None:
             self.say(poller.doubt)
-        if poller.skipped:
-            self.say(
-                f"{poller.skipped} jobs at {api.endpoint.host} were not asked about"
-            )
 
     async def everywhere(
         self,
@@ -297,9 +312,7 @@ class Sync:
         fault = news.fault
         if fault is None or fault.kind is FaultKind.GONE:
             return  # it is not believed yet: the next pass asks again
-        self.codes.append(int(exit_code(fault)))
-        if news.asked:
-            self.say(f"{news.job.ref}: {fault.message}")
+        self.unheard.append((news.job, fault))
 
 
 def due(recorder: Recorder, selector: Selector) -> Iterator[Job]:

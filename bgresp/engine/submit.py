@@ -81,11 +81,12 @@ def error_of(submitted: Submitted) -> BgrespError:
         raise ValueError("nothing went wrong")
     rid = fault.request_id
     if job.status is Status.UNKNOWN:
-        message = f"{job.key}: {fault.message}; it may have been accepted"
+        message = f"{job.key}: {_clause(fault)}; it may have been accepted"
         hint = f"do not submit it again: bgresp resolve {job.key}"
         return UnknownOutcomeError(message, hint=hint, request_id=rid)
     if job.error is not None and job.error.code == NOT_SENT:
-        return signals.error_of(fault, f"not sent: {_why_not_sent(submitted, fault)}")
+        said = f"not sent: {_why_not_sent(submitted, fault)}"
+        return signals.error_of(fault, said, job=job)
     message = f"{job.key}: refused: {fault.message}{_code(fault)}"
     error = signals.error_of(fault, message, job=job)
     if isinstance(error, RefusedError):
@@ -94,6 +95,11 @@ def error_of(submitted: Submitted) -> BgrespError:
         remedy = _REMEDIES.get(code, "where it went: bgresp config show")
         error.hint = f"{remedy}{profile}"
     return error
+
+
+def _clause(fault: Fault) -> str:
+    """Return what was said without its full stop: the sentence goes on."""
+    return fault.message.rstrip(".")
 
 
 # What is wrong with the request, by the endpoint's own word; else with where it went.
@@ -109,7 +115,7 @@ def _why_not_sent(submitted: Submitted, fault: Fault) -> str:
     host = urlsplit(submitted.job.base_url or "").netloc
     if fault.kind is not FaultKind.UNREACHABLE or submitted.interrupted or not host:
         return fault.message
-    return f"could not connect to {host} ({fault.message})"
+    return f"could not connect to {host}: {fault.message}"
 
 
 def _code(fault: Fault) -> str:

@@ -30,7 +30,7 @@ from bgresp.core.signals import (
     Wait,
 )
 from bgresp.engine.endpoints import Endpoints
-from bgresp.engine.polling import RateLimiter, Semaphore
+from bgresp.engine.polling import FirstAnswer, RateLimiter, Semaphore
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.shown_text import ShownText
 
@@ -48,6 +48,7 @@ class Tools:
     streams: Semaphore = field(default_factory=Semaphore)
     outage: Outage = field(default_factory=Outage)
     missing: Missing = field(default_factory=Missing)
+    first: FirstAnswer = field(default_factory=FirstAnswer)
     is_alone: bool = True  # how one job is followed is worth a word, not how many are
 
 
@@ -258,9 +259,14 @@ class Tracker:
     async def turn(self) -> None:
         """Act until the machine wants to wait, or is done."""
         while not isinstance(self.action, Wait | Done):
-            if self.opened is None and not self._may_ask():
-                return
-            if isinstance(self.action, Stream) and self.tools.streams.try_acquire():
+            refused = None
+            if self.opened is None:
+                if self.tools.first.refused is None and not self._may_ask():
+                    return
+                refused = await self.tools.first.turn()
+            if refused is not None:
+                self.hear(refused)
+            elif isinstance(self.action, Stream) and self.tools.streams.try_acquire():
                 try:
                     await self._stream(self.action)
                 finally:
@@ -405,6 +411,7 @@ class Tracker:
         asked = None if isinstance(signal, Event) else signal.retry_after
         if asked is not None:
             self.tools.limiter.hold(min(asked, RETRY_AFTER_CAP))
+        self.tools.first.came(signal)
         before, policy = self.follow, self.tools.policy
         if isinstance(signal, Event):
             self._passed.add(signal)

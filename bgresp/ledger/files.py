@@ -21,7 +21,7 @@ from bgresp.core.errors import LedgerError, NotFinishedError
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIR: Final = 0o700
 PUBLIC_FILE: Final = 0o666  # less the umask, as every program does
-HINT: Final = "bgresp doctor (BGRESP_STATE_DIR chooses another folder)"
+HINT: Final = "bgresp doctor; BGRESP_STATE_DIR chooses another folder"
 # What a file system answers that has no F_FULLFSYNC, as SMB and NFS on macOS.
 _NO_FULL_SYNC: Final = {errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}
 LOCK_WAIT: Final = 10.0

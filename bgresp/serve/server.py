@@ -312,7 +312,8 @@ def _inherited() -> list[socket.socket]:
         found = [socket.socket(fileno=_FIRST + n) for n in range(int(count))]
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BgrespError(f"no socket of systemd can be used: {reason}") from None
+        said = f"no socket of systemd can be used: {reason}"
+        raise BgrespError(said, hint="without LISTEN_FDS it opens its own") from None
     for one in found:
         one.set_inheritable(False)
     return found

@@ -57,7 +57,7 @@ def test_case_02_refused(bgresp: Run, server: FakeServer, state: Path) -> None:
     server.refuse()
     ran = bgresp("submit", "-t", "hi")
     host = server.base_url.removeprefix("http://").removesuffix("/v1")
-    assert_not_sent(ran, state, f"could not connect to {host} (Connect")
+    assert_not_sent(ran, state, f"could not connect to {host}: Connect")
     assert (3, ()) == (ran.err.count(AGAIN), server.creates)
 
 
@@ -79,7 +79,7 @@ def test_case_04_no_such_host(hasty: Run, state: Path) -> None:
     env = {"BGRESP_BASE_URL": "https://nowhere.invalid/v1"}
     env |= {"RES_OPTIONS": "timeout:1 attempts:1"}
     ran = hasty("submit", "-t", "hi", env=env)
-    assert_not_sent(ran, state, "could not connect to nowhere.invalid (")
+    assert_not_sent(ran, state, "could not connect to nowhere.invalid: ")
     assert 3 == ran.err.count(AGAIN)
 
 

@@ -158,6 +158,8 @@ def test_add_writes_a_profile_that_works(config: Any, folder: Path) -> None:
         (("CON/x",), 2, "not a name for a profile"),
         (("x", "--exec", 'a "b'), 2, "No closing quotation"),
         (("x", "--exec", " "), 2, "--exec takes a program"),
+        (("x", "--api-key-cmd", " "), 2, "--api-key-cmd takes a program"),
+        (("x", "--api-key-cmd", "a", "--api-key-env", "B"), 2, "exclude each other"),
         (("x", "--exec", "cat", "--upstream", "http://h/v1"), 2, "one engine"),
         (("x", "--exec", "cat", "--dialect", "openai"), 4, "'exec' is for endpoints"),
         (("x", "--upstream", "ftp://h"), 2, "an upstream is a URL"),
@@ -177,6 +179,21 @@ def test_add_refuses_before_it_writes(
     ran = config("add", *args, code=code, said=said)
     assert "" == ran
     assert not folder.exists()
+
+
+def test_add_knows_every_way_to_a_key(config: Any, folder: Path) -> None:
+    """A profile without a way to a key is made in silence, or one way is unknown."""
+    work = ("work", "--base-url", "https://llm.example/v1")
+    config("add", *work, said="work has no way to a key: add it again with --api-key-")
+    assert "no way to a key" == shown(config, "-p", "work")["key"][0]
+    assert "no way to a key" in config("list").splitlines()[0]
+    config("add", *work, "--force", "--api-key-cmd", "pass 'my work'", "--stream")
+    path = folder / "profiles" / "work.toml"
+    found = tomllib.loads(path.read_text())
+    assert (["pass", "my work"], True) == (found["api_key_cmd"], found["stream"])
+    said = "/nowhere is not there yet"
+    config("add", *work, "--force", "--api-key-file", "/nowhere", said=said)
+    assert "/nowhere" == tomllib.loads(path.read_text())["api_key_file"]
 
 
 def test_an_engine_is_added(config: Any, folder: Path) -> None:
@@ -242,7 +259,7 @@ def test_remove_says_whom_it_concerns(config: Any, bgresp: Run, server: Any) -> 
     config("add", "here", "--base-url", server.base_url, "--api-key-env", "MY_KEY")
     env = {**NOTHING, "MY_KEY": "k"}
     assert 0 == bgresp("submit", "-t", "hi", "-p", "here", env=env).code
-    config("remove", "here", said="1 open job(s) of it keep their endpoint")
+    config("remove", "here", said="1 open job of it keeps its endpoint")
     assert 0 == bgresp("status", "@last", env=env).code
 
 

@@ -96,6 +96,11 @@ def test_a_missing_key_is_a_warning(bgresp: Run, levels: Levels, state: Path) ->
     ran = bgresp("doctor", env={"BGRESP_API_KEY": None, "BGRESP_BASE_URL": None})
     assert 0 == ran.code
     assert "warn\tendpoint\tno endpoint is configured" in ran.out
+    config = state.parent / "config" / "config.toml"
+    config.write_text('[profiles.lab]\nbase_url = "https://lab.example/v1"\n')
+    ran = bgresp("doctor", env={"BGRESP_API_KEY": None, "BGRESP_BASE_URL": None})
+    said = "no profile is chosen (bgresp config use lab, or -p lab)"
+    assert (0, True) == (ran.code, f"warn\tendpoint\t{said}" in ran.out)
 
 
 def test_an_unknown_profile_is_bad(bgresp: Run) -> None:

@@ -295,3 +295,22 @@ def test_the_first_code_block_alone(bgresp: Run, state: Path, tmp_path: Path) ->
     none = bgresp("get", "@1", "-x")
     assert (14, "", True) == (none.code, none.out, "no code block" in none.err)
     assert 2 == bgresp("get", "@2", "-x", "--part", "usage").code
+
+
+def test_fields_are_chosen_or_refused(bgresp: Run, state: Path) -> None:
+    """--fields of get or of a text is dropped in silence."""
+    seed(state, {"status": "completed", "text": "A\tline\nand one"}, {})
+    done = ident(1)
+    assert f"{done}\tcompleted\n" == bgresp("get", done, "--fields", "id,status").out
+    record = {"id": done, "text": "A\tline\nand one"}
+    for verb in (["get", done], ["watch", done], ["list", "@2"], ["status", "@2"]):
+        ran = bgresp(*verb, "--json", "--fields", "id,text")
+        assert (0, record) == (ran.code, json.loads(ran.out)), verb
+    row = f"{done}\tA line and one\n"
+    assert row == bgresp("list", done, "--fields", "id,text").out
+    for refused in (["watch", done], ["wait", done], ["submit", "-t", "x"], ["sync"]):
+        ran = bgresp(*refused, "--fields", "id")
+        assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n")), refused
+        assert "--json or --jsonl prints them" in ran.err
+    for ran in (bgresp("doctor", "--fields", "id"), bgresp("serve", "--fields", "id")):
+        assert (2, True) == (ran.code, "--fields means nothing here" in ran.err)

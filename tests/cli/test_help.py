@@ -1,5 +1,6 @@
 """Help: each command's, the topics, the man page; fast, and kept as golden texts."""
 
+import inspect
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ from bgresp import __version__
 from bgresp.cli.app import VERBS, Verb, build
 from bgresp.cli.commands import help_
 from bgresp.cli.commands.help_ import escaped, man_page, roff_line
+from bgresp.cli.options import Common, Refs
 from bgresp.cli.panels import ORDER, sections, summary
 from bgresp.config.files import built_in
 from bgresp.core.dialect_schema import build as build_dialect
@@ -144,6 +146,28 @@ def test_every_command_has_an_example(words: tuple[str, ...]) -> None:
         assert f"bgresp {words[0]}" in command.help.partition("Examples:")[2]
     context = typer.Context(command, info_name="bgresp")
     assert set(sections(command, context)) <= set(ORDER)
+
+
+@pytest.mark.parametrize(
+    ("shared", "topic"), [(Common, "options"), (Refs, "refs")], ids=["common", "refs"]
+)
+def test_what_commands_share_is_told_once(shared: Any, topic: str) -> None:
+    """An option that every command's help only points to is told nowhere."""
+    text = help_.told(topic) or ""
+    hints = [inspect.get_annotations(shared)[name] for name in shared._fields]
+    names = [name for hint in hints for name in hint.__metadata__[0].names]
+    assert set() == {name for name in names if f"`{name}" not in text}
+
+
+def test_a_command_s_own_options_come_first(each: Each) -> None:
+    """What all commands take stands between what a reader looks for."""
+    watch, add = each([WIDE, "watch", "-h"], [WIDE, "config", "add", "-h"])
+    options = re.findall(r"^  (?:-\w, )?(--[\w-]+)", watch.out, re.MULTILINE)
+    assert "--resume" == options[0]
+    assert not {"--group", "--json", "--color"} & set(options)
+    *_, refs, shared = watch.out.splitlines()
+    assert ("bgresp help refs", "bgresp help options") == (refs[-16:], shared[-19:])
+    assert "--base-url URL" in add.out
 
 
 def test_help_is_help_wherever_it_is_asked(each: Each) -> None:

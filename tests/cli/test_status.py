@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.books import FIELDS, ident, note, picture, records, seed
 from tests.cli.processes import Each
 from tests.command import Run
-from tests.fakeanswers import Reply, Snapshot, as_json, html, refusal
+from tests.fakeanswers import Forever, Reply, Snapshot, as_json, html, refusal
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX, response_of
 
@@ -118,3 +120,32 @@ def test_a_lost_job_says_so(bgresp: Run, server: FakeServer, state: Path) -> Non
     server.script("get", refusal(404, "Not found."))
     ran = bgresp("status", "--exit-status")
     assert (13, "lost") == (ran.code, ran.out.split("\t")[2])
+
+
+ASKING: list[list[str]] = [
+    ["sync"],
+    ["watch", "--no-progress"],
+    ["wait", "--all"],
+    ["get", "--all"],
+    ["status", "--all"],
+    ["list", "--refresh"],
+    ["cancel", "--all"],
+]
+
+
+@pytest.mark.parametrize("verb", ASKING, ids=lambda verb: verb[0])
+def test_one_bad_key_is_one_line(
+    bgresp: Run, server: FakeServer, state: Path, verb: list[str]
+) -> None:
+    """A key that is refused costs a request and a line for each of its jobs."""
+    seed(state, *[{"profile": "lab"}] * 7, server=server)
+    note(state, server.base_url, of="lab")
+    asked = "cancel" if verb[0] == "cancel" else "get"
+    server.script(asked, Forever(refusal(401, "Bad key.")))
+    ran = bgresp(*verb)
+    errors = [line for line in ran.err.splitlines() if "Bad key." in line]
+    assert (4, 1) == (ran.code, len(server.requests))
+    (line,) = errors
+    assert line.startswith("bgresp: 7 jobs of profile lab: ")
+    hint = "the key of profile lab, from env:BGRESP_API_KEY: bgresp config show -p lab"
+    assert line.endswith(f" ({hint})"), line

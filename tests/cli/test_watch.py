@@ -271,3 +271,17 @@ def test_a_job_that_runs_longer_than_any_may_is_followed_no_longer(
     said = "still in_progress, though no job may run over 1 min"
     assert f"bgresp: {ident(1)}: {said}: cancel it, or ask later" in ran.err
     assert "in_progress" == last(state)["status"]
+
+
+def test_a_watch_with_nothing_new_says_how_the_job_stands(
+    bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """Who resumes a watch that has shown all of it sees nothing, and knows nothing."""
+    seed(state, {}, server=server)
+    server.script("get", answered())
+    assert WHOLE == bgresp("watch", "@1").out_bytes
+    again = bgresp("watch", "@1", "--resume")
+    said = f" {ident(1)} completed in "
+    assert (0, b"", 1) == (again.code, again.out_bytes, again.err.count("\n"))
+    assert said in again.err
+    assert again.err.endswith(f"nothing is new (bgresp get {ident(1)})\n")

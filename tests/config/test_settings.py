@@ -239,6 +239,9 @@ def test_openai_s_key_goes_where_it_belongs(base_url: str, belongs: bool) -> Non
         else:
             error = refused(Flags("w"), environ, w=profile)
             assert "OPENAI_API_KEY is not sent to" in error.message
+            assert (
+                "nothing says where the key" in refused(Flags("w"), w=profile).message
+            )
     for flags, environ in (
         (Flags("openai"), {**KEY, "OPENAI_BASE_URL": base_url}),
         (Flags("w", base_url=base_url), KEY),

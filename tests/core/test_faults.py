@@ -8,6 +8,8 @@ from bgresp.core.signals import Fault, FaultKind, error_of, exit_code
 
 KEPT = Job("k", profile="work", extra={"key_source": "$WORK_KEY"})
 SHOW = "bgresp config show -p work"
+AGAIN = "the same command again; is it there at all? bgresp models -p work"
+LATER = "the same command again, later; what is open: bgresp list --open"
 
 
 @pytest.mark.parametrize(
@@ -16,9 +18,9 @@ SHOW = "bgresp config show -p work"
         (Fault(FaultKind.REFUSED, "no", 400), RefusedError, ""),
         (Fault(FaultKind.UNREADABLE, "no", 200), RefusedError, ""),
         (Fault(FaultKind.NOT_STREAMABLE, "no"), RefusedError, ""),
-        (Fault(FaultKind.RATE_LIMITED, "no", 429), UnreachableError, ""),
-        (Fault(FaultKind.UNREACHABLE, "no"), UnreachableError, ""),
-        (Fault(FaultKind.UNREACHABLE, "no", 503), UnreachableError, ""),
+        (Fault(FaultKind.RATE_LIMITED, "no", 429), UnreachableError, LATER),
+        (Fault(FaultKind.UNREACHABLE, "no"), UnreachableError, AGAIN),
+        (Fault(FaultKind.UNREACHABLE, "no", 503), UnreachableError, AGAIN),
         (Fault(FaultKind.REFUSED, "no", 302), ConfigError, SHOW),
         (Fault(FaultKind.REFUSED, "no", 399), ConfigError, SHOW),
         (

@@ -161,7 +161,7 @@ def batch(options: Options, shape: Shape, common: Common) -> int:
       bgresp batch questions.jsonl --results answers.jsonl --rate 30/m
       bgresp batch people.csv --id row --prompt 'Write to {{name}} about {{topic}}.'
     """
-    context = Context.of(common)
+    context = Context.of(common, rows=False)
     context.notify(options.notify)
     ask_for_webhook(context, shape)
     _check(options)

@@ -13,7 +13,7 @@ from bgresp.core.errors import (
     worst,
 )
 from bgresp.core.model import Job, Status
-from bgresp.core.signals import error_of
+from bgresp.core.signals import Fault, error_of
 from bgresp.core.text import counted
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ def cancel(which: Refs, options: Options, common: Common) -> int:
 
     async def work() -> int:
         jobs = await choice.adopt(context)
-        verdicts = [await _one(context, job, alone=len(jobs) == 1) for job in jobs]
+        cancelling = Cancelling(context, alone=len(jobs) == 1)
+        verdicts = [await cancelling.one(job) for job in jobs]
+        cancelling.troubles.tell()
         context.show_jobs([v.job for v in verdicts], single=choice.single)
         return int(worst([*choice.codes, *(int(v.code) for v in verdicts)]))
 
@@ -68,17 +70,73 @@ def _under_way(context: Context, jobs: list[Job]) -> list[Job]:
     return found
 
 
-async def _one(context: Context, job: Job, *, alone: bool) -> "CancelResult":
-    """Cancel a job; what is wrong with its settings costs the others nothing."""
-    from bgresp.engine.cancel import CancelResult
+class Cancelling:
+    """Cancels jobs one by one; what is wrong of several of them is one line."""
 
-    try:
-        return await _cancelled(context, job, alone=alone)
-    except (ConfigError, RefusedError) as error:
-        if alone:
-            raise
-        code = errors.tell_of(context.streams, [job], error)
-        return CancelResult(job, ExitCode(code))
+    def __init__(self, context: Context, *, alone: bool) -> None:
+        """Cancel one job, which is `alone`, or several."""
+        self.context = context
+        self.alone = alone
+        self.troubles = errors.Troubles(context.streams)
+        self._refused: dict[str, Fault] = {}  # by endpoint: a key, for all its jobs
+
+    async def one(self, job: Job) -> "CancelResult":
+        """Cancel a job; what is wrong with its settings costs the others nothing."""
+        from bgresp.engine.cancel import CancelResult
+
+        try:
+            verdict = await self._cancelled(job)
+        except (ConfigError, RefusedError) as error:
+            if self.alone:
+                raise
+            self.troubles.add([job], error)
+            return CancelResult(job, error.code)
+        self._tell(verdict)
+        return verdict
+
+    async def _cancelled(self, job: Job) -> "CancelResult":
+        from bgresp.engine.cancel import CancelResult, cancelled
+
+        context = self.context
+        if job.status.is_unsettled:
+            said = "its submit has no known outcome, it may be running"
+            how = f"bgresp resolve {job.quoted}"
+            context.say(f"{job.ref} was not cancelled: {said} ({how})")
+            return CancelResult(job, job.status.exit_code)
+        if not job.status.is_open:
+            over = job.status.is_terminal or job.status is Status.REJECTED
+            code = ExitCode.OK if over else job.status.exit_code
+            context.say(f"{job.ref} is {job.status.value} already")
+            return CancelResult(job, code)
+        settings = context.settings_of(job)
+        refused = self._refused.get(settings.identity)
+        if refused is not None:
+            said = f"was not cancelled: {refused.message}"
+            return CancelResult(job, ExitCode.CONFIG, said, refused)
+        async with context.api(settings) as api:
+            verdict = await cancelled(api, context.recorder, job)
+        if verdict.fault is not None and verdict.fault.is_of_key:
+            self._refused[settings.identity] = verdict.fault
+        return verdict
+
+    def _tell(self, verdict: "CancelResult") -> None:
+        """Say what came of a cancel, where its row alone does not.
+
+        Raises what it came to where the job is alone.
+        """
+        job, said = verdict.job, verdict.said
+        if verdict.fault is not None and not self.alone:
+            self.troubles.add([job], error_of(verdict.fault, said, job=job))
+            return
+        error = _not_cancelled(verdict)
+        if error is not None and self.alone:
+            raise error
+        if error is not None:
+            errors.show(self.context.streams, error)
+        elif verdict.code is ExitCode.NOT_FINISHED:
+            self.context.say(f"{job.ref} {said} (bgresp watch {job.quoted})")
+        elif said:
+            self.context.say(f"{job.ref} {said}")
 
 
 def _not_cancelled(verdict: "CancelResult") -> BgrespError | None:
@@ -92,30 +150,3 @@ def _not_cancelled(verdict: "CancelResult") -> BgrespError | None:
     if verdict.code is ExitCode.REFUSED:
         return RefusedError(said, hint=f"bgresp watch {ref}")
     return None
-
-
-async def _cancelled(context: Context, job: Job, *, alone: bool) -> "CancelResult":
-    from bgresp.engine.cancel import CancelResult, cancelled
-
-    if job.status.is_unsettled:
-        said = "its submit has no known outcome, it may be running"
-        how = f"bgresp resolve {job.quoted}"
-        context.say(f"{job.ref} was not cancelled: {said} ({how})")
-        return CancelResult(job, job.status.exit_code)
-    if not job.status.is_open:
-        over = job.status.is_terminal or job.status is Status.REJECTED
-        code = ExitCode.OK if over else job.status.exit_code
-        context.say(f"{job.ref} is {job.status.value} already")
-        return CancelResult(job, code)
-    async with context.api(context.settings_of(job)) as api:
-        verdict = await cancelled(api, context.recorder, job)
-    error = _not_cancelled(verdict)
-    if error is not None and alone:
-        raise error
-    if error is not None:
-        errors.show(context.streams, error)
-    elif verdict.code is ExitCode.NOT_FINISHED:
-        context.say(f"{job.ref} {verdict.said} (bgresp watch {job.quoted})")
-    elif verdict.said:
-        context.say(f"{job.ref} {verdict.said}")
-    return verdict

@@ -213,7 +213,7 @@ def completions(context: typer.Context, options: Options, common: Common) -> int
     """
     found = script(options.shell, read(context.find_root().command))
     print_document(
-        Context.of(common, FIELDS),
+        Context.of(common, FIELDS, rows=False),
         {"schema": SCHEMA, "shell": options.shell.value, "script": found},
     )
     return 0

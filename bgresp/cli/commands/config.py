@@ -24,9 +24,11 @@ from bgresp.config import files, places, profiles
 from bgresp.config import trust as noted
 from bgresp.config.files import meant
 from bgresp.config.profiles import told
+from bgresp.config.secret import MISSING, KeySource
 from bgresp.config.settings import Flags, pair_of, resolve
 from bgresp.config.urls import MissingError, as_options
 from bgresp.core.errors import ConfigError, OutputError, UsageError, worst
+from bgresp.core.text import counted
 from bgresp.ledger.files import PRIVATE_DIR, PRIVATE_FILE
 from bgresp.render.streams import as_json
 from bgresp.render.table import show_rows
@@ -45,7 +47,7 @@ def path(common: Common) -> int:
       bgresp config path
       BGRESP_CONFIG=./bgresp.toml bgresp config path --json
     """
-    context = Context.of(common)
+    context = Context.of(common, ())
     config = places.config_path(context.environ)
     found = {
         "config": str(config),
@@ -72,7 +74,7 @@ def show(common: Common) -> int:
     """
     from bgresp.config.profiles import Effective, mistakes
 
-    context = Context.of(common)
+    context = Context.of(common, ())
     effective = Effective(context.flags, context.environ, context.config)
     values = list(effective.all(everything=common.verbose))
     if common.jsonl:
@@ -111,7 +113,7 @@ def init(common: Common) -> int:
 
       bgresp config init
     """
-    context = Context.of(common)
+    context = Context.of(common, ())
     path = places.config_path(context.environ)
     if os.path.lexists(path):
         raise ConfigError(f"{path} is there already", hint="bgresp config edit")
@@ -128,7 +130,7 @@ def remove(options: Remove, common: Common) -> int:
 
       bgresp config remove work
     """
-    context = Context.of(common)
+    context = Context.of(common, ())
     path = places.config_path(context.environ)
     target = profiles.path_of(path, options.name)
     try:
@@ -136,11 +138,13 @@ def remove(options: Remove, common: Common) -> int:
     except FileNotFoundError:
         raise _not_ours(path, options.name) from None
     except OSError as error:
-        raise OutputError(f"cannot remove {target}: {error.strerror}") from None
+        said = f"cannot remove {target}: {error.strerror}"
+        raise OutputError(said, hint=ELSEWHERE) from None
     jobs = context.recorder.ledger.open_jobs()
     count = sum(job.profile == options.name for job in jobs)
     if count:
-        context.say(f"{count} open job(s) of it keep their endpoint and their key")
+        keep = "keeps its" if count == 1 else "keep their"
+        context.say(f"{counted(count, 'open job')} of it {keep} endpoint and key")
     _forget_default(context, files.default_path(path), options.name)
     return _done(context, {"profile": options.name, "path": str(target)})
 
@@ -185,6 +189,7 @@ PROFILE_FIELDS: Final = (
     *("name", "default", "dialect", "base_url", "model", "key", "origin"),
 )
 BUILT_IN: Final = "built in"
+ELSEWHERE: Final = "bgresp config path; BGRESP_CONFIG names another file"
 
 
 def _profile_row(context: Context, name: str) -> dict[str, Any]:
@@ -235,7 +240,7 @@ def use(options: Use, common: Common) -> int:
 
       bgresp config use work
     """
-    context = Context.of(common)
+    context = Context.of(common, ())
     path = places.config_path(context.environ)
     config = files.load(path)
     name, known = options.name, files.known_profiles(config)
@@ -266,7 +271,7 @@ def edit(common: Common) -> int:
 
       bgresp config edit
     """
-    context = Context.of(common)
+    context = Context.of(common, ())
     path = places.config_path(context.environ)
     argv = _editor(context)
     if not os.path.lexists(path):
@@ -338,8 +343,9 @@ def _write(path: Path, text: str, *, force: bool = False) -> None:
     try:
         path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make {path.parent}: {error.strerror}") from None
-    output.write_file(path, text, force=force, mode=PRIVATE_FILE)
+        said = f"cannot make {path.parent}: {error.strerror}"
+        raise OutputError(said, hint=ELSEWHERE) from None
+    output.write_file(path, text, force=force, mode=PRIVATE_FILE, hint=ELSEWHERE)
 
 
 def _done(context: Context, record: dict[str, str]) -> int:
@@ -366,6 +372,15 @@ class Add(NamedTuple):
         str | None,
         opt("--api-key-env", help="The variable that has its key.", metavar="N"),
     ] = None
+    api_key_file: Annotated[
+        str | None,
+        opt("--api-key-file", help="Or the file that has it.", metavar="FILE"),
+    ] = None
+    api_key_cmd: Annotated[
+        str | None,
+        opt("--api-key-cmd", help="Or a program that prints it.", metavar="CMD"),
+    ] = None
+    stream: Annotated[bool, opt("--stream", help="Create its jobs streamable.")] = False
     var: Annotated[
         list[str] | None,
         opt("--var", help="A variable of its dialect (repeat).", metavar="K=V"),
@@ -425,7 +440,7 @@ def add(options: Add, common: Common) -> int:
       bgresp config add night --upstream http://127.0.0.1:11434/v1 -m llama3.2
       bgresp config add shout --exec 'tr a-z A-Z'
     """
-    context = Context.of(common)
+    context = Context.of(common, ())
     if common.profile is not None:
         raise UsageError("the new profile is NAME; -p has no meaning here")
     path = places.config_path(context.environ)
@@ -444,10 +459,36 @@ def add(options: Add, common: Common) -> int:
     _write(target, tomli_w.dumps(profile), force=options.force)
     for note in notes:
         context.say(note)
-    env = options.api_key_env
+    _say_of_key(context, files.load(path), options)
+    return _done(context, {"profile": options.name, "path": str(target)})
+
+
+def _say_of_key(context: Context, config: files.Config, options: Add) -> None:
+    """Say what a new profile needs yet before it has a key."""
+    env, name = options.api_key_env, options.name
     if env and not context.environ.get(env):
         context.say(f"{env} is not set yet: export {env}=...")
-    return _done(context, {"profile": options.name, "path": str(target)})
+        return
+    environ = {k: v for k, v in context.environ.items() if not k.startswith("BGRESP_")}
+    source = resolve(Flags(profile=name), environ, config, keyed=False).key_source
+    if source.kind == "file" and not Path(source.name).expanduser().is_file():
+        context.say(f"{source.name} is not there yet: it holds the key alone")
+    elif source == KeySource(MISSING):
+        ways = "--api-key-env, --api-key-file or --api-key-cmd"
+        context.say(f"{name} has no way to a key: add it again with {ways} --force")
+    elif source.kind == MISSING:
+        context.say(f"{source.name} is not set yet: export {source.name}=...")
+
+
+def _argv(given: str | None, option: str) -> list[str]:
+    """Read a program and its arguments; nothing where none was given."""
+    try:
+        command = shlex.split(given or "")
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+    if given is not None and not command:
+        raise UsageError(f"{option} takes a program and its arguments")
+    return command
 
 
 def _table(options: Add, common: Common) -> dict[str, Any]:
@@ -455,12 +496,11 @@ def _table(options: Add, common: Common) -> dict[str, Any]:
     env = options.api_key_env
     key = options.upstream_key_env
     served = options.command is not None or options.upstream is not None
-    try:
-        command = shlex.split(options.command or "")
-    except ValueError as error:
-        raise UsageError(f"--exec: {error}") from None
-    if options.command is not None and not command:
-        raise UsageError("--exec takes a program and its arguments")
+    command = _argv(options.command, "--exec")
+    ways = (env, options.api_key_file, options.api_key_cmd)
+    if sum(way is not None for way in ways) > 1:
+        said = "--api-key-env, --api-key-file and --api-key-cmd exclude each other"
+        raise UsageError(said)
     EngineOptions(
         command=tuple(command),
         whole_request=options.whole_request,
@@ -473,6 +513,9 @@ def _table(options: Add, common: Common) -> dict[str, Any]:
         "base_url": common.base_url,
         "model": options.model,
         "api_key_env": profiles.variable(env) if env is not None else None,
+        "api_key_file": options.api_key_file,
+        "api_key_cmd": _argv(options.api_key_cmd, "--api-key-cmd") or None,
+        "stream": options.stream or None,
         "allow_http": common.allow_http or None,
         "vars": pairs(options.var, "--var") or None,
         "headers": common.headers() or None,
@@ -509,6 +552,8 @@ def _again(options: Add, common: Common, missing: tuple[str, ...]) -> str:
         "--base-url": common.base_url,
         "-m": options.model,
         "--api-key-env": options.api_key_env,
+        "--api-key-file": options.api_key_file,
+        "--api-key-cmd": options.api_key_cmd,
         "--exec": options.command,
         "--upstream": options.upstream,
         "--upstream-key-env": options.upstream_key_env,
@@ -518,7 +563,7 @@ def _again(options: Add, common: Common, missing: tuple[str, ...]) -> str:
     words += [word for pair in given.items() if pair[1] for word in pair if word]
     words += [word for pair in options.var or () for word in ("--var", pair)]
     words += [word for name in common.headers() for word in ("-H", f"{name}: ...")]
-    words += ["--exec-json"] * options.whole_request
+    words += ["--exec-json"] * options.whole_request + ["--stream"] * options.stream
     words += ["--allow-http"] * common.allow_http + ["--force"] * options.force
     return " ".join([shlex.join(words), *as_options(missing)])
 
@@ -544,7 +589,7 @@ def trust(options: Trust, common: Common) -> int:
       bgresp config trust https://llm.example.com/v1
       bgresp config trust https://llm.example.com/v1 -p work
     """
-    context = Context.of(common)
+    context = Context.of(common, ())
     flags = context.flags._replace(base_url=options.url)
     settings = resolve(flags, context.environ, context.config)
     source = str(settings.key_source)

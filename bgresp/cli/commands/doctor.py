@@ -58,10 +58,10 @@ def doctor(options: Options, common: Common) -> int:
     if (options.yes or options.model) and not options.probe:
         raise UsageError("--yes and -m belong to --probe")
     if options.probe:
-        return probe(Context.of(common), options.model, yes=options.yes)
+        return probe(Context.of(common, ()), options.model, yes=options.yes)
     from bgresp.engine.checkup import BAD, Checkup
 
-    context = Context.of(common)
+    context = Context.of(common, ())
     checkup = Checkup(
         context.recorder, context.environ, options.fix, os.getuid(), _mountinfo()
     )

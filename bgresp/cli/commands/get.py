@@ -66,8 +66,8 @@ def get(which: Refs, options: Options, common: Common) -> int:
     target = output.target(options.output, force=options.force)
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
-    jobs = [context.told(job) for job in _fetched(context, choice, codes)]
-    unheard = bool(codes)
+    unheard = set[str]()
+    jobs = [context.told(job) for job in _fetched(context, choice, codes, unheard)]
     if not codes and not refs.require_some(context, jobs, which):
         return 0
     if options.output is not None and len(jobs) != 1:
@@ -80,7 +80,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
         jobs = in_order_of_rows(jobs)
     if options.out_dir is not None:
         codes += _write_files(context, jobs, options, by_group=which.group is None)
-    shows_records = context.is_json or common.quiet
+    shows_records = context.is_json or common.quiet or bool(common.fields)
     if shows_records:
         _show_records(context, jobs, choice.single)
     elif options.out_dir is None:
@@ -88,9 +88,16 @@ def get(which: Refs, options: Options, common: Common) -> int:
     if options.part != "text" and not shows_records:
         # Of a job that completed it is the answer whether the part is there.
         jobs = [job for job in jobs if job.status is not Status.COMPLETED]
+    # A job that was not heard of is told already, and counts by its fault alone.
+    jobs = [
+        job
+        for job in jobs
+        if job.key not in unheard
+        or not (job.status.is_open or context.answers.owes(job))
+    ]
     for job in jobs:
         output.say_why(context, job)
-    return _worst(codes, [] if unheard and choice.single else jobs)
+    return _worst(codes, jobs)
 
 
 def _worst(codes: list[int], jobs: list[Job]) -> int:
@@ -168,8 +175,13 @@ def _gone(
             yield int(output.say_gone(context, job))
 
 
-def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Job]:
-    """Return the jobs, asked about where their answer is not on disk."""
+def _fetched(
+    context: Context, choice: refs.Choice, codes: list[int], unheard: set[str]
+) -> list[Job]:
+    """Return the jobs, asked about where their answer is not on disk.
+
+    `codes` takes an exit code for each fault, `unheard` the keys of its jobs.
+    """
     answers = context.answers
     if not choice.foreign and all(
         answers.response_path(job.key).exists() or job.id is None for job in choice.jobs
@@ -180,9 +192,10 @@ def _fetched(context: Context, choice: refs.Choice, codes: list[int]) -> list[Jo
     found: list[Job] = []
 
     async def ask() -> int:
-        jobs, faults = await refreshed(context, choice.jobs, alone=choice.single)
-        found.extend([*jobs, *await choice.adopted(context)])
-        codes.extend([*faults, *choice.codes])
+        news = await refreshed(context, choice.jobs, alone=choice.single)
+        found.extend([*news.jobs, *await choice.adopted(context)])
+        codes.extend([*news.codes, *choice.codes])
+        unheard.update(news.unheard)
         return 0
 
     context.run(ask())
@@ -196,8 +209,12 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
             context.streams.line(job.ref)
         return
     records = []
-    for job in (job for job in jobs if not job.status.is_open):
-        text = context.answers.text(job.key, context.dialect_of(job))
+    jobs = [job for job in jobs if not job.status.is_open]
+    if not context.is_json:
+        context.show_jobs(jobs, single=single)
+        return
+    for job in jobs:
+        text = context.text_of(job)
         has = text is not None or not context.answers.owes(job)
         records.append(record(job, wanted, text=(text or "") if has else None))
     if records or not single:

@@ -40,6 +40,7 @@ INDENT: Final = 7  # as man indents
 WIDTH: Final = 80
 # The topics that are reference; the page names the others.
 TOLD: Final = {
+    "options": "OPTIONS",
     "refs": "REFS",
     "times": "TIMES",
     "statuses": "STATUSES",
@@ -158,7 +159,7 @@ def help_(context: typer.Context, options: Options, common: Common) -> int:
       bgresp help --man | man -l -
     """
     root: Any = context.find_root().command
-    own, words = Context.of(common, FIELDS), options.topic or []
+    own, words = Context.of(common, FIELDS, rows=False), options.topic or []
     for_a_person = own.streams.out_is_terminal and not own.is_json
     if options.man:
         text = man_page(root)

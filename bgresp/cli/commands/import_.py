@@ -25,6 +25,7 @@ from bgresp.core.errors import (
     worst,
 )
 from bgresp.core.model import Job, Status, check_names
+from bgresp.core.text import counted
 from bgresp.engine import merge
 from bgresp.ledger.journal import MOST
 
@@ -151,7 +152,7 @@ def merged(context: Context, name: str) -> int:
     context.report_ledger()
     refused = f", {counts.refused} refused" if counts.refused else ""
     news = f"{counts.new} new here, {counts.changed} with news{refused}"
-    context.say(f"{shown}: {counts.total} jobs, {news}")
+    context.say(f"{shown}: {counted(counts.total)}, {news}")
     return int(ExitCode.USAGE) if counts.refused else 0
 
 

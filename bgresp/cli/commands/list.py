@@ -7,7 +7,7 @@ from typing import Annotated, Final, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import OUTPUT, Common, Refs, chosen_word, opt
+from bgresp.cli.options import Common, Refs, chosen_word, opt
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.model import Job
 from bgresp.core.selection import SORTS, first, ordered
@@ -27,14 +27,12 @@ class Options(NamedTuple):
         opt("--grep", help="Found in name, prompt or answer.", metavar="RE"),
     ] = None
     sort: Annotated[
-        str, opt("--sort", help=f"By {' '.join(SORTS)}.", metavar="FIELD", panel=OUTPUT)
+        str, opt("--sort", help=f"By {' '.join(SORTS)}.", metavar="FIELD")
     ] = "age"
-    reverse: Annotated[
-        bool, opt("--reverse", help="The other way round.", panel=OUTPUT)
-    ] = False
+    reverse: Annotated[bool, opt("--reverse", help="The other way round.")] = False
     wide: Annotated[
         bool,
-        opt("--wide", help="Group, labels, profile, key, reason too.", panel=OUTPUT),
+        opt("--wide", help="Group, labels, profile, key, reason too."),
     ] = False
     time: Annotated[
         str | None,
@@ -42,12 +40,11 @@ class Options(NamedTuple):
             "--time",
             help="relative, local or utc (terminal: relative; pipe: utc).",
             metavar="HOW",
-            panel=OUTPUT,
         ),
     ] = None
-    timeline: Annotated[
-        bool, opt("--timeline", help="Draw queue and run times.", panel=OUTPUT)
-    ] = False
+    timeline: Annotated[bool, opt("--timeline", help="Draw queue and run times.")] = (
+        False
+    )
     refresh: Annotated[
         bool, opt("--refresh", help="Ask the endpoints about open jobs first.")
     ] = False
@@ -77,10 +74,10 @@ def list_(which: Refs, options: Options, common: Common) -> int:
 
         async def ask() -> int:
             opened = [job for job in jobs if job.status.is_open]
-            news, faults = await refreshed(context, opened)
-            fresh = {job.key: job for job in news}
+            news = await refreshed(context, opened)
+            fresh = {job.key: job for job in news.jobs}
             jobs[:] = [fresh.get(job.key, job) for job in jobs]
-            codes.extend(faults)
+            codes.extend(news.codes)
             return 0
 
         context.run(ask())
@@ -99,7 +96,7 @@ def _show(
     # Whole ids are what --wide and --fields are for.
     is_usual = not (wanted or options.wide)
     streams = context.streams
-    look = context.look(times, titled=jobs if is_usual else [])
+    look = context.look(times, titled=jobs if is_usual else [], texts_of=jobs)
     if options.timeline and streams.out_is_terminal:
         from bgresp.render.charts import Timeline
 
@@ -177,7 +174,7 @@ def _texts(context: Context, job: Job) -> Iterator[str | None]:
     """Yield what --grep looks at, what costs least first."""
     yield job.name
     yield context.request_of(job).prompt
-    yield context.answers.text(job.key, context.dialect_of(job))
+    yield context.text_of(job)
 
 
 def _limited(jobs: Iterator[Job], which: Refs, options: Options) -> list[Job]:

@@ -24,7 +24,6 @@ from bgresp.cli.options import (
     seconds,
 )
 from bgresp.core.errors import (
-    BgrespError,
     ConfigError,
     LedgerError,
     NotFinishedError,
@@ -89,7 +88,7 @@ def listen(which: Refs, options: Options, common: Common) -> int:
       bgresp listen --port 8090 --secret-env NEW --secret-env OLD
       bgresp listen --port 8090 --secret-env SECRET --once --group night
     """
-    context = Context.of(common)
+    context = Context.of(common, rows=False)
     context.notify(options.notify)
     context.hidden.update(options.secret_env or [])  # no hook sees them
     secrets = _secrets(options, context)
@@ -235,7 +234,8 @@ class Listening:
             await asyncio.gather(serving, *others, return_exceptions=True)
             if context.common.verbose and listener.ignored:
                 count = listener.ignored
-                context.say(f"{count} deliveries were about jobs of others")
+                many = "1 delivery was" if count == 1 else f"{count} deliveries were"
+                context.say(f"{many} about jobs of others")
         return int(worst([int(job.exit_code) for job in self._final.values()]))
 
     def _finish(self, ids: set[str]) -> None:
@@ -299,16 +299,17 @@ class Listening:
 
         context = self.context
 
-        def failed(jobs: list[Job], error: BgrespError) -> None:
-            errors.tell_of(context.streams, jobs, error)
-
         jobs: Iterable[Job] = due(
             context.recorder, Refs().selector(context.common, now=context.now)
         )
         if self.options.once:
             jobs = [job for key in self._final if (job := self._now(key))]
         one = Sync(context.recorder, self._polled, context.say)
-        await one.everywhere(context.read_anew(), list(jobs), failed)
+        troubles = errors.Troubles(context.streams)
+        await one.everywhere(context.read_anew(), list(jobs), troubles.add)
+        for job, fault in one.unheard:
+            troubles.unheard(job, fault)
+        troubles.tell()
 
     def _now(self, key: str) -> Job | None:
         """Return a job as it stands, where it may still change."""

@@ -33,7 +33,10 @@ def models(common: Common) -> int:
         if isinstance(page, Fault):
             if page.kind is FaultKind.GONE:
                 raise RefusedError(f"{host} does not list its models", hint=_ELSE)
-            raise error_of(page, f"{host}: {page.message}")
+            error = error_of(page, f"{host}: {page.message}")
+            if error.retryable:  # what is usual then is this command
+                error.hint = "the same command again; where it goes: bgresp config show"
+            raise error
         named = (item for item in page["data"] if isinstance(item, dict))
         found.extend(item for item in named if isinstance(item.get("id"), str))
         return 0

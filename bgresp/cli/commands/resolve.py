@@ -141,7 +141,7 @@ async def _asked(settling: "Settling", job: Job, options: Options) -> Job:
 def _failure(job: Job, fault: Fault, options: Options) -> BgrespError:
     message, rid = f"{options.adopt or job.key}: {fault.message}", fault.request_id
     if options.resend:
-        said = f"{message}; it may have been accepted before"
+        said = f"{message.rstrip('.')}; it may have been accepted before"
         return UnknownOutcomeError(said, request_id=rid)
     if fault.http_status in {404, 410}:
         return NoSuchJobError(message, request_id=rid)

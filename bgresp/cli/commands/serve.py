@@ -165,7 +165,7 @@ def serve(options: Options, common: Common) -> int:
     """
     from bgresp.serve import daemon
 
-    context = Context.of(common)
+    context = Context.of(common, ())
     launch = _launch(context, options)
     profile = launch.profile
     if options.stop:

@@ -72,14 +72,10 @@ def _show_records(context: Context, jobs: list[Job], *, single: bool) -> None:
     whole = []
     for job in jobs:
         told = {**record(job), "prompt": context.request_of(job).prompt}
-        told["text"] = _text(context, job)
+        told["text"] = context.text_of(job)
         more = record(job, tuple(set(wanted) - set(told)))
         whole.append({name: {**told, **more}[name] for name in wanted or told})
     context.show_records(whole, single)
-
-
-def _text(context: Context, job: Job) -> str | None:
-    return context.answers.text(job.key, context.dialect_of(job))
 
 
 def _show(context: Context, job: Job, *, full: bool) -> None:
@@ -98,7 +94,7 @@ def _show(context: Context, job: Job, *, full: bool) -> None:
     cuts = streams.out_is_terminal and not full
     if asked.prompt is not None:
         _block(context, "prompt", asked.prompt, LINES if cuts else None, job)
-    text = _text(context, job)
+    text = context.text_of(job)
     if text:
         wide = max(1, streams.width)
         above = sum(1 + (NAMES + width_of(value)) // wide for _, value in rows if value)

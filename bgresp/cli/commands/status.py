@@ -28,6 +28,7 @@ def status(which: Refs, options: Options, common: Common) -> int:
     context = Context.of(common)
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
+    unheard = set[str]()
     if options.local:
         jobs = choice.known()
     else:
@@ -36,9 +37,10 @@ def status(which: Refs, options: Options, common: Common) -> int:
         jobs = []
 
         async def ask() -> int:
-            found, faults = await refreshed(context, choice.jobs, alone=choice.single)
-            jobs.extend([*found, *await choice.adopted(context)])
-            codes.extend([*faults, *choice.codes])
+            news = await refreshed(context, choice.jobs, alone=choice.single)
+            jobs.extend([*news.jobs, *await choice.adopted(context)])
+            codes.extend([*news.codes, *choice.codes])
+            unheard.update(news.unheard)
             return 0
 
         context.run(ask())
@@ -46,5 +48,6 @@ def status(which: Refs, options: Options, common: Common) -> int:
         return 0
     context.show_jobs(jobs, single=choice.single)
     if options.exit_status:
-        codes += [int(job.exit_code) for job in jobs]
+        # What was not heard of counts by its fault alone.
+        codes += [int(job.exit_code) for job in jobs if job.key not in unheard]
     return int(worst(codes))

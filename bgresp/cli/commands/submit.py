@@ -22,6 +22,7 @@ from bgresp.cli.options import (
 from bgresp.core.errors import RefusedError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.request import Request, check_clashes, checked_prompt, unused
+from bgresp.core.text import counted
 
 if TYPE_CHECKING:
     from bgresp.config.settings import Settings
@@ -122,7 +123,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
       bgresp submit -t 'Why is the sky blue?' -m gpt-5 --watch
       git diff | bgresp submit -t 'Review this:' - -o review.md
     """
-    context = Context.of(common)
+    context = Context.of(common, rows=False)
     _check(shape, options)
     context.notify(options.notify)
     ask_for_webhook(context, shape)
@@ -327,5 +328,6 @@ def _dry_run(context: Context, shape: Shape, drafts: "list[Draft]") -> int:
     context.show_records([draft.body for draft in drafts], single=True)
     settings = context.settings(model=shape.model, keyed=False)
     where = destination(settings, context.environ)
-    context.say(f"nothing was sent; {len(drafts)} request(s) would go to {where}")
+    requests = counted(len(drafts), "request")
+    context.say(f"nothing was sent; {requests} would go to {where}")
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from bgresp.cli import errors, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt
-from bgresp.core.errors import BgrespError, NotFinishedError, OutputError, worst
+from bgresp.core.errors import NotFinishedError, OutputError, worst
 from bgresp.core.model import Job, Status
 from bgresp.ledger import files
 from bgresp.render.table import GAP
@@ -45,7 +45,7 @@ def sync(which: Refs, options: Options, common: Common) -> int:
       bgresp sync
       */5 * * * * bgresp sync --out-dir answers >> sync.log
     """
-    context = Context.of(common)
+    context = Context.of(common, rows=False)
     context.notify(options.notify)
     context.ledger.prepare()
     with ExitStack() as until_done:
@@ -81,16 +81,19 @@ class Syncing:
         context = self.context
         self._jobs = {job.key: job for job in _chosen(context, which)}
         one = Sync(context.recorder, self._tell, context.say, self.codes)
+        troubles = errors.Troubles(context.streams)
         jobs = list(self._jobs.values())
-        await one.everywhere(context.endpoints, jobs, self._failed)
+        await one.everywhere(context.endpoints, jobs, troubles.add)
+        for job, fault in one.unheard:
+            troubles.unheard(job, fault)
+        self.codes += troubles.tell()
         if context.common.json:
             context.show_jobs(self._changed, single=False)
         if exit_status:
-            self.codes += [int(job.exit_code) for job in self._jobs.values()]
+            unheard = {job.key for job, _ in one.unheard}  # its fault counts alone
+            heard = (job for key, job in self._jobs.items() if key not in unheard)
+            self.codes += [int(job.exit_code) for job in heard]
         return int(worst(self.codes))
-
-    def _failed(self, jobs: list[Job], error: BgrespError) -> None:
-        self.codes.append(errors.tell_of(self.context.streams, jobs, error))
 
     def _tell(self, before: Job, job: Job) -> None:
         """Print a changed job: id, old status, new status."""
@@ -108,7 +111,7 @@ class Syncing:
         if self.folder is None or job.status.is_open:
             return
         try:
-            text = self.context.answers.text(job.key, self.context.dialect_of(job))
+            text = self.context.text_of(job)
             if text:
                 self.folder.add(job, text)
         except OutputError as error:  # the other jobs are asked about all the same

@@ -33,7 +33,7 @@ def wait(which: Refs, options: Options, common: Common) -> int:
       bgresp wait @last && bgresp get @last
       bgresp wait --group night --timeout 2h
     """
-    context = Context.of(common)
+    context = Context.of(common, rows=False)
     context.notify(options.notify)
     interval, timeout = seconds(options.interval), seconds(options.timeout)
     choice = refs.chosen(context, which)

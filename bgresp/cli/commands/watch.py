@@ -57,7 +57,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
     """
     from bgresp.cli.following import Following, FollowOptions
 
-    context = Context.of(common)
+    context = Context.of(common, rows=False)
     context.notify(options.notify)
     if options.mode not in {"auto", "stream", "poll"}:
         raise UsageError("--mode takes auto, stream or poll")
