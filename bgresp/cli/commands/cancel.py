@@ -145,7 +145,8 @@ def _not_cancelled(verdict: "CancelResult") -> BgrespError | None:
     said, again = f"{verdict.job.ref} {verdict.said}", f"bgresp cancel {ref}"
     if verdict.fault is not None:
         error = error_of(verdict.fault, said, job=verdict.job)
-        error.hint = f"{error.hint}, then {again}" if error.hint else f"again: {again}"
+        first = "" if error.retryable else error.hint
+        error.hint = f"{first}, then {again}" if first else f"again: {again}"
         return error
     if verdict.code is ExitCode.REFUSED:
         return RefusedError(said, hint=f"bgresp watch {ref}")
