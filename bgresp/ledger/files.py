@@ -222,7 +222,7 @@ def prove(path: Path) -> None:
 
 
 def _acquire(path: Path, wait: float) -> int:
-    """Take a lock; return the descriptor that holds it until it is closed.
+    """Take a lock; return the descriptor that holds it, for `_release`.
 
     Raises TimeoutError, other OSErrors, and LedgerError where nothing answers: one that
     comes too late is given back.
@@ -232,9 +232,16 @@ def _acquire(path: Path, wait: float) -> int:
         path,
         lambda: taken.append(_locked(path, wait)),
         wait + LOCK_ANSWER,
-        too_late=lambda: os.close(taken.pop()),
+        too_late=lambda: _release(taken.pop()),
     )
     return taken[0]
+
+
+def _release(lock: int) -> None:
+    """Give a lock back, also where a fork of ours has inherited its descriptor."""
+    with suppress(OSError):  # what the lock guarded is done
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    os.close(lock)
 
 
 def _locked(path: Path, wait: float) -> int:
@@ -335,7 +342,7 @@ def held(path: Path, *, wait: float = LOCK_WAIT) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(lock)
+        _release(lock)
 
 
 def inflight_path(folder: Path, *, key: str, submit_key: str | None = None) -> Path:
@@ -372,7 +379,7 @@ def inflight(path: Path, *, wait: float) -> Iterator[None]:
     finally:
         with suppress(OSError):  # a file that stays behind locks nothing
             path.unlink(missing_ok=True)
-        os.close(lock)
+        _release(lock)
 
 
 def is_held(path: Path) -> bool:
@@ -385,5 +392,5 @@ def is_held(path: Path) -> bool:
         return True
     except OSError:
         return False
-    os.close(lock)
+    _release(lock)
     return False

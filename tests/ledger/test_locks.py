@@ -58,6 +58,21 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
         pass
 
 
+def test_a_lock_is_given_back_though_a_fork_lives_on(tmp_path: Path) -> None:
+    """What was forked while a lock was held keeps it from everybody."""
+    path = tmp_path / "ledger.lock"
+    leave = FORK.Event()
+    child = FORK.Process(target=leave.wait, args=(60,))
+    with files.held(path):
+        child.start()
+    try:
+        with files.held(path, wait=0.0):
+            pass
+    finally:
+        leave.set()
+        child.join()
+
+
 def test_an_inflight_lock_tells_who_lives(tmp_path: Path) -> None:
     """A submission under way seems dead, or a dead one alive."""
     path = files.inflight_path(tmp_path, key="K")
