@@ -95,6 +95,9 @@ class Scripted:
         """Stand where an Api stands."""
         return cast(Api, self)
 
+    def waits(self, seconds: float, ref: str) -> None:
+        """Tell nobody."""
+
     def count(self, op: str) -> int:
         """Count the requests of an operation."""
         return sum(1 for asked, _, _ in self.asked if asked == op)

@@ -17,6 +17,7 @@ from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 
@@ -32,6 +33,7 @@ from bgresp.core.text import TooLargeError, one_line
 
 PAGE: Final = 100
 LARGEST_FILE: Final = 512 << 20  # bytes: what OpenAI lets anybody upload
+_LONGEST_TRACE: Final = 500  # characters of a line on a request
 _JSON: Final = {"Accept": "application/json"}
 Query = Mapping[str, str | list[str]]
 _NO_QUERY: Final[Query] = {}
@@ -150,11 +152,15 @@ class Clients:
 
 @dataclass(slots=True)
 class Api:
-    """One endpoint; its connections are opened when first needed, closed by aclose."""
+    """One endpoint; its connections are opened when first needed, closed by aclose.
+
+    `trace` is told of each request and of what became of it, without secrets.
+    """
 
     endpoint: Endpoint
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     say: Callable[[str], None] = lambda _: None
+    trace: Callable[[str], None] | None = None
     _takes_no_include: bool = False
     _clients: "Clients | None" = field(default=None, repr=False)
     _posting: "Clients | None" = field(default=None, repr=False)
@@ -372,6 +378,7 @@ class Api:
         params = {**self._query(), **fixed, **query}
         trace = {} if sent is None else {"trace": sent.trace}
         async with (
+            self._traced(known.method, path, params) as came,
             self._clients.one() as client,
             client.stream(
                 known.method,
@@ -381,6 +388,7 @@ class Api:
                 extensions={transport.SECRETS: self.endpoint.secrets, **trace},
             ) as response,
         ):
+            came(response)
             yield response
 
     @asynccontextmanager
@@ -396,13 +404,17 @@ class Api:
         path, fixed = target(op, self._vars())
         if self._posting is None:
             self._posting = Clients(self.endpoint, self.way, keep_alive=False)
-        async with self._posting.one() as client:
+        params = {**self._query(), **fixed}
+        async with (
+            self._traced(op.method, path, params) as came,
+            self._posting.one() as client,
+        ):
             client.cookies.clear()
             sent.begin()
             async with client.stream(
                 op.method,
                 self._url(path),
-                params={**self._query(), **fixed} or None,
+                params=params or None,
                 headers={**self._headers(), **headers},
                 content=body,
                 extensions={
@@ -410,7 +422,44 @@ class Api:
                     transport.SECRETS: self.endpoint.secrets,
                 },
             ) as response:
+                came(response)
                 yield response
+
+    def waits(self, seconds: float, ref: str) -> None:
+        """Take that nobody asks about a job for so long."""
+        if self.trace is not None:
+            self.trace(f"{ref}: waits {seconds:.1f} s")
+
+    @asynccontextmanager
+    async def _traced(
+        self, method: str, path: str, query: Query
+    ) -> AsyncIterator[Callable[[httpx.Response], None]]:
+        """Tell of one request: what is asked, and what came or went wrong."""
+        trace = self.trace
+        if trace is None:
+            yield lambda _: None
+            return
+        words = urlencode(query, doseq=True)
+        asked = f"{method} {self._url(path)}" + (f"?{words}" if words else "")
+        asked = transport.hidden(asked, self.endpoint.secrets)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        def came(response: httpx.Response) -> None:
+            found = transport.headers(response)
+            parts = [f"{response.status_code} after {loop.time() - began:.2f} s"]
+            if request_id := replies.request_id(found):
+                parts.append(f"request {request_id}")
+            if "retry-after" in found:
+                parts.append(f"Retry-After {found['retry-after']}")
+            trace(one_line(f"{asked}: {', '.join(parts)}", limit=_LONGEST_TRACE))
+
+        try:
+            yield came
+        except transport.FAILURES as error:
+            said = transport.hidden(transport.reason(error), self.endpoint.secrets)
+            trace(one_line(f"{asked}: {said}", limit=_LONGEST_TRACE))
+            raise
 
     def _vars(self) -> dict[str, str]:
         return {f"var.{name}": value for name, value in self.endpoint.vars.items()}

@@ -11,7 +11,7 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -489,6 +489,13 @@ def unquoted(response: httpx.Response, said: str) -> str:
     return said
 
 
+def hidden(said: str, secrets: Iterable[str]) -> str:
+    """Take secrets out of a text of ours."""
+    for word in _words(value.encode("utf-8", "replace") for value in secrets):
+        said = said.replace(word.decode("utf-8", "replace"), "[secret]")
+    return said
+
+
 def _unquoted(response: httpx.Response, said: bytes) -> bytes:
     for word in _secrets(response):
         said = said.replace(word, b"[secret]")
@@ -506,6 +513,10 @@ def _secrets(response: httpx.Response) -> list[bytes]:
     values += [
         v for name, v in response.request.headers.raw if _SECRET.match(name.lower())
     ]
+    return _words(values)
+
+
+def _words(values: Iterable[bytes]) -> list[bytes]:
     words = {word for value in values for word in value.split()}
     return sorted(
         (w for w in words if len(w) >= _SHORTEST_SECRET), key=len, reverse=True

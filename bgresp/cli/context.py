@@ -234,7 +234,11 @@ class Context:
             from bgresp.engine.endpoints import Endpoints
 
             self._endpoints = Endpoints(
-                self.machine, self.state, self._start_local, self.say
+                self.machine,
+                self.state,
+                self._start_local,
+                self.say,
+                trace=self.say if self.common.verbose else None,
             )
         return self._endpoints
 

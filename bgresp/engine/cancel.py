@@ -102,6 +102,7 @@ async def _asked_to_cancel(api: "Api", job: Job, sent: "Sent") -> Snapshot | Fau
         broken = isinstance(reply, Fault) and reply.http_status is None
         if not broken or loop.time() + wait >= deadline:
             return reply
+        api.waits(wait, job.ref)
         await asyncio.sleep(wait)
     return await _within(deadline - loop.time(), api.cancel(str(job.id), sent))
 
@@ -173,6 +174,7 @@ async def _confirmed(
             return _taken_away(api, recorder, job, reply)
         if last:
             break
+        api.waits(wait, job.ref)
         await asyncio.sleep(wait)
     return _not_confirmed(job, reply, said)
 

@@ -150,13 +150,14 @@ class Endpoints:
 
     `local` starts the endpoint of this machine that some settings mean; it returns its
     base URL and its key. `warn` is told, once, of a key that is no one's but root's to
-    read.
+    read; `trace` of each request.
     """
 
     machine: Machine
     state: Path
     local: Callable[[Settings], tuple[str, str | None]]
     warn: Callable[[str], None] = lambda _: None
+    trace: Callable[[str], None] | None = None
     _warned: set[str] = field(default_factory=set)
     _settings: dict[str, Settings] = field(default_factory=dict)
 
@@ -221,6 +222,7 @@ class Endpoints:
                 key_is_kept=settings.key_source.kind in {"env", "file"},
             ),
             say=self.warn,
+            trace=self.trace,
         )
         try:
             yield api

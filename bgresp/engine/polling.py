@@ -345,6 +345,7 @@ class JobPoller:
         waiting = await self._listed(list(jobs)) if self.thrifty else list(jobs)
         for look in range(1, LOOKS + 1):
             if look > 1:
+                self.api.waits(BETWEEN, self.api.endpoint.host)
                 await self.sleep(BETWEEN)
             waiting = await self._round(waiting, last=look == LOOKS)
             if not waiting:

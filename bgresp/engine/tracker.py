@@ -275,6 +275,8 @@ class Tracker:
                 await self._poll()
         if isinstance(self.action, Done):
             self._finish(self.action)
+        else:
+            self.tools.api.waits(self.action.seconds, self.job.ref)
 
     def resume(self) -> None:
         """Go on after a wait."""

@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from bgresp.core.text import one_line
 from bgresp.serve import wire
 from bgresp.serve.wire import Refusal, dumps
 
@@ -126,9 +127,18 @@ class Gate:
     """The application behind a key, if there is one."""
 
     def __init__(
-        self, app: App, *, key: str | None, clock: Callable[[], float]
+        self,
+        app: App,
+        *,
+        key: str | None,
+        clock: Callable[[], float],
+        trace: Callable[[str], None] | None = None,
     ) -> None:
-        """Guard `app`; without a key any key is taken, or none."""
+        """Guard `app`; without a key any key is taken, or none.
+
+        `trace` is told of each request: its path, never its query, and its status.
+        """
+        self._trace = trace
         self._app = app
         self._key = key
         self._clock = clock
@@ -145,7 +155,7 @@ class Gate:
             return
         self._open += 1
         try:
-            await self._pass(scope, receive, _stamped(send))
+            await self._pass(scope, receive, _stamped(self._traced(scope, send)))
         finally:
             self._open -= 1
             self._last = self._clock()
@@ -157,6 +167,19 @@ class Gate:
             await self._app(scope, receive, send)
         else:
             await _answer(no, send)
+
+    def _traced(self, scope: Message, send: Send) -> Send:
+        trace = self._trace
+        if trace is None:
+            return send
+
+        async def tracing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                said = f"{scope['method']} {scope['path']}: {message['status']}"
+                trace(one_line(said))
+            await send(message)
+
+        return tracing
 
     def _refusal(self, headers: dict[bytes, bytes]) -> Refusal | None:
         host = headers.get(b"host", b"")

@@ -46,7 +46,8 @@ _BACKLOG: Final = 1024
 class ServeOptions:
     """What `bgresp serve` may be told; `said` takes what it says instead of stderr.
 
-    `secrets` are the names of variables that hold anyone's key.
+    `secrets` are the names of variables that hold anyone's key; `verbose` tells of each
+    request.
     """
 
     state: Path
@@ -63,6 +64,7 @@ class ServeOptions:
     max_run: float = MAX_RUN
     retention: float = RETENTION
     said: Callable[[str], None] | None = None
+    verbose: bool = False
     opens: bool = False
     uds: Path | None = None
     secrets: tuple[str, ...] = ()
@@ -209,7 +211,8 @@ async def _serve(
     from bgresp.serve.http import Gate, quiet_server
 
     idle = IDLE if options.idle is None and options.detached else options.idle
-    gate = Gate(build(queue), key=where.key, clock=time.monotonic)
+    trace = options.say if options.verbose else None
+    gate = Gate(build(queue), key=where.key, clock=time.monotonic, trace=trace)
     server = quiet_server(gate)
     with _stopped_by_signals(server):
         _greet(options, where)

@@ -11,7 +11,7 @@ from tests.cli.books import ident, picture, seed
 from tests.cli.processes import Shell, Unread
 from tests.cli.terminal import Terminals
 from tests.command import Run, has_bug
-from tests.fakeanswers import End, Stream, as_json
+from tests.fakeanswers import End, Forever, Stream, as_json
 from tests.fakejobs import says
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX, events_of, response_of
@@ -25,6 +25,7 @@ SAFE = (
     " \u06cc\u200c\u06a9 \U0001f469\u200d\U0001f680 end"
 )
 LONG = "word " * 200 + "end"
+HIDDEN = "sk-Kq7vWm2ZpT9"
 
 
 @pytest.mark.parametrize("verb", ["get", "list", "status", "watch"])
@@ -231,3 +232,63 @@ def test_a_board_of_many(terminal: Terminals, server: FakeServer, state: Path) -
     kept = [line.split()[:3] for line in board.lines]
     assert [["✗", "two", "failed"], ["✓", "one", "completed"]] == kept[:2]
     assert [["1", "completed", "1"]] == kept[2:]
+
+
+@pytest.mark.parametrize(
+    ("words", "method"),
+    [
+        ("submit -t x", "POST"),
+        ("submit -t x --watch", "POST"),
+        ("status @1", "GET"),
+        ("watch @1", "GET"),
+        ("wait @1", "GET"),
+        ("get @1", "GET"),
+        ("list --refresh", "GET"),
+        ("sync", "GET"),
+        ("cancel @1", "POST"),
+        ("forget @1 --force --remote", "DELETE"),
+        (f"import {ident(9)}", "GET"),
+        ("models", "GET"),
+        ("batch rows.jsonl", "POST"),
+        ("doctor --probe --yes", "POST"),
+    ],
+)
+def test_v_tells_of_requests(
+    bgresp: Run,
+    server: FakeServer,
+    state: Path,
+    tmp_path: Path,
+    words: str,
+    method: str,
+) -> None:
+    """With -v stderr has each request and its status, never the key; else it has none."""
+    seed(state, {}, server=server)
+    if words in {"watch @1", "wait @1"}:
+        ended = response_of("completed", FOX, response_id=ident(1))
+        server.script("get", Forever(as_json(ended)), job=ident(1))
+    (tmp_path / "rows.jsonl").write_text('{"id": "a", "text": "x"}\n')
+    header = f"X-Team: {HIDDEN}"
+    told = bgresp(*words.split(), "-v", "-H", header, env={"BGRESP_API_KEY": HIDDEN})
+    asked = f"bgresp: {method} {server.base_url}/"
+    lines = [line for line in told.err.splitlines() if line.startswith(asked)]
+    assert lines, told
+    assert all(re.search(r": \d{3} after \d+\.\d\d s", line) for line in lines), lines
+    assert HIDDEN not in told.err + told.out
+    if words == "status @1":
+        assert "" == bgresp(*words.split()).err
+
+
+def test_v_tells_of_waits_and_of_what_fails(
+    hasty: Run, server: FakeServer, state: Path
+) -> None:
+    """How long nobody asks is told, what an endpoint asked for, and what broke."""
+    seed(state, {}, server=server)
+    stands = [as_json(response_of(word, FOX)) for word in ("queued", "completed")]
+    server.script("get", *stands, job=ident(1))
+    told = hasty("wait", "@1", "-v").err.splitlines()
+    assert [f"bgresp: {ident(1)}: waits"] == [
+        line.rpartition(" ")[0].rpartition(" ")[0] for line in told if "waits" in line
+    ]
+    closed = "http://127.0.0.1:9/v1"
+    broken = hasty("models", "-v", env={"BGRESP_BASE_URL": closed}).err.splitlines()
+    assert f"bgresp: GET {closed}/models: Connection refused" == broken[0]

@@ -50,6 +50,9 @@ class Herd:
         """Count the requests of an operation."""
         return sum(1 for asked, _ in self.asked if asked == op)
 
+    def waits(self, seconds: float, ref: str) -> None:
+        """Tell nobody."""
+
     def can(self, op: str) -> bool:
         """Say whether the dialect has an operation."""
         return op in self.endpoint.dialect.ops

@@ -196,6 +196,7 @@ def serve(options: Options, common: Common) -> int:
             port=options.port,
             idle=seconds(options.idle),
             said=context.say if context.is_json else None,
+            verbose=common.verbose,
             opens=options.opens,
             uds=options.uds,
             key_env=options.key_env,
