@@ -77,13 +77,17 @@ class KeySource:
 
 
 def choose(
-    profile: Table, environ: Mapping[str, str], auth: Auth, to: tuple[str, bool]
+    profile: Table,
+    environ: Mapping[str, str],
+    auth: Auth,
+    *,
+    base_url: str,
+    explicit: bool,
 ) -> KeySource:
     """Choose where the key comes from; OPENAI_API_KEY only goes where it belongs.
 
-    `to` is the base URL, and whether the user named it. Raises ConfigError.
+    It is for a base URL; `explicit`: the user named that outright. Raises ConfigError.
     """
-    base_url, explicit = to
     if urls.is_local(base_url):
         return KeySource("local")
     if environ.get("BGRESP_API_KEY"):

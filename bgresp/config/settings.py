@@ -101,14 +101,16 @@ def resolve(
     profile = _profile(name, config, why)
     spoken = _tuned(dialect(str(profile.get("dialect", OPENAI)), config), profile)
     variables = _vars(name, profile, environ)
-    template, origin = _base_url(name, profile, flags, (environ, spoken))
+    template, origin = _base_url(name, profile, flags, environ=environ, spoken=spoken)
     urls.require(spoken, template, variables, name)
     base_url = urls.filled(template, variables)
     allow_http = flags.allow_http or bool(profile.get("allow_http", False))
     urls.check(base_url, keyed=False, allow_http=allow_http)
     explicit = flags.base_url is not None or origin == "OPENAI_BASE_URL"
     try:
-        source = secret.choose(profile, environ, spoken.auth, (base_url, explicit))
+        source = secret.choose(
+            profile, environ, spoken.auth, base_url=base_url, explicit=explicit
+        )
     except ConfigError:
         if keyed:
             raise
@@ -404,9 +406,14 @@ def _home(name: str, config: Config) -> str | None:
 
 
 def _base_url(
-    name: str, profile: Table, flags: Flags, rest: tuple[Mapping[str, str], Dialect]
+    name: str,
+    profile: Table,
+    flags: Flags,
+    *,
+    environ: Mapping[str, str],
+    spoken: Dialect,
 ) -> tuple[str, str]:
-    environ, spoken = rest
+    """Return the base URL, a template yet, and where it comes from."""
     engine = urls.local_base_url(name, profile, spoken)
     if flags.base_url:
         return flags.base_url, "--base-url"

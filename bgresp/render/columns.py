@@ -60,7 +60,8 @@ class Column(NamedTuple):
 
     value: Callable[[Job], Any]
     kind: Kind = Kind.PLAIN
-    heads: tuple[str, str] = ("", "")  # its heading: relative, exact
+    head: str = ""  # its heading, where that is not its name
+    exact_head: str = ""  # and where times are exact
     exact: bool = False  # a time of the record: relative only where asked
     most: Callable[[Job], Any] | None = None  # no more than this, for people
 
@@ -138,7 +139,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "id": Column(_attribute("ref")),
     "name": Column(_attribute("name")),
     "status": Column(lambda job: job.status.value),
-    "age": Column(_submitted, Kind.MOMENT, ("AGE", "SUBMITTED")),
+    "age": Column(_submitted, Kind.MOMENT, "AGE", "SUBMITTED"),
     "queue": Column(queue_time, Kind.SPAN),
     "run": Column(run_time, Kind.SPAN),
     "took": Column(took, Kind.SPAN, most=longest),
@@ -149,7 +150,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "tokens_reasoning": Column(_tokens("reasoning_tokens")),
     "tokens_cached": Column(_tokens("cached_tokens")),
     "cost": Column(_tokens("cost")),
-    "expires": Column(_attribute("expires_at"), Kind.END, ("KEPT FOR", "KEPT UNTIL")),
+    "expires": Column(_attribute("expires_at"), Kind.END, "KEPT FOR", "KEPT UNTIL"),
     "started": Column(_attribute("started_at"), Kind.MOMENT),
     "finished": Column(_attribute("finished_at"), Kind.MOMENT),
     "labels": Column(_labels),
@@ -176,8 +177,8 @@ def column(name: str) -> Column:
 
 def heading(name: str, look: Look) -> str:
     """Return what stands above a column."""
-    relative, exact = column(name).heads
-    return (relative if look.relative else exact) or name.upper()
+    found = column(name)
+    return (found.head if look.relative else found.exact_head) or name.upper()
 
 
 def check_fields(wanted: tuple[str, ...], known: tuple[str, ...] = FIELDS) -> None:

@@ -79,7 +79,9 @@ def test_the_right_key_goes_to_the_right_place(
     environ: Environ, to: tuple[str, bool], expected: str
 ) -> None:
     """BGRESP_API_KEY goes anywhere, OPENAI_API_KEY where it belongs or was sent."""
-    assert expected in str(secret.choose({}, environ, OPENAI, to))
+    assert expected in str(
+        secret.choose({}, environ, OPENAI, base_url=to[0], explicit=to[1])
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,9 @@ def test_the_right_key_goes_to_the_right_place(
 def test_openai_s_key_stays_at_openai(base_url: str) -> None:
     """OPENAI_API_KEY is not sent where it merely is configured, or looks alike."""
     with pytest.raises(ConfigError) as caught:
-        secret.choose({}, {"OPENAI_API_KEY": KEY}, OPENAI, (base_url, False))
+        secret.choose(
+            {}, {"OPENAI_API_KEY": KEY}, OPENAI, base_url=base_url, explicit=False
+        )
     assert "hunter2" not in message(caught.value)
 
 
@@ -107,21 +111,33 @@ def test_a_dialect_s_own_key_goes_to_its_endpoint() -> None:
     """Another dialect's variable is used, and OpenAI's is not looked at."""
     environ = {"OPENAI_API_KEY": "sk-openai", "MINE_KEY": KEY}
     assert KeySource("env", "MINE_KEY") == secret.choose(
-        {}, environ, MINE, (ELSEWHERE, False)
+        {}, environ, MINE, base_url=ELSEWHERE, explicit=False
     )
     with pytest.raises(ConfigError, match="MINE_KEY is not set"):
-        secret.choose({}, {"OPENAI_API_KEY": KEY}, MINE, (ELSEWHERE, True))
+        secret.choose(
+            {}, {"OPENAI_API_KEY": KEY}, MINE, base_url=ELSEWHERE, explicit=True
+        )
 
 
 def test_a_dialect_may_name_a_command_or_need_no_key() -> None:
     """Without a variable the dialect's command is run, or no key is needed."""
     by_command = Auth("Authorization", "Bearer {key}", "MINE_KEY", ("pass", "mine"))
     keyless = Auth("Authorization", "Bearer {key}", "MINE_KEY", optional=True)
-    to = (ELSEWHERE, False)
-    assert ("pass", "mine") == secret.choose({}, {}, by_command, to).command
-    assert "none" == str(secret.choose({}, {}, keyless, to))
-    assert secret.choose({}, {}, keyless, to).read({}) is None
-    assert "env:MINE_KEY" == str(secret.choose({}, {"MINE_KEY": KEY}, keyless, to))
+    assert ("pass", "mine") == secret.choose(
+        {}, {}, by_command, base_url=ELSEWHERE, explicit=False
+    ).command
+    assert "none" == str(
+        secret.choose({}, {}, keyless, base_url=ELSEWHERE, explicit=False)
+    )
+    assert (
+        secret.choose({}, {}, keyless, base_url=ELSEWHERE, explicit=False).read({})
+        is None
+    )
+    assert "env:MINE_KEY" == str(
+        secret.choose(
+            {}, {"MINE_KEY": KEY}, keyless, base_url=ELSEWHERE, explicit=False
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,9 +154,11 @@ def test_a_profile_names_its_source(
     """The profile's own source is used, wherever its endpoint is."""
     environ = {"OPENAI_API_KEY": KEY, "MINE_KEY": KEY}
     for auth in (OPENAI, MINE):
-        assert expected == secret.choose(profile, environ, auth, (ELSEWHERE, False))
+        assert expected == secret.choose(
+            profile, environ, auth, base_url=ELSEWHERE, explicit=False
+        )
     over = {**environ, "BGRESP_API_KEY": KEY}
-    chosen = secret.choose(profile, over, MINE, (ELSEWHERE, False))
+    chosen = secret.choose(profile, over, MINE, base_url=ELSEWHERE, explicit=False)
     assert "env:BGRESP_API_KEY" == str(chosen)
 
 
@@ -268,7 +286,9 @@ def test_a_dialect_s_command_is_found_again() -> None:
     found = secret.named("cmd:dialect", {}, auth)
     assert found is not None
     assert ("pass", "mine") == found.command
-    assert "cmd:dialect" == str(secret.choose({}, {}, auth, ("https://a/v1", False)))
+    assert "cmd:dialect" == str(
+        secret.choose({}, {}, auth, base_url="https://a/v1", explicit=False)
+    )
 
 
 @pytest.mark.parametrize("source", ["cmd", "cmd:dialect", "", "nonsense", "env:"])

@@ -84,7 +84,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
     if shows_records:
         _show_records(context, jobs, choice.single)
     elif options.out_dir is None:
-        codes += _show_parts(context, jobs, (options, target))
+        codes += _show_parts(context, jobs, options, target=target)
     if options.part != "text" and not shows_records:
         # Of a job that completed it is the answer whether the part is there.
         jobs = [job for job in jobs if job.status is not Status.COMPLETED]
@@ -222,10 +222,9 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
 
 
 def _show_parts(
-    context: Context, jobs: list[Job], how: tuple[Options, Path | None]
+    context: Context, jobs: list[Job], options: Options, *, target: Path | None
 ) -> list[int]:
     """Print a part of each job; return an exit code for each that has no such part."""
-    options, target = how
     codes = []
     for job in jobs:
         try:
