@@ -6,6 +6,7 @@ Answers with signals; what goes wrong on the way is a Fault value, never an exce
 import asyncio
 import os
 import re
+import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -161,6 +162,7 @@ class Api:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     say: Callable[[str], None] = lambda _: None
     trace: Callable[[str], None] | None = None
+    now: Callable[[], float] = time.time
     _takes_no_include: bool = False
     _clients: "Clients | None" = field(default=None, repr=False)
     _posting: "Clients | None" = field(default=None, repr=False)
@@ -211,7 +213,7 @@ class Api:
         values = {"limit": PAGE, "after": after}
         try:
             async with self._send("list", values, {}, _JSON) as response:
-                reply = await transport.whole(response)
+                reply = await transport.whole(response, self.now)
         except transport.FAILURES as error:
             return transport.broken(error, self.way)
         return replies.listed(reply)
@@ -220,7 +222,7 @@ class Api:
         """Return the endpoint's list of models: `data`, each with an `id`."""
         try:
             async with self._send("models", {}, {}, _JSON) as response:
-                reply = await transport.whole(response)
+                reply = await transport.whole(response, self.now)
         except transport.FAILURES as error:
             return transport.broken(error, self.way)
         return replies.listed(reply)
@@ -250,7 +252,7 @@ class Api:
         try:
             async with self._send("file", values, {}, {"Accept": "*/*"}) as response:
                 if not response.is_success:
-                    return replies.unheard(await transport.whole(response))
+                    return replies.unheard(await transport.whole(response, self.now))
                 async for piece in transport.pieces(response, most=LARGEST_FILE):
                     write(piece)
         except transport.FAILURES as error:
@@ -324,7 +326,7 @@ class Api:
         """Read the reply to a create; of one that cannot be read at least its id."""
         dialect = self.endpoint.dialect
         try:
-            reply = await transport.whole(response)
+            reply = await transport.whole(response, self.now)
         except (TooLargeError, transport.EncodingError) as error:
             found = replies.salvaged(dialect, error.head)
             if found is None:
@@ -337,7 +339,7 @@ class Api:
     ) -> Snapshot | Fault:
         try:
             async with self._send(op, {"id": id_}, query, _JSON, sent) as got:
-                reply = await transport.whole(got)
+                reply = await transport.whole(got, self.now)
                 answer = replies.retrieved(self.endpoint.dialect, reply)
                 return _hiding(got, answer)
         except transport.FAILURES as error:
@@ -346,7 +348,7 @@ class Api:
     async def _signals(self, response: httpx.Response) -> AsyncIterator[Signal]:
         dialect = self.endpoint.dialect
         if not transport.is_stream(response):
-            reply = await transport.whole(response)
+            reply = await transport.whole(response, self.now)
             yield _hiding(response, replies.instead_of_stream(dialect, reply))
             return
         read = event_reader(dialect)

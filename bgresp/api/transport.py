@@ -11,7 +11,7 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -285,7 +285,9 @@ def client(endpoint: Endpoint, way: Route, *, keep_alive: bool) -> httpx.AsyncCl
         ) from None
 
 
-async def whole(response: httpx.Response) -> Reply:
+async def whole(
+    response: httpx.Response, now: Callable[[], float] = time.time
+) -> Reply:
     """Read a reply to its end, decoded, up to the limit.
 
     An error may quote the key that it was asked with: there it is taken out, and out
@@ -303,7 +305,7 @@ async def whole(response: httpx.Response) -> Reply:
             raise
         body = bytearray()
     raw = bytes(body) if response.is_success else _unquoted(response, bytes(body))
-    return Reply(response.status_code, headers(response), raw, time.time())
+    return Reply(response.status_code, headers(response), raw, now())
 
 
 def _check_room(size: int, most: int) -> None:

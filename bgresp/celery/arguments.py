@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -107,13 +107,18 @@ class Ready:
     body: bytes
 
 
-def settings_of(profile: str | None, model: str | None = None) -> Settings:
+def settings_of(
+    profile: str | None,
+    model: str | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
     """Return what this worker's environment and configuration say of a profile.
 
     Raises ConfigError.
     """
-    config = files.load(places.config_path(os.environ))
-    settings = resolve(Flags(profile=profile, model=model), os.environ, config)
+    config = files.load(places.config_path(environ))
+    settings = resolve(Flags(profile=profile, model=model), environ, config)
     if settings.is_local:
         raise ConfigError(
             "workers share no local endpoint: name one by BGRESP_BASE_URL or a profile"
@@ -121,7 +126,9 @@ def settings_of(profile: str | None, model: str | None = None) -> Settings:
     return settings
 
 
-def endpoint_of(settings: Settings) -> Endpoint:
+def endpoint_of(
+    settings: Settings, environ: Mapping[str, str] = os.environ
+) -> Endpoint:
     """Return the endpoint, with the key that this worker's environment supplies.
 
     Raises ConfigError.
@@ -131,9 +138,9 @@ def endpoint_of(settings: Settings) -> Endpoint:
         base_url=settings.base_url,
         dialect=settings.dialect,
         vars=settings.vars,
-        key=settings.key_source.read(os.environ),
+        key=settings.key_source.read(environ),
         headers=settings.headers,
-        webhook=with_secret(settings.webhook, os.environ),
+        webhook=with_secret(settings.webhook, environ),
     )
 
 
@@ -142,12 +149,18 @@ def place_of(settings: Settings) -> str:
     return hashlib.blake2b(settings.identity.encode(), digest_size=12).hexdigest()
 
 
-def ready(task: str, arguments: Arguments) -> Ready:
+def ready(
+    task: str,
+    arguments: Arguments,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    now: Callable[[], float] = time.time,
+) -> Ready:
     """Return a task's submit, ready to be sent.
 
     Raises UsageError, RefusedError, ConfigError.
     """
-    settings = settings_of(arguments.profile, arguments.model)
+    settings = settings_of(arguments.profile, arguments.model, environ=environ)
     request = Request(
         text=arguments.text,
         model=settings.model,
@@ -171,7 +184,7 @@ def ready(task: str, arguments: Arguments) -> Ready:
         base_url=settings.base_url,
         dialect=settings.dialect.name,
         vars=settings.vars,
-        submitted_at=time.time(),
+        submitted_at=now(),
         submit_key=task,
         extra=settings.kept,
     )

@@ -313,7 +313,7 @@ class Context:
         from bgresp.serve import daemon
 
         launch = self.launch_of(settings.base_url, settings.profile)
-        local = daemon.ensure(self.state, launch, said=self.say)
+        local = daemon.ensure(self.state, launch, said=self.say, environ=self.environ)
         return local.base_url, local.key
 
     async def settle(self, *, at: "Settings") -> None:

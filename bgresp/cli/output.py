@@ -214,7 +214,7 @@ def _fetched(
         async with context.api(context.settings_of(job)) as api:
             for media, path in wanted:
                 try:
-                    await _fetch(context, job, api, (media, path), force=force)
+                    await _fetch(context, job, api, media=media, path=path, force=force)
                 except (ConfigError, RefusedError, UnreachableError) as error:
                     errors.show(context.streams, error)
                     codes.append(int(error.code))
@@ -230,32 +230,30 @@ def _fetched(
 
 
 async def _fetch(
-    context: Context, job: Job, api: "Api", what: tuple[Media, Path], *, force: bool
+    context: Context, job: Job, api: "Api", *, media: Media, path: Path, force: bool
 ) -> None:
     """Fetch one file to the disk, piece by piece.
 
     Raises OutputError; ConfigError, RefusedError or UnreachableError by what the
     endpoint answered.
     """
-    media, path = what
     with (
         _blamed(path),
         files.writing(path, exclusive=not force, mode=files.PUBLIC_FILE) as write,
     ):
         fault = await api.file(str(media.container), str(media.id), write)
         if fault is not None:
-            raise _unfetched(context, job, api, (media, fault))
+            raise _unfetched(context, job, api, media=media, fault=fault)
     own = _name(media)
     context.say(f"wrote {path}" + (f": {own}" if media.name else ""))
 
 
 def _unfetched(
-    context: Context, job: Job, api: "Api", what: tuple[Media, "Fault"]
+    context: Context, job: Job, api: "Api", *, media: Media, fault: "Fault"
 ) -> BgrespError:
     """Return the error of a file that was not fetched."""
     from bgresp.core.signals import FaultKind, error_of
 
-    media, fault = what
     said = f"{_name(media)} of {job.ref}"
     if fault.kind is FaultKind.GONE:
         other = context.recorder.another_key(job, api.endpoint, fault)

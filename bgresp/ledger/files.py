@@ -10,7 +10,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from bgresp.core.errors import LedgerError, NotFinishedError
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIR: Final = 0o700
 PUBLIC_FILE: Final = 0o666  # less the umask, as every program does
+TRUST: Final = "BGRESP_TRUST_STATE_DIR"  # "1": whoever owns it
 HINT: Final = "bgresp doctor; BGRESP_STATE_DIR chooses another folder"
 # What a file system answers that has no F_FULLFSYNC, as SMB and NFS on macOS.
 _NO_FULL_SYNC: Final = {errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}
@@ -50,7 +51,7 @@ def make_private(folder: Path) -> None:
             folder.chmod(PRIVATE_DIR)
 
 
-def open_append(path: Path) -> int:
+def open_append(path: Path, environ: Mapping[str, str] = os.environ) -> int:
     """Open a regular file of ours to read and append; create it private.
 
     Raises LedgerError where it is something else: never replaced, never followed.
@@ -59,7 +60,7 @@ def open_append(path: Path) -> int:
     with blamed(path, "open"):
         fd = os.open(path, flags | os.O_NONBLOCK, PRIVATE_FILE)
         try:
-            _check(fd, path)
+            _check(fd, path, trusts=environ.get(TRUST) == "1")
         except BaseException:
             os.close(fd)
             raise
@@ -188,12 +189,11 @@ def read(path: Path) -> bytes | None:
             return None
 
 
-def _check(fd: int, path: Path) -> None:
+def _check(fd: int, path: Path, *, trusts: bool) -> None:
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         raise LedgerError(f"{path} is not a regular file", hint=HINT)
-    is_trusted = os.getuid() == 0 or os.environ.get("BGRESP_TRUST_STATE_DIR") == "1"
-    if found.st_uid != os.getuid() and not is_trusted:
+    if found.st_uid != os.getuid() and os.getuid() != 0 and not trusts:
         raise LedgerError(f"{path} belongs to another user", hint=HINT)
     if stat.S_IMODE(found.st_mode) & 0o077:
         os.fchmod(fd, PRIVATE_FILE)

@@ -14,6 +14,7 @@ from typing import Final
 from bgresp.core.errors import ConfigError, LedgerError
 from bgresp.core.model import Job
 from bgresp.ledger import files
+from bgresp.ledger.files import TRUST
 
 README: Final = """\
 This folder is the ledger of bgresp, a command-line tool for background jobs of model
@@ -50,7 +51,6 @@ def key_digest(state: Path, key: str) -> str | None:
     return hmac.new(salt, key.encode(), "sha256").hexdigest()[:8]
 
 
-TRUST: Final = "BGRESP_TRUST_STATE_DIR"
 BALLAST: Final = "ballast"
 BALLAST_BYTES: Final = 64 * 1024
 STATE: Final = "rescued_from"

@@ -11,7 +11,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -184,12 +184,14 @@ def ensure(
     *,
     said: Callable[[str], None],
     wait: float = 15.0,
+    environ: Mapping[str, str] = os.environ,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Endpoint:
     """Find the endpoint of this state folder, or start it in the background.
 
     Raises ConfigError where it does not run and nothing says what would run its jobs.
     """
-    deadline = time.monotonic() + wait
+    deadline = clock() + wait
     running = find(state, launch.profile)
     if running is not None and _answers(running):
         return _checked(running, launch, said)
@@ -199,13 +201,19 @@ def ensure(
             hint="give it exec or upstream again: bgresp config edit",
         )
     check_extra()
-    launch.engine.upstream_key(os.environ)
+    launch.engine.upstream_key(environ)
     folder = private_folder(state, launch.profile)
-    while time.monotonic() < deadline:
+    while clock() < deadline:
         turn = try_lock(folder / "start.lock")
         if turn is not None:
             try:
-                return _start(state, launch, said=said, deadline=deadline)
+                return _start(
+                    state,
+                    launch,
+                    said=said,
+                    environ=environ,
+                    is_late=lambda: clock() >= deadline,
+                )
             finally:
                 os.close(turn)
         time.sleep(_STEP)
@@ -227,7 +235,12 @@ def _checked(
     return running
 
 
-def stop(state: Path, profile: str | None = None) -> bool:
+def stop(
+    state: Path,
+    profile: str | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
     """Stop the endpoint of a profile, without one every one; False if none ran."""
     if profile is None:
         # Each is asked before any is waited for: they end together.
@@ -240,17 +253,17 @@ def stop(state: Path, profile: str | None = None) -> bool:
             with suppress(ProcessLookupError):
                 os.kill(one.pid, signal.SIGTERM)
         for one, handle in running:
-            _wait_for_end(one, handle)
+            _wait_for_end(one, handle, clock)
     finally:
         for _, handle in running:
             os.close(handle)
     return bool(running)
 
 
-def _wait_for_end(running: Endpoint, handle: int) -> None:
-    deadline = time.monotonic() + running.grace + _STOP_WAIT
+def _wait_for_end(running: Endpoint, handle: int, clock: Callable[[], float]) -> None:
+    deadline = clock() + running.grace + _STOP_WAIT
     while not is_free(handle):
-        if time.monotonic() > deadline:
+        if clock() > deadline:
             message = f"the local endpoint did not stop (process {running.pid})"
             raise BgrespError(message)
         time.sleep(_STEP)
@@ -270,6 +283,7 @@ def open_page(
     *,
     said: Callable[[str], None],
     profile: str = "",
+    environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Open the endpoint's page in the user's browser, or say how to open it by hand.
 
@@ -291,10 +305,14 @@ def open_page(
                 f'<meta http-equiv="refresh" content="0;url={target}">\n'
             )
         url, by_hand = door.as_uri(), f"open {door} in a browser"
-    said(f"opened {page}" if _browse(url) else f"no browser was found; {by_hand}")
+    said(
+        f"opened {page}"
+        if _browse(url, environ)
+        else f"no browser was found; {by_hand}"
+    )
 
 
-def _browse(url: str) -> bool:
+def _browse(url: str, environ: Mapping[str, str]) -> bool:
     """Open a URL in the first browser there is; False where that is one of text.
 
     Without a display the standard library falls back on lynx and its like: they run no
@@ -313,7 +331,7 @@ def _browse(url: str) -> bool:
         return False
     # By another process: a browser has no business with our keys.
     command = [sys.executable, "-I", "-c", _OPEN, url]
-    kept = without_keys(os.environ)
+    kept = without_keys(environ)
     done = subprocess.run(  # noqa: S603  ours
         command, env=kept, stdout=subprocess.DEVNULL, check=False
     )
@@ -328,12 +346,17 @@ def check_extra() -> None:
 
 
 def _start(
-    state: Path, launch: Launch, *, said: Callable[[str], None], deadline: float
+    state: Path,
+    launch: Launch,
+    *,
+    said: Callable[[str], None],
+    environ: Mapping[str, str],
+    is_late: Callable[[], bool],
 ) -> Endpoint:
     """Start a server, unless one came up while we waited for our turn."""
     process: Popen[bytes] | None = None
     folder = folder_of(state, launch.profile)
-    while time.monotonic() < deadline:
+    while not is_late():
         running = find(state, launch.profile)
         if running is not None and _answers(running):
             if process is None or running.pid != process.pid:
@@ -346,7 +369,7 @@ def _start(
             )
             return replace(running, started=True)
         if process is None and running is None:
-            process = _spawn(state, folder, launch)
+            process = _spawn(state, folder, launch, environ)
         elif process is not None and process.poll() is not None and running is None:
             break
         time.sleep(_STEP)
@@ -355,7 +378,9 @@ def _start(
     raise BgrespError(message, hint=_log_hint(folder))
 
 
-def _spawn(state: Path, folder: Path, launch: Launch) -> "Popen[bytes]":
+def _spawn(
+    state: Path, folder: Path, launch: Launch, environ: Mapping[str, str]
+) -> "Popen[bytes]":
     from subprocess import DEVNULL, Popen
 
     command = [sys.executable, "-P", "-m", "bgresp.serve"]
@@ -370,17 +395,19 @@ def _spawn(state: Path, folder: Path, launch: Launch) -> "Popen[bytes]":
             stdout=log,
             stderr=log,
             cwd=folder,
-            env=_environment(state, launch),
+            env=_environment(state, launch, environ),
             start_new_session=True,
         )
     finally:
         os.close(log)
 
 
-def _environment(state: Path, launch: Launch) -> dict[str, str]:
+def _environment(
+    state: Path, launch: Launch, environ: Mapping[str, str]
+) -> dict[str, str]:
     """Return our environment without keys, but the engine's, and where bgresp is."""
     needed = launch.engine.needed if launch.engine else frozenset()
-    kept = without_keys(os.environ, named=launch.secrets, passed=needed)
+    kept = without_keys(environ, named=launch.secrets, passed=needed)
     kept["BGRESP_STATE_DIR"] = str(state.absolute())
     source = Path(__file__).resolve().parents[2]
     if source.name not in {"site-packages", "dist-packages"}:

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -73,6 +73,8 @@ class ServeOptions:
     webhook_url: str | None = None
     webhook_secret_env: str | None = None
     webhook_allow: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    now: Callable[[], float] = time.time
 
     def say(self, text: str) -> None:
         """Tell the person who started the server."""
@@ -144,7 +146,7 @@ def _key(options: ServeOptions) -> str | None:
     Raises ConfigError where one is needed and none is named.
     """
     if options.key_env is not None:
-        key = os.environ.get(options.key_env, "").strip()
+        key = options.environ.get(options.key_env, "").strip()
         if not key or not key.isascii() or not key.isprintable():
             message = f"no key for the endpoint: {options.key_env} has none"
             raise ConfigError(message, hint=f"export {options.key_env}=...")
@@ -157,7 +159,7 @@ def _key(options: ServeOptions) -> str | None:
 def _webhooks(options: ServeOptions) -> WebhookOptions:
     """Return where webhooks go. Raises ConfigError, UsageError."""
     name = options.webhook_secret_env
-    secret = os.environ.get(name, "").strip() if name is not None else None
+    secret = options.environ.get(name, "").strip() if name is not None else None
     if secret == "":
         message = f"no secret for webhooks: {name} is not set"
         raise ConfigError(message, hint=f"export {name}=whsec_...")
@@ -172,15 +174,15 @@ def _queue(options: ServeOptions, folder: Path) -> JobQueue:
     return JobQueue(
         store,
         Workers(count=options.workers, limit=options.queue),
-        engine=options.engine.build(os.environ, [*options.secrets, *ours]),
-        clock=time.time,
+        engine=options.engine.build(options.environ, [*options.secrets, *ours]),
+        clock=options.now,
         limits=Limits(
             retention=options.retention,
             max_run=options.max_run,
             disk=options.disk,
             rerun=options.rerun,
         ),
-        webhooks=WebhookSender(_webhooks(options), store, time.time),
+        webhooks=WebhookSender(_webhooks(options), store, options.now),
     )
 
 

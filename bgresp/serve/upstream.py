@@ -67,6 +67,7 @@ class Upstream:
     api: str | None = None
     silence: float = SILENCE
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    now: Callable[[], float] = time.time
     _client: httpx.AsyncClient | None = field(default=None, repr=False)
 
     @property
@@ -189,7 +190,7 @@ class Upstream:
             if not _is_later(reply, body):
                 raise EngineError(*_told(reply.status_code, body))
             # Nothing was begun: the job waits, as long as it may run.
-            asked = _retry_after(reply.headers)
+            asked = _retry_after(reply.headers, self.now())
             await self.sleep(min(wait if asked is None else asked, _LONGEST_WAIT))
             wait = min(2 * wait, 30.0)
 
@@ -386,7 +387,7 @@ def _is_later(reply: httpx.Response, body: bytes) -> bool:
     return reply.status_code == 503 and "retry-after" in reply.headers
 
 
-def _retry_after(headers: httpx.Headers) -> float | None:
+def _retry_after(headers: httpx.Headers, now: float) -> float | None:
     """Return the seconds that a server asks to wait; None where it does not say."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "")
@@ -396,5 +397,5 @@ def _retry_after(headers: httpx.Headers) -> float | None:
             until = email.utils.parsedate_to_datetime(value).timestamp()
         except (ValueError, OverflowError):
             continue
-        return max(0.0, until - time.time())
+        return max(0.0, until - now)
     return None

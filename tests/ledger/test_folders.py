@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bgresp.core.errors import ConfigError
-from bgresp.ledger.folders import TRUST, prepare, vouched
+from bgresp.ledger.files import TRUST
+from bgresp.ledger.folders import prepare, vouched
 
 ME = os.getuid()
 OTHER = 12345  # another user, as far as these folders are concerned

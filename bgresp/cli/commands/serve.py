@@ -197,6 +197,7 @@ def serve(options: Options, common: Common) -> int:
             idle=seconds(options.idle),
             said=context.say if context.is_json else None,
             verbose=common.verbose,
+            environ=context.environ,
             opens=options.opens,
             uds=options.uds,
             key_env=options.key_env,
