@@ -11,7 +11,7 @@ from bgresp.core.model import WEBHOOK, Job, Status
 from bgresp.core.request import Draft
 
 if TYPE_CHECKING:
-    from bgresp.cli.following import Sending
+    from bgresp.cli.sending import Sending
 
 
 class Options(NamedTuple):
@@ -35,7 +35,7 @@ def retry(which: Refs, options: Options, common: Common) -> int:
       bgresp retry @last
       bgresp retry --failed --group night
     """
-    from bgresp.cli.following import Sending
+    from bgresp.cli.sending import Sending
     from bgresp.engine.resubmit import to_retry
 
     context = Context.of(common)

@@ -10,6 +10,7 @@ from bgresp.cli.context import Context
 from bgresp.cli.inputs import Shape, ask_for_webhook, check_webhook, request_of
 from bgresp.cli.options import (
     Common,
+    FollowOptions,
     JobGroup,
     JobLabels,
     JobName,
@@ -132,7 +133,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     drafts = _drafts(context, shape, options, _prompts(context, shape, options))
     if options.dry_run:
         return _dry_run(context, shape, drafts)
-    from bgresp.cli.following import FollowOptions, Sending
+    from bgresp.cli.sending import Sending
 
     how = FollowOptions(
         timeout=timeout,

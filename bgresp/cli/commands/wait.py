@@ -4,7 +4,7 @@ from typing import Annotated, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Notify, Refs, opt, seconds
+from bgresp.cli.options import Common, FollowOptions, Notify, Refs, opt, seconds
 from bgresp.core.errors import worst
 from bgresp.ledger.saved import Answers
 
@@ -39,7 +39,7 @@ def wait(which: Refs, options: Options, common: Common) -> int:
     choice = refs.chosen(context, which)
     if options.notify is None and _are_over(context, choice):
         return int(worst(int(context.told(job).exit_code) for job in choice.jobs))
-    from bgresp.cli.following import Following, FollowOptions
+    from bgresp.cli.following import Following
 
     how = FollowOptions(
         interval=interval,

@@ -4,7 +4,7 @@ from typing import Annotated, NamedTuple
 
 from bgresp.cli import output, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Notify, Refs, asides, opt, seconds
+from bgresp.cli.options import Common, FollowOptions, Notify, Refs, asides, opt, seconds
 from bgresp.core.errors import UsageError, worst
 
 
@@ -55,7 +55,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
       bgresp watch resp_123
       bgresp watch @last --resume >> answer.md
     """
-    from bgresp.cli.following import Following, FollowOptions
+    from bgresp.cli.following import Following
 
     context = Context.of(common, rows=False)
     context.notify(options.notify)
