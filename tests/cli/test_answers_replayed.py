@@ -18,9 +18,10 @@ from tests.fakeserver import FakeServer
 from tests.fakewire import Json
 from tests.test_answers import events_of, recording
 
+# The engine plays all of them, tests/engine/test_answers_replayed.py; a process is dear.
 NAMES = (
-    *("approval-and-call", "call", "call-preamble", "call-two", "image", "nothing"),
-    *("phase-mixed", "refusal", "refusal-after-text", "text-two-messages"),
+    *("approval-and-call", "call-preamble", "image", "phase-mixed"),
+    *("refusal-after-text",),
 )
 
 
@@ -89,11 +90,12 @@ def test_an_answer_of_another_dialect(
         *(ran.code, record["ended_with"], record["text"]),
     )
     assert (expect["refusal"] or None) == record["refusal"]
-    tools = bgresp("get", "@1", "--part", "tools").out.splitlines()
-    assert [*expect["calls"], *expect["approvals"]] == list(map(json.loads, tools))
-    assert expect["citations"] == len(
-        bgresp("get", "@1", "--part", "citations").out.splitlines()
-    )
+    if waiting := [*expect["calls"], *expect["approvals"]]:
+        tools = bgresp("get", "@1", "--part", "tools").out.splitlines()
+        assert waiting == list(map(json.loads, tools))
+    if expect["citations"]:
+        cited = bgresp("get", "@1", "--part", "citations").out.splitlines()
+        assert expect["citations"] == len(cited)
 
 
 def test_what_came_of_an_answer_is_kept(
@@ -147,10 +149,11 @@ def test_an_answer_however_it_comes(
         *(record["ended_with"], record["status"], record["text"]),
     )
     assert (expect["refusal"] or None) == record["refusal"]
-    told = bgresp("get", "@1", "--part", "tools")
-    lines = [json.loads(line) for line in told.out.splitlines()]
-    assert [*expect["calls"], *expect["approvals"]] == lines
-    assert (0 if lines else 14) == told.code
-    images = bgresp("get", "@1", "--part", "images").out.splitlines()
-    assert expect["images"] == len(images)
+    if waiting := [*expect["calls"], *expect["approvals"]]:
+        told = bgresp("get", "@1", "--part", "tools")
+        lines = [json.loads(line) for line in told.out.splitlines()]
+        assert (0, waiting) == (told.code, lines)
+    if expect["images"]:
+        images = bgresp("get", "@1", "--part", "images").out.splitlines()
+        assert expect["images"] == len(images)
     assert len(server.creates) == (way in {sse, as_json})
