@@ -19,6 +19,7 @@ from bgresp.engine.polling import JobPoller, News
 from bgresp.engine.resubmit import to_retry
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import Submitter
+from bgresp.engine.tracker import Tracker
 from bgresp.ledger import folders
 from tests import fakeanswers as fa
 from tests import fakewire as fw
@@ -110,16 +111,24 @@ def test_another_keys_404_of_many_jobs_changes_nothing(
     page = {"object": "list", "data": [fw.response_of("completed")], "has_more": False}
     server.script("list", fa.as_json(page))
 
+    server.script("list", fa.as_json(page))
+    followed: list[Tracker] = []
+
     async def main(api: Api) -> None:
         recorder = recorder_at(state)
         await JobPoller(api, recorder, heard.append, thrifty=True).all(jobs)
+        shared = tools(api, recorder, Heard(), mode="poll")
+        followed.extend(tracker(one, shared) for one in jobs)
+        await Scheduler(16).run(followed)
 
     using(at, main)
+    ended = {(one.job.status, one.fault and exit_code(one.fault)) for one in followed}
+    assert {(Status.QUEUED, ExitCode.CONFIG)} == ended
     assert {j.key for j in jobs} == {news.job.key for news in heard}
     assert {ExitCode.CONFIG} == {exit_code(n.fault) for n in heard if n.fault}
     assert {Status.QUEUED} == {news.job.status for news in heard}
-    assert 1 == len(server.asked("list"))
-    assert 250 == len(server.asked("get"))
+    assert 2 == len(server.asked("list"))
+    assert 500 == len(server.asked("get"))
 
 
 def test_its_own_keys_404_is_believed(state: Path) -> None:
