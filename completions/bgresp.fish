@@ -282,6 +282,7 @@ complete -c bgresp -n '__bgresp_at "watch"' -l mode -x -a '(__bgresp_words auto 
 complete -c bgresp -n '__bgresp_at "watch"' -l events -d 'Print the endpoint\'s events as they are.'
 complete -c bgresp -n '__bgresp_at "watch"' -l show -x -a '(__bgresp_list reasoning tools commentary all)' -d 'Beside the text: reasoning, tools, commentary, all.'
 complete -c bgresp -n '__bgresp_at "watch"' -s o -l output -r -F -d 'Write the answer there.'
+complete -c bgresp -n '__bgresp_at "watch"' -l follow-new -d 'Take selected jobs that come; Ctrl-C ends it.'
 complete -c bgresp -n '__bgresp_at "batch"' -F
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "listen" "prune" "retry" "show" "stats" "status" "sync" "wait" "watch"' -a '(__bgresp_ref)'
 complete -c bgresp -n '__bgresp_at "completions"' -a '(__bgresp_words bash zsh fish powershell)'

@@ -370,7 +370,11 @@ class Context:
 
             self._notifiers = Notifiers(
                 lambda argv: Notifier(
-                    [*argv], self.recorder, self.say, self.environ_of_children
+                    [*argv],
+                    self.recorder,
+                    self.say,
+                    self.environ_of_children,
+                    self.streams.ring,
                 )
             )
         with suppress(ConfigError):  # its dialect is gone: the job is told of as it is
@@ -569,4 +573,5 @@ class Context:
                 self.streams.raw(as_json(record).encode("ascii") + b"\n")
         else:
             value = records[0] if single and len(records) == 1 else records
-            self.streams.raw(as_json(value).encode("ascii") + b"\n")
+            text = as_json(value, indented=self.streams.out_is_terminal)
+            self.streams.raw(text.encode("ascii") + b"\n")

@@ -8,9 +8,10 @@ import asyncio
 import os
 import shlex
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final
 
 from bgresp.cli import errors, output
@@ -24,15 +25,18 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
+from bgresp.core.selection import Selector
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, exit_code
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tracker, Trackers, conclude, is_at_rest
+from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.saved import Shown
 from bgresp.render.columns import record, summary
 from bgresp.render.live import Events, JsonLines, LiveOne, Plain, Quiet
 
 MOST_TITLED: Final = 2000  # jobs of a board whose ids are looked up before it is shown
+LOOK_AGAIN: Final = 2.0  # seconds between two looks for jobs that came
 REPLAYED_WITHIN: Final = 60.0  # seconds for the events of a job that is over
 
 
@@ -47,6 +51,7 @@ class Following:
     trackers: list[Tracker] = field(default_factory=list)
     _final: dict[str, Job] = field(default_factory=dict)
     _unasked: dict[str, ExitCode] = field(default_factory=dict)
+    _trackers: Trackers | None = None
 
     async def run(
         self,
@@ -72,7 +77,7 @@ class Following:
                         asyncio.timeout(self.options.timeout),
                         moving(self.observer),
                     ):
-                        await scheduler.run(self.trackers)
+                        await self._follow(scheduler)
         except TimeoutError:
             ended_early = True
         finally:
@@ -102,10 +107,10 @@ class Following:
                 self._conclude(job)
             else:
                 left.append(job)
-        if not left:
+        if not left and self.options.follow_new is None:
             return  # what is saved needs no configuration
         mode = self.options.mode
-        trackers = Trackers(
+        trackers = self._trackers = Trackers(
             self.context.endpoints,
             self.context.recorder,
             stack,
@@ -127,6 +132,47 @@ class Following:
             tracker.shown = self._shown_text(job)
             self.trackers.append(tracker)
         troubles.tell()
+
+    async def _follow(self, scheduler: Scheduler) -> None:
+        """Follow the jobs to their end, or with those that come until it is left."""
+        if self.options.follow_new is None or self._trackers is None:
+            await scheduler.run(self.trackers)
+            return
+        for tracker in self.trackers:
+            scheduler.join(tracker)
+        coming = asyncio.create_task(
+            self._join_new(scheduler, self._trackers, self.options.follow_new)
+        )
+        coming.add_done_callback(lambda _: scheduler.close())  # it failed
+        try:
+            await scheduler.follow()
+        finally:
+            coming.cancel()
+            with suppress(asyncio.CancelledError):
+                await coming
+
+    async def _join_new(
+        self, scheduler: Scheduler, trackers: Trackers, selector: Selector
+    ) -> None:
+        """Let jobs join that come into the ledger, as soon as they have an id."""
+        ledger, waiting = self.context.ledger, set[str]()
+        horizon = self.options.horizon
+        while True:
+            fresh = list(_newer(ledger, horizon))
+            horizon = max([horizon, *(job.key for job in fresh)])
+            waiting |= {job.key for job in fresh if selector.matches(job)}
+            waiting -= self._final.keys()
+            known = filter(None, map(ledger.by_key, sorted(waiting)))
+            ready = [job for job in known if job.id or not job.status.is_open]
+            for job in ready:
+                waiting.discard(job.key)
+                self._final[job.key] = job
+                tracker = await trackers.track(self.context.told(job))
+                if tracker is not None:
+                    self.trackers.append(tracker)
+                    scheduler.connections = self._connections()
+                    scheduler.join(tracker)
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def _replay(self, job: Job, stack: AsyncExitStack) -> None:
         """Show the events that an endpoint has of a finished job, or say so."""
@@ -264,6 +310,11 @@ class Following:
             return int(ExitCode.INTERNAL)
         codes = [faults.get(job.key) or [job.exit_code] for job in jobs]
         return int(worst(int(code) for some in codes for code in some))
+
+
+def _newer(ledger: Ledger, horizon: str) -> Iterator[Job]:
+    """Yield the jobs whose keys come after one, newest first."""
+    return takewhile(lambda job: job.key > horizon, ledger.newest())
 
 
 def _fault_codes(

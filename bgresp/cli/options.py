@@ -195,6 +195,7 @@ class FollowOptions(NamedTuple):
 
     `answer`: text to stdout at the end; `array`: of one job too; `tells`: at the end,
     of each job that did not complete, why. `exact`: stdout has to be the answer.
+    `follow_new`: which jobs are taken that come meanwhile, after the key `horizon`.
     """
 
     mode: str = "auto"
@@ -212,6 +213,8 @@ class FollowOptions(NamedTuple):
     array: bool = False
     exact: bool = False
     asides: frozenset[str] = frozenset()
+    follow_new: Selector | None = None
+    horizon: str = ""
 
 
 def seconds(text: str | None) -> float | None:

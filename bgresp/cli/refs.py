@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bgresp.engine.polling import News
 
 PREFIX: Final = 4
-PROBE: Final = "probe"  # in a job's `extra`: a probe made it, so it is not @last
+PROBE: Final = "probe"  # in a job's `extra`: a probe made it, nobody asked for it
 _NEVER_TYPED = re.compile(r"[/?#%\\\s\x00-\x1f\x7f-\x9f]")
 KNOWN: Final = 10  # names that are told where none matches
 _AT = re.compile(r"@(last|[1-9][0-9]*)")
@@ -182,8 +182,7 @@ def find(context: Context, ref: str) -> Job | None:
     at = _AT.fullmatch(ref)
     if at:
         number = 1 if at[1] == "last" else int(at[1])
-        own = (job for job in ledger.newest() if PROBE not in job.extra)
-        job = next(islice(own, number - 1, None), None)
+        job = next(islice(asked_for(ledger.newest()), number - 1, None), None)
         if job is None:
             raise NoSuchJobError(f"there is no {ref}", hint="bgresp list")
         return job
@@ -203,6 +202,17 @@ def find(context: Context, ref: str) -> Job | None:
             f"{ref!r} is ambiguous: {names}{more}", hint="write more of the id"
         )
     return several[0] if several else None
+
+
+def asked_for(jobs: Iterable[Job]) -> Iterator[Job]:
+    """Yield the jobs that somebody asked for: those of a probe are no one's."""
+    return (job for job in jobs if PROBE not in job.extra)
+
+
+def selected(context: Context, selector: Selector) -> Iterator[Job]:
+    """Yield the jobs that selectors mean, those of a probe only by their label."""
+    found = context.ledger.select(selector)
+    return found if PROBE in selector.labels else asked_for(found)
 
 
 def _by_refs(context: Context, typed: list[str]) -> Choice:

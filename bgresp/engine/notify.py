@@ -21,19 +21,22 @@ from bgresp.engine.recorder import Recorder
 
 AT_ONCE: Final = 4
 TIMEOUT: Final = 60.0
+BELL: Final = "bell"  # stands where a program would
 
 
 @dataclass(slots=True)
 class Notifier:
     """The hook of one invocation; `say` is told what is wrong with it.
 
-    `environ` says what it sees for a profile's job.
+    `environ` says what it sees for a profile's job. `ring` is called where the hook is
+    the terminal's bell instead of a program.
     """
 
     argv: list[str]
     recorder: Recorder
     say: Callable[[str], None]
     environ: Callable[[str | None], dict[str, str]]
+    ring: Callable[[], None] = lambda: None
     timeout: float = TIMEOUT
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -65,7 +68,9 @@ class Notifier:
             finally:
                 if not marked.done():
                     marked.set_result(None)
-            if not is_first:
+            if is_first and self.argv == [BELL]:
+                self.ring()
+            if not is_first or self.argv == [BELL]:
                 return
             try:
                 program = await asyncio.create_subprocess_exec(
@@ -134,7 +139,7 @@ class Notifiers:
 
 
 def argv_of(command: str) -> list[str]:
-    """Read --notify: a program and its arguments, no shell.
+    """Read --notify: a program and its arguments, no shell; or `bell`.
 
     Raises UsageError when there is no such program.
     """
@@ -142,6 +147,8 @@ def argv_of(command: str) -> list[str]:
         argv = shlex.split(command)
     except ValueError as error:
         raise UsageError(f"--notify: {error}") from None
+    if argv == [BELL]:
+        return argv
     if not argv or shutil.which(argv[0]) is None:
         name = argv[0] if argv else command
         raise UsageError(f"--notify: no program {name!r}")

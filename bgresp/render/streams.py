@@ -227,6 +227,11 @@ class Streams:
         else:
             self.say(f"bgresp: {message}")
 
+    def ring(self) -> None:
+        """Ring the bell of a terminal that a person looks at."""
+        if self.err_is_terminal and not self.err_is_json:
+            self.control("\a")
+
     def control(self, text: str) -> None:
         """Write text of our own to stderr, controls and all."""
         if self.err is None:
@@ -330,11 +335,11 @@ def _is_same() -> bool:
     return out == err or any_ in {out, err}
 
 
-def as_json(value: Any) -> str:
-    """Return JSON as it is printed: ASCII-escaped, on one line."""
+def as_json(value: Any, *, indented: bool = False) -> str:
+    """Return JSON as it is printed: ASCII-escaped, on one line, or for a person."""
     import json
 
-    return json.dumps(value, ensure_ascii=True)
+    return json.dumps(value, ensure_ascii=True, indent=2 if indented else None)
 
 
 def stdin_is_terminal() -> bool:

@@ -132,14 +132,15 @@ def test_what_works_is_seen(probed: Probed, server: FakeServer, state: Path) -> 
 
 
 def test_a_probe_is_not_the_last_job(probed: Probed, bgresp: Run, state: Path) -> None:
-    """@last and @1 mean the user's jobs; the probe's own are listed, and have names."""
+    """@last, list and stats mean the user's jobs; the probe's own go by their label."""
     seed(state, {}, {})
     probed()
     for ref, number in (("@last", 2), ("@1", 2), ("@2", 1)):
         (one,) = bgresp("list", ref, "-q").out.splitlines()
         assert ident(number) == one
     assert 3 == bgresp("list", "@3").code
-    assert 4 == len(bgresp("list", "-q").out.splitlines())
+    assert 2 == len(bgresp("list", "-q").out.splitlines())
+    assert 2 == json.loads(bgresp("stats", "--json").out)["total"]["jobs"]
     assert 2 == len(bgresp("list", "-l", "probe", "-q").out.splitlines())
 
 

@@ -276,5 +276,32 @@ def test_json_is_not_animated(terminal: Terminals, server: FakeServer) -> None:
     """--json on a terminal prints the record alone."""
     it = terminal("submit", "-t", "x", "--watch", "--json")
     assert 0 == it.finish()
-    assert "completed" == json.loads(it.spoken.splitlines()[-1])["status"]
+    assert "completed" == json.loads(it.spoken[it.spoken.index(b"{\r\n") :])["status"]
     assert b"\x1b" not in it.raw
+
+
+def test_json_is_indented_for_a_person(terminal: Terminals, state: Path) -> None:
+    """JSON on a terminal is one line that nobody reads; a pipe's is as ever."""
+    usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}
+    seed(state, {"status": "completed", "text": FOX, "usage": usage})
+    for piped, lines in ((False, True), (True, False)):
+        it = terminal("show", "--json", piped=piped)
+        assert 0 == it.finish()
+        out = bytes(it.out if piped else it.raw)
+        assert lines == (b'\n  "schema": "bgresp.job/1",' in out.replace(b"\r", b""))
+        assert lines == (out.count(b"\n") > 1)
+    it = terminal("get", "--part", "usage")
+    it.finish()
+    assert it.shows('  "input_tokens": ')
+
+
+def test_a_bell_rings(terminal: Terminals, state: Path, bgresp: Run) -> None:
+    """--notify bell rings for a job that ended, once ever, and never in a pipe."""
+    seed(state, {"status": "completed", "text": FOX})
+    ran = bgresp("watch", "@1", "--notify", "bell")
+    assert (0, FOX + "\n", False) == (ran.code, ran.out, "\a" in ran.err)
+    seed(state, {"status": "completed", "text": FOX})
+    for bells in (1, 0):
+        it = terminal("watch", "@1", "--notify", "bell")
+        assert 0 == it.finish()
+        assert bells == bytes(it.raw).count(b"\a")

@@ -2,9 +2,11 @@
 
 import json
 import re
+import signal
 from pathlib import Path
 
 from tests.cli.books import FIELDS, ident, last, records, seed
+from tests.cli.processes import Start
 from tests.command import Run
 from tests.fakeanswers import (
     NOT_STREAMABLE,
@@ -170,14 +172,16 @@ def test_time_and_early_ends(bgresp: Run, state: Path) -> None:
 def test_several_or_none(bgresp: Run, server: FakeServer, state: Path) -> None:
     """Several REFs print no text but a line an end; nothing open says so with 0."""
     ran = bgresp("watch")
-    assert (0, "", "bgresp: nothing is open: bgresp list\n") == (
-        *(ran.code, ran.out, ran.err),
-    )
+    none = "bgresp: nothing is open, no job yet: bgresp submit FILE\n"
+    assert (0, "", none) == (ran.code, ran.out, ran.err)
     seed(state, STREAMED, {}, server=server)
     server.script("get", answered(), answered(number=2))
     ran = bgresp("watch", "@1", "@2")
     assert (0, "", 1) == (ran.code, ran.out, len(server.asked("stream")))
     assert {ident(1), ident(2)} == {line.split()[1] for line in ran.err.splitlines()}
+    last = bgresp("watch").err
+    assert last.startswith(f"bgresp: nothing is open; the last job, {ident(2)}: comp")
+    assert last.endswith(" (bgresp show, or bgresp watch @last)\n")
     seed(state, {}, server=server)
     server.script("get", answered(number=3))
     ran = bgresp("watch", "--json")
@@ -285,3 +289,21 @@ def test_a_watch_with_nothing_new_says_how_the_job_stands(
     assert (0, b"", 1) == (again.code, again.out_bytes, again.err.count("\n"))
     assert said in again.err
     assert again.err.endswith(f"nothing is new (bgresp get {ident(1)})\n")
+
+
+def test_jobs_that_come_are_followed(
+    bgresp: Run, start: Start, server: FakeServer, state: Path
+) -> None:
+    """--follow-new leaves out a job that came after it began, or takes another's."""
+    for refused in (["@1"], ["-o", "x"]):
+        assert 2 == bgresp("watch", *refused, "--follow-new").code
+    watching = start("watch", "--group", "g", "--follow-new", "--interval", "0.1")
+    for group in ("g", "h"):
+        assert 0 == bgresp("submit", "-t", "x", "--group", group).code
+    seen = watching.until(b" completed ", "err")
+    assert 0 == bgresp("submit", "-t", "y", "--group", "g").code
+    watching.until(f"{ident(3)} completed ".encode(), "err")
+    ran = watching.finish(signal.SIGINT)
+    assert 130 == ran.code
+    assert ident(1).encode() in seen
+    assert ident(2) not in ran.err

@@ -22,6 +22,7 @@ from bgresp.render.streams import Streams, as_json
 from bgresp.render.table import DIM, Painter
 
 JSON_PARTS: Final = frozenset({"data", "usage", "error", "request", "raw"})
+INDENTED: Final = frozenset({"data", "usage", "error"})  # of these we write the JSON
 CODE: Final = "code block"  # what -x asks for, said as a part
 SGR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
 APART: Final = frozenset({"usage", "error", "request"})  # kept beside the answer
@@ -229,6 +230,8 @@ def _show_parts(
     for job in jobs:
         try:
             found = _part(context, job, options.part)
+            if options.part in INDENTED and isinstance(found, str):
+                found = _indented(context, found) if target is None else found
         except RefusedError as error:
             errors.show(context.streams, error)
             codes.append(int(error.code))
@@ -250,6 +253,13 @@ def _show_parts(
             else:
                 output.print_text(context.streams, found)
     return codes
+
+
+def _indented(context: Context, found: str) -> str:
+    """Return JSON as a person reads it, on a terminal."""
+    if not context.streams.out_is_terminal:
+        return found
+    return as_json(json.loads(found), indented=True)
 
 
 def _print_answer(context: Context, job: Job, text: str, *, pretty: bool) -> None:

@@ -139,7 +139,7 @@ def _jobs(context: Context, which: Refs, options: Options) -> tuple[list[Job], b
         found = list(_matching(context, refs.chosen(context, which).known(), options))
         return ordered(found, options.sort, reverse=options.reverse), False
     selector = which.selector(context.common, now=context.now)
-    jobs = _matching(context, context.ledger.select(selector), options)
+    jobs = _matching(context, refs.selected(context, selector), options)
     found = _limited(jobs, which, options)
     context.report_ledger()
     if which.all or options.limit == 0:

@@ -70,7 +70,7 @@ def _jobs(context: Context, which: Refs) -> Iterable[Job]:
     if which.refs:
         return refs.chosen(context, which).known()
     selector = which.selector(context.common, now=context.now)
-    return context.ledger.select(selector)
+    return refs.selected(context, selector)
 
 
 def _show(context: Context, found: Stats, by: str) -> None:

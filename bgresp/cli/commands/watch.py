@@ -1,11 +1,15 @@
 """`bgresp watch`: follow until the end."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 from bgresp.cli import output, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, FollowOptions, Notify, Refs, asides, opt, seconds
 from bgresp.core.errors import UsageError, worst
+from bgresp.core.selection import Selector
+from bgresp.render.columns import summary
+
+OPEN: Final = Selector(open=True)
 
 
 class Options(NamedTuple):
@@ -42,6 +46,9 @@ class Options(NamedTuple):
         opt("-o", "--output", help="Write the answer there.", metavar="FILE"),
     ] = None
     force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
+    follow_new: Annotated[
+        bool, opt("--follow-new", help="Take selected jobs that come; Ctrl-C ends it.")
+    ] = False
     notify: Notify = None
 
 
@@ -54,6 +61,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
 
       bgresp watch resp_123
       bgresp watch @last --resume >> answer.md
+      bgresp watch --group night --follow-new
     """
     from bgresp.cli.following import Following
 
@@ -75,12 +83,20 @@ def watch(which: Refs, options: Options, common: Common) -> int:
         force=options.force,
         array=len(which.refs or []) != 1,
     )
-    given = bool(which.refs) or which.selector(common, now=context.now).given
-    if not given:
+    selector = which.selector(common, now=context.now)
+    if options.follow_new:
+        if which.refs or options.output is not None:
+            raise UsageError("--follow-new takes selectors, no REF and no -o")
+        newest = next(context.ledger.newest(), None)
+        horizon = newest.key if newest is not None else ""
+        how = how._replace(follow_new=selector, horizon=horizon)
+        jobs = list(context.ledger.select(selector if selector.given else OPEN))
+        return context.run(Following(context, how, single=False).run(jobs))
+    if not (which.refs or selector.given):
         jobs = list(context.ledger.open_jobs())
         if not jobs:
             context.report_ledger()
-            context.say("nothing is open: bgresp list")
+            context.say(f"nothing is open{_offered(context)}")
             return 0
         return context.run(Following(context, how, single=len(jobs) == 1).run(jobs))
     choice = refs.chosen(context, which)
@@ -98,3 +114,13 @@ def watch(which: Refs, options: Options, common: Common) -> int:
         return int(worst([*choice.codes, code]))
 
     return context.run(follow())
+
+
+def _offered(context: Context) -> str:
+    """Return what there is to see instead: the last job, or how to make one."""
+    last = next(refs.asked_for(context.ledger.newest()), None)
+    if last is None:
+        return ", no job yet: bgresp submit FILE"
+    name = f" {last.name}" if last.name else ""
+    said = f"; the last job,{name} {last.ref}: {summary(last)}"
+    return f"{said} (bgresp show, or bgresp watch @last)"
