@@ -326,7 +326,7 @@ class Api:
         """Read the reply to a create; of one that cannot be read at least its id."""
         dialect = self.endpoint.dialect
         try:
-            reply = await transport.whole(response, self.now)
+            reply = await self._whole(response)
         except (TooLargeError, transport.EncodingError) as error:
             found = replies.salvaged(dialect, error.head)
             if found is None:
@@ -339,7 +339,7 @@ class Api:
     ) -> Snapshot | Fault:
         try:
             async with self._send(op, {"id": id_}, query, _JSON, sent) as got:
-                reply = await transport.whole(got, self.now)
+                reply = await self._whole(got)
                 answer = replies.retrieved(self.endpoint.dialect, reply)
                 return _hiding(got, answer)
         except transport.FAILURES as error:
@@ -348,16 +348,28 @@ class Api:
     async def _signals(self, response: httpx.Response) -> AsyncIterator[Signal]:
         dialect = self.endpoint.dialect
         if not transport.is_stream(response):
-            reply = await transport.whole(response, self.now)
+            reply = await self._whole(response)
             yield _hiding(response, replies.instead_of_stream(dialect, reply))
             return
         read = event_reader(dialect)
         async for sse in transport.events(response):
-            event = replies.event(read, sse.event, sse.data, sse.id)
+            data = sse.data
+            if dialect.takes_webhook:
+                data = replies.without_webhook_secret(data, self.endpoint)
+            event = replies.event(read, sse.event, data, sse.id)
             if event is not None:
                 tells_text = event.reading is None and event.error is None
                 yield event if tells_text else _hiding(response, event)
         yield Fault(FaultKind.CLOSED, "the stream ended")
+
+    async def _whole(self, response: httpx.Response) -> replies.Reply:
+        """Return a reply without the secret of webhooks: it is saved as it is."""
+        reply = await transport.whole(response, self.now)
+        if not self.endpoint.dialect.takes_webhook:
+            return reply
+        text = reply.body.decode("latin-1")  # any bytes, and the same ones again
+        text = replies.without_webhook_secret(text, self.endpoint)
+        return replace(reply, body=text.encode("latin-1"))
 
     @asynccontextmanager
     async def _send(

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bgresp.core import schedule
 from bgresp.core.dialect import HTTP_STATUS, Dialect, first_at
+from bgresp.core.endpoint import Endpoint
 from bgresp.core.model import ResponseError, Status
 from bgresp.core.reading import ReadEvent, read_id, read_refusal, read_response
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
@@ -24,6 +25,7 @@ UNSURE: Final = frozenset({303, 408})
 # that of a gateway which repeats requests. It may have made the job.
 OF_A_KEY: Final = frozenset({409, 422})
 _KEY: Final = re.compile(r"idempoten", re.IGNORECASE)
+SHORTEST_SECRET: Final = 8  # what is shorter may be any word
 _KINDS: Final = ("error.type", "type", "title")
 CANNOT_STREAM: Final = frozenset({400, 404, 405, 406, 409, 410, 415, 422, 501})
 FINAL_429: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
@@ -55,6 +57,25 @@ class Reply:
             return parse_bounded(self.body)
         except ValueError:
             return None
+
+
+def without_webhook_secret(said: str, endpoint: Endpoint) -> str:
+    """Take the secret that signs webhooks out of a text that echoes a request.
+
+    By its field, since a later process does not know it; then wherever else it stands.
+    """
+    known = endpoint.webhook.secret if endpoint.webhook is not None else None
+    words = {known} if known else set[str]()
+    name = endpoint.dialect.webhook["secret"]
+    if name and name in said:
+        field = rf'("{re.escape(name)}"\s*+:\s*+)"((?:[^"\\]++|\\.)*+)"'
+        found = re.compile(field, re.DOTALL)
+        words |= {match[2] for match in found.finditer(said)}
+        said = found.sub(r'\1"[secret]"', said)
+    for word in sorted(words, key=len, reverse=True):
+        if len(word) >= SHORTEST_SECRET:
+            said = said.replace(word, "[secret]")
+    return said
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:

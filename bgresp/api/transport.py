@@ -45,7 +45,6 @@ _ZIPPED: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 SECRETS: Final = "bgresp.secrets"  # the extension of a request that tells them
 # Headers whose values are secret, whoever set them; the idempotency key is not.
 _SECRET: Final = re.compile(rb"(?!idempotency-key).*(auth|cookie|key|token|secret)")
-_SHORTEST_SECRET: Final = 8
 # Files or folders of certificates; the first that is set holds.
 CA_VARIABLES: Final = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
@@ -521,5 +520,5 @@ def _secrets(response: httpx.Response) -> list[bytes]:
 def _words(values: Iterable[bytes]) -> list[bytes]:
     words = {word for value in values for word in value.split()}
     return sorted(
-        (w for w in words if len(w) >= _SHORTEST_SECRET), key=len, reverse=True
+        (w for w in words if len(w) >= replies.SHORTEST_SECRET), key=len, reverse=True
     )

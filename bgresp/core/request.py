@@ -476,6 +476,7 @@ def drafted(
     check_names(job)
     body: dict[str, Any] = render(request, dialect, job.vars)
     _check_background(body, dialect)
+    _check_no_secret(body, dialect)
     stream = stream and "stream" in dialect.ops
     if stream:
         body |= dialect.stream_body
@@ -504,6 +505,16 @@ def _check_background(body: Mapping[str, Any], dialect: Dialect) -> None:
         raise UsageError(
             f"background: {said} makes no background job: nothing could be asked for",
             hint="leave `background` out; it is always true here",
+        )
+
+
+def _check_no_secret(body: Mapping[str, Any], dialect: Dialect) -> None:
+    """Refuse a secret in a request: what was asked is kept, and may be in argv."""
+    name = dialect.webhook["secret"]
+    if name and name in body:
+        raise UsageError(
+            f"{name}: a request is kept, and a secret must not be",
+            hint="--webhook-url URL --webhook-secret-env NAME, or both in a profile",
         )
 
 

@@ -285,7 +285,7 @@ class Listener:
 
     async def _woken(self) -> None:
         free = [w.due for name, w in self._waiting.items() if self._is_free(name)]
-        pause = max(0.0, min(free, default=_LONGEST_WAIT) - self.clock())
+        pause = max(0.0, min(free) - self.clock()) if free else None
         try:
             async with asyncio.timeout(pause):
                 await self._wake.wait()
@@ -314,7 +314,7 @@ class Listener:
             else:
                 known.append(job)
 
-        for settings, jobs in self._grouped(known):
+        for settings, jobs in self._grouped(known) if known else ():
             names = {str(job.id) for job in jobs}
             for name in names:
                 self._waiting[name].slot = settings.identity
@@ -475,6 +475,8 @@ class Listener:
         if looked and waiting.looks >= _LOOKS:
             self._finish(name)
             return
+        if not looked:
+            self._endpoints = None  # a key may have been changed
         pause = min(_FIRST_WAIT * 2 ** (waiting.looks - 1), _LONGEST_WAIT)
         waiting.due = self.clock() + pause
 

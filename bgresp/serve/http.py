@@ -38,15 +38,21 @@ class Connection(H11Protocol):
     uvicorn waits for ever: a client that stalls would hold its socket until it leaves.
     """
 
-    def __init__(self, *args: Any, headers_timeout: float, **kwargs: Any) -> None:
-        """Take what uvicorn gives, and the time that headers have."""
+    def __init__(
+        self, *args: Any, headers_timeout: float, most: int | None, **kwargs: Any
+    ) -> None:
+        """Take what uvicorn gives, the time that headers have, and how many may be."""
         super().__init__(*args, **kwargs)
         self._headers_timeout = headers_timeout
+        self._most = most
         self._headers_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request, not for ever."""
+        """Wait for the first request, not for ever; hang up on one too many."""
         super().connection_made(transport)
+        if self._most is not None and len(self.connections) > self._most:
+            transport.abort()
+            return
         self._wait_for_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -102,9 +108,14 @@ class Server(uvicorn.Server):
         await self._serve(sockets)
 
 
-def quiet_server(app: Any, *, headers_timeout: float = HEADERS_TIMEOUT) -> Server:
-    """Return uvicorn without its logs, its lifespan and its choices."""
-    protocol: Any = partial(Connection, headers_timeout=headers_timeout)
+def quiet_server(
+    app: Any, *, headers_timeout: float = HEADERS_TIMEOUT, most: int | None = None
+) -> Server:
+    """Return uvicorn without its logs, its lifespan and its choices.
+
+    `most` are the connections that it has at a time.
+    """
+    protocol: Any = partial(Connection, headers_timeout=headers_timeout, most=most)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from tests.cli.books import records
 from tests.command import Ran, Run
-from tests.fakeanswers import RESET, Performed, refusal
+from tests.fakeanswers import RESET, Performed, Reply, Snapshot, Stream, refusal
 from tests.fakeserver import FakeServer
+from tests.fakewire import Json
 
 SECRET = "whsec_c2VjcmV0IG9mIGEgdGVzdA=="  # noqa: S105
 URL = "https://hooks.example.com/end"
@@ -142,6 +144,74 @@ def test_an_endpoint_that_quotes_the_secret(
     ran = bgresp("submit", "-p", "p", "-t", "hi", "-m", "m", "-v", *ASKED, env=ENV)
     assert (5, True) == (ran.code, "sorry" in ran.err), ran.err
     assert is_nowhere(ran, state=state)
+
+
+def test_a_secret_in_the_request_itself(
+    server: FakeServer, bgresp: Run, profile: Profile, state: Path
+) -> None:
+    """What would be kept with the request is refused by name, and not repeated."""
+    profile()
+    body = json.dumps({"webhook_secret": SECRET})
+    for given in (("--set", f"webhook_secret={SECRET}"), ("--body", body)):
+        for more in ((), ("--dry-run",)):
+            ran = bgresp("submit", "-p", "p", "-t", "x", "-m", "m", *given, *more)
+            assert (2, "", True) == (ran.code, ran.out, "webhook-secret-env" in ran.err)
+            assert SECRET not in ran.err
+    row = json.dumps({"id": "a", "body": {"input": "x", "webhook_secret": SECRET}})
+    ran = bgresp("batch", "-", "-p", "p", "-m", "m", "--group", "g", stdin=row)
+    assert (2, False) == (ran.code, SECRET in ran.err + ran.out), ran
+    assert () == server.creates
+    assert not (state / "requests").exists()
+
+
+def echoed(reply: Reply) -> Reply:
+    """Let a response say all that its request said, the secret too."""
+    told = json.loads(reply.body)
+    told["request"] = {"webhook_url": URL, "webhook_secret": SECRET}
+    told |= {"webhook_secret": SECRET, "instructions": f"sign with {SECRET}"}
+    return replace(reply, body=json.dumps(told).encode())
+
+
+def in_fields(reply: Reply) -> Reply:
+    """Let it stand in its field alone: a process that does not know it finds it."""
+    told = json.loads(echoed(reply).body)
+    del told["instructions"]
+    return replace(reply, body=json.dumps(told, indent=1).encode())
+
+
+def echoing(events: list[Json]) -> list[Json]:
+    """Let each response of a stream do so."""
+    secret = {"webhook_secret": SECRET}
+    return [
+        {**event, "response": {**event["response"], **secret}}
+        if "response" in event
+        else event
+        for event in events
+    ]
+
+
+def test_an_endpoint_that_echoes_the_request(
+    server: FakeServer, bgresp: Run, profile: Profile, state: Path
+) -> None:
+    """No saved answer, record or printed JSON has the secret, whoever asks for it."""
+    profile()
+    submit = ("submit", "-p", "p", "-t", "hi", "-m", "m", *ASKED)
+    server.script("create", Snapshot(change=echoed), Snapshot(change=echoed))
+    server.script("get", Snapshot("completed", change=echoed))
+    ran = [bgresp(*submit, "--wait", "--json", "-v", env=ENV)]
+    ran += [bgresp("get", "@last", "--part", "raw"), bgresp("show", "@last", "--json")]
+    assert [0, 0, 0] == [one.code for one in ran], ran
+    assert "[secret]" in ran[1].out
+    assert "webhook_secret" in ran[1].out
+    ran.append(bgresp(*submit, env=ENV))
+    server.script("get", Snapshot("completed", change=in_fields))
+    ran += [bgresp("sync", "--jsonl"), bgresp("get", "@last", "--json")]
+    server.script("create", Stream(change=echoing))
+    ran.append(bgresp(*submit, "--watch", "--stream", "--jsonl", env=ENV))
+    server.script("stream", Stream(change=echoing))
+    ran.append(bgresp("watch", "@last", "--events"))
+    assert {0} == {one.code for one in ran}, ran
+    assert is_nowhere(*ran, state=state)
 
 
 @pytest.mark.parametrize(

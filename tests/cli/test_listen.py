@@ -9,11 +9,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bgresp.cli.commands.listen import MOST_CONNECTIONS
 from tests.cli.books import ident, key, last, note, records, seed
 from tests.cli.killed import ACCEPTED, killed
 from tests.cli.processes import Start, Started, eventually
@@ -427,7 +429,6 @@ def test_a_file_of_deliveries_from_elsewhere(
     server.script("get", Snapshot("in_progress"), Snapshot("completed"), job=job)
     good = {"id": "wh_9", "type": "response.completed", "job": job, "at": time.time()}
     other = [
-        {**good, "id": "wh_1", "type": "response.exploded"},
         {**good, "id": "wh_2", "job": "\ud800"},
         {**good, "id": "wh_3", "job": ""},
         {**good, "id": "wh_4", "at": 1e400},
@@ -438,7 +439,8 @@ def test_a_file_of_deliveries_from_elsewhere(
     lines = [json.dumps(line).encode() for line in other]
     huge = b'{"id": "wh_7", "done": 1' + b"0" * 400 + b"}"
     lines += [b"[" * 5000, b"\x00\xff", b"", huge, json.dumps(good).encode()]
-    lines += [b'{"id": "wh_8", "ty']
+    newer = {**good, "id": "wh_1", "type": "response.exploded"}
+    lines += [json.dumps(newer).encode(), b'{"id": "wh_8", "ty']
     (state / "webhooks.jsonl").write_bytes(b"\n".join(lines))
     started, url = listen()
     started.until(b"\tcompleted\n")
@@ -459,3 +461,24 @@ def test_what_is_no_file_of_deliveries(bgresp: Run, state: Path) -> None:
     ran = bgresp("listen")
     assert (1, True) == (ran.code, "webhooks.jsonl" in ran.err), ran.err
     assert "Traceback" not in ran.err
+
+
+def test_no_stranger_takes_every_connection(listen: Listen) -> None:
+    """Who connects without end is hung up on; then deliveries are taken again."""
+    started, url = listen()
+    with ExitStack() as idle:
+        for _ in range(MOST_CONNECTIONS):
+            one = socket.create_connection(("127.0.0.1", _port(url)))
+            idle.enter_context(one)
+        with pytest.raises(ConnectionError):
+            deliver(url, "resp_1")
+    eventually(lambda: _is_taken(url))
+    ran = started.finish(signal.SIGTERM)
+    assert (0, False) == (ran.code, "Traceback" in ran.err), ran.err
+
+
+def _is_taken(url: str) -> bool:
+    try:
+        return deliver(url, "resp_1") == 200
+    except ConnectionError:
+        return False

@@ -1,5 +1,6 @@
 """Which deliveries are believed, and what they are taken to say."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.engine.webhooks import DeliveryError, headers_of, verified
+from bgresp.engine.recorder import Recorder
+from bgresp.engine.webhooks import DeliveryError, Listener, headers_of, verified
 from bgresp.ledger.saved import KEPT, Deliveries, Delivery
 from tests.webhooks import OTHER, SECRET, event, signed
 
@@ -188,3 +190,30 @@ def test_a_listener_that_is_never_restarted(tmp_path: Path) -> None:
     assert len(book.path.read_bytes().splitlines()) < 5_000
     assert "wh_0_0" not in book
     assert "wh_39_0" in book
+
+
+def test_a_listener_that_waits_does_nothing(tmp_path: Path) -> None:
+    """While nothing is delivered it sleeps, and does not look at its clock."""
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return 1e6
+
+    async def idle() -> None:
+        listener = Listener(
+            lambda: pytest.fail("nobody is to be asked"),
+            Recorder.at(tmp_path),
+            lambda _: None,
+            lambda *_: None,
+            lambda _: None,
+            clock=clock,
+        )
+        task = asyncio.create_task(listener.run())
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert task.cancel()
+
+    asyncio.run(idle())
+    assert looks < 5

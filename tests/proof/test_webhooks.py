@@ -79,7 +79,6 @@ def known(listener: Listener, server: FakeServer, count: int) -> list[str]:
     first = len({record["id"] for record in records(listener.state)}) + 1
     open_ = {"status": "in_progress"}
     seed(listener.state, *[open_] * count, server=server)
-    note(listener.state, server.base_url)
     jobs = [ident(number) for number in range(first, first + count)]
     for job in jobs:
         done = response_of("completed", "done", response_id=job)
@@ -112,6 +111,8 @@ def test_a_burst(listener: Listener, server: FakeServer, figure: Figure) -> None
     assert {200} == {status for status, _ in answers}
     answered = time.monotonic() - begun
     done = Counter({"completed": 800, "in_progress": 1})
+    saved = listener.state / "responses"
+    eventually(lambda: saved.exists() and len([*saved.iterdir()]) >= 800)
     eventually(lambda: Counter(statuses(listener.state).values()) == done)
     whole = time.monotonic() - begun
     listener.stop()

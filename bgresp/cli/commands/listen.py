@@ -1,6 +1,7 @@
 """`bgresp listen`: told by the endpoint when a job ends, instead of asking it."""
 
 import asyncio
+import resource
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from bgresp.engine.webhooks import Intake
     from bgresp.serve.http import Server
 
+MOST_CONNECTIONS: Final = 256
 PATIENCE: Final = 10.0  # seconds for the body of a delivery
 HINTS: Final = ("bgresp listen --port 0", "bgresp listen --uds ANOTHER_PATH")
 
@@ -204,7 +206,7 @@ class Listening:
         self._intake = Intake(
             deliveries, lambda one: self._call(listener.wait_for, one), self._say
         )
-        server = quiet_server(self._app)
+        server = quiet_server(self._app, most=_most_connections())
         address = listeners[0].getsockname()
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         url = f"http://{host}:{address[1]}{self.options.path or '/'}"
@@ -364,6 +366,12 @@ class Listening:
         except LedgerError:
             return 503  # it comes again
         return 200
+
+
+def _most_connections() -> int:
+    """Return how many strangers may be connected: files must be left for our work."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MOST_CONNECTIONS, soft // 2) if soft > 0 else MOST_CONNECTIONS
 
 
 def _serve(
