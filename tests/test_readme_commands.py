@@ -25,7 +25,7 @@ from tests.cli.processes import endpoint
 from tests.cli.terminal import Terminal
 from tests.command import DEADLINE, ROOT, empty_config, environment
 from tests.fakeserver import FakeServer
-from tests.pages import PAGES, fenced
+from tests.pages import PAGES, fenced, page
 
 # A line with one of these is not run as it stands; what else is done with it.
 ELSEWHERE: Final = {
@@ -215,6 +215,10 @@ def test_the_readmes_transcripts_are_what_a_terminal_shows(sandbox: Path) -> Non
             assert 0 == code, (line, shown)
             assert same(timeless(printed), timeless(shown), loose), (line, shown)
         assert (sandbox / "answer.md").read_text().startswith("This is bgresp's")
+        told = page("files").read_text("utf-8")
+        for path in [*(sandbox / "state").iterdir(), *(sandbox / "config").iterdir()]:
+            name = f"{path.name}/" if path.is_dir() else path.name
+            assert re.search(rf"`{re.escape(name)}[\w./]*`", told), name
     finally:
         shell.close()
         daemon.stop(sandbox / "state")
@@ -222,11 +226,12 @@ def test_the_readmes_transcripts_are_what_a_terminal_shows(sandbox: Path) -> Non
 
 # Jobs that go first, and that the ledger does not know when the reader looks.
 BUSY: Final = (
-    "bgresp submit {prompt,report,letter,notes}.txt -p local --group busy;"
+    "bgresp submit {prompt,report,letter,notes}.txt *.md -p local --group busy;"
     "bgresp forget --group busy --force"
 )
 # What differs from run to run, and what stands for it.
 DIFFERS: Final = {
+    r"  queued [\d.ms]+|  ~?[\d.,]+ tok/s": "",  # a run that no poll saw has neither
     r"resp_[0-9a-f]{32}": "ID",
     r"\b[0-9a-f]{8}\b": "ID",
     r"\d[\d.,]*(?:[smhd](?:\d+[smhd])*)?": "0",
