@@ -4,6 +4,8 @@ import random
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bgresp.core.model import Job, ResponseError, Status, Usage
 from bgresp.render.live import LiveOne
@@ -132,6 +134,37 @@ def test_a_refusal_grows_above_the_status_line(together: bool) -> None:
     assert words == " ".join(told[1 : len(told) - len(text)]).split()
     assert text == told[len(told) - len(text) :]
     assert b"But this.\n" == bytes(shown.out)
+
+
+PIECES = st.text("abc d\n", min_size=1, max_size=9)
+WRITES = st.tuples(st.sampled_from(["refusal", "text", "note", "tick"]), PIECES)
+
+
+@settings(max_examples=50)
+@given(st.lists(WRITES, max_size=14), st.booleans(), st.sampled_from([20, 60]))
+def test_a_refusal_among_anything(
+    writes: list[tuple[str, str]], together: bool, columns: int
+) -> None:
+    """Whatever comes between its pieces, a refusal, the text and notes stand whole."""
+    shown = Shown(columns, 200, together=together)
+    one, hand = watching(shown)
+    written = {"refusal": "", "text": ""}
+    for kind, piece in writes:
+        hand.moment += 0.3
+        if kind == "note":
+            one.note(made(), "NOTE")
+        elif kind == "tick":
+            one.tick()
+        else:
+            (one.refusal if kind == "refusal" else one.text)(made(), piece)
+            written[kind] += piece
+    one.stop()
+    on_screen = "".join(shown.lines).replace(" ", "")
+    for ours in ("themodelrefused:", f"{made().ref}:NOTE"):
+        on_screen = on_screen.replace(ours, "")
+    wanted = written["refusal"] + written["text"] * together
+    assert sorted("".join(wanted.split())) == sorted(on_screen)
+    assert written["text"].encode() == bytes(shown.out)
 
 
 def test_how_it_ended(golden: Golden) -> None:
