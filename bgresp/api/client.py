@@ -304,6 +304,7 @@ class Api:
         headers = {"Accept": accept, "Content-Type": "application/json"}
         headers["Idempotency-Key"] = key
         request_id: str | None = None
+        made: Signal | None = None
         try:
             async with self._post(body, headers, sent) as response:
                 request_id = replies.request_id(transport.headers(response))
@@ -311,8 +312,11 @@ class Api:
                     async for signal in self._signals(response):
                         yield signal
                 else:
-                    yield await self._made(response)
+                    made = await self._made(response)
         except transport.FAILURES as error:
+            if made is not None:  # what is wrong with the connection now is no matter
+                yield made
+                return
             if transport.never_left(error) and not sent.written:
                 sent.started = False  # it may have been announced, but was not written
             fault = (
@@ -321,6 +325,9 @@ class Api:
                 else transport.unsent(error, self.way)
             )
             yield replace(fault, request_id=request_id)
+        else:
+            if made is not None:
+                yield made
 
     async def _made(self, response: httpx.Response) -> Snapshot | Fault:
         """Read the reply to a create; of one that cannot be read at least its id."""

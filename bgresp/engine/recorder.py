@@ -25,6 +25,7 @@ from bgresp.core.reading import items_of
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Snapshot
 from bgresp.ledger import folders
 from bgresp.ledger.files import blamed
+from bgresp.ledger.journal import Later
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.saved import Answers, Progress, Shown, load_progress, payload_of
 
@@ -76,21 +77,27 @@ class Recorder:
             self.answers.forget(job.key)
         return recorded
 
-    def keep_accepted(self, job: Job) -> tuple[Job, str | None]:
+    def keep_accepted(
+        self, job: Job, later: Later | None = None
+    ) -> tuple[Job, str | None]:
         """Record an accepted job, whatever the disk does: its id must not be lost.
 
         A full disk is given the ballast's room. After any other failure nothing is
         synced again, it could lie (RELIABILITY.md 2.2): a rescue file takes the job.
-        The second value says where, or why not even that could be done.
+        The second value says where, or why not even that could be done. Where that is
+        for `later`, who waits for it calls `rescue` when it fails.
         """
         try:
-            return self.ledger.record(job), None
-        except LedgerError as first:
-            failure = first
+            return self.ledger.record(job, later=later), None
+        except LedgerError as failure:
+            return self.rescue(job, failure)
+
+    def rescue(self, job: Job, failure: LedgerError) -> tuple[Job, str | None]:
+        """Keep an accepted job that the ledger failed to take, as `keep_accepted`."""
         if getattr(failure.__cause__, "errno", None) in FULL:
             try:
                 folders.release_ballast(self.ledger.state)
-                return self.ledger.record(job), None
+                return self.ledger.record(job, again=True), None
             except LedgerError as again:
                 failure = again
         try:

@@ -4,11 +4,13 @@ RELIABILITY.md 1.4 and 1.5 are the source of what may be sent again.
 """
 
 import asyncio
+import os
 import random
 import shlex
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ from bgresp.core.endpoint import asking
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
+    LedgerError,
     RefusedError,
     UnknownOutcomeError,
     UnreachableError,
@@ -30,6 +33,8 @@ from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.engine.polling import PacedQueue
 from bgresp.engine.recorder import Recorder
+from bgresp.ledger import files
+from bgresp.ledger.journal import Later
 
 # A refusal of these may be of one request; any other is of the endpoint.
 OF_ONE: Final = frozenset({400, 413, 415, 422})
@@ -211,6 +216,72 @@ def _is_outcome(signal: Signal) -> bool:
     return signal.reading is not None and signal.reading.id is not None
 
 
+@dataclass(slots=True)
+class GroupCommit:
+    """Syncs together what several coroutines wrote while the sync before it ran.
+
+    Files are on disk before the journal's lines are, which speak of them. Each who
+    wrote takes the `ticket` at once, and waits for it before anything leaves or is
+    told that hangs on what was written.
+    """
+
+    journal: Path
+    _files: list[Path] = field(default_factory=list)
+    _journals: dict[tuple[int, int], int] = field(default_factory=dict)
+    _next: asyncio.Future[None] | None = None
+    _task: asyncio.Task[None] | None = None
+
+    def add_file(self, path: Path) -> None:
+        """Take a file that was written, or came to its name."""
+        self._files.append(path)
+
+    def add_line(self, fd: int) -> None:
+        """Take over a descriptor of the journal that a line was appended to."""
+        found = os.fstat(fd)
+        if self._journals.setdefault((found.st_dev, found.st_ino), fd) != fd:
+            os.close(fd)
+
+    def ticket(self) -> asyncio.Future[None]:
+        """Return what ends when all that was added until now is on disk.
+
+        It raises LedgerError. Many share it: shield it from being cancelled.
+        """
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+            # Who was to wait may have left: then nobody needs to hear of a failure.
+            self._next.add_done_callback(lambda end: end.cancelled() or end.exception())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return self._next
+
+    async def _run(self) -> None:
+        while self._next is not None:
+            waiting, self._next = self._next, None
+            paths, self._files = self._files, []
+            fds, self._journals = [*self._journals.values()], {}
+            try:
+                await asyncio.to_thread(self._sync, paths, fds)
+            except LedgerError as error:
+                waiting.set_exception(error)
+            else:
+                waiting.set_result(None)
+
+    def _sync(self, paths: list[Path], journals: list[int]) -> None:
+        """Sync files, their folders, and then the journal; it is closed."""
+        try:
+            for path in paths:
+                files.sync_path(path)
+            for folder in {path.parent for path in paths}:
+                with files.blamed(folder, "sync"):
+                    files.sync_folder(folder)
+            for fd in journals:
+                with files.blamed(self.journal, "sync"):
+                    files.sync_data(fd)
+        finally:
+            for fd in journals:
+                os.close(fd)
+
+
 ATTEMPTS: Final = 4
 RATE_BUDGET: Final = 120.0
 GRACE: Final = 10.0
@@ -231,6 +302,7 @@ class Submitter:
 
     `queue` leads to the endpoint's limiter, `patience` is how many seconds the endpoint
     may make one draft wait. `idle` marks waits in which a cancelled task sends nothing.
+    With a `group` what drafts write is synced together.
     """
 
     api: Api
@@ -240,6 +312,7 @@ class Submitter:
     queue: PacedQueue = field(default_factory=PacedQueue)
     patience: float = RATE_BUDGET
     idle: Callable[[], AbstractContextManager[None]] = nullcontext
+    group: GroupCommit | None = None
     _on_their_way: list[Sent] = field(default_factory=list)
     _told_of_store: bool = False
 
@@ -270,11 +343,27 @@ class Submitter:
 
         def keep(job: Job) -> None:
             if draft.keep:
-                self.recorder.answers.save_request(job.key, self._body(draft, job))
+                self._save_request(job.key, self._body(draft, job))
 
-        with self.recorder.ledger.submitting(now, keep) as job:
+        submitting = self.recorder.ledger.submitting
+        with submitting(now, keep, later=self._later) as job:
+            intent = self._ticket()
             body = asking(self.api.endpoint, self._body(draft, job))
-            return await self._until_outcome(job, body, draft.stream)
+            return await self._until_outcome(job, body, intent, stream=draft.stream)
+
+    @property
+    def _later(self) -> Later | None:
+        return None if self.group is None else self.group.add_line
+
+    def _ticket(self) -> asyncio.Future[None] | None:
+        """Return what ends when what was written is on disk; None where it is."""
+        return None if self.group is None else self.group.ticket()
+
+    def _save_request(self, key: str, raw: bytes) -> None:
+        answers = self.recorder.answers
+        answers.save_request(key, raw, durable=self.group is None)
+        if self.group is not None:
+            self.group.add_file(answers.request_path(key))
 
     def _tell_of_store(self, job: Job) -> None:
         """Say once what it means that an endpoint is asked to store nothing."""
@@ -299,10 +388,17 @@ class Submitter:
     def _body(self, draft: Draft, job: Job) -> bytes:
         return keyed(draft.body, self.api.endpoint.dialect, job.key)
 
-    async def _until_outcome(self, job: Job, body: bytes, stream: bool) -> Submitted:
+    async def _until_outcome(
+        self,
+        job: Job,
+        body: bytes,
+        intent: asyncio.Future[None] | None,
+        *,
+        stream: bool,
+    ) -> Submitted:
         sent, interrupted = Sent(), False
         self._on_their_way.append(sent)
-        task = asyncio.create_task(self._post(job, body, sent, stream=stream))
+        task = asyncio.create_task(self._post(job, body, sent, intent, stream=stream))
         try:
             reply = await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -316,12 +412,30 @@ class Submitter:
             self._on_their_way = [s for s in self._on_their_way if s is not sent]
         outcome = self._outcome(job, reply)
         outcome.interrupted = interrupted
+        await self._committed(outcome)
         if reply.signals is not None and outcome.signals is None:
             try:
                 await reply.signals.aclose()
             except asyncio.CancelledError:  # the id is to be printed all the same
                 outcome.interrupted = True
         return outcome
+
+    async def _committed(self, outcome: Submitted) -> None:
+        """Wait until an outcome is on disk, though we are asked to leave.
+
+        Raises LedgerError, unless a job was accepted: that is kept elsewhere.
+        """
+        ticket = self._ticket()
+        while ticket is not None and not ticket.done():
+            try:
+                await asyncio.shield(ticket)
+            except asyncio.CancelledError:
+                outcome.interrupted = True
+            except LedgerError as error:
+                if outcome.fault is not None:
+                    raise
+                kept, rescued = self.recorder.rescue(outcome.job, error)
+                outcome.job, outcome.rescued = kept, rescued
 
     async def _leave(self, job: Job, task: asyncio.Task[_Reply], sent: Sent) -> _Reply:
         """Wait a little for the id before leaving: the job may be accepted already."""
@@ -341,8 +455,21 @@ class Submitter:
                 return task.result()  # it came just now
             return _Reply(Fault(FaultKind.AMBIGUOUS, "left before the reply came"))
 
-    async def _post(self, job: Job, body: bytes, sent: Sent, *, stream: bool) -> _Reply:
-        """Post until it is accepted, refused, or may have been accepted."""
+    async def _post(
+        self,
+        job: Job,
+        body: bytes,
+        sent: Sent,
+        intent: asyncio.Future[None] | None,
+        *,
+        stream: bool,
+    ) -> _Reply:
+        """Post until it is accepted, refused, or may have been accepted.
+
+        Nothing of it leaves before the intent is on disk. Raises LedgerError.
+        """
+        if intent is not None:
+            await asyncio.shield(intent)
         waited, attempt = 0.0, 0
         while True:
             while self.queue.limiter.held:  # another draft was told to wait meanwhile
@@ -396,19 +523,21 @@ class Submitter:
         limits = self.api.endpoint.dialect.limits
         if isinstance(first, Fault):
             return Submitted(
-                self.recorder.ledger.record(failed(job, first)), fault=first
+                self.recorder.ledger.record(failed(job, first), later=self._later),
+                fault=first,
             )
         reading = first.reading
         if reading is None or reading.id is None:
             fault = Fault(FaultKind.AMBIGUOUS, "accepted, but the reply has no id")
             return Submitted(
-                self.recorder.ledger.record(failed(job, fault)), fault=fault
+                self.recorder.ledger.record(failed(job, fault), later=self._later),
+                fault=fault,
             )
         taken = update.accepted(job, reading, now=now, limits=limits)
         running = taken
         if taken.status.is_terminal:
             running = taken._replace(status=Status.IN_PROGRESS)
-        recorded, rescued = self.recorder.keep_accepted(running)
+        recorded, rescued = self.recorder.keep_accepted(running, self._later)
         if rescued is not None:
             return Submitted(recorded, rescued=rescued)
         self._tell_of_background(taken, reading.background)

@@ -99,6 +99,19 @@ def sync_data(fd: int) -> None:
         sync(fd)
 
 
+def sync_path(path: Path) -> None:
+    """Make a file durable that was written and closed; one that is gone needs none.
+
+    Raises LedgerError.
+    """
+    with blamed(path, "sync"), suppress(FileNotFoundError):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            sync(fd)
+        finally:
+            os.close(fd)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -7,7 +7,7 @@ seals it; compaction puts another file in a segment's place. Readers take no loc
 import os
 import stat
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -49,12 +49,16 @@ class RawLine(NamedTuple):
         return len(self.raw) == self.size
 
 
-def append(path: Path, line: bytes) -> None:
-    """Append one line and sync it; the caller holds the lock.
+Later = Callable[[int], None]  # takes over a descriptor, whose data is to be synced
 
-    A torn tail is sealed with a newline, never truncated: somebody else may have
-    written it. A failed sync is never repeated, a second one could lie (RELIABILITY.md
-    2.2). Raises LedgerError; then the line may or may not be there.
+
+def append(path: Path, line: bytes, later: Later | None = None) -> None:
+    """Append one line and sync it, or have that done `later`.
+
+    The caller holds the lock. A torn tail is sealed with a newline, never truncated:
+    somebody else may have written it. A failed sync is never repeated, a second one
+    could lie (RELIABILITY.md 2.2). Raises LedgerError; then the line may or may not be
+    there.
     """
     with blamed(path, "open"):
         fresh = not path.exists()
@@ -64,9 +68,12 @@ def append(path: Path, line: bytes) -> None:
             size = os.fstat(fd).st_size
             torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
             files.write_all(fd, b"\n" + line if torn else line)
-            files.sync_data(fd)
+            if later is None:
+                files.sync_data(fd)
             if fresh:
                 files.sync_folder(path.parent)
+            if later is not None:  # of the file that the line is in, sealed or not
+                later(os.dup(fd))
     finally:
         os.close(fd)
 
@@ -271,6 +278,7 @@ def seal(state: Path) -> None:
     active = listed(state)[-1]
     folder = state / "sealed"
     files.make_private(folder)
+    files.sync_path(active.path)  # of lines that are synced later, none lies beyond
     with blamed(active.path, "seal"):
         active.path.rename(folder / f"{active.number:06}.jsonl")
         files.sync_folder(folder)

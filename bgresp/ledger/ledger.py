@@ -249,13 +249,17 @@ class Ledger:
 
     @contextmanager
     def submitting(
-        self, draft: Job, before: Callable[[Job], None] = lambda _: None
+        self,
+        draft: Job,
+        before: Callable[[Job], None] = lambda _: None,
+        *,
+        later: journal.Later | None = None,
     ) -> Iterator[Job]:
         """Write the intent of a submit; hold its in-flight lock until the outcome.
 
         Under a `--key` that lock is the claim, which the caller holds. Yields the job
         with its new key, after `before` was done with it. Raises LedgerError; then
-        nothing may be sent.
+        nothing may be sent; nor before what is synced `later` was.
         """
         self.prepare()
         with ExitStack() as until_outcome:
@@ -265,7 +269,7 @@ class Ledger:
                     lock = files.inflight(self._inflight(job), wait=0.0)
                     until_outcome.enter_context(lock)
                 before(job)
-                self._append(job)
+                self._append(job, later=later)
             yield job
 
     def adopt(self, draft: Job) -> Job:
@@ -282,10 +286,14 @@ class Ledger:
         self.tend()
         return job
 
-    def record(self, job: Job) -> Job:
+    def record(
+        self, job: Job, *, later: journal.Later | None = None, again: bool = False
+    ) -> Job:
         """Write what became of a job; return what holds now, by rank.
 
-        Raises LedgerError when it could not be made durable.
+        Nothing is written that holds already, unless `again`: a line may be there whose
+        sync failed. Raises LedgerError when it could not be made durable, unless that
+        is for `later` to do.
         """
         from bgresp.core.update import merge  # whoever asked an endpoint has it
 
@@ -294,8 +302,8 @@ class Ledger:
             if old is not None and old.is_forgotten:
                 return job  # forgotten meanwhile: news does not bring it back
             merged = job if old is None else merge(old, job)
-            if merged != old:
-                self._append(merged, old)
+            if again or merged != old:
+                self._append(merged, old, later=later)
         self.tend()
         return merged
 
@@ -420,11 +428,13 @@ class Ledger:
             self._is_newest = True
             upkeep.note_whole(view.index, view.active)
 
-    def _append(self, job: Job, old: Job | None = None) -> None:
+    def _append(
+        self, job: Job, old: Job | None = None, later: journal.Later | None = None
+    ) -> None:
         if old is None:
             self._note_age()
         with self.words.following(self._view, old, job):
-            journal.append(self.path, encode(damage.undoubted(job)))
+            journal.append(self.path, encode(damage.undoubted(job)), later)
             self._view.refresh()
         if old is None and self._is_newest:
             from bgresp.ledger import upkeep  # who only reads needs none of it

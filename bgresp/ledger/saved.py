@@ -81,9 +81,9 @@ class Answers(NamedTuple):
         """Say whether a job gave an answer that is not here: nobody fetched it yet."""
         return job.status.has_answer and not self.response_path(job.key).exists()
 
-    def save_request(self, key: str, raw: bytes) -> None:
-        """Save the request body durably."""
-        files.replace(self.request_path(key), raw)
+    def save_request(self, key: str, raw: bytes, *, durable: bool = True) -> None:
+        """Save the request body durably, unless the caller has it synced."""
+        files.replace(self.request_path(key), raw, durable=durable)
 
     def request(self, key: str) -> bytes | None:
         """Return the saved request; None where it was not kept."""

@@ -328,7 +328,7 @@ class Batching:
         from bgresp.batch.rows import RowDecision, Rows
         from bgresp.engine.resubmit import Keyed
         from bgresp.engine.settle import Settling
-        from bgresp.engine.submit import Submitter
+        from bgresp.engine.submit import GroupCommit, Submitter
         from bgresp.engine.tracker import Trackers
 
         self.context.detached = AGAIN
@@ -337,9 +337,11 @@ class Batching:
             self.context.note_endpoint(self.settings)
             await self.context.settle(at=self.settings)
             queue = self._queue()
+            recorder = self.context.recorder
             submitter = Submitter(
-                api, self.context.recorder, self._say, queue=queue, patience=PATIENCE
+                api, recorder, self._say, queue=queue, patience=PATIENCE
             )
+            submitter.group = GroupCommit(recorder.ledger.path)
             told = self.output.audience(
                 self.counts,
                 limit=self.options.limit,
