@@ -22,7 +22,7 @@ from tests.fakeanswers import (
     as_json,
 )
 from tests.fakeserver import FakeServer
-from tests.fakewire import events_of, response_of
+from tests.fakewire import Json, events_of, response_of
 from tests.proof.conftest import Figure
 from tests.proof.weighed import MOST, Weighed, weigh
 
@@ -318,6 +318,48 @@ def test_as_text_without_end(proof: Proof) -> None:
         server.script("get", as_json(response_of("completed", "the truth")))
         done = proof.run(server, "created text", "submit", "-t", "x", "--watch")
         assert 1 == done.ran.code  # what was shown is not the answer, which is saved
+
+
+WATCHED = ("submit", "-t", "x", "--watch")
+
+
+def _numbered(some: Iterable[Json]) -> list[Json]:
+    return [{**told, "sequence_number": n} for n, told in enumerate(some)]
+
+
+def test_as_a_long_stream(proof: Proof) -> None:
+    """A stream of 100 MB that is no text takes more than 4 MiB more than a short one."""
+    peaks, usual = [], list(events_of("the truth"))
+    kind = "response.reasoning_summary_text.delta"
+    thought = {"type": kind, "item_id": "rs_1", "delta": "x" * 250_000}
+    for count in (4, 400):
+        events = _numbered([*usual[:2], *[thought] * count, *usual[2:]])
+        with FakeServer() as server:
+            server.script("create", Stream(events=events))
+            done = proof.run(server, f"thoughts {count}", *WATCHED)
+        assert (0, b"the truth\n") == (done.ran.code, done.ran.out_bytes), done.told
+        peaks.append(done.peak)
+    assert peaks[1] - peaks[0] <= 4 * MIB, [peak >> 10 for peak in peaks]
+
+
+@pytest.mark.parametrize("items", [0, 26_000])
+def test_as_a_large_end_of_a_stream(proof: Proof, items: int) -> None:
+    """An answer of 5 MB, one text or many items, takes more than 120 MiB to watch."""
+    text = "the truth" if items else "x" * 5_000_000
+    *usual, end = events_of(text, parts=[[text]])
+    call = {"type": "web_search_call", "status": "completed"}
+    calls = [
+        {**call, "id": f"ws_{n}", "action": {"type": "search", "query": "y" * 80}}
+        for n in range(items)
+    ]
+    response = {**end["response"], "output": [*calls, *end["response"]["output"]]}
+    events = _numbered([*usual[:2], {**end, "response": response}])
+    assert len(json.dumps(events)) > 5_000_000
+    with FakeServer() as server:
+        server.script("create", Stream(events=events))
+        done = proof.run(server, f"end of {items} items", *WATCHED)
+    assert (0, f"{text}\n".encode()) == (done.ran.code, done.ran.out_bytes), done.told
+    assert done.peak <= 120 * MIB, done.told
 
 
 @pytest.mark.parametrize(
