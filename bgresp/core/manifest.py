@@ -217,9 +217,12 @@ def _from_openai(table: Mapping[str, Any]) -> Row:
 
 def _from_chat(body: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return to_responses(body)
+        found = to_responses(body)
     except ChatError as error:
         raise UsageError(f"body.{error}") from None
+    if not found["input"]:
+        raise UsageError("body.messages: is empty")
+    return found
 
 
 def _from_ours(table: Mapping[str, Any]) -> Row:

@@ -233,6 +233,14 @@ def test_any_column_fills_a_hole(values: dict[str, str], text: str) -> None:
     assert row == Reading("row", template).from_json(table)
 
 
+def test_a_chat_without_messages_asks_nothing() -> None:
+    """A row of a Batch that would be refused by the endpoint is sent all the same."""
+    chat = {"custom_id": "a", "url": "/v1/chat/completions"}
+    for empty in ("[]", "null"):
+        body = json.loads(f'{{"model": "m", "messages": {empty}}}')
+        assert refusal(**chat, body=body).startswith("body.messages: ")
+
+
 def test_a_hole_that_no_field_fills() -> None:
     """A mistyped name with a space in it is sent as it stands."""
     for template in ("{{Full Nme}}", "{{nme}}", "{{ 'x' }}"):
