@@ -80,6 +80,28 @@ Uds = Annotated[
     Path | None, opt("--uds", help="Listen on a unix socket, too.", metavar="PATH")
 ]
 
+WholeRequest = Annotated[
+    bool, opt("--exec-json", help="Give CMD the whole request.", panel=ENGINE)
+]
+UpstreamKeyEnv = Annotated[
+    str | None,
+    opt(
+        "--upstream-key-env",
+        help="Its key is in this variable.",
+        metavar="NAME",
+        panel=ENGINE,
+    ),
+]
+UpstreamApi = Annotated[
+    str | None,
+    opt(
+        "--upstream-api",
+        help="What it speaks; else it is found out.",
+        metavar="responses|chat",
+        panel=ENGINE,
+    ),
+]
+
 
 class Common(NamedTuple):
     """What every command takes."""

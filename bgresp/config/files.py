@@ -227,8 +227,9 @@ def _check_owner(path: Path, found: os.stat_result, uid: int) -> None:
 
     A group may, as where each user has one of his own and 002 is the umask.
     """
-    me = uid or found.st_uid  # root takes everybody's
-    wrong = places.distrust(str(path), found, uid=me, others=stat.S_IWOTH)
+    wrong = places.distrust(
+        str(path), found, uid=uid, root_takes_all=True, others=stat.S_IWOTH
+    )
     if wrong is not None:
         hint = f"read it, then: chmod o-w {path}"
         if found.st_uid not in {uid, 0}:

@@ -61,14 +61,16 @@ def distrust(
     found: os.stat_result,
     *,
     uid: int,
+    root_takes_all: bool = False,
     others: int = stat.S_IWGRP | stat.S_IWOTH,
 ) -> str | None:
     """Say why a file is not believed: who else may have written it; None where nobody.
 
     It is this user's or root's, as a container's secrets are, and nobody of `others`
-    (mode bits) may write it.
+    (mode bits) may write it. Where `root_takes_all`, root minds no owner.
     """
-    if found.st_uid not in {uid, 0}:
+    is_taken = root_takes_all and uid == 0
+    if found.st_uid not in {uid, 0} and not is_taken:
         return f"{name} belongs to another user"
     if found.st_mode & others:
         return f"others may write {name}"

@@ -222,8 +222,7 @@ def _distrust(found: os.stat_result, uid: int) -> tuple[str, str] | None:
         return "the key file {} is not a regular file", ""
     if found.st_uid == uid and mode & 0o077:
         return "others may read the key file {}", "chmod 600 {}"
-    me = uid or found.st_uid  # root takes everybody's
-    wrong = places.distrust("the key file {}", found, uid=me)
+    wrong = places.distrust("the key file {}", found, uid=uid, root_takes_all=True)
     if wrong is None:
         return None
     is_mine = found.st_uid in {uid, 0} or uid == 0

@@ -19,7 +19,14 @@ import typer
 from bgresp.cli import errors, output
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import pairs
-from bgresp.cli.options import ENGINE, Common, opt
+from bgresp.cli.options import (
+    ENGINE,
+    Common,
+    UpstreamApi,
+    UpstreamKeyEnv,
+    WholeRequest,
+    opt,
+)
 from bgresp.config import files, places, profiles
 from bgresp.config import trust as noted
 from bgresp.config.files import meant
@@ -394,10 +401,7 @@ class Add(NamedTuple):
             panel=ENGINE,
         ),
     ] = None
-    whole_request: Annotated[
-        bool,
-        opt("--exec-json", help="Give CMD the whole request.", panel=ENGINE),
-    ] = False
+    whole_request: WholeRequest = False
     upstream: Annotated[
         str | None,
         opt(
@@ -407,24 +411,8 @@ class Add(NamedTuple):
             panel=ENGINE,
         ),
     ] = None
-    upstream_key_env: Annotated[
-        str | None,
-        opt(
-            "--upstream-key-env",
-            help="Its key is in this variable.",
-            metavar="NAME",
-            panel=ENGINE,
-        ),
-    ] = None
-    upstream_api: Annotated[
-        str | None,
-        opt(
-            "--upstream-api",
-            help="What it speaks; else it is found out.",
-            metavar="responses|chat",
-            panel=ENGINE,
-        ),
-    ] = None
+    upstream_key_env: UpstreamKeyEnv = None
+    upstream_api: UpstreamApi = None
     force: Annotated[bool, opt("--force", help="Replace a profile of this name.")] = (
         False
     )

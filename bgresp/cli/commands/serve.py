@@ -13,6 +13,9 @@ from bgresp.cli.options import (
     Host,
     Port,
     Uds,
+    UpstreamApi,
+    UpstreamKeyEnv,
+    WholeRequest,
     opt,
     seconds,
 )
@@ -54,10 +57,7 @@ class Options(NamedTuple):
             panel=ENGINE,
         ),
     ] = None
-    whole_request: Annotated[
-        bool,
-        opt("--exec-json", help="Give CMD the whole request.", panel=ENGINE),
-    ] = False
+    whole_request: WholeRequest = False
     upstream: Annotated[
         str | None,
         opt(
@@ -67,24 +67,8 @@ class Options(NamedTuple):
             panel=ENGINE,
         ),
     ] = None
-    upstream_key_env: Annotated[
-        str | None,
-        opt(
-            "--upstream-key-env",
-            help="Its key is in this variable.",
-            metavar="NAME",
-            panel=ENGINE,
-        ),
-    ] = None
-    upstream_api: Annotated[
-        str | None,
-        opt(
-            "--upstream-api",
-            help="What it speaks; else it is found out.",
-            metavar="responses|chat",
-            panel=ENGINE,
-        ),
-    ] = None
+    upstream_key_env: UpstreamKeyEnv = None
+    upstream_api: UpstreamApi = None
     workers: Annotated[
         int | None,
         opt("--workers", help="So many jobs at once (2).", metavar="N", panel=LIMITS),
