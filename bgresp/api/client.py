@@ -312,7 +312,7 @@ class Api:
                     async for signal in self._signals(response):
                         yield signal
                 else:
-                    made = await self._made(response)
+                    made = await self._read_created(response)
         except transport.FAILURES as error:
             if made is not None:  # what is wrong with the connection now is no matter
                 yield made
@@ -329,7 +329,7 @@ class Api:
             if made is not None:
                 yield made
 
-    async def _made(self, response: httpx.Response) -> Snapshot | Fault:
+    async def _read_created(self, response: httpx.Response) -> Snapshot | Fault:
         """Read the reply to a create; of one that cannot be read at least its id."""
         dialect = self.endpoint.dialect
         try:

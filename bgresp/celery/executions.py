@@ -99,7 +99,7 @@ class Submitting:
             if left > 0:
                 raise LaterError(left, "another execution may be at work")
             found = self.intents.record(
-                found, asyncio.run(self._looked(found, endpoint))
+                found, asyncio.run(self._find_in_list(found, endpoint))
             )
         if found.job.id is not None:
             return found.job
@@ -117,7 +117,7 @@ class Submitting:
             said = f"stopped by {type(error).__name__}"
             if isinstance(error, BgrespError):
                 said = error.message
-            mine = self._kept(mine, failed(mine.job, Fault(kind, said)))
+            mine = self._record_outcome(mine, failed(mine.job, Fault(kind, said)))
             if sent.started:
                 raise unknown(mine) from None
             raise
@@ -125,7 +125,7 @@ class Submitting:
         if reading is not None and reading.id is not None:
             limits, now = endpoint.dialect.limits, self.clock()
             taken = update.accepted(mine.job, reading, now=now, limits=limits)
-            kept = self._kept(mine, taken).job
+            kept = self._record_outcome(mine, taken).job
             return taken if kept.id is None else kept
         no_id = Fault(FaultKind.AMBIGUOUS, "accepted, but the reply has no id")
         return self._failed(mine, first if isinstance(first, Fault) else no_id)
@@ -144,7 +144,7 @@ class Submitting:
 
     def _failed(self, mine: Intent, fault: Fault) -> Job:
         """Record a failure; then say whether it may be sent again."""
-        mine = self._kept(mine, failed(mine.job, fault))
+        mine = self._record_outcome(mine, failed(mine.job, fault))
         asked = fault.retry_after or 0.0
         if fault.kind is FaultKind.RATE_LIMITED and asked:
             self.intents.hold(place_of(self.ready.settings), asked)
@@ -157,7 +157,7 @@ class Submitting:
             raise LaterError(wait, fault.message)
         raise submit.error_of(Submitted(mine.job, fault=fault))
 
-    def _kept(self, mine: Intent, job: Job) -> Intent:
+    def _record_outcome(self, mine: Intent, job: Job) -> Intent:
         """Record an outcome, whatever the broker does: an id must not be lost.
 
         When it stays away, the worker's log has the id, and the result may have it.
@@ -175,7 +175,7 @@ class Submitting:
                 time.sleep(0.1 * 2**again)
         return replace(mine, job=job)
 
-    async def _looked(self, found: Intent, endpoint: Endpoint) -> Job:
+    async def _find_in_list(self, found: Intent, endpoint: Endpoint) -> Job:
         """Return the record of a submit that died; its id where the endpoint lists."""
         job, api = found.job, Api(endpoint)
         said = "the worker died before a reply came"
@@ -290,7 +290,7 @@ def collect(
             plan = replace(plan, heard=heard, looks=0)
         elif wait := _until_due(job, plan, jitter, clock()):
             return Open(wait, dict(record), plan)
-    answer: Signal = asyncio.run(_asked(Api(endpoint), job))
+    answer: Signal = asyncio.run(_retrieve(Api(endpoint), job))
     if isinstance(answer, Fault) and answer.retry_after:
         intents.hold(name, answer.retry_after)
     limits, now = endpoint.dialect.limits, clock()
@@ -426,7 +426,7 @@ def _ended(job: Job, done: Done, now: float) -> Record:
     raise error_of(fault, said, job=job)
 
 
-async def _asked(api: Api, job: Job) -> Snapshot | Fault:
+async def _retrieve(api: Api, job: Job) -> Snapshot | Fault:
     try:
         async with asyncio.timeout(ASKED_WITHIN):
             return await api.retrieve(str(job.id), job.include)

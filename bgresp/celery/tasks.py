@@ -159,7 +159,7 @@ def install(app: Celery) -> Tasks:
         tries = int(self.request.retries or 0)
         try:
             with _intents(app.connection_for_write()) as intents:
-                intents.bind(task, arguments.digest, _kept(app))
+                intents.bind(task, arguments.digest, _bound_for(app))
                 one = Submitting(intents, wanted, made, within, tries, _jitter())
                 return travelling(one.run())
         except LaterError as later:
@@ -283,10 +283,10 @@ def _bind(app: Celery, task: str, arguments: Arguments) -> None:
     Raises UsageError when it stands for something else.
     """
     with _intents(app.connection_or_acquire()) as intents:
-        intents.bind(task, arguments.digest, _kept(app))
+        intents.bind(task, arguments.digest, _bound_for(app))
 
 
-def _kept(app: Celery) -> float | None:
+def _bound_for(app: Celery) -> float | None:
     """Return how long an id is bound: while anything of it may be left.
 
     Its message, its intent, its results: in seconds, None where these are for good.

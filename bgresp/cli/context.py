@@ -267,11 +267,11 @@ class Context:
             self._dialects[made_with] = dialect(job.dialect or "openai", config)
         return self._dialects[made_with]
 
-    def told(self, job: Job) -> Job:
+    def with_ending(self, job: Job) -> Job:
         """Return a record that says how its answer ended, where one is saved."""
         if job.ended_with is not None or not job.status.is_terminal:
             return job
-        return self.recorder.told(job, self.dialect_of(job))
+        return self.recorder.with_ending(job, self.dialect_of(job))
 
     def launch_of(self, base_url: str, profile: str | None = None) -> "Launch":
         """Return how the local endpoint of a base URL `local:PROFILE` is started.
@@ -378,7 +378,7 @@ class Context:
                 )
             )
         with suppress(ConfigError):  # its dialect is gone: the job is told of as it is
-            job = self.told(job)
+            job = self.with_ending(job)
         return self._notifiers.of(argv).tell(job)
 
     def run(self, work: Coroutine[Any, Any, int]) -> int:

@@ -62,7 +62,7 @@ class Following:
 
         `opened` is the stream that creating a single job opened.
         """
-        jobs = [self.context.told(job) for job in jobs]
+        jobs = [self.context.with_ending(job) for job in jobs]
         self.context.detached = _how_to_go_on(jobs)
         self.observer = self._observer(jobs)
         self.observer.start(jobs)

@@ -223,10 +223,10 @@ class Effective:
         """
         found = resolve(self.flags, self.environ, self.config, keyed=False)
         profile = self.config.profiles.get(found.profile, {})
-        yield Value("profile", found.profile, self._said(found, "profile"))
+        yield Value("profile", found.profile, self._origin_of(found, "profile"))
         yield Value("dialect", found.dialect.name, self._dialect(found, profile))
-        yield Value("base_url", found.base_url, self._said(found, "base_url"))
-        yield Value("model", found.model, self._said(found, "model"))
+        yield Value("base_url", found.base_url, self._origin_of(found, "base_url"))
+        yield Value("model", found.model, self._origin_of(found, "model"))
         yield self._key(found, profile)
         for name in _SWITCHES:
             given = name == "allow_http" and self.flags.allow_http
@@ -243,7 +243,7 @@ class Effective:
         if everything:
             yield from self._of_the_dialect(found.dialect.name)
 
-    def _said(self, found: Settings, name: str) -> str:
+    def _origin_of(self, found: Settings, name: str) -> str:
         """Say where a value comes from that flag, environment or file may tell."""
         told = found.origins[name]
         if told == DEFAULT:

@@ -355,7 +355,7 @@ def _mapping(raw: Any) -> dict[str, str]:
     return {str(k): str(v) for k, v in raw.items()} if raw else {}
 
 
-def _kept(name: str, kinds: tuple[type, ...]) -> Callable[[Any], Any]:
+def _as_it_is(name: str, kinds: tuple[type, ...]) -> Callable[[Any], Any]:
     """Return how a field is read that stands in the line as it is."""
 
     def read(raw: Any) -> Any:
@@ -376,7 +376,7 @@ _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
 _ENDINGS: Final = frozenset(map(str, EndedWith))
 # How a field is read; a line may hold anything.
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    **{name: _kept(name, _KINDS.get(name, (str,))) for name in _NAMES},
+    **{name: _as_it_is(name, _KINDS.get(name, (str,))) for name in _NAMES},
     **dict.fromkeys(_TIMES, unix),
     **dict.fromkeys(_MAPPINGS, _mapping),
     "usage": Usage.read,

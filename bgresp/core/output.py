@@ -138,13 +138,13 @@ class Answer(NamedTuple):
 
         It goes on from a status: `completed without text: calls now({})`.
         """
-        said = self._said()
+        said = self._ending()
         if not said:
             return ""
         with_ = "with text, and" if self.text else "without text:"
         return one_line(f"{with_} {said}", limit=MOST_TOLD)
 
-    def _said(self) -> str:
+    def _ending(self) -> str:
         how = self.ended_with
         if how is EndedWith.REFUSAL:
             return f"the model refused: {self.refusal}"
@@ -418,10 +418,12 @@ def aside(raw: str) -> Aside | None:
     except (ValueError, RecursionError):
         return None
     kind = _event_kind(event)
-    return _told(event, kind) if kind.startswith("response.") else _step(event, kind)
+    return (
+        _aside_of(event, kind) if kind.startswith("response.") else _step(event, kind)
+    )
 
 
-def _told(event: Mapping[str, Any], kind: str) -> Aside | None:
+def _aside_of(event: Mapping[str, Any], kind: str) -> Aside | None:
     text = event.get("text")
     if kind.startswith("response.reasoning") and kind.endswith("text.done"):
         return Aside(REASONING, REASONING, text) if _is_text(text) else None

@@ -45,7 +45,7 @@ def heard(
         status=status,
         raw_status=reading.raw_status,
         model=reading.model or job.model,
-        model_asked=_asked(job, reading),
+        model_asked=_model_asked(job, reading),
         created_at=job.created_at or reading.created_at,
         checked_at=now,
         usage=reading.usage or job.usage,
@@ -162,7 +162,7 @@ def deleted(job: Job, *, now: float) -> Job:
     return ended._replace(finished_at=now, checked_at=now, expires_at=now)
 
 
-def _asked(job: Job, reading: Reading) -> str | None:
+def _model_asked(job: Job, reading: Reading) -> str | None:
     """Return the model that was asked for, where that is known."""
     renamed = reading.model is not None and reading.model != job.model
     return job.model_asked or (job.model if renamed else None)

@@ -57,7 +57,7 @@ async def cancelled(api: "Api", recorder: Recorder, job: Job) -> CancelResult:
 
     op = api.endpoint.dialect.ops.get("cancel")
     if op is None or op.method == "DELETE":
-        job, verdict = await _looked(api, recorder, job)
+        job, verdict = await _state_of(api, recorder, job)
         if verdict is not None:
             return verdict
     if op is None:
@@ -79,7 +79,7 @@ async def cancelled(api: "Api", recorder: Recorder, job: Job) -> CancelResult:
     return verdict
 
 
-async def _looked(
+async def _state_of(
     api: "Api", recorder: Recorder, job: Job
 ) -> tuple[Job, CancelResult | None]:
     news = await _within(CONFIRM, api.retrieve(str(job.id), job.include))

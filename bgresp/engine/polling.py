@@ -361,7 +361,7 @@ class JobPoller:
 
         def is_open(id_: str, snapshot: Snapshot) -> None:
             job = left.pop(id_)
-            self.tell(News(job, self._heard(job, snapshot)))
+            self.tell(News(job, self._record(job, snapshot)))
 
         await poller.call(dict(left), is_open)
         self.closed = poller.refused
@@ -395,7 +395,7 @@ class JobPoller:
         if not isinstance(answer, Fault):
             self._broken = 0
             self._give_way(answer)
-            self.tell(News(job, self._heard(job, answer)))
+            self.tell(News(job, self._record(job, answer)))
             return False
         if answer.kind is FaultKind.GONE:
             endpoint = self.api.endpoint
@@ -460,7 +460,7 @@ class JobPoller:
             said = f"its rate limit is spent for {asked:.0f} s"
             self.closed = Fault(FaultKind.RATE_LIMITED, said, retry_after=asked)
 
-    def _heard(self, job: Job, answer: Snapshot) -> Job:
+    def _record(self, job: Job, answer: Snapshot) -> Job:
         reading = answer.reading
         same = reading.status is job.status and reading.raw_status == job.raw_status
         known = same and job.status.is_open and job.last_error is None

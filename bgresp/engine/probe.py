@@ -267,12 +267,12 @@ class Probe:
 
     async def _retrieved(self) -> None:
         """Ask for the job; an endpoint may need a moment to know it."""
-        answer = await self._looked(self.jobs[0])
+        answer = await self._retrieve(self.jobs[0])
         for _ in range(YOUNG - 1):
             if not isinstance(answer, Fault) or answer.kind is not FaultKind.GONE:
                 break
             await asyncio.sleep(1.0)
-            answer = await self._looked(self.jobs[0])
+            answer = await self._retrieve(self.jobs[0])
         if isinstance(answer, Snapshot):
             said = f"it is {answer.reading.raw_status}"
             self.findings.note(Ability.RETRIEVE, YES, said)
@@ -282,7 +282,7 @@ class Probe:
         said = f"accepted, but cannot be asked for: {found.detail}"
         self.findings.note(Ability.RETRIEVE, found.verdict, said)
 
-    async def _looked(self, job: Job) -> Snapshot | Fault:
+    async def _retrieve(self, job: Job) -> Snapshot | Fault:
         answer = await self.api.retrieve(str(job.id))
         if isinstance(answer, Snapshot):
             heard = self.recorder.heard(job, answer, self.api.endpoint.dialect)
@@ -300,7 +300,7 @@ class Probe:
                 self.findings.note(Ability.TRUNCATION, UNKNOWN, said)
                 return
             await asyncio.sleep(schedule.pace(age, bounds=bounds, expect=None))
-            await self._looked(self.jobs[0])
+            await self._retrieve(self.jobs[0])
         self._judge_end(self.jobs[0])
 
     def _judge_end(self, job: Job) -> None:

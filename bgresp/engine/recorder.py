@@ -155,7 +155,7 @@ class Recorder:
         """Record how far the stream was read."""
         return self.ledger.record(job._replace(cursor=cursor))
 
-    def told(self, job: Job, dialect: Dialect) -> Job:
+    def with_ending(self, job: Job, dialect: Dialect) -> Job:
         """Return a record that says how its answer ended, by the one that is saved.
 
         For records of versions that did not say so; nothing is written.

@@ -307,7 +307,7 @@ class Tracker:
             self.shown.restart(replayed=action.starting_after is None)
         self.opened = None
         idle = self.tools.api.endpoint.dialect.streaming.idle_events
-        silence = SilenceTimeout(idle, self._look)
+        silence = SilenceTimeout(idle, self._ask_beside)
         try:
             async with aclosing(signals) as source:
                 self.action = await self._read(source, silence)
@@ -389,7 +389,7 @@ class Tracker:
         if fresh or refused:
             self.shown.wrote(fresh, refused)
 
-    async def _look(self) -> Snapshot | None:
+    async def _ask_beside(self) -> Snapshot | None:
         """Ask once beside a stream that is silent; return what ends it."""
         await self.tools.limiter.turn()
         news = await self._retrieved()

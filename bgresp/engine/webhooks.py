@@ -321,7 +321,7 @@ class Listener:
             if settings.identity not in self._busy:
                 self._begin(settings.identity, names, self._ask(settings, jobs))
         if unknown and "" not in self._busy:
-            self._begin("", set(unknown), self._look(unknown))
+            self._begin("", set(unknown), self._settle_unknown(unknown))
 
     def _grouped(self, jobs: list[Job]) -> list[Group]:
         """Return jobs by their endpoints; those that are not configured wait."""
@@ -393,7 +393,7 @@ class Listener:
             for job in jobs:
                 self._again(str(job.id))
 
-    async def _look(self, names: Iterable[str]) -> None:
+    async def _settle_unknown(self, names: Iterable[str]) -> None:
         """See whether ids that nobody knows were made by submits without an outcome."""
         for name in names:
             try:

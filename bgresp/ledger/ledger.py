@@ -70,15 +70,15 @@ class Ledger:
 
     def newest(self) -> Iterator[Job]:
         """Yield jobs, newest first, reading only as far as is asked."""
-        return self._look().newest()
+        return self._refreshed().newest()
 
     def open_jobs(self) -> Iterator[Job]:
         """Yield the jobs that the endpoint may still change, newest first."""
-        return (job for job in self._look().open_jobs() if job.status.is_open)
+        return (job for job in self._refreshed().open_jobs() if job.status.is_open)
 
     def unsettled(self) -> Iterator[Job]:
         """Yield submissions without a known outcome, newest first."""
-        return (job for job in self._look().open_jobs() if job.status.is_unsettled)
+        return (job for job in self._refreshed().open_jobs() if job.status.is_unsettled)
 
     def lost(self) -> Iterator[Job]:
         """Yield jobs that the endpoint said it does not have, newest first.
@@ -86,15 +86,15 @@ class Ledger:
         Those that an older version recorded may be missing.
         """
         wanted = Status.LOST
-        return (job for job in self._look().open_jobs() if job.status is wanted)
+        return (job for job in self._refreshed().open_jobs() if job.status is wanted)
 
     def select(self, selector: Selector) -> Iterator[Job]:
         """Yield the jobs a selector means, newest first."""
-        return select(self._look(), selector)
+        return select(self._refreshed(), selector)
 
     def by_key(self, key: str) -> Job | None:
         """Return the job with our key."""
-        job = self._look().by_key(key)
+        job = self._refreshed().by_key(key)
         return job if job is not None and not job.is_forgotten else None
 
     @property
@@ -110,7 +110,7 @@ class Ledger:
         from bgresp.ledger import upkeep
 
         found = list(upkeep.strays(self.state, frozenset[str]()))
-        view = self._look()  # only now: what was listed had its record before
+        view = self._refreshed()  # only now: what was listed had its record before
         marked = {*(files.read(self.older_path) or b"").splitlines()}
         return [
             stray.path
@@ -138,26 +138,26 @@ class Ledger:
 
     def is_forgotten(self, key: str) -> bool:
         """Say whether a job was dropped: then nothing is to be kept of it any more."""
-        job = self._look().by_key(key)
+        job = self._refreshed().by_key(key)
         return job is not None and job.is_forgotten
 
     def by_id(self, id_: str) -> Job | None:
         """Return the job with the endpoint's id: of several the one that holds."""
-        found = bearers(self._look(), index.id_term(id_), id=id_)
+        found = bearers(self._refreshed(), index.id_term(id_), id=id_)
         return holding(job for job in found if not job.is_forgotten)
 
     def by_name(self, name: str) -> Job | None:
         """Return the newest bearer of a name."""
-        found = bearers(self._look(), index.term("n", name), name=name)
+        found = bearers(self._refreshed(), index.term("n", name), name=name)
         return next((job for job in found if not job.is_forgotten), None)
 
     def by_prefix(self, prefix: str, *, limit: int) -> list[Job]:
         """Return jobs whose id begins so, with or without `resp_`; at most `limit`."""
-        return by_prefix(self._look(), prefix, limit=limit)
+        return by_prefix(self._refreshed(), prefix, limit=limit)
 
     def shortened(self, jobs: Iterable[Job]) -> dict[str, str]:
         """Return by key the shortest beginning of each id that means its job alone."""
-        return shortened(self._look(), jobs)
+        return shortened(self._refreshed(), jobs)
 
     def by_submit_key(self, submit_key: str) -> Job | None:
         """Return the submission under a `--key` that holds, forgotten ones included.
@@ -165,7 +165,7 @@ class Ledger:
         Before one more is sent `check_whole` says whether another may be hidden.
         """
         term = index.term("s", submit_key)
-        found = bearers(self._look(), term, submit_key=submit_key)
+        found = bearers(self._refreshed(), term, submit_key=submit_key)
         return holding(found)
 
     def by_row(self, group: str, row: str) -> Job | None:
@@ -175,7 +175,7 @@ class Ledger:
     def of_row(self, group: str, row: str) -> Iterator[Job]:
         """Yield every submission of a batch's row, newest first, as `by_row` looks."""
         term = index.row_term(group, row)
-        return bearers(self._look(), term, group=group, row=row)
+        return bearers(self._refreshed(), term, group=group, row=row)
 
     def check_whole(self) -> None:
         """Refuse to believe that something was never submitted, where it may be hidden.
@@ -189,7 +189,7 @@ class Ledger:
                 "it may lack an earlier submit of it; nothing was sent",
                 hint="bgresp doctor --fix shows what is newer, and accepts the ledger",
             )
-        doubts = self._look().doubts
+        doubts = self._refreshed().doubts
         if doubts:
             [place] = damage.places(doubts[:1])
             more = f" (and {len(doubts) - 1} more lines)" if doubts[1:] else ""
@@ -214,11 +214,11 @@ class Ledger:
 
     def is_ahead(self, key: str) -> bool:
         """Say whether a key lies ahead of time: no clock gave it."""
-        return key > self._look().horizon
+        return key > self._refreshed().horizon
 
     def ahead(self) -> Iterator[Job]:
         """Yield the jobs whose keys lie ahead of time: no clock gave them."""
-        view = self._look()
+        view = self._refreshed()
         return takewhile(lambda job: job.key > view.horizon, view.newest())
 
     @property
@@ -353,7 +353,7 @@ class Ledger:
         with self._writing():
             saved = upkeep.compact(self._view)
             self._view.close()
-            self.words.rebuild(self._look())
+            self.words.rebuild(self._refreshed())
         return saved
 
     def set_aside(self) -> "list[Aside]":
@@ -367,22 +367,22 @@ class Ledger:
             moved = upkeep.set_bad_lines_aside(self._view, self.bad_path)
             if moved:
                 self._view.close()
-                self.words.rebuild(self._look())
+                self.words.rebuild(self._refreshed())
         return moved
 
     def tend(self) -> None:
         """Index a tail that has grown, seal a file that is large; never in a hurry."""
-        if self._look().tail_bytes < self.run_bytes:
+        if self._refreshed().tail_bytes < self.run_bytes:
             return
         self._view.index_tail()
-        if self._look().active.size >= self.seal_bytes:
+        if self._refreshed().active.size >= self.seal_bytes:
             with self._writing():
                 if self._view.active.size >= self.seal_bytes:
                     journal.seal(self.state)
 
     def tend_words(self) -> None:
         """Make what shells complete anew where it is missing, torn or stale."""
-        self.words.tend(self._look(), self.state / "ledger.lock")
+        self.words.tend(self._refreshed(), self.state / "ledger.lock")
 
     def prepare(self) -> None:
         """Create the state folder and its folders, private."""
@@ -395,7 +395,7 @@ class Ledger:
         if not self._is_prepared:
             self.prepare()
         with files.held(self.state / "ledger.lock"):
-            if self._look().newer:
+            if self._refreshed().newer:
                 raise LedgerError(
                     f"{self.path} was written by a newer bgresp: read-only here",
                     hint="pip install --upgrade bgresp",
@@ -416,7 +416,7 @@ class Ledger:
         from bgresp.ledger import upkeep
 
         self._is_dated = True
-        view = self._look()
+        view = self._refreshed()
         self._is_newest = upkeep.is_whole(view.index, view.segments)
         if self._is_newest or self.older_path.exists():
             return
@@ -458,6 +458,6 @@ class Ledger:
         said = f"the next key, {key}, is taken by a record ahead of time"
         raise LedgerError(said, hint="bgresp doctor")
 
-    def _look(self) -> View:
+    def _refreshed(self) -> View:
         self._view.refresh()
         return self._view

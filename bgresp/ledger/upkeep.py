@@ -78,7 +78,7 @@ def compact(view: View) -> int:
 def _rewrite(view: View, segment: Segment, what: Kept) -> int:
     if not segment.path.exists():
         return 0
-    kept = b"".join(raw + b"\n" for raw in _kept(segment, what))
+    kept = b"".join(raw + b"\n" for raw in _lines_to_keep(segment, what))
     if len(kept) == segment.size:
         return 0
     index.drop(view.index, segment.number)
@@ -86,7 +86,7 @@ def _rewrite(view: View, segment: Segment, what: Kept) -> int:
     return segment.size - len(kept)
 
 
-def _kept(segment: Segment, kept: Kept) -> Iterator[bytes]:
+def _lines_to_keep(segment: Segment, kept: Kept) -> Iterator[bytes]:
     for line in journal.read(segment.path):
         if not line.raw:
             continue

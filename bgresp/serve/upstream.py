@@ -111,7 +111,7 @@ class Upstream:
         request |= {"stream": True, "store": False}
         ended: Json | None = None
         error: Json | None = None
-        async with self._asked("responses", request) as reply:
+        async with self._reply_to("responses", request) as reply:
             async for event in _events(reply, self.silence):
                 kind = str(event.get("type", ""))
                 if kind == "error":
@@ -139,7 +139,7 @@ class Upstream:
         writer = OutputWriter(work.id)
         reader = chat.ChatReader(work.id.removeprefix("resp_")[:16])
         done = False
-        async with self._asked("chat/completions", request) as reply:
+        async with self._reply_to("chat/completions", request) as reply:
             async for chunk in _events(reply, self.silence):
                 if chunk is _DONE:
                     done = True
@@ -160,7 +160,9 @@ class Upstream:
         )
 
     @asynccontextmanager
-    async def _asked(self, path: str, request: Json) -> AsyncIterator[httpx.Response]:
+    async def _reply_to(
+        self, path: str, request: Json
+    ) -> AsyncIterator[httpx.Response]:
         """Ask, as often as the server only says later; yield its 200.
 
         Raises EngineError, and _AbsentError where there is nothing at that path.
@@ -183,12 +185,12 @@ class Upstream:
             finally:
                 await reply.aclose()
             if reply.status_code in _ABSENT:
-                raise _AbsentError(_said(reply.status_code, body))
+                raise _AbsentError(_message_of(reply.status_code, body))
             if _refuses_options(reply.status_code, body, request):
                 del request["stream_options"]
                 continue
             if not _is_later(reply, body):
-                raise EngineError(*_told(reply.status_code, body))
+                raise EngineError(*_refusal_of(reply.status_code, body))
             # Nothing was begun: the job waits, as long as it may run.
             asked = _retry_after(reply.headers, self.now())
             await self.sleep(min(wait if asked is None else asked, _LONGEST_WAIT))
@@ -253,7 +255,7 @@ async def _whole(reply: httpx.Response) -> Json:
         raise ValueError("no JSON object")  # noqa: TRY004 # as json.loads has it
     if body.get("error") and "choices" not in body and "output" not in body:
         # LM Studio answers 200 where it has no such endpoint.
-        raise _AbsentError(_said(200, json.dumps(body).encode()))
+        raise _AbsentError(_message_of(200, json.dumps(body).encode()))
     return body
 
 
@@ -352,15 +354,15 @@ def _unreachable(error: Exception) -> EngineError:
     return EngineError("upstream_unreachable", f"the upstream is not reached: {why}")
 
 
-def _told(status: int, body: bytes) -> tuple[str, str]:
+def _refusal_of(status: int, body: bytes) -> tuple[str, str]:
     """Return the code and the message of an upstream's refusal."""
     error = _envelope(body)
     code = error.get("code") or error.get("type")
     named = code if isinstance(code, str) and code else "upstream_error"
-    return one_line(named, limit=80), _said(status, body)
+    return one_line(named, limit=80), _message_of(status, body)
 
 
-def _said(status: int, body: bytes) -> str:
+def _message_of(status: int, body: bytes) -> str:
     message = _envelope(body).get("message") or body.decode("utf-8", "replace")
     return f"the upstream answered {status}: {one_line(str(message), limit=400)}"
 

@@ -184,7 +184,9 @@ class Accidents(RuleBasedStateMachine):
         keyed = Keyed(submitter, Settling(None, self.recorders[writer], lambda _: None))
         known = {job.key for job in self.opened().ledger.newest()}
         # A key that a clock far ahead gave stays in front, and sets no other key.
-        sane = {key for key in known if key <= self.opened().ledger._look().horizon}
+        sane = {
+            key for key in known if key <= self.opened().ledger._refreshed().horizon
+        }
         submitted_at = self.clock
         draft = Job("", submit_key=key, base_url=api.endpoint.base_url)
         draft = draft._replace(submitted_at=submitted_at, dialect="openai")

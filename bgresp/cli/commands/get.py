@@ -68,7 +68,9 @@ def get(which: Refs, options: Options, common: Common) -> int:
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
     unheard = set[str]()
-    jobs = [context.told(job) for job in _fetched(context, choice, codes, unheard)]
+    jobs = [
+        context.with_ending(job) for job in _fetched(context, choice, codes, unheard)
+    ]
     if not codes and not refs.require_some(context, jobs, which):
         return 0
     if options.output is not None and len(jobs) != 1:

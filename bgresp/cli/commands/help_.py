@@ -164,7 +164,7 @@ def help_(context: typer.Context, options: Options, common: Common) -> int:
     if options.man:
         text = man_page(root)
     elif words:
-        commands, topic = _told(root, words)
+        commands, topic = _help_and_topic(root, words)
         if topic is not None and for_a_person and own.streams.unicode:
             _show(own.streams, commands, topic)
             return 0
@@ -175,7 +175,7 @@ def help_(context: typer.Context, options: Options, common: Common) -> int:
     return 0
 
 
-def _told(root: Any, words: list[str]) -> tuple[str | None, str | None]:
+def _help_and_topic(root: Any, words: list[str]) -> tuple[str | None, str | None]:
     """Return the help of a command and the text of a topic, either or both.
 
     Raises UsageError when there is neither.

@@ -54,12 +54,12 @@ def resolve(options: Options, common: Common) -> int:
         raise UsageError("--adopt, --abandon and --resend exclude each other")
     if options.adopt is not None:
         refs.check_typed(options.adopt)
-    job = _found(context, options.ref)
+    job = _unsettled_job(context, options.ref)
     context.show_jobs([resolved(context, job, options)], single=True)
     return 0
 
 
-def _found(context: Context, ref: str | None) -> Job:
+def _unsettled_job(context: Context, ref: str | None) -> Job:
     unsettled = "bgresp list --status submitting,unknown"
     if ref is None:
         raise UsageError("no KEY given", hint=unsettled)

@@ -50,7 +50,7 @@ def show(which: Refs, options: Options, common: Common) -> int:
     """
     context = Context.of(common, (*FIELDS, "prompt"))
     choice = refs.chosen(context, which, default="@last")
-    jobs = list(context.priced(map(context.told, choice.known())))
+    jobs = list(context.priced(map(context.with_ending, choice.known())))
     if not refs.require_some(context, jobs, which):
         return 0
     if context.is_json or common.quiet or common.fields:
@@ -89,7 +89,7 @@ def _show(context: Context, job: Job, *, full: bool) -> None:
         _head(context, job, painter)
     else:
         streams.line(f"id\t{job.ref}")
-    rows = [*_facts(context, job), *_asked(asked)]
+    rows = [*_facts(context, job), *_request_rows(asked)]
     show_rows(streams, [[name, value] for name, value in rows if value])
     cuts = streams.out_is_terminal and not full
     if asked.prompt is not None:
@@ -189,7 +189,7 @@ def _dated(moment: float | None, when: Any, more: str | None = None) -> str:
     return ", ".join(filter(None, (str(when(moment)), more)))
 
 
-def _asked(asked: StoredRequest) -> Iterator[tuple[str, str]]:
+def _request_rows(asked: StoredRequest) -> Iterator[tuple[str, str]]:
     yield "instructions", one_line(asked.instructions or "", limit=400)
     yield "attached", ", ".join(asked.attachments)
     yield "options", asked.options

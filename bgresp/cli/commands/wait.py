@@ -38,7 +38,9 @@ def wait(which: Refs, options: Options, common: Common) -> int:
     interval, timeout = seconds(options.interval), seconds(options.timeout)
     choice = refs.chosen(context, which)
     if options.notify is None and _are_over(context, choice):
-        return int(worst(int(context.told(job).exit_code) for job in choice.jobs))
+        return int(
+            worst(int(context.with_ending(job).exit_code) for job in choice.jobs)
+        )
     from bgresp.cli.following import Following
 
     how = FollowOptions(
