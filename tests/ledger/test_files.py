@@ -74,3 +74,23 @@ def test_a_system_with_neither_is_synced(
     monkeypatch.delattr(os, "fdatasync", raising=False)
     monkeypatch.delattr(fcntl, "F_FULLFSYNC", raising=False)
     sync(fd)
+
+
+@pytest.mark.parametrize("makes", [Path.touch, lambda path: path.symlink_to("x")])
+def test_a_file_that_must_be_new_replaces_none(
+    tmp_path: Path, makes: Callable[[Path], object]
+) -> None:
+    """What came under the name meanwhile stays, a link too, and nothing is left over."""
+    path = tmp_path / "answer.md"
+
+    def pieces() -> Iterator[bytes]:
+        yield b"an answer"
+        makes(path)
+
+    with pytest.raises(FileExistsError):
+        files.write_whole(path, pieces(), exclusive=True)
+    assert [path] == [*tmp_path.iterdir()]
+    assert path.is_symlink() or b"" == path.read_bytes()
+    path.unlink()
+    files.write_whole(path, [b"an ", b"answer"], exclusive=True)
+    assert b"an answer" == path.read_bytes()
