@@ -2,7 +2,7 @@
 
 A field's annotation says how it is typed. A verb lists the groups it takes, and is
 called with one instance of each: by `cli.app`, which makes Typer's commands of them, or
-by `cli.quick`, which does without.
+by `cli.main`, which does without them where it can.
 """
 
 from enum import StrEnum

@@ -18,9 +18,8 @@ from bgresp.core.model import Job, Status
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.engine.recorder import Recorder, rescue_files, restore_rescued
-from bgresp.ledger import damage, files, journal, upkeep
-from bgresp.ledger.damage import BadLine
-from bgresp.ledger.index import decoded
+from bgresp.ledger import files, journal, upkeep
+from bgresp.ledger.index import BadLine, bad_places, decoded
 from bgresp.ledger.line import BadLineError
 
 OK: Final = "ok"
@@ -124,7 +123,7 @@ class Checkup:
         if bad and self.fix and not newer:
             yield from self._set_aside()
         elif bad:
-            named = zip(damage.places(bad[:NAMED]), bad, strict=False)
+            named = zip(bad_places(bad[:NAMED]), bad, strict=False)
             names = ", ".join(f"{place} ({line.why})" for place, line in named)
             more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
             said = f"cannot be read, and is kept: {names}{more} (bgresp doctor --fix)"

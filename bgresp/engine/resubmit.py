@@ -23,7 +23,7 @@ from bgresp.core.signals import Fault, FaultKind
 from bgresp.engine.recorder import Recorder, check_whole
 from bgresp.engine.settle import Settling
 from bgresp.engine.submit import Submitted, Submitter
-from bgresp.ledger.damage import is_in_doubt
+from bgresp.ledger.index import is_in_doubt
 from bgresp.ledger.view import holding
 
 WAIT: Final = 120.0

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.selection import Selector
-from bgresp.ledger import damage, files, folders, index, journal
+from bgresp.ledger import files, folders, index, journal
+from bgresp.ledger.index import bad_places, undoubted
 from bgresp.ledger.line import encode, new_key
 from bgresp.ledger.view import (
     View,
@@ -191,7 +192,7 @@ class Ledger:
             )
         doubts = self._refreshed().doubts
         if doubts:
-            [place] = damage.places(doubts[:1])
+            [place] = bad_places(doubts[:1])
             more = f" (and {len(doubts) - 1} more lines)" if doubts[1:] else ""
             raise LedgerError(
                 f"{place}{more} cannot be read, and may be an earlier submit of it: "
@@ -225,16 +226,14 @@ class Ledger:
     def bad(self) -> list[tuple[str, str]]:
         """Return the lines that cannot be read, as `file:line`, and why."""
         found = self._view.bad
-        return list(
-            zip(damage.places(found), (line.why for line in found), strict=True)
-        )
+        return list(zip(bad_places(found), (line.why for line in found), strict=True))
 
     def first_bad(self, most: int) -> tuple[int, list[tuple[str, str]]]:
         """Return how many lines cannot be read, and the first of them as `bad` does."""
         found = self._view.bad
         few = found[:most]
         whys = (line.why for line in few)
-        return len(found), list(zip(damage.places(few), whys, strict=True))
+        return len(found), list(zip(bad_places(few), whys, strict=True))
 
     @contextmanager
     def claim(self, name: str) -> Iterator[None]:
@@ -434,7 +433,7 @@ class Ledger:
         if old is None:
             self._note_age()
         with self.words.following(self._view, old, job):
-            journal.append(self.path, encode(damage.undoubted(job)), later)
+            journal.append(self.path, encode(undoubted(job)), later)
             self._view.refresh()
         if old is None and self._is_newest:
             from bgresp.ledger import upkeep  # who only reads needs none of it

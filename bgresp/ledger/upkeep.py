@@ -22,9 +22,8 @@ from typing import Final
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
-from bgresp.ledger import damage, files, index, journal
-from bgresp.ledger.damage import BadLine
-from bgresp.ledger.index import decoded
+from bgresp.ledger import files, index, journal
+from bgresp.ledger.index import BadLine, bad_places, decoded, unfinished
 from bgresp.ledger.journal import RawLine, Segment
 from bgresp.ledger.line import BadLineError, is_key, new_key
 from bgresp.ledger.view import View
@@ -214,7 +213,7 @@ def set_bad_lines_aside(view: View, path: Path) -> list[Aside]:
             lines.append((bad[end], rest))
         else:
             kept += rest
-        places = damage.places([line for line, _ in lines])
+        places = bad_places([line for line, _ in lines])
         moved += [
             Aside(place, line.why, whole[: journal.KEPT])
             for place, (line, whole) in zip(places, lines, strict=True)
@@ -236,4 +235,4 @@ def bad_lines(segment: Segment) -> Iterator[BadLine]:
                 decoded(line)
             except BadLineError as error:
                 yield BadLine(segment, line.offset, str(error))
-    yield from damage.unfinished(segment, end)
+    yield from unfinished(segment, end)

@@ -18,10 +18,20 @@ from typing import Any, Final
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import FORGOTTEN, Job, Status
 from bgresp.core.selection import Selector
-from bgresp.ledger import damage, files, index, journal
-from bgresp.ledger.damage import BadLine, Salvage, is_in_doubt
+from bgresp.ledger import files, index, journal
 from bgresp.ledger.files import blamed
-from bgresp.ledger.index import Hit, Run, Scan, TailTerms
+from bgresp.ledger.index import (
+    BadLine,
+    Hit,
+    Run,
+    Salvage,
+    Scan,
+    TailTerms,
+    in_doubt,
+    is_in_doubt,
+    salvage,
+    unfinished,
+)
 from bgresp.ledger.journal import Segment
 from bgresp.ledger.line import (
     BadLineError,
@@ -201,7 +211,7 @@ class View:
                 self._torn.add(place)
             else:
                 found.append(line)
-        return found + damage.unfinished(self.active, self.tail.stop)
+        return found + unfinished(self.active, self.tail.stop)
 
     def _always_bad(self) -> Iterator[BadLine]:
         for run in self._runs:
@@ -259,14 +269,14 @@ class View:
 
     def in_doubt(self) -> frozenset[str]:
         """Return the keys whose line is not where the index has it: read anew."""
-        self._salvage = damage.salvage(self.segments, self._runs, self.tail)
+        self._salvage = salvage(self.segments, self._runs, self.tail)
         return frozenset(self._salvage.jobs)
 
     def _in_doubt(self, key: str) -> Job:
         """Return what is known of a job whose line cannot be read, or is another's."""
         if key not in self._salvage.jobs:
-            self._salvage = damage.salvage(self.segments, self._runs, self.tail)
-            self._salvage.jobs.setdefault(key, damage.in_doubt(key, None))
+            self._salvage = salvage(self.segments, self._runs, self.tail)
+            self._salvage.jobs.setdefault(key, in_doubt(key, None))
         return self._salvage.jobs[key]
 
     def matching(self, term: bytes, fits: Callable[[Job], bool]) -> Iterator[Job]:

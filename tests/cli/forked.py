@@ -23,7 +23,7 @@ _LOADED = (
     *("bgresp.cli.app", "bgresp.cli.following"),
     *("bgresp.cli.refs", "bgresp.api.client"),
     # What a command loads with its first request costs ten times the rest of it.
-    *("bgresp.cli.main", "bgresp.cli.quick", "bgresp.ledger.upkeep", "httpcore"),
+    *("bgresp.cli.main", "bgresp.ledger.upkeep", "httpcore"),
     *("certifi", "anyio._backends._asyncio", "encodings.idna", "h11"),
 )
 

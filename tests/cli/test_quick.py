@@ -9,7 +9,7 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgresp.cli import app, main, quick
+from bgresp.cli import app, main
 from bgresp.cli.options import Option
 from bgresp.core.errors import UsageError
 from tests.cli.books import ident, key, seed
@@ -58,7 +58,7 @@ def test_both_ways_say_the_same(form: str, capfd: pytest.CaptureFixture[str]) ->
     plain = 0
     for output in OUTPUTS:
         argv = [*form.split(), *output.split()]
-        plain += quick.read(quick.load(argv[0]), argv[1:]) is not None
+        plain += main.read(main.load(argv[0]), argv[1:]) is not None
         said = [
             (main.run(words), *capfd.readouterr()) for words in (argv, [*argv, AROUND])
         ]
@@ -66,11 +66,11 @@ def test_both_ways_say_the_same(form: str, capfd: pytest.CaptureFixture[str]) ->
     assert plain == (0 if "-1" in form else len(OUTPUTS))
 
 
-@pytest.mark.parametrize("name", sorted(quick.VERBS))
+@pytest.mark.parametrize("name", sorted(main.PLAIN))
 def test_a_quick_verb_is_the_one_that_is_listed(name: str) -> None:
     """What runs without Typer is the function that the list of commands has."""
     [place] = [verb.place for verb in app.VERBS if verb.name == name]
-    run = quick.load(name)
+    run = main.load(name)
     assert f"{run.__module__}:{run.__name__}" == f"bgresp.cli.{place}"
 
 
@@ -89,14 +89,14 @@ def words_of(run: Callable[..., int]) -> st.SearchStrategy[list[str]]:
     return st.lists(some, max_size=6)
 
 
-@pytest.mark.parametrize("name", sorted(quick.VERBS))
+@pytest.mark.parametrize("name", sorted(main.PLAIN))
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_what_is_read_is_what_typer_reads(name: str, data: st.DataObject) -> None:
     """A verb's options are filled as Typer fills them, wherever they are read at all."""
-    run = quick.load(name)
+    run = main.load(name)
     words = data.draw(words_of(run))
-    groups = quick.read(run, words)
+    groups = main.read(run, words)
     if groups is None:
         return
     seen: list[Any] = []
