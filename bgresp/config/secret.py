@@ -111,9 +111,10 @@ def choose(
     raise ConfigError(f"no key: {auth.env} is not set", hint=ways)
 
 
-def missing(environ: Mapping[str, str], auth: Auth, to: tuple[str, bool]) -> KeySource:
+def missing(
+    environ: Mapping[str, str], auth: Auth, *, base_url: str, explicit: bool
+) -> KeySource:
     """Return the source of a key that is not there, unnamed where nothing names one."""
-    base_url, explicit = to
     belongs = _belongs(auth, base_url, explicit=explicit)
     return KeySource(MISSING, auth.env if belongs or environ.get(auth.env) else "")
 

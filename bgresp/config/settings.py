@@ -114,7 +114,9 @@ def resolve(
     except ConfigError:
         if keyed:
             raise
-        source = secret.missing(environ, spoken.auth, (base_url, explicit))
+        source = secret.missing(
+            environ, spoken.auth, base_url=base_url, explicit=explicit
+        )
     source = replace(source, hidden=_hidden(config, name))
     model, model_origin = _model(flags, environ, profile)
     settings = Settings(

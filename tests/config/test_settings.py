@@ -13,6 +13,7 @@ from bgresp.config.settings import Flags, Machine, Settings
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
 
+ELSEWHERE = "https://elsewhere.example/v1"
 PATH = Path("/etc/bgresp/config.toml")
 KEY = {"OPENAI_API_KEY": "sk-hunter2"}
 OWN = {"BGRESP_API_KEY": "sk-hunter2"}
@@ -534,3 +535,13 @@ def test_profiles_are_known_by_name() -> None:
     known = files.known_profiles(config(work=WORK))
     assert {"work", "mine", *files.built_in()} == set(known)
     assert sorted(known) == known
+
+
+@pytest.mark.parametrize(("base_url", "asks"), [(None, True), (ELSEWHERE, False)])
+def test_a_profile_s_webhook_is_for_its_own_endpoint(
+    base_url: str | None, asks: bool
+) -> None:
+    """A profile's webhook, and the name of its secret, go to another base URL."""
+    local = {"dialect": "local", "webhook_url": A, "webhook_secret_env": "HOOK"}
+    found = resolved(Flags("p", base_url=base_url), OWN, p=local)
+    assert asks == (found.webhook is not None)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.config import trust
+from bgresp.config.files import Config
 from bgresp.config.trust import Noted, Pair
 from bgresp.core.errors import ConfigError
 
@@ -83,3 +84,20 @@ def test_what_is_no_file_joins_nothing(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(ConfigError, match=r"cannot read|is not a regular file"):
         trust.load(path)
+
+
+def test_a_dialect_lends_no_secret_to_a_stranger_s_job() -> None:
+    """What may be secret of a dialect goes to a job that it is not lent to."""
+    mine = {
+        "headers": {"X-Team": "sk-hunter2", "X-Key": "{key}"},
+        "query": {"code": "hunter2"},
+        "auth": {"header": "X-Key", "value": "{key}", "command": ["pass", "mine"]},
+    }
+    config = Config(Path("/c.toml"), None, {}, {}, {"mine": mine})
+    lent = trust.joined(config, {}, lent=frozenset({"mine"}))
+    assert mine == lent.dialects["mine"]
+    assert {
+        "headers": {"X-Key": "{key}"},
+        "query": {},
+        "auth": {"header": "X-Key", "value": "{key}"},
+    } == trust.joined(config, {}, lent=frozenset()).dialects["mine"]

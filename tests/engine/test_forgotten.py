@@ -7,7 +7,10 @@ import pytest
 
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Fault, FaultKind
+from bgresp.engine.cancel import Dropping
 from bgresp.engine.recorder import Recorder
+from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.saved import Answers
 from tests.cli.books import picture
 from tests.endpoint import dialect
 from tests.scripted import snapshot
@@ -27,6 +30,23 @@ def followed(state: Path) -> tuple[Recorder, Job]:
 
 def of(state: Path, job: Job) -> list[str]:
     return [name for name in picture(state) if job.key in name]
+
+
+class Late(Ledger):
+    """A ledger in which another process saves an answer before a job's line is gone."""
+
+    def forget(self, job: Job) -> None:
+        """Forget a job, a moment too late."""
+        Answers(self.state).save_response(job.key, b"{}")
+        super().forget(job)
+
+
+def test_an_answer_that_is_saved_while_a_job_is_dropped_goes_too(state: Path) -> None:
+    """Whoever saved an answer between the files and the line leaves it for ever."""
+    recorder, job = followed(state)
+    late = Recorder(Late(state), recorder.answers)
+    assert 0 == Dropping(late, print, lambda _, error: error.code).here([job])
+    assert [] == of(state, job)
 
 
 @pytest.mark.parametrize("compacted", [False, True])
