@@ -194,12 +194,16 @@ class Context:
         Raises ConfigError.
         """
         if self._machine is None:
-            from bgresp.config import trust
             from bgresp.config.settings import Machine
+            from bgresp.config.urls import (
+                Noted,
+                load_noted,
+                noted_path,
+            )
 
-            noted = trust.Noted()
+            noted = Noted()
             try:
-                noted = trust.load(trust.path_of(self.config.path))
+                noted = load_noted(noted_path(self.config.path))
             except ConfigError as error:  # it joins nothing; the configuration may
                 self.say(error.message)
             self._machine = Machine(self.config, self.environ, self.flags, noted)
@@ -210,14 +214,18 @@ class Context:
 
         Where it cannot be noted that is said: a later call has to join it again.
         """
-        from bgresp.config import trust
         from bgresp.config.settings import is_configured, pair_of
+        from bgresp.config.urls import (
+            note_endpoints,
+            noted_path,
+            tables_digest,
+        )
 
-        path = trust.path_of(self.config.path)
+        path = noted_path(self.config.path)
         notes = [] if settings.is_local else [pair_of(settings)]
-        kept = [trust.digest(settings.tables)] if settings.tables else []
+        kept = [tables_digest(settings.tables)] if settings.tables else []
         try:
-            trust.add(path, [*notes, *kept], self.machine.noted)
+            note_endpoints(path, [*notes, *kept], self.machine.noted)
         except ConfigError as error:
             if is_configured(settings, self.config):
                 return

@@ -167,7 +167,7 @@ class Following:
             for job in ready:
                 waiting.discard(job.key)
                 self._final[job.key] = job
-                tracker = await trackers.track(self.context.told(job))
+                tracker = await trackers.track(self.context.with_ending(job))
                 if tracker is not None:
                     self.trackers.append(tracker)
                     scheduler.connections = self._connections()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from bgresp.config import secret, trust, urls
+from bgresp.config import secret, urls
 from bgresp.config.files import (
     DIALECTS,
     Config,
@@ -17,6 +17,16 @@ from bgresp.config.files import (
     wrong_default,
 )
 from bgresp.config.secret import TWO_WAYS, KeySource
+from bgresp.config.urls import (
+    Noted,
+    Pair,
+    dialect_chain,
+    is_same_url,
+    kept_tables,
+    noted_tables,
+    tables_digest,
+    with_tables,
+)
 from bgresp.core.dialect import Auth, Dialect
 from bgresp.core.endpoint import Webhook
 from bgresp.core.errors import ConfigError, RefusedError, UsageError
@@ -68,7 +78,7 @@ class Settings:
     def identity(self) -> str:
         """Return what is equal for jobs that may share connections."""
         who = (self.profile, self.base_url, self.dialect.name, str(self.key_source))
-        kept = trust.digest(self.tables) if self.tables else None
+        kept = tables_digest(self.tables) if self.tables else None
         return repr((*who, sorted(self.vars.items()), sorted(self.headers), kept))
 
     @property
@@ -77,7 +87,7 @@ class Settings:
         kept: dict[str, Any] = {"key_source": str(self.key_source)}
         if self.tables:
             kept[DIALECTS] = dict(self.tables)
-        if self.home is None or trust.is_same(self.home, self.base_url):
+        if self.home is None or is_same_url(self.home, self.base_url):
             return kept
         return {**kept, HOME: self.home}
 
@@ -131,9 +141,9 @@ def resolve(
         webhook=_asked_for(name, profile, spoken, flags),
         home=_home(name, config),
         origins={"profile": why, "base_url": origin, "model": model_origin},
-        tables=trust.kept(spoken.name, config),
+        tables=kept_tables(spoken.name, config),
     )
-    if flags.webhook is None and not trust.is_same(settings.home, base_url):
+    if flags.webhook is None and not is_same_url(settings.home, base_url):
         settings = replace(settings, webhook=None)  # its secret is not for others
     keyed = source.kind != "none" or settings.webhook is not None
     urls.check(base_url, keyed=keyed, allow_http=allow_http)
@@ -181,7 +191,7 @@ class Machine:
     config: Config
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     flags: Flags = field(default_factory=Flags)
-    noted: trust.Noted = field(default_factory=trust.Noted)
+    noted: Noted = field(default_factory=Noted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +208,10 @@ class _Grant:
     is_trusted: bool = False
 
 
-def pair_of(settings: Settings) -> trust.Pair:
+def pair_of(settings: Settings) -> Pair:
     """Return the base URL and the source of a key that some settings join."""
     source = str(settings.key_source)
-    return trust.Pair(settings.base_url, source, settings.profile, settings.home)
+    return Pair(settings.base_url, source, settings.profile, settings.home)
 
 
 def is_configured(settings: Settings, config: Config) -> bool:
@@ -225,9 +235,9 @@ def of_job(job: Job, machine: Machine) -> Settings:
     grant = _granted(job, base_url, machine)
     lends = grant.lends
     table: Table = config.profiles.get(grant.profile, {}) if lends else {}
-    lent = trust.chain(_spoken_by(grant.profile, config) if lends else OPENAI, config)
-    tables = trust.tables_of(job, _dialects(job, machine))
-    known = trust.joined(config, tables, lent=lent)
+    lent = dialect_chain(_spoken_by(grant.profile, config) if lends else OPENAI, config)
+    tables = noted_tables(job, _dialects(job, machine))
+    known = with_tables(config, tables, lent=lent)
     spoken = _tuned(dialect(job.dialect or OPENAI, known), table)
     settings = Settings(
         profile=name,
@@ -238,7 +248,7 @@ def of_job(job: Job, machine: Machine) -> Settings:
         vars=job.vars,
         headers={**_strings(table, "headers", grant.profile), **flags.headers},
         webhook=_lent_webhook(table, spoken),
-        tables=tables or trust.kept(spoken.name, config),
+        tables=tables or kept_tables(spoken.name, config),
     )
     allow_http = flags.allow_http or bool(table.get("allow_http", False))
     keyed = settings.key_source.kind != "none" or settings.webhook is not None
@@ -261,7 +271,7 @@ def _granted(job: Job, base_url: str, machine: Machine) -> _Grant:
     """
     name, config = job.profile or OPENAI, machine.config
     if urls.is_local(base_url):  # its key never leaves this machine
-        lends = trust.is_same(_home(name, config), base_url)
+        lends = is_same_url(_home(name, config), base_url)
         return _Grant(name, KeySource("local"), lends)
     stored = str(job.extra.get("key_source") or "")
     others: list[_Grant] = []
@@ -300,7 +310,7 @@ def _grants(name: str, base_url: str, machine: Machine) -> Iterator[_Grant]:
     for pair in reversed(machine.noted.pairs):
         if not pair.joins(base_url):
             continue
-        lends = trust.is_same(pair.home, _home(pair.profile, config))
+        lends = is_same_url(pair.home, _home(pair.profile, config))
         profile, auth = _parts(pair.profile, config) if lends else ({}, None)
         source = secret.named(pair.key_source, profile, auth)
         if source is not None:
@@ -309,7 +319,7 @@ def _grants(name: str, base_url: str, machine: Machine) -> Iterator[_Grant]:
         call = resolve(machine.flags, machine.environ, config)
     except ConfigError:
         call = None
-    if call is not None and trust.is_same(call.base_url, base_url):
+    if call is not None and is_same_url(call.base_url, base_url):
         yield _Grant(call.profile, call.key_source)
     for other in known_profiles(config):
         if other != name:
@@ -325,7 +335,7 @@ def _by_profile(name: str, base_url: str, machine: Machine) -> list[_Grant]:
 
 def _configured(name: str, base_url: str, config: Config) -> list[KeySource]:
     """Return the sources of keys that a profile names for a base URL, if it is its."""
-    if not trust.is_same(_home(name, config), base_url):
+    if not is_same_url(_home(name, config), base_url):
         return []
     profile, auth = _parts(name, config)
     return secret.configured(profile, auth, base_url) if auth is not None else []
@@ -349,7 +359,7 @@ def _spoken_by(name: str, config: Config) -> str:
 
 def _dialects(job: Job, machine: Machine) -> frozenset[str]:
     """Return the digests of dialects that are this machine's: noted, or as they are."""
-    now = trust.digest(trust.kept(job.dialect or OPENAI, machine.config))
+    now = tables_digest(kept_tables(job.dialect or OPENAI, machine.config))
     return machine.noted.dialects | {now}
 
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bgresp.config import trust, urls
+from bgresp.config import urls
+from bgresp.config.urls import is_same_url
 from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import RECORD_FIELDS, SCHEMA, Job, Status, check_names
 from bgresp.core.reading import is_id
@@ -133,7 +134,7 @@ def united(mine: Job, theirs: Job) -> Job:
 
 def _is_twin(mine: Job, theirs: Job) -> bool:
     """Say whether two jobs of one id are one job that two machines know."""
-    return trust.is_same(mine.base_url, theirs.base_url)
+    return is_same_url(mine.base_url, theirs.base_url)
 
 
 def _check_same(mine: Job, record: Record) -> None:
@@ -141,7 +142,7 @@ def _check_same(mine: Job, record: Record) -> None:
     theirs = record.job
     for name in _FIXED:
         ours, said = getattr(mine, name), getattr(theirs, name)
-        same = trust.is_same(ours, said) if name == "base_url" else ours == said
+        same = is_same_url(ours, said) if name == "base_url" else ours == said
         if ours is not None and said is not None and not same:
             raise _other(name, said, mine)
     for name, value in record.made_with.items():

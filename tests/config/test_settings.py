@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from bgresp.config import files, secret, settings, trust, urls
+from bgresp.config import files, secret, settings, urls
 from bgresp.config.files import Config
 from bgresp.config.secret import KeySource
 from bgresp.config.settings import Flags, Machine, Settings
+from bgresp.config.urls import Noted, Pair, kept_tables, tables_digest
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
 
@@ -343,13 +344,11 @@ def made(**fields: Any) -> Job:
     return Job("01K", extra=extra, **{**known, **place, **fields})
 
 
-def noted(*jobs: Job) -> trust.Noted:
+def noted(*jobs: Job) -> Noted:
     """Return what was noted when these jobs were submitted."""
-    return trust.Noted(
+    return Noted(
         tuple(
-            trust.Pair(
-                str(job.base_url), str(job.extra["key_source"]), str(job.profile)
-            )
+            Pair(str(job.base_url), str(job.extra["key_source"]), str(job.profile))
             for job in jobs
         )
     )
@@ -415,7 +414,7 @@ def test_a_source_that_nothing_here_joins_is_not_read(
     job = job._replace(extra={**job.extra, "profile_url": WORK["base_url"]})
     known = config(work={**WORK, "api_key_env": "WORK_KEY"})
     with pytest.raises(ConfigError) as caught:
-        of_job(job, known, **{"noted": trust.Noted(), **here})
+        of_job(job, known, **{"noted": Noted(), **here})
     assert f"bgresp config trust {A}" in caught.value.hint
 
 
@@ -439,7 +438,7 @@ def test_a_source_that_this_machine_joins_is_read(
 ) -> None:
     """A profile, an earlier submit, or this call does not join a key to its URL."""
     job = made(key_source=source, base_url=A + slash)
-    here = {"noted": trust.Noted(), **here}
+    here = {"noted": Noted(), **here}
     if "environ" in here:
         here["environ"] = {**here["environ"], "BGRESP_PROFILE": "work"}
     found = of_job(job, config(work={"base_url": A, **work}), **here)
@@ -449,9 +448,9 @@ def test_a_source_that_this_machine_joins_is_read(
 
 def test_what_is_trusted_outright_serves_other_jobs() -> None:
     """After `config trust` a job whose own source is foreign is still refused."""
-    pair = trust.Pair(A, "env:MY_KEY", "work", trusted=True)
+    pair = Pair(A, "env:MY_KEY", "work", trusted=True)
     for source in ("env:AWS_SECRET_ACCESS_KEY", "", "cmd"):
-        found = of_job(made(key_source=source), noted=trust.Noted((pair,)))
+        found = of_job(made(key_source=source), noted=Noted((pair,)))
         assert "env:MY_KEY" == str(found.key_source)
 
 
@@ -488,7 +487,7 @@ def test_a_dialect_of_a_ledger_is_not_spoken() -> None:
         of_job(job)
     ours = config()._replace(dialects={"odd": OWNED})
     assert "GET" == of_job(job, ours).dialect.ops["get"].method
-    seen = replace(noted(job), dialects=frozenset({trust.digest(stored)}))
+    seen = replace(noted(job), dialects=frozenset({tables_digest(stored)}))
     assert "POST" == of_job(job, noted=seen).dialect.ops["get"].method
 
 
@@ -500,8 +499,8 @@ def test_a_dialect_lends_its_literals_to_its_own_base_url_alone() -> None:
     assert {"X-Of": "{var.end_user}"} == found.dialect.headers
     its = made(dialect="odd", profile="odd", key_source="env:K")
     assert OWNED["headers"] == of_job(its, ours).dialect.headers
-    assert {"X-Of": "{var.end_user}"} == trust.kept("odd", ours)["odd"]["headers"]
-    assert "command" not in trust.kept("odd", ours)["odd"]["auth"]
+    assert {"X-Of": "{var.end_user}"} == kept_tables("odd", ours)["odd"]["headers"]
+    assert "command" not in kept_tables("odd", ours)["odd"]["auth"]
 
 
 def test_a_job_s_url_is_checked_again() -> None:

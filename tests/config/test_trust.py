@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from bgresp.config import trust
 from bgresp.config.files import Config
-from bgresp.config.trust import Noted, Pair
+from bgresp.config.urls import (
+    NOTED,
+    Noted,
+    Pair,
+    load_noted,
+    note_endpoints,
+    noted_path,
+    with_tables,
+)
 from bgresp.core.errors import ConfigError
 
 PAIR = Pair("https://a.example/v1", "env:K", "work", "https://w.example/v1")
@@ -16,12 +23,12 @@ DIGEST = "0" * 64
 
 def test_what_is_noted_is_read_again(tmp_path: Path) -> None:
     """A pair or a dialect is lost, noted twice, or seen by others."""
-    path = trust.path_of(tmp_path / "config" / "config.toml")
-    assert Noted() == trust.load(path)
+    path = noted_path(tmp_path / "config" / "config.toml")
+    assert Noted() == load_noted(path)
     outright = Pair("https://b.example/v1", "cmd", "work", trusted=True)
-    trust.add(path, [PAIR, DIGEST], trust.load(path))
-    trust.add(path, [PAIR, DIGEST, outright], trust.load(path))
-    assert Noted((PAIR, outright), frozenset({DIGEST})) == trust.load(path)
+    note_endpoints(path, [PAIR, DIGEST], load_noted(path))
+    note_endpoints(path, [PAIR, DIGEST, outright], load_noted(path))
+    assert Noted((PAIR, outright), frozenset({DIGEST})) == load_noted(path)
     assert 3 == len(path.read_text().splitlines())
     assert (0o600, 0o700) == (
         path.stat().st_mode & 0o777,
@@ -40,50 +47,50 @@ def test_what_is_noted_is_read_again(tmp_path: Path) -> None:
 )
 def test_a_line_that_cannot_be_read_says_nothing(tmp_path: Path, line: str) -> None:
     """A torn or odd line joins something, or costs the others."""
-    path = tmp_path / trust.NAME
-    trust.add(path, [PAIR], Noted())
+    path = tmp_path / NOTED
+    note_endpoints(path, [PAIR], Noted())
     with path.open("a", encoding="latin-1") as file:
         file.write(line)
-    trust.add(path, [DIGEST], trust.load(path))
-    assert Noted((PAIR,), frozenset({DIGEST})) == trust.load(path)
+    note_endpoints(path, [DIGEST], load_noted(path))
+    assert Noted((PAIR,), frozenset({DIGEST})) == load_noted(path)
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_what_others_may_write_joins_nothing(tmp_path: Path, mode: int) -> None:
     """A file that another user can have written says where a key goes."""
-    path = tmp_path / trust.NAME
-    trust.add(path, [PAIR], Noted())
+    path = tmp_path / NOTED
+    note_endpoints(path, [PAIR], Noted())
     path.chmod(mode)
     with pytest.raises(ConfigError, match="others may write"):
-        trust.load(path)
+        load_noted(path)
     with pytest.raises(ConfigError, match="others may write"):
-        trust.add(path, [DIGEST], Noted())
+        note_endpoints(path, [DIGEST], Noted())
     path.chmod(0o644)  # read by others: no harm, and made private when written
-    assert (PAIR,) == trust.load(path).pairs
-    trust.add(path, [DIGEST], trust.load(path))
+    assert (PAIR,) == load_noted(path).pairs
+    note_endpoints(path, [DIGEST], load_noted(path))
     assert 0o600 == path.stat().st_mode & 0o777
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
 def test_another_user_s_file_joins_nothing(tmp_path: Path) -> None:
     """A file of another user's says where a key goes."""
-    path = tmp_path / trust.NAME
-    trust.add(path, [PAIR], Noted())
+    path = tmp_path / NOTED
+    note_endpoints(path, [PAIR], Noted())
     os.chown(path, 12345, 12345)
     with pytest.raises(ConfigError, match="belongs to another user"):
-        trust.load(path)
+        load_noted(path)
 
 
 def test_what_is_no_file_joins_nothing(tmp_path: Path) -> None:
     """A folder or a pipe in its place hangs a command, or is a bug of ours."""
-    path = tmp_path / trust.NAME
+    path = tmp_path / NOTED
     os.mkfifo(path, 0o600)
     with pytest.raises(ConfigError, match="is not a regular file"):
-        trust.load(path)
+        load_noted(path)
     path.unlink()
     path.mkdir()
     with pytest.raises(ConfigError, match=r"cannot read|is not a regular file"):
-        trust.load(path)
+        load_noted(path)
 
 
 def test_a_dialect_lends_no_secret_to_a_stranger_s_job() -> None:
@@ -94,10 +101,10 @@ def test_a_dialect_lends_no_secret_to_a_stranger_s_job() -> None:
         "auth": {"header": "X-Key", "value": "{key}", "command": ["pass", "mine"]},
     }
     config = Config(Path("/c.toml"), None, {}, {}, {"mine": mine})
-    lent = trust.joined(config, {}, lent=frozenset({"mine"}))
+    lent = with_tables(config, {}, lent=frozenset({"mine"}))
     assert mine == lent.dialects["mine"]
     assert {
         "headers": {"X-Key": "{key}"},
         "query": {},
         "auth": {"header": "X-Key", "value": "{key}"},
-    } == trust.joined(config, {}, lent=frozenset()).dialects["mine"]
+    } == with_tables(config, {}, lent=frozenset()).dialects["mine"]

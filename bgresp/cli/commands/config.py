@@ -28,12 +28,11 @@ from bgresp.cli.options import (
     opt,
 )
 from bgresp.config import files, places, profiles
-from bgresp.config import trust as noted
 from bgresp.config.files import meant
 from bgresp.config.profiles import told
 from bgresp.config.secret import MISSING, KeySource
 from bgresp.config.settings import Flags, pair_of, resolve
-from bgresp.config.urls import MissingError, as_options
+from bgresp.config.urls import MissingError, as_options, note_endpoints, noted_path
 from bgresp.core.errors import ConfigError, OutputError, UsageError, worst
 from bgresp.core.text import counted
 from bgresp.ledger.files import PRIVATE_DIR, PRIVATE_FILE
@@ -582,8 +581,8 @@ def trust(options: Trust, common: Common) -> int:
     settings = resolve(flags, context.environ, context.config)
     source = str(settings.key_source)
     pair = replace(pair_of(settings), trusted=True)
-    path = noted.path_of(context.config.path)
-    noted.add(path, [pair], context.machine.noted)
+    path = noted_path(context.config.path)
+    note_endpoints(path, [pair], context.machine.noted)
     if context.is_json:
         record = {"endpoints": str(path), "base_url": pair.base_url}
         record |= {"key_source": source, "profile": pair.profile}

@@ -13,9 +13,9 @@ from bgresp.cli import errors, inputs, refs
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import pairs
 from bgresp.cli.options import Common, JobGroup, JobLabels, JobName, opt
-from bgresp.config import trust
 from bgresp.config.files import built_in
 from bgresp.config.settings import Flags, resolve
+from bgresp.config.urls import is_same_url
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
@@ -204,7 +204,7 @@ def _placed(context: Context, job: Job) -> Job:
         known = {*context.config.dialects, *built_in()}
         spoken = table.get("dialect", profile if profile in known else None)
         return job._replace(dialect=spoken)
-    same = trust.is_same(settings.base_url, job.base_url)
+    same = is_same_url(settings.base_url, job.base_url)
     return job._replace(
         dialect=settings.dialect.name,
         vars=settings.vars if same else {},

@@ -280,7 +280,7 @@ def _answers(
     Raises UsageError where they are not what it waits for, RefusedError where the
     endpoint cannot be told.
     """
-    from bgresp.config.trust import is_same
+    from bgresp.config.urls import is_same_url
     from bgresp.core.request import Reply, answers_to, named_call
 
     job = refs.find(context, ref)
@@ -298,7 +298,7 @@ def _answers(
     for ids, approve in ((options.approve, True), (options.deny, False)):
         replies += [Reply(id_ or None, approve=approve) for id_ in ids or ()]
     found = answers_to(job.quoted, answer, replies, settings.dialect)
-    if job.base_url is not None and not is_same(job.base_url, settings.base_url):
+    if job.base_url is not None and not is_same_url(job.base_url, settings.base_url):
         # Nobody there knows the call, and its output is another endpoint's to read.
         said = f"--previous {ref}: it is at {job.base_url}, not {settings.base_url}"
         raise UsageError(said, hint=f"-p {shlex.quote(job.profile or 'PROFILE')}")
