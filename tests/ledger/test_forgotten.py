@@ -1,13 +1,18 @@
 """A job that was forgotten stays so, whatever is heard of it and however it is read."""
 
+import errno
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.upkeep import REMEMBERED
 
 SMALL: dict[str, Any] = {"run_bytes": 1, "seal_bytes": 1}
 
@@ -79,3 +84,33 @@ def test_a_forgotten_row_is_known_with_its_request(
         assert kept is not None
         assert ("resp_1", "d" * 64) == (kept.id, kept.request_sha256)
         assert one.by_row("another", "1") is None
+
+
+@pytest.mark.parametrize("crash", [0, 1, 2, 3])
+def test_a_compaction_that_dies_brings_no_job_back(
+    state: Path, monkeypatch: pytest.MonkeyPatch, crash: int
+) -> None:
+    """A tombstone that is old enough goes before the lines that it stands for."""
+    clock = [1.7e9]
+    ledger = Ledger(state, now=lambda: clock[0], **SMALL)
+    with ledger.submitting(Job(key="", name="n")) as draft:
+        pass
+    job = ledger.record(draft._replace(status=Status.REJECTED))
+    ledger.forget(job)
+    submitted(ledger)  # seals what stands before it
+    clock[0] += 2 * REMEMBERED
+    replaced, left = os.replace, [crash]
+
+    def dies(*paths: Any, **more: Any) -> None:
+        left[0] -= str(paths[1]).endswith(".jsonl")
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "full")
+        replaced(*paths, **more)
+
+    monkeypatch.setattr(os, "replace", dies)
+    with suppress(LedgerError):
+        Ledger(state, now=lambda: clock[0], **SMALL).compact()
+    monkeypatch.undo()
+    again = Ledger(state, now=lambda: clock[0], **SMALL)
+    assert ["resp_1"] == [job.id for job in again.newest()]
+    assert again.by_key(job.key) is None
