@@ -35,8 +35,8 @@ def submit(recorder: Recorder, scripted: Scripted, **fields: Any) -> Submitted:
     """Submit once more, where an earlier accepted job leaves room for it."""
     sender = Submitter(scripted.api, recorder, lambda _: None, jitter=lambda: 0.5)
     settling = Settling(None, recorder, lambda _: None)
-    unique = bool(fields.pop("unique", False))
-    keyed = Keyed(sender, settling, unique=unique, again=lambda _, __: True)
+    unique, again = bool(fields.pop("unique", False)), fields.pop("again", True)
+    keyed = Keyed(sender, settling, unique=unique, again=lambda _, __: again)
     draft = Draft(Job("", submitted_at=EPOCH, dialect="openai", **fields), {})
     return run_virtual(keyed.submit(draft))
 
@@ -88,3 +88,25 @@ def test_unique_counts_what_may_be_open(state: Path, status: Status) -> None:
     again = submit(recorder, scripted, request_sha256="d" * 64, unique=True)
     assert first.key == again.job.key
     assert [] == scripted.asked
+
+
+OTHERS = [
+    {"request_sha256": "e" * 64},
+    {"base_url": "https://b.example/v1"},
+    {"vars": {"end_user": "u2"}},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=["body", "endpoint", "tenant"])
+def test_unique_tells_requests_apart(state: Path, other: dict[str, Any]) -> None:
+    """--unique takes another body, endpoint or tenant for the same request."""
+    recorder, scripted = recorder_at(state), Scripted(creates=[[snapshot("queued")]])
+    request = {
+        "request_sha256": "d" * 64,
+        "base_url": "https://a.example/v1",
+        "vars": {"end_user": "u1"},
+    }
+    earlier(recorder, Status.IN_PROGRESS, **request)
+    how = {"unique": True, "again": False}
+    assert not submit(recorder, scripted, **how, **request).posted
+    assert submit(recorder, scripted, **how, **{**request, **other}).posted
