@@ -38,8 +38,11 @@ _GONE: Final = 410  # Standard Webhooks: its receiver wants no more
 def origin(url: str) -> str:
     """Return scheme, host and port of a URL. Raises ValueError where it is none."""
     parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    if port is None or not parts.hostname or "@" in parts.netloc:
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    port = usual if parts.port is None else parts.port
+    # What one reader of URLs drops, or takes for a slash, another may not.
+    is_plain = url.isascii() and url.isprintable() and not set(url) & set("\\ ")
+    if not (usual and is_plain and parts.hostname) or "@" in parts.netloc:
         raise ValueError(url)
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
@@ -142,11 +145,16 @@ class _Owed:
 
 @dataclass(slots=True)
 class WebhookSender:
-    """Sends what is owed, again and again until it is taken."""
+    """Sends what is owed, again and again until it is taken.
+
+    A receiver has `patience` seconds for its whole answer: one that drips would hold
+    the place of others.
+    """
 
     options: WebhookOptions
     store: Store
     clock: Callable[[], float]
+    patience: float = _TIMEOUT
     _owed: dict[str, _Owed] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -195,7 +203,7 @@ class WebhookSender:
             entry, notice = self.store.get(name), self.store.notice(name)
             said = None
             if entry is not None and notice is not None:
-                said = await self._sent(client, entry, notice, owed.status)
+                said = await self.sent(client, entry, notice, owed.status)
             late = entry is None or self.clock() - (entry.ended or 0.0) > GIVE_UP
             if said is None or late:
                 if said is not None:
@@ -209,7 +217,7 @@ class WebhookSender:
             owed.sending = False
             self._wake.set()
 
-    async def _sent(
+    async def sent(
         self, client: "httpx.AsyncClient", entry: Entry, notice: Json, status: str
     ) -> str | None:
         """Post a notice once; return why it was not taken, None where it was."""
@@ -237,10 +245,13 @@ class WebhookSender:
                 "webhook-signature": signature,
             }
             url = str(notice["url"])
-            async with client.stream(
+            post = client.stream(
                 "POST", url, content=body, headers=headers, follow_redirects=False
-            ) as reply:
+            )
+            async with asyncio.timeout(self.patience), post as reply:
                 taken = reply.is_success or reply.status_code == _GONE
                 return None if taken else f"HTTP {reply.status_code}"
+        except TimeoutError:
+            return f"no answer in {self.patience:g} s"
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError) as error:
             return one_line(str(error) or type(error).__name__)

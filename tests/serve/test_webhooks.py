@@ -1,18 +1,24 @@
 """What the endpoint tells others of jobs that end: signed, retried, to nobody else."""
 
+import asyncio
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
 from bgresp.core.errors import UsageError
-from bgresp.serve.store import Store
+from bgresp.serve.store import Entry, Store
 from bgresp.serve.webhooks import WebhookOptions, WebhookSender
+from bgresp.serve.wire import RefusalError
 from tests.serve.endpoints import (
     Connect,
     Launch,
@@ -133,6 +139,51 @@ def test_a_request_may_name_an_allowed_address(
     assert 1 == len(receiver.came)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8080/",
+        "http://localhost/",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://2130706433/",
+        "http://0/",
+        "http://hooks.example.com/",
+        "https://hooks.example.com:8443/",
+        "https://hooks.example.com:0/",
+        "https://hooks.example.com:99999/",
+        "https://hooks.example.com.evil.example/",
+        "https://evil.example/?https://hooks.example.com",
+        "https://evil.example#hooks.example.com",
+        "https://hooks.example.com@evil.example/",
+        "https://evil.example@hooks.example.com/",
+        "https://hooks.example.com\\@evil.example/",
+        "https://hooks.example.com\\.evil.example/",
+        "https://hooks.exam\tple.com/",
+        "https://hooks.example.com /",
+        " https://hooks.example.com/",
+        "https://hooks.example.com\r\nX: y/",
+        "https://hooks.example\u3002com/",
+        "https://\uff48ooks.example.com/",
+        "https://hooks.example.com./",
+        "//hooks.example.com/",
+        "ftp://hooks.example.com:443/",
+        "file:///etc/passwd",
+        "https://",
+        "",
+    ],
+)
+def test_no_way_around_what_is_allowed(url: str) -> None:
+    """An address that only looks like an allowed one, or is this machine's, is none."""
+    options = WebhookOptions(secret=SECRET, allowed=("https://hooks.example.com",))
+    request = {"background": True, "webhook_url": url}
+    with pytest.raises(RefusalError):
+        options.taken(request)
+    for good in ("https://HOOKS.example.com:443/a?b#c", "https://hooks.example.com"):
+        rest, notice = options.taken({**request, "webhook_url": good})
+        assert ({"background": True}, {"url": good}) == (rest, notice)
+
+
 def test_a_failure_is_repeated_and_a_redirect_is_one(
     telling: Served, receiver: Receiver
 ) -> None:
@@ -181,11 +232,37 @@ def test_a_program_sees_no_secret_of_ours(
     assert SECRET not in seen
 
 
+def test_a_receiver_that_drips(tmp_path: Path) -> None:
+    """One whose answer never comes to its end holds no place for ever."""
+    store, address = Store(tmp_path), socket.create_server(("127.0.0.1", 0))
+
+    gone = asyncio.Event()
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        with suppress(ConnectionError), closing(writer):
+            while True:
+                writer.write(b"x: y\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        gone.set()
+
+    async def main() -> str | None:
+        url = f"http://127.0.0.1:{address.getsockname()[1]}/"
+        options = WebhookOptions(url, SECRET)
+        sender = WebhookSender(options, store, time.time, patience=0.1)
+        server = await asyncio.start_server(drip, sock=address)
+        entry = Entry("resp_1", "", 1.0, background=True, streamable=False)
+        async with server, httpx.AsyncClient(timeout=9) as client:
+            said = await sender.sent(client, entry, {"url": url}, "completed")
+        await asyncio.wait_for(gone.wait(), 20)
+        return said
+
+    assert "no answer in 0.1 s" == asyncio.run(main())
+
+
 def test_it_gives_up_after_an_hour(tmp_path: Path, receiver: Receiver) -> None:
     """What nobody takes for an hour is told of on stderr, and owed no more."""
-    import asyncio
-    import time
-
     from bgresp.serve.job import Workers
     from bgresp.serve.jobs import Caller, JobQueue, Limits
     from tests.serve.endpoints import Scripted
