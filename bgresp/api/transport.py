@@ -49,6 +49,8 @@ _SECRET: Final = re.compile(rb"(?!idempotency-key).*(auth|cookie|key|token|secre
 CA_VARIABLES: Final = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
 )
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # as `openssl rehash` names them
+LEAST_STORE: Final = 50  # certificates of a system; there are about 140
 _SEPARATORS: Final = re.compile(r"[,\s]+")
 _PORT: Final = re.compile(r"(\[[^\]]*\]|[^:]*):(\d{1,5})", re.ASCII)
 
@@ -80,7 +82,9 @@ class Route:
         if self.proxy is not None:
             proxy = f"by the proxy {self.proxy_name} of {self.proxy_source}"
         if self.ca_path is None:
-            return f"{proxy}, certificates of certifi"
+            folder = system_certificates()
+            store = "certifi" if folder is None else f"the system ({folder})"
+            return f"{proxy}, certificates of {store}"
         return f"{proxy}, certificates of {self.ca_source} ({self.ca_path})"
 
 
@@ -110,11 +114,31 @@ def context(way: Route) -> ssl.SSLContext:
 
 @lru_cache(maxsize=4)
 def _context(path: str | None) -> ssl.SSLContext:
+    path = path or system_certificates()
     if path is None:
         return httpx.create_ssl_context(trust_env=False)
     if Path(path).is_dir():
         return ssl.create_default_context(capath=path)
     return ssl.create_default_context(cafile=path)
+
+
+@lru_cache(maxsize=1)
+def system_certificates() -> str | None:
+    """Return the folder in which OpenSSL looks up a certificate when it needs it.
+
+    That costs nothing, where reading certifi's costs what a whole submit does. None
+    where there is no such folder, or one with so few that it is no system's store.
+    """
+    folder = ssl.get_default_verify_paths().openssl_capath
+    return folder if _is_store(folder) else None
+
+
+def _is_store(folder: str) -> bool:
+    try:
+        names = os.listdir(folder)  # noqa: PTH208  costs no Path for each
+    except OSError:
+        return False
+    return sum(_HASHED.fullmatch(name) is not None for name in names) >= LEAST_STORE
 
 
 def _proxy(base_url: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:

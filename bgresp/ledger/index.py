@@ -45,6 +45,7 @@ MOST_TERM: Final = 60
 GROWTH: Final = 3
 PREFIX: Final = "resp_"
 DAMAGED: Final = "damaged"
+_RANKS: Final = {status.value: status.rank for status in Status}
 
 
 def decoded(raw: RawLine) -> Line:
@@ -103,7 +104,7 @@ class Scan:
         self.newer |= line.newer
         if line.table is None:
             return
-        key, rank = line.key, Status(line.table["status"]).rank
+        key, rank = line.key, _RANKS[line.table["status"]]
         old = self.entries.get(key)
         if old is None or rank >= old.rank or FORGOTTEN in line.table:
             self.entries[key] = Entry(line, raw.offset, rank)
@@ -212,8 +213,10 @@ def _hit(line: bytes) -> Hit:
 
 def term(kind: str, text: str) -> bytes:
     """Return the beginning of an index line: safe, ASCII, cut to a length."""
-    safe = quote(text, safe="", errors="surrogatepass")[:MOST_TERM]
-    return f"{kind}{safe}".encode("ascii")
+    # Most need none of it, and each job of the tail has several.
+    plain = text.isascii() and text.isalnum()
+    safe = text if plain else quote(text, safe="", errors="surrogatepass")
+    return f"{kind}{safe[:MOST_TERM]}".encode("ascii")
 
 
 def id_term(id_: str) -> bytes:

@@ -45,7 +45,7 @@ class Ledger:
         self,
         state: Path,
         now: Callable[[], float] = time.time,
-        run_bytes: int = 256 * 1024,
+        run_bytes: int = 64 * 1024,
         seal_bytes: int = journal.SEAL_BYTES,
     ) -> None:
         """Look nowhere yet."""
@@ -53,7 +53,7 @@ class Ledger:
         self.now = now
         self.run_bytes = run_bytes
         self.seal_bytes = seal_bytes
-        self._view = View(state, 4 * run_bytes, now)
+        self._view = View(state, 2 * run_bytes, now)
         self.words = Words(self._view.index)
         self._is_prepared = False
         self._is_dated = False

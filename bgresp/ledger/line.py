@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import LEDGER_VERSION, Job, Status, may_be_key
 
-_SEALED: Final = re.compile(rb',"c":"([0-9a-f]{8})"\}$')
+_SEALED: Final = re.compile(rb',"c":"([0-9a-f]{8})"\}')
 _STATUSES: Final = frozenset(map(str, Status))
 _TAIL: Final = len(b',"c":"00000000"}')
 _START: Final = b'{"v":'
@@ -23,6 +23,7 @@ _LIKE_CHECKSUM: Final = re.compile(rb'[0-9a-f]{8}"?\}?')
 # A number or a word that may go on behind the cut.
 _BEGUN: Final = re.compile(rb"(?<=[:,\[])[-+.0-9a-zE]+$")
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_DIGITS: Final = frozenset(_ALPHABET)
 LENGTH: Final = 26
 _RANDOM_BITS: Final = 80
 _LAST: Final = (1 << 128) - 1
@@ -73,7 +74,7 @@ def decode(raw: bytes) -> Line:
     A line without a checksum is taken as it is: a person may have written it. Raises
     BadLineError with the reason.
     """
-    sealed = _SEALED.search(raw)
+    sealed = _sealed(raw)
     if sealed:
         body = raw[:-_TAIL] + b"}"
         if zlib.crc32(body) != int(sealed[1], 16):
@@ -89,12 +90,17 @@ def decode(raw: bytes) -> Line:
     return _job(table)
 
 
+def _sealed(raw: bytes) -> re.Match[bytes] | None:
+    """Match the checksum at the end of a line."""
+    return _SEALED.fullmatch(raw, max(len(raw) - _TAIL, 0))
+
+
 def key_of(raw: bytes) -> str | None:
     """Return the key of the job in a line; None where it holds none that can be read.
 
     A line whose checksum holds is not parsed for it.
     """
-    ours, sealed = _OURS.match(raw), _SEALED.search(raw)
+    ours, sealed = _OURS.match(raw), _sealed(raw)
     if ours and sealed and zlib.crc32(raw[:-_TAIL] + b"}") == int(sealed[1], 16):
         return ours[1].decode("ascii")
     try:
@@ -217,7 +223,7 @@ class LatestKeys:
 
 def is_key(text: str) -> bool:
     """Say whether a text has the form of a key."""
-    return len(text) == LENGTH and all(char in _ALPHABET for char in text)
+    return len(text) == LENGTH and _DIGITS.issuperset(text)
 
 
 def _number(key: str) -> int:

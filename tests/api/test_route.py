@@ -8,7 +8,8 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.api.transport import Route, context, is_excepted, route
+from bgresp.api import transport
+from bgresp.api.transport import Route, context, is_excepted, route, system_certificates
 from bgresp.core.errors import ConfigError
 
 PROXY = "http://proxy.test:3128"
@@ -93,7 +94,7 @@ def test_whose_certificates_hold(
 
 
 def test_certificates_are_read_from_files_and_folders(tmp_path: Path) -> None:
-    """A CA's file holds, a folder is looked up in when needed, certifi else."""
+    """A CA's file holds; a folder is looked up in when needed, the system's too."""
     ca = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(ca))
     assert 1 == context(Route(ca_path=str(ca))).cert_store_stats()["x509_ca"]
@@ -102,6 +103,22 @@ def test_certificates_are_read_from_files_and_folders(tmp_path: Path) -> None:
     usual = context(Route())
     assert usual is context(Route())
     assert {ssl.CERT_REQUIRED} == {folder.verify_mode, usual.verify_mode}
+    has_store = system_certificates() is not None
+    assert has_store == (0 == usual.cert_store_stats()["x509_ca"])
+    told = f"of the system ({system_certificates()})" if has_store else "of certifi"
+    assert Route().told.endswith(told)
+
+
+@pytest.mark.parametrize(("count", "is_store"), [(0, False), (49, False), (50, True)])
+def test_a_few_certificates_are_no_systems(
+    count: int, *, is_store: bool, tmp_path: Path
+) -> None:
+    """A folder with a company's own alone does not take the place of certifi's."""
+    for number in range(count):
+        (tmp_path / f"{number:08x}.0").touch()
+    (tmp_path / "ca-certificates.crt").touch()
+    assert is_store == transport._is_store(str(tmp_path))
+    assert not transport._is_store(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
