@@ -127,7 +127,8 @@ class Streaming(NamedTuple):
     `resume` is query:NAME or header:NAME, `start` what it says where nothing was seen.
     `delta` extends the text of a `part`, `full` replaces it; `refusal` and `refused` do
     so with a refusal. `response` is where an event carries the whole response object,
-    `item` an item of its answer.
+    `item` an item of its answer: `begun` are events that tell its beginning, `grown`
+    those that tell more of it, piece by piece.
     """
 
     event: tuple[str, ...]
@@ -141,6 +142,8 @@ class Streaming(NamedTuple):
     part: tuple[str, ...]
     response: tuple[str, ...]
     item: tuple[str, ...]
+    begun: tuple[str, ...]
+    grown: tuple[str, ...]
     end: tuple[str, ...]
     attach: str
     idle_bytes: float

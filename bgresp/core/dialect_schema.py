@@ -60,7 +60,8 @@ _ITEMS: Final = {"limits.poll": NUMBER, "limits.tiers": LIST}
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 AT_LEAST_1: Final = ("connections", "streams")
 TOLD: Final = ("delta", "full", "refusal", "refused")
-STREAM_LISTS: Final = ("event", "cursor", "part", "response", "item", "end")
+STREAM_LISTS: Final = ("event", "cursor", "part", "response", "item")
+STREAM_WORDS: Final = ("begun", "grown", "end")
 # Lists of [dialects.x.output] that hold words, not paths.
 _WORDS: Final = ("messages", "reasoning", "calls", "approvals", "trailing", "waits")
 # Holes that are no variables.
@@ -222,7 +223,7 @@ def _streaming(table: Table) -> Streaming:
         key: TextEvents(_names(table[key]["events"]), _names(table[key]["text"]))
         for key in TOLD
     }
-    lists = {key: _names(table[key]) for key in STREAM_LISTS}
+    lists = {key: _names(table[key]) for key in (*STREAM_LISTS, *STREAM_WORDS)}
     return Streaming(**{**table, **lists, **told})
 
 
@@ -262,7 +263,7 @@ def _check(table: Table) -> None:
     _check_paths({"calls": [path for _, path, _ in calls]}, "output", {})
     stream = table["stream"]
     special = {"event": EVENT_NAME, "cursor": EVENT_ID}
-    told = {key: stream[key] for key in STREAM_LISTS if key != "end"}
+    told = {key: stream[key] for key in STREAM_LISTS}
     _check_paths(told, "stream", special)
     for key in TOLD:
         _check_paths({"text": stream[key]["text"]}, f"stream.{key}", {})

@@ -15,6 +15,7 @@ from bgresp.core.dialect import (
     EVENT_ID,
     EVENT_NAME,
     Dialect,
+    Streaming,
     TextEvents,
     first_at,
     is_name,
@@ -28,6 +29,7 @@ from bgresp.core.output import (
     status_word,
 )
 from bgresp.core.signals import Cursor, Event, Reading
+from bgresp.core.text import parse_json
 from bgresp.core.times import unix
 
 MOST_OF_EVENT: Final = 16 * 1024 * 1024  # bytes of one event
@@ -238,25 +240,77 @@ def items_of(dialect: Dialect, payload: Mapping[str, Any]) -> list[Any]:
 
 
 @dataclass(slots=True)
+class _Growing:
+    """A step of Google's Interactions, which no event ever tells whole."""
+
+    begun: Mapping[str, Any]
+    texts: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
+    annotations: list[Any] = field(default_factory=list)
+    summary: list[Any] = field(default_factory=list)
+    media: list[Any] = field(default_factory=list)
+    rest: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        """Take what one event adds."""
+        for name, pieces in (("text", self.texts), ("arguments", self.arguments)):
+            if isinstance(said := piece.get(name), str):
+                pieces.append(said)
+        if isinstance(some := piece.get("annotations"), list):
+            self.annotations += some
+        if isinstance(asked := piece.get("arguments"), Mapping):
+            self.rest["arguments"] = asked
+        if piece.get("type") == "thought_summary" and "content" in piece:
+            self.summary.append(piece["content"])
+        if isinstance(piece.get("data"), str):
+            self.media.append(piece)
+
+    def whole(self) -> dict[str, Any]:
+        """Return the item as far as it was told."""
+        item = {**self.begun, **self.rest}
+        if said := "".join(self.arguments):
+            try:
+                item["arguments"] = parse_json(said)
+            except ValueError:
+                item["arguments"] = said
+        content = list(self.media)
+        if self.texts or self.annotations:
+            text = {"type": "text", "text": "".join(self.texts)}
+            content.insert(0, {**text, "annotations": self.annotations})
+        told = {"content": content, "summary": self.summary}
+        return {**item, **{name: some for name, some in told.items() if some}}
+
+
+@dataclass(slots=True)
 class PassedItems:
-    """The items of an answer that a stream told whole, one by one.
+    """The items of an answer that a stream told, one by one.
 
     Some endpoints leave them out of the response that ends it (WIRE.md 7).
     """
 
     _items: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    _growing: dict[int, _Growing] = field(default_factory=dict)
     _size: int = 0
 
-    def add(self, event: Event) -> None:
-        """Take an event that may have one."""
-        if event.type != WHOLE_ITEM or event.item is None:
-            return
-        place, id_ = event.part[0], event.item.get("id")
+    def add(self, streaming: Streaming, event: Event) -> None:
+        """Take an event that may have one, or a piece of it."""
+        place = event.part[0]
+        if event.type in streaming.begun and event.item is not None:
+            self._growing[place] = _Growing(event.item)
+        elif event.grown is not None and place in self._growing:
+            self._size += len(event.raw)
+            if self._size <= MOST_PASSED:
+                self._growing[place].add(event.grown)
+        elif event.type == WHOLE_ITEM and event.item is not None:
+            self._add_whole(event, event.item)
+
+    def _add_whole(self, event: Event, item: Mapping[str, Any]) -> None:
+        place, id_ = event.part[0], item.get("id")
         if place in self._items and self._items[place].get("id") != id_:
             place = len(self._items)  # nobody numbers them
         self._size += len(event.raw)
         if self._size <= MOST_PASSED:
-            self._items[place] = event.item
+            self._items[place] = item
 
     def joined(self, dialect: Dialect, event: Event, streamed: str) -> Event:
         """Return an event that ends an answer with its items, if it brought none.
@@ -271,11 +325,15 @@ class PassedItems:
             return event
         if not reading.status.is_terminal or items_of(dialect, response):
             return event
-        if not self._items:
+        found: dict[int, Mapping[str, Any]] = {
+            place: one.whole() for place, one in self._growing.items()
+        }
+        found |= self._items
+        if not found:
             return event
-        has_hole = set(self._items) != set(range(len(self._items)))
+        has_hole = set(found) != set(range(len(found))) or bool(self._growing)
         has_hole |= self._size > MOST_PASSED
-        items = [self._items[place] for place in sorted(self._items)]
+        items = [found[place] for place in sorted(found)]
         how = "from the events of its stream" + ", not all" * has_hole
         whole = {**response, name: items, ASSEMBLED: how}
         if len(read_parts(dialect, whole).text) < len(streamed):
@@ -411,8 +469,16 @@ def read_event(
         terminal=last or kind in streaming.end,
         error=read_error(nested) if is_error else None,
         item=item if isinstance(item, Mapping) else None,
+        grown=_grown(streaming, kind, payload),
         is_aside=is_commentary(dialect.items, item),
     )
+
+
+def _grown(
+    streaming: Streaming, kind: str, payload: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    piece = payload.get("delta") if kind in streaming.grown else None
+    return piece if isinstance(piece, Mapping) else None
 
 
 def _about(payload: Any, message: str) -> str:

@@ -57,8 +57,8 @@ class Event:
     `part` is (output_index, content_index). `delta` extends its text, `full` replaces
     it; `refusal` and `refused` do so with a refusal. `reading` is set where the event
     carries a response object, whose JSON text is `response`; `item` is an item of the
-    answer, where the event carries one whole. `is_aside`: its text is commentary.
-    `terminal` says that nothing follows.
+    answer, where the event carries one, and `grown` what it adds to one. `is_aside`:
+    its text is commentary. `terminal` says that nothing follows.
     """
 
     type: str
@@ -74,6 +74,7 @@ class Event:
     terminal: bool = False
     error: ResponseError | None = None
     item: Mapping[str, Any] | None = None
+    grown: Mapping[str, Any] | None = None
     is_aside: bool = False
 
 

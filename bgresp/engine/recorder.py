@@ -21,7 +21,7 @@ from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import KEY_DIGEST, Job
 from bgresp.core.output import Answer
-from bgresp.core.reading import items_of
+from bgresp.core.reading import ASSEMBLED, items_of
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Snapshot
 from bgresp.ledger import folders
 from bgresp.ledger.files import blamed
@@ -209,6 +209,8 @@ class Recorder:
         saved, new = payload_of(there), payload_of(raw)
         if saved is None or new is None:
             return len(raw) >= len(there)
+        if ASSEMBLED in saved and items_of(dialect, new):
+            return True  # the endpoint's own object is the better one
         return len(items_of(dialect, new)) >= len(items_of(dialect, saved))
 
 

@@ -416,7 +416,7 @@ class Tracker:
         self.tools.first.came(signal)
         before, policy = self.follow, self.tools.policy
         if isinstance(signal, Event):
-            self._passed.add(signal)
+            self._passed.add(self._dialect.streaming, signal)
             if signal.terminal:
                 streamed, dialect = self.shown.transcript.text, self._dialect
                 signal = self._passed.joined(dialect, signal, streamed)

@@ -1,16 +1,18 @@
 """What an endpoint said once is kept, whatever it says of the job afterwards."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgresp.core.model import Status
-from bgresp.core.signals import Event, FaultKind, Signal
+from bgresp.core.reading import read_response
+from bgresp.core.signals import Event, FaultKind, Signal, Snapshot
 from bgresp.engine.submit import Submitted, let_go
 from tests import fakewire as fw
-from tests.endpoint import dialect
+from tests.endpoint import dialect, endpoint
 from tests.engine.test_tracker import ended, follow, shown
 from tests.scripted import (
     CLOSED,
@@ -207,6 +209,80 @@ def test_items_beside_a_hole_are_kept_where_nothing_better_comes(
     only, heard, _ = follow(Scripted(get=[better], streams=[stream]), state)
     assert whole == saved(state, only.job.key)["output"]
     assert shown(heard).endswith("And this.")
+
+
+GEMINI = dialect("gemini")
+CALLED = {"id": "61n", "type": "function_call", "name": "getWeather"}
+SOURCE = {"type": "url_citation", "url": "https://example.org"}
+
+
+def steps(*told: Any) -> list[Event]:
+    """Return the events of Google's Interactions that tell steps piece by piece."""
+    begun = {"id": "v1_x", "status": "in_progress", "object": "interaction"}
+    payloads: list[Any] = [{"event_type": "interaction.created", "interaction": begun}]
+    for place, (step, *pieces) in enumerate(told):
+        at = {"index": place}
+        payloads.append({**at, "event_type": "step.start", "step": step})
+        payloads += [{**at, "event_type": "step.delta", "delta": p} for p in pieces]
+        payloads.append({**at, "event_type": "step.stop"})
+    return [event(payload, GEMINI) for payload in payloads]
+
+
+def last_step(status: str) -> Event:
+    """Return the event that ends an interaction: it has no steps."""
+    response = {"id": "v1_x", "status": status, "usage": {"total_input_tokens": 3}}
+    told = {"event_type": "interaction.completed", "interaction": response}
+    return event(told, GEMINI)
+
+
+THOUGHT_STEP = ({"type": "thought"}, {"type": "thought_signature", "signature": "x"})
+CALL_STEP = (
+    {**CALLED, "arguments": {}},
+    {"type": "arguments_delta", "arguments": '{"location":'},
+    {"type": "arguments_delta", "arguments": '"SF"}'},
+)
+TEXT_STEP = (
+    {"type": "model_output"},
+    {"type": "text", "text": "Tide "},
+    {"type": "text", "text": "at nine."},
+    {"type": "text_annotation_delta", "annotations": [SOURCE]},
+)
+
+
+def test_steps_that_were_told_in_pieces_are_kept(state: Path) -> None:
+    """Google's last event has no steps: a call goes with the 404 of an interaction."""
+    one, place = job(dialect="gemini"), replace(endpoint(), dialect=GEMINI)
+    stream: list[Answer] = [
+        *steps(THOUGHT_STEP, TEXT_STEP, CALL_STEP),
+        last_step("requires_action"),
+        CLOSED,
+    ]
+    scripted = Scripted(get=[GONE], streams=[stream], endpoint=place)
+    only, heard, _ = follow(scripted, state, one=one)
+    assert (14, "calls") == (int(only.job.exit_code), only.job.ended_with)
+    answer = recorder_at(state).answers.answer(only.job.key, GEMINI)
+    assert answer is not None
+    assert ['getWeather({"location":"SF"})'] == list(map(str, answer.calls))
+    assert ("Tide at nine.", (SOURCE,)) == (answer.text, answer.citations)
+    assert "Tide at nine." == shown(heard)
+    assert 1 <= scripted.count("get")
+
+
+def test_the_endpoints_own_steps_are_better(state: Path) -> None:
+    """What was put together of pieces stands in the way of the object itself."""
+    one, place = job(dialect="gemini"), replace(endpoint(), dialect=GEMINI)
+    stream: list[Answer] = [
+        *steps(THOUGHT_STEP, CALL_STEP),
+        last_step("requires_action"),
+        CLOSED,
+    ]
+    body = {"id": "v1_x", "status": "requires_action", "steps": [CALLED]}
+    reading = read_response(GEMINI, body)
+    assert reading is not None
+    whole = Snapshot(reading, json.dumps(body).encode())
+    scripted = Scripted(get=[whole], streams=[stream], endpoint=place)
+    only, _, _ = follow(scripted, state, one=one)
+    assert body == saved(state, only.job.key)
 
 
 FAULT = {"type": "error", "code": "server_error", "message": "It broke."}
