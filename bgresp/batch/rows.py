@@ -20,6 +20,7 @@ from bgresp.engine.resubmit import Keyed
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import OF_ONE, Submitted, error_of, let_go
 from bgresp.engine.tracker import Tracker
+from bgresp.ledger.view import holding
 
 Work = Coroutine[Any, Any, None]
 
@@ -148,10 +149,11 @@ def look_up(
     Raises LedgerError where one that was sent before may be hidden.
     """
     group, row = str(draft.group), str(draft.row)
-    earlier = recorder.ledger.by_row(group, row)
+    submitted = list(recorder.ledger.of_row(group, row))
+    earlier = holding(submitted)
     decision = rules.decision(earlier, draft)
     if decision is RowDecision.SEND:
-        newest = next(recorder.ledger.of_row(group, row), None)
+        newest = next(iter(submitted), None)
         if newest is not None and newest.status.is_unsettled:
             return RowDecision.UNSURE, newest
         check_whole(recorder)

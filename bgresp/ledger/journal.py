@@ -250,7 +250,7 @@ class Segment(NamedTuple):
 def identity(path: Path) -> Identity | None:
     """Return what tells a file from others that have or had its name."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116  asked of each file at each look
     except OSError:
         return None
     return (found.st_dev, found.st_ino)

@@ -29,6 +29,7 @@ _RANDOM_BITS: Final = 80
 _LAST: Final = (1 << 128) - 1
 # How far a key may lie ahead of the clock: clocks differ, but not by more.
 _AHEAD: Final = 86_400.0
+_GREATEST: Final = _ALPHABET[-1] * 16  # the digits of random bits
 
 
 class BadLineError(ValueError):
@@ -189,7 +190,11 @@ def key_horizon(moment: float) -> str:
     A greater one, of whatever form, was not given by a clock: it never counts as the
     last.
     """
-    return new_key(moment + _AHEAD, (1 << _RANDOM_BITS) - 1, after=None)
+    # What new_key makes of this moment and of random bits that are all set; each look
+    # into the ledger asks for it.
+    time = min(max(int((moment + _AHEAD) * 1000), 0), (1 << 48) - 1)
+    digits = [_ALPHABET[time >> shift & 31] for shift in range(45, -1, -5)]
+    return "".join(digits) + _GREATEST
 
 
 class LatestKeys:

@@ -16,6 +16,8 @@ from typing import Final
 
 from bgresp.core.model import EndedWith, Job, Status, Usage
 from bgresp.ledger.line import encode, new_key
+from tests.bench.board import main as board
+from tests.bench.many import main as many_jobs
 from tests.command import ROOT, environment
 
 FEW: Final = 20
@@ -107,6 +109,9 @@ def main(*, short: bool) -> None:
     one = min(taken["python -c pass"])
     for name, times in taken.items():
         sys.stdout.write(f"{min(times) / one:7.2f} x  {name}\n")
+    sys.stdout.flush()
+    many_jobs(short=short)
+    board()
 
 
 if __name__ == "__main__":

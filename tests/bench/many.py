@@ -1,9 +1,10 @@
 """What streams and many jobs cost, beside the same by the SDK of OpenAI.
 
-    PEER=/a/venv/bin/python ROUNDS=3 ROWS=1000 DELTAS=60000 python -m tests.bench.many
+    PEER=/a/venv/bin/python python -m tests.bench.many [--short]
 
 CPU of whole processes, the least of interleaved rounds; of many jobs less what one
-takes. PEER is a Python that has the SDK, else this one is asked for it.
+takes. PEER is a Python that has the SDK, else this one is asked for it. The rate of a
+batch is of the wall clock, beside the same without syncs.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -48,14 +50,21 @@ async def main():
         await asyncio.gather(*(one(number) for number in range(int(count))))
 asyncio.run(main())
 """
+_UNSYNCED: Final = """
+import os
+os.fsync = os.fdatasync = lambda fd: None
+from bgresp.__main__ import main
+main()
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU in seconds, and the most memory in bytes, of a process."""
+    """CPU and time of the wall in seconds, the most memory in bytes, of a process."""
 
     cpu: float
     memory: int
+    took: float
 
 
 Way = Callable[[int], Cost]
@@ -63,6 +72,7 @@ Way = Callable[[int], Cost]
 
 def cost(argv: list[str], env: dict[str, str]) -> Cost:
     """Run a process whose output nobody reads slowly; return what it cost."""
+    began = time.perf_counter()
     with tempfile.TemporaryFile() as told:
         process = subprocess.Popen(
             argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=told
@@ -74,7 +84,8 @@ def cost(argv: list[str], env: dict[str, str]) -> Cost:
         process.returncode = status
         told.seek(0)
         assert status == 0, told.read().decode()
-    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    took = time.perf_counter() - began
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, took)
 
 
 @dataclass(slots=True)
@@ -116,9 +127,11 @@ class Bench:
         self._runs += 1
         return f"state-{self._runs}"
 
-    def batch(self, rows: int, state: str) -> Cost:
-        """Submit so many rows."""
+    def batch(self, rows: int, state: str, *, synced: bool = True) -> Cost:
+        """Submit so many rows; without syncs nothing of them survives a power cut."""
         argv = command("batch", str(self.manifest(rows)), "-q")
+        if not synced:
+            argv = [sys.executable, "-c", _UNSYNCED, *argv[3:]]
         return cost(argv, self.env(state))
 
     def wait(self, rows: int, connections: int = 16) -> Cost:
@@ -178,6 +191,18 @@ class Table:
             rows,
         )
 
+    def rate(self, rows: int) -> None:
+        """Tell of how much slower a batch is for its syncs; the best of the rounds."""
+        bench, best = self.bench, {True: float("inf"), False: float("inf")}
+        for _ in range(self.rounds):
+            for synced, least_so_far in list(best.items()):
+                took = bench.batch(rows, bench.fresh(), synced=synced).took
+                best[synced] = min(least_so_far, took)
+        times = best[False] / best[True]
+        line = f"batch of {rows:,} rows: {times:.2f} x the rate without syncs\n"
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
     def wait(self, rows: int, connections: int) -> None:
         """Tell of waiting for so many jobs that are over, less what one costs."""
         self._each(
@@ -208,23 +233,21 @@ def tell(found: Mapping[str, float], name: str, count: int, one: str) -> None:
     sys.stdout.flush()
 
 
-def main(what: str = "sbw") -> None:
-    """Print the table, or of it `s` streams, `b` batches, `w` waiting."""
-    environ = os.environ
-    peer = environ.get("PEER", sys.executable)
-    deltas, rows = int(environ.get("DELTAS", 60_000)), int(environ.get("ROWS", 1000))
+def main(*, short: bool) -> None:
+    """Print the table."""
+    rounds, deltas = (1, 4_000) if short else (3, 60_000)
+    rows, many = (50, 50) if short else (1000, 10_000)
+    peer = os.environ.get("PEER", sys.executable)
     probe = [peer, "-c", "import openai"]
     has_peer = not subprocess.run(probe, capture_output=True, check=False).returncode
     with tempfile.TemporaryDirectory() as made, running(deltas) as base_url:
-        bench = Bench(Path(made), base_url, peer)
-        table = Table(bench, int(environ.get("ROUNDS", 3)), has_peer)
-        if "s" in what:
-            table.stream(deltas)
-        if "b" in what:
-            table.batch(rows)
-        for connections in (10, 200) if "w" in what else ():
+        table = Table(Bench(Path(made), base_url, peer), rounds, has_peer)
+        table.stream(deltas)
+        table.batch(rows)
+        table.rate(many)
+        for connections in (200,) if short else (10, 200):
             table.wait(rows, connections)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(short="--short" in sys.argv[1:])

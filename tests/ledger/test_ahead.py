@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
@@ -97,3 +99,10 @@ def test_a_key_that_is_taken_is_not_given_again(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="is taken"), ledger.submitting(Job(key="")):
         pytest.fail("a key was given twice")
     assert {last, ahead} == {job.key for job in ledger.newest()}
+
+
+@given(st.floats(-1e6, 4e11))
+def test_the_horizon_is_the_greatest_key_of_its_moment(moment: float) -> None:
+    """What is put together for each look differs from what a key of then would be."""
+    day = 86_400.0
+    assert key_horizon(moment) == new_key(moment + day, (1 << 80) - 1, after=None)
