@@ -43,7 +43,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
             source / name,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-    for name in ("pyproject.toml", "README.md", "CHANGELOG.md", ".gitignore"):
+    for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
         shutil.copy(ROOT / name, source)
     dist = source / "dist"
     argv = [sys.executable, "-m", "hatchling", "build", "-d", str(dist)]
