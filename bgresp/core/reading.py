@@ -294,22 +294,22 @@ class PassedItems:
 
     def add(self, streaming: Streaming, event: Event) -> None:
         """Take an event that may have one, or a piece of it."""
-        place = event.part[0]
-        if event.type in streaming.begun and event.item is not None:
-            self._growing[place] = _Growing(event.item)
-        elif event.grown is not None and place in self._growing:
+        place, item = event.part[0], event.item
+        is_begun = item is not None and event.type in streaming.begun
+        is_whole = item is not None and event.type == WHOLE_ITEM
+        is_more = event.grown is not None and place in self._growing
+        if is_begun or is_whole or is_more:
             self._size += len(event.raw)
-            if self._size <= MOST_PASSED:
-                self._growing[place].add(event.grown)
-        elif event.type == WHOLE_ITEM and event.item is not None:
-            self._add_whole(event, event.item)
-
-    def _add_whole(self, event: Event, item: Mapping[str, Any]) -> None:
-        place, id_ = event.part[0], item.get("id")
-        if place in self._items and self._items[place].get("id") != id_:
-            place = len(self._items)  # nobody numbers them
-        self._size += len(event.raw)
-        if self._size <= MOST_PASSED:
+        if self._size > MOST_PASSED:
+            return
+        if is_begun and item is not None:
+            self._growing[place] = _Growing(item)
+        elif is_more and event.grown is not None:
+            self._growing[place].add(event.grown)
+        elif is_whole and item is not None:
+            known = self._items.get(place)
+            if known is not None and known.get("id") != item.get("id"):
+                place = len(self._items)  # nobody numbers them
             self._items[place] = item
 
     def joined(self, dialect: Dialect, event: Event, streamed: str) -> Event:

@@ -1,6 +1,8 @@
 """Each recorded answer, however it arrives: streamed, cut, polled, stored nowhere."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,15 @@ import pytest
 
 from bgresp.core.signals import FaultKind, Snapshot
 from bgresp.engine.shown_text import ShownText, Transcript
+from tests.endpoint import endpoint
 from tests.engine.test_tracker import follow, shown
 from tests.fakewire import response_of
 from tests.scripted import CLOSED, Answer, Scripted, job, recorder_at, refusal, snapshot
 from tests.test_answers import (
+    NAMES,
     OPENAI,
     STREAMED,
+    dialect_of,
     events_of,
     read_events,
     reading_of,
@@ -87,6 +92,60 @@ def test_an_answer_whose_last_object_is_bare(state: Path, name: str) -> None:
     only, heard, _ = follow(Scripted(get=[GONE], streams=[stream]), state)
     assert text == shown(heard) == recorder_at(state).answers.text(only.job.key, OPENAI)
     assert ("text", 0) == (only.job.ended_with, int(only.job.exit_code))
+
+
+GEMINI = [
+    name
+    for name in NAMES
+    if name.startswith("gemini") and recording(name)["response"].get("steps")
+]
+
+
+def in_pieces(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the events of Google's Interactions that tell an answer."""
+    begun = {"id": response["id"], "status": "in_progress", "object": "interaction"}
+    yield {"event_type": "interaction.created", "interaction": begun}
+    for place, step in enumerate(response["steps"]):
+        told = {"event_type": "step.delta", "index": place}
+        rest = {k: v for k, v in step.items() if k not in {"content", "arguments"}}
+        yield {"event_type": "step.start", "index": place, "step": rest}
+        said = json.dumps(step["arguments"]) if "arguments" in step else ""
+        for piece in (said[at : at + 3] for at in range(0, len(said), 3)):
+            yield {**told, "delta": {"type": "arguments_delta", "arguments": piece}}
+        asked = step["type"] == "user_input"  # no stream says it again
+        for part in [] if asked else step.get("content", []):
+            if part["type"] != "text":
+                yield {**told, "delta": part}
+                continue
+            text, kind = part["text"], "text_annotation_delta"
+            for piece in (text[at : at + 4] for at in range(0, len(text), 4)):
+                yield {**told, "delta": {"type": "text", "text": piece}}
+            some = part.get("annotations", [])
+            yield {**told, "delta": {"type": kind, "annotations": some}}
+        yield {"event_type": "step.stop", "index": place}
+    bare = {name: value for name, value in response.items() if name != "steps"}
+    yield {"event_type": "interaction.completed", "interaction": bare}
+
+
+@pytest.mark.parametrize("name", GEMINI)
+def test_steps_in_pieces_are_the_answer(state: Path, name: str) -> None:
+    """Of an interaction that is gone after its stream, a part is lost or another."""
+    found = recording(name)
+    expect, spoken = found["expect"], dialect_of(found)
+    events = read_events(list(in_pieces(found["response"])), spoken)
+    place = replace(endpoint(), dialect=spoken)
+    scripted = Scripted(get=[GONE], streams=[[*events, CLOSED]], endpoint=place)
+    only, heard, _ = follow(scripted, state, one=job(dialect="gemini"))
+    answer = recorder_at(state).answers.answer(only.job.key, spoken)
+    assert answer is not None
+    assert expect["text"] == answer.text == shown(heard)
+    assert expect["calls"] == [call.to_dict() for call in answer.calls]
+    assert (expect["images"], expect["citations"]) == (
+        *(len(answer.images), len(answer.citations)),
+    )
+    assert (expect["ended_with"], expect["exit_code"], expect["note"]) == (
+        *(only.job.ended_with, int(only.job.exit_code), only.job.told or ""),
+    )
 
 
 REFUSED = [name for name in STREAMED if recording(name)["expect"]["refusal"]]
