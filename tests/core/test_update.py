@@ -186,3 +186,22 @@ def test_what_was_known_is_not_forgotten(records: list[Job]) -> None:
             assert getattr(held, name) == next((at for at in told if at), None)
         assert {**old.extra, **(new.extra if taken else {})} == held.extra
         assert update.merge(held, new) == held
+
+
+@pytest.mark.parametrize(
+    ("passes", "after", "alone", "believed"),
+    [
+        *((1, 59.0, True, False), (1, 60.0, True, True)),
+        *((2, 9999.0, False, False), (3, 599.0, False, False)),
+        (3, 600.0, False, True),
+    ],
+)
+def test_when_a_404_is_believed(
+    passes: int, after: float, alone: bool, believed: bool
+) -> None:
+    """A job is lost for one 404, or several are for fewer than three passes."""
+    job = Job("k", status=Status.QUEUED)
+    gone = Fault(FaultKind.GONE, "No such response.", http_status=404)
+    for _ in range(passes):
+        job = update.missed(job, gone, now=1000.0)
+    assert believed is update.is_believed(job, now=1000.0 + after, alone=alone)
