@@ -32,7 +32,7 @@ bgresp submits long jobs to model endpoints, keeps them in a ledger, and fetches
 each answer, whenever you come back.
 
   bgresp submit prompt.txt      one job, in the background; prints its id
-  bgresp watch @last            its text as it comes; Ctrl-C leaves, the job goes on
+  bgresp watch @last            its text as it comes; Ctrl-C only leaves
   bgresp get @last              the answer
   bgresp list --open            what runs
   bgresp cancel @last           the only command that cancels

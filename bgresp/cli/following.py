@@ -35,7 +35,6 @@ from bgresp.ledger.saved import Shown
 from bgresp.render.columns import record, summary
 from bgresp.render.live import Events, JsonLines, LiveOne, Plain, Quiet
 
-MOST_TITLED: Final = 2000  # jobs of a board whose ids are looked up before it is shown
 LOOK_AGAIN: Final = 2.0  # seconds between two looks for jobs that came
 REPLAYED_WITHIN: Final = 60.0  # seconds for the events of a job that is over
 
@@ -257,9 +256,7 @@ class Following:
         return LiveMany(
             streams,
             durations=self.context.durations(jobs),
-            titled=lambda found: (
-                self.context.titles_of(found) if len(found) <= MOST_TITLED else {}
-            ),
+            titled=self.context.titles_of,
         )
 
     def _connections(self) -> int:

@@ -45,6 +45,7 @@ TOKENS: Final = 12  # cells of that column
 LEAST: Final = 12  # cells in which a part of a reason is worth it
 GAP: Final = 2
 Titles = Mapping[str, Mapping[str, str]]
+MANY: Final = 2000  # jobs whose ids are looked up before they are shown
 MOST: Final = 20  # different notes that are shown; more would be a flood
 
 
@@ -71,7 +72,7 @@ class LiveMany(Observer):
 
     `planned`: so many jobs there will be; of those that ended some thousand are kept.
     `durations` are the seconds that jobs like them took; `titled` returns, by key, the
-    short "id" of jobs and what stands for their "name".
+    short "id" of jobs and what stands for their "name": of many, of those on show.
     """
 
     streams: Streams
@@ -87,7 +88,8 @@ class LiveMany(Observer):
     _counted: JobCounts | None = None
     _names: int = 0  # cells of the longest
     _idents: int = 0  # of those that stand where others have a name
-    _titles: Titles = field(default_factory=dict)
+    _titles: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _titled: set[str] = field(default_factory=set)  # by what they are called without
     _kept: dict[str, tuple[Job, int, str, str]] = field(default_factory=dict)
     _notes: Notes = field(default_factory=Notes)
 
@@ -99,7 +101,8 @@ class LiveMany(Observer):
     def start(self, jobs: Iterable[Job] = ()) -> None:
         """Show the board."""
         known = sorted(jobs, key=lambda job: job.key)
-        self._titles = self.titled(known)
+        if len(known) <= MANY:
+            self._title(known)
         for job in known:
             self._measure(job)
         self._counted = JobCounts(
@@ -156,6 +159,7 @@ class LiveMany(Observer):
         jobs = counted.window(room)
         if counted.total > len(jobs):
             jobs = jobs[: room - 1]
+        self._title(jobs)
         lines = [self._row(job, moment, width) for job in jobs]
         if counted.total > len(jobs):
             more = self._more(counted.total - len(jobs))
@@ -170,6 +174,7 @@ class LiveMany(Observer):
         jobs = counted.window(min(counted.total, max(1, rows - 4)))
         if counted.open or counted.total > len(jobs):
             jobs = [job for job in jobs if job.status in BAD]
+        self._title(jobs)
         lines = [self._row(job, 0.0, width) for job in jobs]
         if 0 < len(jobs) < counted.bad:
             which = ",".join(status for status in BAD if status in counted.counts())
@@ -229,9 +234,24 @@ class LiveMany(Observer):
         can = words and (self._painter.unicode or words.isascii())
         return words if can else self._ident(job)
 
+    def _title(self, jobs: list[Job]) -> None:
+        """Look up what jobs are called that are shown for the first time."""
+        new = [job for job in jobs if job.ref not in self._titled]
+        if not new:
+            return
+        self._titled.update(job.ref for job in new)
+        self._titles.update(self.titled(new))
+        before = self._names, self._idents
+        for job in new:
+            self._measure(job)
+        if before != (self._names, self._idents):
+            self._kept.clear()
+
     def _measure(self, job: Job) -> bool:
         """Make room for what a job is known by; say whether it needs more."""
         label, before = self._label(job), (self._names, self._idents)
+        if label == job.ref and job.ref not in self._titled:
+            return False  # it may have a shorter one
         if label == self._ident(job):
             self._idents = max(self._idents, width_of(label))
         else:

@@ -196,7 +196,8 @@ class Timeline:
 
     def _label(self, job: Job) -> str:
         name = printable(job.name or "")
-        return cut(name, LONGEST_NAME) if name else printable(job.ref)
+        short = self.look.titles.get(job.key, {}).get("id", job.ref)
+        return cut(name, LONGEST_NAME) if name else printable(short)
 
     def _scale(self, axis: Axis, indent: int) -> str:
         left, right = self._moment(axis.start), self._moment(axis.end)

@@ -258,19 +258,28 @@ class Table(NamedTuple):
             self._line(GAP + painted)
 
     def _stacked(self, jobs: list[Job], grid: "Grid") -> None:
-        """Write the id on a line of its own, and what else fits below it."""
-        for job, row in zip(jobs, grid.rows, strict=True):
-            cells = dict(zip(grid.names, row, strict=True))
-            self._line(self._paint(cells.pop("id", job.ref), BOLD))
-            first = cells.pop("status", job.status.value)
-            below = GAP + self._paint(first, STATUS_STYLES[job.status])
-            used = width_of(first)
-            for cell in (cut(c, LONGEST_NAME) for c in cells.values() if c != NONE):
+        """Write the id on a line of its own, and what else fits below it.
+
+        Below the headings, which stand so too; a column without any value is left out.
+        """
+        rows = [dict(zip(grid.names, row, strict=True)) for row in grid.rows]
+        empty = {n for n in grid.names if all(row[n] == NONE for row in rows)}
+        heads = dict(zip(grid.names, grid.headings, strict=True))
+        for job, cells in zip([None, *jobs], [heads, *rows], strict=True):
+            first = cells.pop("status")
+            style = BOLD if job is None else STATUS_STYLES[job.status]
+            self._line(self._paint(cells.pop("id"), BOLD))
+            below, used = GAP + self._paint(first, style), width_of(first)
+            known = (cells[name] for name in cells if name not in empty)
+            for cell in (cut(cell, LONGEST_NAME) for cell in known):
                 wider = used + len(GAP) + width_of(cell)
-                if wider + len(GAP) <= self.streams.width:
-                    below, used = below + GAP + cell, wider
+                if wider + len(GAP) > self.streams.width:
+                    break  # a later one would stand in its place
+                painted = self._paint(cell, BOLD) if job is None else cell
+                below, used = below + GAP + painted, wider
             self._line(below)
-            self._below(job)
+            if job is not None:
+                self._below(job)
 
     def _folded(self, jobs: list[Job], grid: "Grid") -> None:
         """Write every value that is known: first the title, beside it the status.

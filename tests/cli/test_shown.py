@@ -305,3 +305,22 @@ def test_a_bell_rings(terminal: Terminals, state: Path, bgresp: Run) -> None:
         it = terminal("watch", "@1", "--notify", "bell")
         assert 0 == it.finish()
         assert bells == bytes(it.raw).count(b"\a")
+
+
+def test_an_id_of_the_board_means_its_job(
+    terminal: Terminals, bgresp: Run, server: FakeServer, state: Path
+) -> None:
+    """A short id that the board shows is no REF, or another job's."""
+    ids = [f"resp_{number:02x}{'ab' * 15}" for number in range(160, 163)]
+    seed(state, *({"id": id_, "status": "in_progress"} for id_ in ids), server=server)
+    for id_ in ids:
+        running = as_json(response_of("in_progress", response_id=id_))
+        server.script("get", Forever(running), job=id_)
+    it = terminal("watch", "--interval", "60")
+    it.until(lambda it: sum("in_progress" in line for line in it.lines) > 2)
+    it.until(lambda _: len(server.asked("get")) > 2)
+    shown = re.findall(r"\ba[0-9a-f]{7}\b", "\n".join(it.lines))
+    it.process.send_signal(signal.SIGINT)
+    assert (130, 3) == (it.finish(), len(set(shown)))
+    found = {bgresp("list", ref, "-q").out for ref in shown}
+    assert {id_ + "\n" for id_ in ids} == found

@@ -324,3 +324,25 @@ def test_each_outage_is_told_on_the_board() -> None:
     ]
     assert 20 == sum(notes.take(f"note {number}") for number in range(30))
     assert not notes.take("one too many")
+
+
+@pytest.mark.parametrize("count", [5, 2500])
+def test_ids_on_show_are_short_however_many(count: int) -> None:
+    """Of many jobs the ids of all are looked up, or those on show are long."""
+    asked: list[int] = []
+
+    def titled(jobs: list[Job]) -> dict[str, dict[str, str]]:
+        asked.append(len(jobs))
+        return {job.key: {"id": f"short{job.key}"} for job in jobs}
+
+    shown, hand = Shown(80, 16), Hand()
+    jobs = [made(number, Status.QUEUED) for number in range(1, count + 1)]
+    many = LiveMany(shown.streams(), titled=titled, clock=hand, now=hand.wall)
+    many.start(jobs)
+    rows = [line for line in shown.lines if "short" in line]
+    assert min(count, 11) == len(rows)
+    assert not any(jobs[0].ref[:8] in line for line in shown.lines)
+    assert sum(asked) <= max(count if count < 2000 else 0, 16)
+    hand.moment += 10.0
+    many.tick()
+    assert sum(asked) <= max(count if count < 2000 else 0, 16)
