@@ -220,11 +220,16 @@ def test_a_delivery_that_was_early(intents: Intents, server: FakeServer) -> None
     assert 4 == len(server.asked("get"))
 
 
-def test_a_fault_is_not_put_off(intents: Intents, server: FakeServer) -> None:
-    """An endpoint that was away when a delivery came is asked again soon."""
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_fault_is_not_put_off(
+    intents: Intents, server: FakeServer, *, is_told: bool
+) -> None:
+    """An endpoint that was away when it was to be asked is asked again soon."""
     server.script("get", fa.refusal(503), state("completed"))
-    intents.note_delivery("resp_1", "wh_1")
-    told = open_of(asked(record(server), intents, interval=3600.0))
+    if is_told:
+        intents.note_delivery("resp_1", "wh_1")
+    job = record(server, age=10.0 if is_told else 3601.0)
+    told = open_of(asked(job, intents, interval=3600.0))
     assert isinstance(advanced(told, 61.0, intents), dict)
 
 
