@@ -94,7 +94,7 @@ def run(options: ServeOptions) -> int:
         with listening(options.host, options.port, options.uds, HINTS) as listeners:
             listener = listeners[0]
             key = _key(options)
-            if key is None and not is_loopback(listener):
+            if key is None and not all(map(is_loopback, listeners)):
                 raise ConfigError(
                     f"an endpoint on {options.host} needs a key",
                     hint="export SERVE_KEY=...; bgresp serve --key-env SERVE_KEY",
@@ -302,7 +302,9 @@ def listening(
 
 
 def is_loopback(listener: socket.socket) -> bool:
-    """Say whether none but this machine reaches an address."""
+    """Say whether none but this machine reaches an address, or a unix socket."""
+    if listener.family == socket.AF_UNIX:
+        return True
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 

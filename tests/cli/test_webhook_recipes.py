@@ -6,6 +6,7 @@ import signal
 import socket
 import stat
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ from tests.pages import fenced, page
 from tests.units import complaints
 from tests.webhooks import SECRET, deliver
 
-# What systemd does: the socket is the first descriptor, and meant for this process.
+# What systemd does: the sockets are the first descriptors, meant for this process.
 SYSTEMD = (
-    "import os, sys; os.dup2(int(sys.argv[1]), 3); "
-    "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); "
+    "import os, sys; fds = sys.argv[1].split(','); "
+    "[os.dup2(int(fd), 3 + n) for n, fd in enumerate(fds)]; "
+    "os.environ.update(LISTEN_FDS=str(len(fds)), LISTEN_PID=str(os.getpid())); "
     "os.execv(sys.argv[2], sys.argv[2:])"
 )
 
@@ -109,3 +111,20 @@ def test_systemd_may_open_the_socket(
             assert 0 == started.finish(signal.SIGTERM).code
         finally:
             started.close()
+
+
+def test_every_address_of_systemd_needs_a_secret(
+    tmp_path: Path, chosen: dict[str, str]
+) -> None:
+    """One address of several that others reach is not listened on without a secret."""
+    with ExitStack() as sockets:
+        hosts = ("127.0.0.1", "0.0.0.0")  # noqa: S104
+        handed = [sockets.enter_context(socket.create_server((h, 0))) for h in hosts]
+        fds = tuple(one.fileno() for one in handed)
+        argv = [sys.executable, "-c", SYSTEMD, ",".join(map(str, fds))]
+        started = Started([*argv, *command("listen")], chosen, tmp_path, kept=fds)
+        try:
+            ran = started.finish()
+        finally:
+            started.close()
+        assert (4, True) == (ran.code, "needs a secret" in ran.err), ran.err

@@ -114,8 +114,8 @@ def listen(which: Refs, options: Options, common: Common) -> int:
         found = listening(options.host, options.port, options.uds, HINTS)
         listeners = until_done.enter_context(found)
         if not secrets:
-            if not is_loopback(listeners[0]):
-                message = f"listening on {options.host} needs a secret"
+            if not all(map(is_loopback, listeners)):
+                message = "listening beyond this machine needs a secret"
                 raise ConfigError(message, hint="bgresp listen --secret-env NAME")
             context.say("no --secret-env: deliveries are not verified")
         listening_ = Listening(context, secrets, chosen, options, interval)
