@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
 from bgresp.core.errors import ExitCode, UsageError
@@ -312,7 +313,9 @@ class Job(NamedTuple):
                 continue
             if name in _NAMES:
                 read = _READERS.get(name)
-                known[name] = raw if read is None else read(raw)
+                value = raw if read is None else read(raw)
+                shared = name in _SHARED and type(value) is str
+                known[name] = _one(value) if shared else value
             elif name != "v":
                 extra[name] = raw
         return cls(**known, extra=extra)
@@ -338,7 +341,17 @@ RECORD_FIELDS: Final = (
 # In the order of the fields: it is the order of a line.
 _NAMES: Final = dict.fromkeys(name for name in Job._fields if name != "extra")
 _TIMES: Final = frozenset(name for name in _NAMES if name.endswith("_at"))
+# Words that many jobs have in common: they are kept in memory once.
+_SHARED: Final = frozenset(
+    {"group", "profile", "base_url", "dialect", "model", "raw_status"}
+)
 _MAPPINGS: Final = frozenset({"labels", "vars"})
+
+
+@lru_cache(maxsize=256)
+def _one(word: str) -> str:
+    """Return the same object for the same word."""
+    return word
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -23,6 +23,7 @@ _RESETS = frozenset({"response.created", "response.queued", "response.in_progres
 EVERY_SECONDS: Final = 0.25
 EVERY_CHARACTERS: Final = 4096
 PIECE: Final = 1 << 20
+NOTHING_SHOWN: Final = Shown()
 
 
 class Transcript:
@@ -287,10 +288,8 @@ class ShownText:
     """One watcher's place in one job's text; without `progress` nothing is noted."""
 
     progress: Progress | None = None
-    earlier: Shown = field(default_factory=Shown)
+    earlier: Shown = NOTHING_SHOWN
     clock: Callable[[], float] = time.monotonic
-    transcript: Transcript = field(init=False)
-    refusal: Transcript = field(init=False)
     characters: int = 0
     deltas: int = 0
     differs: bool = False  # from the final text, which then is not shown
@@ -300,16 +299,36 @@ class ShownText:
     _cursor: Cursor | None = None
     _item: int | None = None
     _noted_at: float = 0.0
+    _transcript: Transcript | None = None
+    _refusal: Transcript | None = None
 
     def __post_init__(self) -> None:
         """Start where an earlier watch left off."""
-        earlier = self.earlier
-        joint = "" if earlier.is_plain else JOINT
-        self.transcript = Transcript(earlier.text, item=earlier.item, joint=joint)
-        self.refusal = Transcript(earlier.refusal)
         self._cursor, self._item = self.earlier.cursor, self.earlier.item
         if self.progress is not None:
             self.progress.begin(self.earlier)
+
+    @property
+    def transcript(self) -> Transcript:
+        """Return the text; made when it is first told: of many jobs few stream."""
+        if self._transcript is None:
+            earlier = self.earlier
+            joint = "" if earlier.is_plain else JOINT
+            made = Transcript(earlier.text, item=earlier.item, joint=joint)
+            self._transcript = made
+        return self._transcript
+
+    @property
+    def refusal(self) -> Transcript:
+        """Return the refusal, which is told as a text is."""
+        if self._refusal is None:
+            self._refusal = Transcript(self.earlier.refusal)
+        return self._refusal
+
+    @property
+    def streamed(self) -> str:
+        """Return the text that events told."""
+        return "" if self._transcript is None else self._transcript.text
 
     @property
     def start_cursor(self) -> Cursor | None:
@@ -390,6 +409,8 @@ class ShownText:
 
         `plain` is the text as an older version joined it, who may have begun it.
         """
+        if self._transcript is None and self.progress is None and not self.earlier.text:
+            return text
         is_plain = self.earlier.is_plain and plain is not None
         rest = self.transcript.settle(plain if is_plain and plain else text)
         self.differs = rest is None

@@ -238,7 +238,7 @@ class Tracker:
     _heard_at: float | None = None
     _retry_at: float | None = None
     _slot: float | None = None
-    _passed: PassedItems = field(default_factory=PassedItems)
+    _passed: PassedItems | None = None
     _deltas: list[Event] = field(default_factory=list)
 
     @property
@@ -416,10 +416,11 @@ class Tracker:
         self.tools.first.came(signal)
         before, policy = self.follow, self.tools.policy
         if isinstance(signal, Event):
-            self._passed.add(self._dialect.streaming, signal)
+            passed = self._passed = self._passed or PassedItems()
+            passed.add(self._dialect.streaming, signal)
             if signal.terminal:
-                streamed, dialect = self.shown.transcript.text, self._dialect
-                signal = self._passed.joined(dialect, signal, streamed)
+                streamed, dialect = self.shown.streamed, self._dialect
+                signal = passed.joined(dialect, signal, streamed)
         if isinstance(signal, Fault) and signal.kind is FaultKind.GONE:
             signal, policy = self._doubted(signal)
         self.follow, answer = machine.step(
@@ -482,7 +483,7 @@ class Tracker:
 
     def _keep(self, event: Event) -> None:
         """Save an answer before its endpoint, which may not store it, is asked."""
-        dialect, text = self._dialect, self.shown.transcript.text
+        dialect, text = self._dialect, self.shown.streamed
         seen = self.job._replace(cursor=self.follow.cursor)
         self.job = self.tools.recorder.heard(seen, event, dialect, text=text)
 
@@ -539,14 +540,14 @@ class Tracker:
 
     def _keep_received(self) -> None:
         """Keep what came of an answer whose end is to be had no more."""
-        text = self.shown.transcript.text
+        text = self.shown.streamed
         if text and self.tools.recorder.received(self.job, text):
             said = f"{len(text)} characters of its answer came: bgresp get"
             self._note(f"{said} {self.job.quoted}")
 
     def _conclude(self, final: Event | Snapshot) -> None:
         dialect = self._dialect
-        streamed = self.shown.transcript.text
+        streamed = self.shown.streamed
         recorder = self.tools.recorder
         seen = self.job._replace(cursor=self.follow.cursor)
         final = _with_reason(final, self.follow.error)

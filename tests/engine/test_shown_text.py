@@ -41,3 +41,13 @@ def test_a_cursor_is_kept_again_once_all_is_shown(state: Path) -> None:
     shown.wrote(shown.take([delta("b", 1)], 4))
     shown.flush(sync=True)
     assert ("a\n\nb", 4) == (recorder.shown(KEY).text, recorder.shown(KEY).cursor)
+
+
+def test_a_text_that_nobody_told_takes_no_room() -> None:
+    """Each of a hundred thousand jobs that are polled has a transcript of its own."""
+    shown = ShownText()
+    assert "" == shown.streamed
+    assert "the answer" == shown.settle("the answer")
+    assert not shown.differs
+    assert shown._transcript is None
+    assert shown._refusal is None
