@@ -22,10 +22,12 @@ from bgresp.config.files import built_in
 from bgresp.core.dialect_schema import build as build_dialect
 from bgresp.core.errors import MEANINGS
 from tests.cli.books import seed
-from tests.cli.processes import Each
+from tests.cli.processes import Each, endpoint
 from tests.cli.terminal import Terminals
 from tests.command import ROOT as CHECKOUT
 from tests.command import Changes, Run, empty_config, environment
+from tests.fakeanswers import Snapshot
+from tests.fakeserver import FakeServer
 from tests.fakewire import FOX
 from tests.golden import FOLDER, Golden
 
@@ -33,7 +35,13 @@ ROOT: Any = build().whole()
 WIDE = {"COLUMNS": "80"}
 FEW = 45  # modules of ours, packages and __main__ among them
 # What reading the ledger does without.
-SLOW = ("typer", "httpx", "asyncio", "subprocess")
+SLOW = (
+    *("typer", "httpx", "asyncio", "subprocess", "dataclasses", "inspect"),
+    *("platformdirs", "importlib.resources", "tempfile", "traceback"),
+)
+FEW_STANDARD = 75  # modules of the library and of others, beside those of `pass`
+# What a submit that does not wait does without.
+FOLLOWS = ("rich", "click", "bgresp.cli.following", "bgresp.engine.tracker")
 HEAVY = ("httpx", "rich.live", "rich.console", "starlette", "uvicorn", "pydantic")
 
 
@@ -236,6 +244,7 @@ def test_what_asks_nobody_is_fast(state: Path, tmp_path: Path) -> None:
 def test_the_version_is_faster(option: str, each: Each) -> None:
     """What scripts ask first imports nothing of ours, and says what each command says."""
     assert ["bgresp", "bgresp.__main__"] == ours(option)
+    assert [] == imported(option, {}, but="bgresp")
     alone, of_a_command = each([option], ["list", option])
     assert (0, f"bgresp {__version__}\n", "") == (alone.code, alone.out, alone.err)
     assert alone == of_a_command
@@ -261,11 +270,24 @@ def test_the_ledger_alone_is_few_modules(state: Path, tmp_path: Path) -> None:
         assert len(found) <= FEW, (words, len(found), found)
         assert "bgresp.config.files" not in found
         assert "[]" == heavy(words, env, modules=SLOW).splitlines()[-1], words
+        others = imported(words, env, but="bgresp")
+        assert len(others) <= FEW_STANDARD, (words, len(others), others)
     found = ours("get @2", env)
     assert len(found) <= FEW, (len(found), found)
     acts = ("bgresp.api", "bgresp.engine")
     assert not [name for name in found if name.startswith(acts)]
-    assert "[]" == heavy("get @2", env, modules=SLOW[:3])
+    assert "[]" == heavy("get @2", env, modules=SLOW)
+
+
+def test_a_submit_imports_nothing_that_follows(
+    server: FakeServer, state: Path, tmp_path: Path
+) -> None:
+    """One that does not wait loads neither trackers nor views, nor httpx's own tool."""
+    server.script("create", Snapshot("queued"))
+    env = {**endpoint(server), "BGRESP_STATE_DIR": str(state)}
+    env["BGRESP_CONFIG"] = empty_config(tmp_path / "config.toml")
+    said = heavy("submit -t hi -m m", env, modules=FOLLOWS)
+    assert "[]" == said.splitlines()[-1]
 
 
 def test_httpx_comes_without_its_command_line() -> None:
@@ -280,18 +302,26 @@ def test_httpx_comes_without_its_command_line() -> None:
 
 def ours(words: str, env: Changes | None = None) -> list[str]:
     """Run a command to its end; return the modules of this package that it imported."""
+    found = imported(words, env or {}, but="")
+    return [name for name in found if name.startswith("bgresp")]
+
+
+def imported(words: str, env: Changes, *, but: str) -> list[str]:
+    """Run a command to its end; return what it imported, but the modules of a package."""
     script = (
-        "import atexit, sys; from bgresp.__main__ import main;"
-        "atexit.register(lambda: print(*sys.modules, file=sys.stderr)); main()"
+        "import atexit, sys; there = {*sys.modules}; from bgresp.__main__ import main;"
+        "tell = lambda: print(*sys.modules.keys() - there, file=sys.stderr);"
+        "atexit.register(tell); main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *words.split()],
         capture_output=True,
         text=True,
         check=True,
-        env=environment(env or {}),
+        env=environment(env),
     )
-    return sorted(name for name in done.stderr.split() if name.startswith("bgresp"))
+    names = done.stderr.splitlines()[-1].split() if done.stderr.strip() else []
+    return sorted(name for name in names if not (but and name.startswith(but)))
 
 
 def heavy(
