@@ -148,7 +148,7 @@ complete -c bgresp -n '__bgresp_at "batch"' -l allow-outside -d 'Let rows name f
 complete -c bgresp -n '__bgresp_at "batch"' -l no-keep-prompt -d 'Keep no copy of the requests.'
 complete -c bgresp -n '__bgresp_at "batch"' -l expect -x -d 'How long a row may take.'
 complete -c bgresp -n '__bgresp_at "batch"' -l stream -l no-stream -d 'Create them streamable.'
-complete -c bgresp -n '__bgresp_at "batch" "listen" "submit" "sync" "wait" "watch"' -l notify -x -d 'Run it for each job that ended, once ever.'
+complete -c bgresp -n '__bgresp_at "batch" "listen" "submit" "sync" "wait" "watch"' -l notify -x -d 'Run it, or bell, for each job that ended.'
 complete -c bgresp -n '__bgresp_at "batch" "submit"' -s m -l model -x -a '(__bgresp_model)' -d 'The model.'
 complete -c bgresp -n '__bgresp_at "batch" "submit"' -s s -l system -x -a '(__bgresp_atfile)' -d 'Instructions.'
 complete -c bgresp -n '__bgresp_at "batch" "submit"' -l attach -r -F -d 'A file or image (repeat).'

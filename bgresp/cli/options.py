@@ -54,7 +54,7 @@ VERSION: Final = opt("-V", "--version", help="Print the version.")
 
 Notify = Annotated[
     str | None,
-    opt("--notify", help="Run it for each job that ended, once ever.", metavar="CMD"),
+    opt("--notify", help="Run it, or bell, for each job that ended.", metavar="CMD"),
 ]
 
 Yes = Annotated[bool, opt("--yes", help="Ask no question.")]
