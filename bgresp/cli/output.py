@@ -98,7 +98,12 @@ def _pieces(text: str | bytes) -> Iterator[bytes]:
 
 
 def target(name: str | None, *, force: bool) -> Path | None:
-    """Check where an answer is to go before anything is paid; None is stdout."""
+    """Check where an answer is to go before anything is paid; None is stdout.
+
+    Raises UsageError.
+    """
+    if force and name is None:
+        raise UsageError("--force needs -o: there is no file to replace")
     if name is None or name == STDOUT:
         return None
     path = Path(name)

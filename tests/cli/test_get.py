@@ -312,5 +312,8 @@ def test_fields_are_chosen_or_refused(bgresp: Run, state: Path) -> None:
         ran = bgresp(*refused, "--fields", "id")
         assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n")), refused
         assert "--json or --jsonl prints them" in ran.err
+    for idle in (["get", done], ["watch", done], ["submit", "-t", "x"]):
+        ran = bgresp(*idle, "--force")
+        assert (2, True) == (ran.code, "--force needs -o" in ran.err)
     for ran in (bgresp("doctor", "--fields", "id"), bgresp("serve", "--fields", "id")):
         assert (2, True) == (ran.code, "--fields means nothing here" in ran.err)

@@ -64,7 +64,9 @@ def get(which: Refs, options: Options, common: Common) -> int:
     """
     context = Context.of(common)
     options = _checked(options)
-    target = output.target(options.output, force=options.force)
+    target = output.target(
+        options.output, force=options.force and options.out_dir is None
+    )
     choice = refs.chosen(context, which, default="@last")
     codes: list[int] = []
     unheard = set[str]()

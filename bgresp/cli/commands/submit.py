@@ -199,8 +199,6 @@ def _check_needs(shape: Shape, options: Options) -> None:
         raise UsageError(message, hint="bgresp sync --notify, later")
     if options.show is not None and not options.watch:
         raise UsageError("--show needs --watch: nothing is shown")
-    if options.force and options.output is None:
-        raise UsageError("--force needs -o: there is no file to replace")
 
 
 def _prompts(context: Context, shape: Shape, options: Options) -> list[str | None]:
