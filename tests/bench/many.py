@@ -241,8 +241,9 @@ def main(*, short: bool) -> None:
     probe = [peer, "-c", "import openai"]
     has_peer = not subprocess.run(probe, capture_output=True, check=False).returncode
     with tempfile.TemporaryDirectory() as made, running(deltas) as base_url:
-        table = Table(Bench(Path(made), base_url, peer), rounds, has_peer)
-        table.stream(deltas)
+        bench = Bench(Path(made), base_url, peer)
+        Table(bench, rounds, has_peer).stream(deltas)
+        table = Table(bench, rounds, has_peer and not short)
         table.batch(rows)
         table.rate(many)
         for connections in (200,) if short else (10, 200):
