@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Final, Self
@@ -250,8 +250,7 @@ class RowDrafts:
         """
         base = self.request
         body = {**(base.body or {}), **(row.body or {})}
-        asked = replace(
-            base,
+        asked = base._replace(
             text=self.text(row),
             model=row.model or base.model,
             metadata={**base.metadata, **row.metadata},
@@ -274,7 +273,7 @@ class RowDrafts:
             submitted_at=self.now(),
         )
         draft = drafted(record, asked, self.dialect, stream=self.stream)
-        return replace(draft, keep=self.keep)
+        return draft._replace(keep=self.keep)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Protocol
 
@@ -318,7 +318,7 @@ class Rows:
         self._order.append(place)
         if earlier is None or decision is RowDecision.SEND:
             again = job._replace(retry_of=retried(earlier))
-            await self._start(replace(draft, job=again), place)
+            await self._start(draft._replace(job=again), place)
         elif decision is RowDecision.KEEP:
             self.counts.kept += 1
             self._put(place, earlier)

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bgresp.config import files, places
@@ -174,7 +174,7 @@ def ready(
         changes=tuple(arguments.changes.items()),
         variables=arguments.variables,
     )
-    check_clashes(replace(request, model=arguments.model), settings.dialect)
+    check_clashes(request._replace(model=arguments.model), settings.dialect)
     job = Job(
         key=key_of(task),
         name=arguments.name,

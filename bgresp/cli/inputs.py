@@ -8,7 +8,6 @@ import mimetypes
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -255,7 +254,7 @@ def request_of(context: Context, shape: Shape, settings: "Settings") -> Request:
         variables=pairs(shape.var, "--var"),
     )
     # A profile's model is a default: only one that was asked for can clash.
-    check_clashes(replace(request, model=shape.model), settings.dialect)
+    check_clashes(request._replace(model=shape.model), settings.dialect)
     return request
 
 

@@ -10,12 +10,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgresp.core.dialect import HOLE, PARTS, Dialect, fill, holes
 from bgresp.core.errors import RefusedError, UsageError
-from bgresp.core.model import INCLUDE, Job, check_names
+from bgresp.core.model import INCLUDE, NOTHING, Job, check_names
 from bgresp.core.output import Answer, Call
 from bgresp.core.text import MAX_DEPTH, one_line, parse_json
 
@@ -43,8 +42,7 @@ ASKED_BY: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is asked: a prompt, or a raw body that is sent as it is.
 
     `schema` is a whole `text.format`; `answers` are the items that answer calls and
@@ -56,7 +54,7 @@ class Request:
     model: str | None = None
     instructions: str | None = None
     previous_id: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = NOTHING
     attachments: tuple[Part, ...] = ()
     tools: tuple[Mapping[str, Any], ...] = ()
     schema: Mapping[str, Any] | None = None
@@ -64,7 +62,7 @@ class Request:
     body: Mapping[str, Any] | None = None
     changes: tuple[tuple[str, Any], ...] = ()
     answers: tuple[Mapping[str, Any], ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = NOTHING
 
 
 def checked_prompt(text: str, shown: str) -> str:
@@ -170,7 +168,7 @@ def _filled(request: Request) -> Request:
         raise UsageError("the filled prompt is empty")
     if text is not None and len(text) > MAX_PROMPT:
         raise UsageError(f"the filled prompt is longer than {MAX_PROMPT} characters")
-    return replace(request, text=text, instructions=instructions, body=body)
+    return request._replace(text=text, instructions=instructions, body=body)
 
 
 def _values(request: Request) -> dict[str, Any]:
@@ -294,8 +292,7 @@ def url_part(url: str, kind: str) -> Part:
     return {"type": "input_file", "file_url": url}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a user answers to a call (`text`) or to an approval (`approve`).
 
     Without `call_id` it is for the one that waits.
@@ -455,8 +452,7 @@ def _given(name: str, variables: Mapping[str, str]) -> str:
     return variables[name]
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A request ready to be sent: the record it starts as, and its body."""
 
     job: Job
@@ -535,8 +531,7 @@ _TOLD: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRequest:
+class StoredRequest(NamedTuple):
     """What a stored request says: its prompt, instructions, attachments, the rest."""
 
     prompt: str | None = None

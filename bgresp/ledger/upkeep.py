@@ -16,9 +16,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
@@ -41,8 +40,7 @@ _FOLDERS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """What stays of a file: lines at ascending offsets, and every line of some keys.
 
     The older lines of the doubted say what is left of a job. The tombstone of a key
@@ -105,8 +103,7 @@ def _holds(line: RawLine, job: Job, kept: Kept) -> bool:
     return not job.is_forgotten or job.id is not None or job.key >= kept.floor
 
 
-@dataclass(frozen=True, slots=True)
-class Stray:
+class Stray(NamedTuple):
     """A file and the key of the job it is of; `follows`: a record came before it."""
 
     path: Path
@@ -180,8 +177,7 @@ def is_ahead(stray: Stray, last: str | None) -> bool:
     return stray.follows and is_key(stray.key) and stray.key > (last or "")
 
 
-@dataclass(frozen=True, slots=True)
-class Aside:
+class Aside(NamedTuple):
     """A line that was moved: where it stood as `file:line`, why, and its beginning."""
 
     place: str

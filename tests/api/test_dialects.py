@@ -7,7 +7,6 @@ import asyncio
 import json
 import tomllib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -138,7 +137,7 @@ def test_a_create_is_sent_as_documented(name: str, streamed: bool) -> None:
     """Method, path, headers and body of a create, with all that the dialect carries."""
     wanted, spoken = REQUESTS[name], configured(name).dialect
     left_out = [FIELDS[part] for part in FIELDS if part not in spoken.carries]
-    request = replace(FULL, **{k: v for one in left_out for k, v in one.items()})
+    request = FULL._replace(**{k: v for one in left_out for k, v in one.items()})
     body = render(request, spoken, wanted["vars"])
     if streamed and "stream" in spoken.ops:
         body |= spoken.stream_body

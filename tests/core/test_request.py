@@ -1,6 +1,5 @@
 """A request is rendered as its user means it, or refused before anything is sent."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -135,15 +134,15 @@ def test_each_option_has_its_place(
         body = body[name]
     assert body
     check_clashes(asked, openai)
-    check_clashes(replace(asked, body={"a": 1}, changes=(("b.c", 1),)), openai)
-    check_clashes(replace(asked, changes=((f"{place}.deeper", 1),)), openai)
+    check_clashes(asked._replace(body={"a": 1}, changes=(("b.c", 1),)), openai)
+    check_clashes(asked._replace(changes=((f"{place}.deeper", 1),)), openai)
     above = place.partition(".")[0]
     for raw in (within(place, None), within(place, {"x": 1}), {above: "x"}):
         with pytest.raises(UsageError, match=f"^{option} and --body both give"):
-            check_clashes(replace(asked, body=raw), openai)
+            check_clashes(asked._replace(body=raw), openai)
     for path in (place, above):
         with pytest.raises(UsageError, match=f"^{option} and --set both give"):
-            check_clashes(replace(asked, changes=((path, 1),)), openai)
+            check_clashes(asked._replace(changes=((path, 1),)), openai)
 
 
 @pytest.mark.parametrize(("option", "asked", "place"), PLACES)
@@ -181,13 +180,13 @@ def test_variables_fill_every_text(openai: Dialect) -> None:
     """Prompt, instructions and body are templates where there are variables at all."""
     asked = Request(text="{{a}}", instructions="{{ a }}", body={"x": ["{{b}}"]})
     assert "{{a}}" == render(asked, openai, {})["input"]
-    filled = render(replace(asked, variables={"a": "1", "b": "2"}), openai, {})
+    filled = render(asked._replace(variables={"a": "1", "b": "2"}), openai, {})
     assert ("1", "1", ["2"]) == (filled["input"], filled["instructions"], filled["x"])
     with pytest.raises(UsageError, match=r"b.* is not set"):
-        render(replace(asked, variables={"a": "1"}), openai, {})
+        render(asked._replace(variables={"a": "1"}), openai, {})
     long = {"a": "x" * (MAX_PROMPT + 1), "b": ""}
     with pytest.raises(UsageError, match="longer than"):
-        render(replace(asked, variables=long), openai, {})
+        render(asked._replace(variables=long), openai, {})
 
 
 def test_a_variable_must_be_of_use() -> None:

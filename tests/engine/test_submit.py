@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -551,7 +550,7 @@ def test_an_answer_that_is_not_stored_is_told_once(state: Path) -> None:
         for _ in range(2):
             one = draft()
             unstored = one.job._replace(extra={"store": False})
-            await sender.submit(replace(one, job=unstored))
+            await sender.submit(one._replace(job=unstored))
 
     run_virtual(main())
     (line,) = said

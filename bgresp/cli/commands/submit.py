@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 from bgresp.cli import inputs, output, refs
@@ -249,9 +248,9 @@ def _drafts(
     request = request_of(context, shape, settings)
     if options.answers:
         answers = _answers(context, str(shape.previous), options, settings)
-        request = replace(request, answers=answers)
+        request = request._replace(answers=answers)
         check_clashes(request, settings.dialect)
-    requests = [replace(request, text=text) for text in prompts]
+    requests = [request._replace(text=text) for text in prompts]
     for name in unused(requests):
         raise UsageError(f"--var {name}: no text has {{{{{name}}}}}")
     stream = options.stream
@@ -266,7 +265,7 @@ def _drafts(
         prompt = Request(text=one.text, body=one.body, changes=one.changes)
         check_clashes(prompt, settings.dialect)
         draft = drafted(job, one, settings.dialect, stream=stream)
-        found.append(replace(draft, keep=not options.no_keep_prompt))
+        found.append(draft._replace(keep=not options.no_keep_prompt))
     return found
 
 
