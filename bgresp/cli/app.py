@@ -176,19 +176,19 @@ VERBS: Final = (
         "list",
         "commands.list:list_",
         JOBS,
-        "List the jobs of the ledger, newest first; nobody is asked.",
+        "List the jobs of the ledger, newest first; asks no endpoint.",
     ),
     Verb(
         "show",
         "commands.show:show",
         JOBS,
-        "Show what a job was asked, how it went and what it answered; nobody is asked.",
+        "Show a job: what was asked, how it went, what it answered; asks no endpoint.",
     ),
     Verb(
         "stats",
         "commands.stats:stats",
         MANY,
-        "Count jobs, tokens, and how long they were queued and ran; nobody is asked.",
+        "Count jobs, tokens, and how long they were queued and ran; asks no endpoint.",
     ),
     Verb(
         "wait",

@@ -197,10 +197,10 @@ class Checkup:
     def _keys(self, _: Path) -> Iterator[Check]:
         found = [job.key for job in islice(self.recorder.ledger.ahead(), NAMED + 1)]
         if not found:
-            yield Check("keys", OK, "none lies ahead of the clock")
+            yield Check("keys", OK, "no job is dated in the future")
             return
         more = " and more" if len(found) > NAMED else ""
-        said = f"more than a day ahead of the clock: {', '.join(found[:NAMED])}{more}"
+        said = f"dated more than a day in the future: {', '.join(found[:NAMED])}{more}"
         yield Check("keys", WARN, f"{said} (bgresp forget {found[0]})")
 
     def _age(self, _: Path) -> Iterator[Check]:
@@ -227,10 +227,10 @@ class Checkup:
         last = max((moment for job in newest for moment in _moments(job)), default=0.0)
         behind = last - self.recorder.now()
         if behind > SKEW:
-            said = f"stands {brief(behind)} before the newest record"
+            said = f"is {brief(behind)} behind the newest record"
             yield Check("clock", WARN, said)
         else:
-            yield Check("clock", OK, "stands after the newest record")
+            yield Check("clock", OK, "is not behind the newest record")
 
 
 def _missing(state: Path) -> Check:

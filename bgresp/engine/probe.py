@@ -230,7 +230,7 @@ class Probe:
             raise asyncio.CancelledError
         if submitted.fault is None:
             self.jobs.append(submitted.job)
-            self.say(f"{submitted.job.ref} was accepted, to see: {what}")
+            self.say(f"submitted {submitted.job.ref} to test: {what}")
         return submitted
 
     async def _first(self) -> tuple[Submitted, bool]:

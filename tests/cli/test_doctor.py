@@ -293,7 +293,7 @@ def test_a_clock_that_stands_back_is_a_warning(levels: Levels, state: Path) -> N
     healthy(state, {"submitted_at": moment}, {})
     level, detail = levels()["clock"]
     assert "warn" == level
-    assert "before the newest record" in detail
+    assert "behind the newest record" in detail
 
 
 def test_a_lock_that_keeps_nobody_out_is_bad(state: Path) -> None:
@@ -321,6 +321,6 @@ def test_a_key_ahead_of_time_is_named(bgresp: Run, state: Path) -> None:
     end = "7" + "Z" * 25
     seed(state, {}, {"key": end, "status": "failed"})
     found = bgresp("doctor").out
-    assert f"more than a day ahead of the clock: {end} (bgresp forget {end})" in found
+    assert f"dated more than a day in the future: {end} (bgresp forget {end})" in found
     assert 0 == bgresp("forget", end).code
-    assert "none lies ahead of the clock" in bgresp("doctor").out
+    assert "no job is dated in the future" in bgresp("doctor").out

@@ -83,7 +83,7 @@ def test_nobody_is_asked_unasked(
     """Without a terminal or --yes nothing is sent: exit 2 with the line to type."""
     ran = bgresp("doctor", "--probe", "-m", "m", env=listed)
     assert (2, "") == (ran.code, ran.out)
-    assert f"up to 2 small jobs of m at {server.base_url}" in ran.err
+    assert f"up to 2 short jobs for m to {server.base_url}" in ran.err
     assert "(bgresp doctor --probe --yes -p mine -m m)" in ran.err
     for args in (("--probe", "--fix"), ("--yes",), ("-m", "m")):
         assert 2 == bgresp("doctor", *args, env=listed).code
@@ -103,7 +103,7 @@ def test_a_person_is_asked(
 ) -> None:
     """The number of jobs, the place and the key's source are told; only yes is yes."""
     asking = terminal("doctor", "--probe", env=listed)
-    asking.until(lambda seen: seen.shows("go on? [y/N]"))
+    asking.until(lambda seen: seen.shows("Go on? [y/N]"))
     assert () == server.requests
     asking.type(typed.encode())
     assert 0 == asking.finish()

@@ -44,7 +44,7 @@ def doctor(options: Options, common: Common) -> int:
     """Check configuration, ledger, locks and clock; or probe an endpoint.
 
     Prints a line a check: ok, warn or bad, what, detail. Exits 0 when nothing is bad.
-    Without --probe nobody is asked. A probe makes up to two small jobs, which cost
+    Without --probe no endpoint is asked. A probe makes up to two small jobs, which cost
     what jobs cost, and keeps what it saw: watch and cancel go by it.
 
     Examples:
@@ -181,16 +181,16 @@ def _agreed(context: Context, settings: Settings, model: str | None) -> bool:
     Raises UsageError where there is none.
     """
     count = 2 if "cancel" in settings.dialect.ops else 1
-    jobs = "1 small job" if count == 1 else f"up to {count} small jobs"
-    of = f" of {settings.model}" if settings.model else ""
-    what = f"the probe makes {jobs}{of} at {settings.base_url}"
+    jobs = "1 short job" if count == 1 else f"up to {count} short jobs"
+    of = f" for {settings.model}" if settings.model else ""
+    what = f"the probe submits {jobs}{of} to {settings.base_url}"
     if not stdin_is_terminal():
         given = context.common.base_url
         words = ["bgresp doctor --probe --yes -p", settings.profile]
         words += ["--base-url", given] if given else []
         again = " ".join(words + (["-m", model] if model else []))
-        raise UsageError(f"nobody is here to agree: {what}", hint=again)
-    context.say(f"{what}, with the key from {settings.key_source}; go on? [y/N]")
+        raise UsageError(f"no terminal to ask at: {what}", hint=again)
+    context.say(f"{what}, with the key from {settings.key_source}. Go on? [y/N]")
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 

@@ -51,7 +51,7 @@ class Options(NamedTuple):
 
 
 def list_(which: Refs, options: Options, common: Common) -> int:
-    """List the jobs of the ledger, newest first; nobody is asked.
+    """List the jobs of the ledger, newest first; asks no endpoint.
 
     Examples:
 

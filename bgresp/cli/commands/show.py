@@ -40,7 +40,7 @@ class Options(NamedTuple):
 
 
 def show(which: Refs, options: Options, common: Common) -> int:
-    """Show what a job was asked, how it went and what it answered; nobody is asked.
+    """Show a job: what was asked, how it went, what it answered; asks no endpoint.
 
     Examples:
 

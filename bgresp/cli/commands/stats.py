@@ -35,7 +35,7 @@ class Options(NamedTuple):
 
 
 def stats(which: Refs, options: Options, common: Common) -> int:
-    """Count jobs, tokens, and how long they were queued and ran; nobody is asked.
+    """Count jobs, tokens, and how long they were queued and ran; asks no endpoint.
 
     All jobs, or those that are selected. Bars on a terminal; rows in a pipe.
 
