@@ -298,10 +298,10 @@ def test_jobs_that_come_are_followed(
     for refused in (["@1"], ["-o", "x"]):
         assert 2 == bgresp("watch", *refused, "--follow-new").code
     watching = start("watch", "--group", "g", "--follow-new", "--interval", "0.1")
-    for group in ("g", "h"):
-        assert 0 == bgresp("submit", "-t", "x", "--group", group).code
+    assert 0 == bgresp("submit", "-t", "x", "--group", "g").code
     seen = watching.until(b" completed ", "err")
-    assert 0 == bgresp("submit", "-t", "y", "--group", "g").code
+    for group in ("h", "g"):
+        assert 0 == bgresp("submit", "-t", "y", "--group", group).code
     watching.until(f"{ident(3)} completed ".encode(), "err")
     ran = watching.finish(signal.SIGINT)
     assert 130 == ran.code
