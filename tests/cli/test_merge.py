@@ -239,7 +239,7 @@ def test_a_forgotten_job_is_no_news(
     assert 0 == bgresp("forget", ident(1)).code
     ran = bgresp("import", "--from", "-", stdin=text)
     assert (0, "") == (ran.code, ran.out)
-    assert "1 jobs, 0 new here, 0 with news" in ran.err
+    assert "1 job, 0 new here, 0 with news" in ran.err
     assert {} == jobs(bgresp)
 
 
