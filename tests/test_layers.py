@@ -193,7 +193,8 @@ def test_names_are_no_metaphors(folder: Path) -> None:
 
 
 def test_few_modules_are_small() -> None:
-    """A room is an idea: at most ten have less than 50 lines, __init__ apart."""
+    """A room is an idea: of at most 130 ten have less than 50 lines, __init__ apart."""
+    assert len(MODULES) <= 130
     sizes = {
         _id(path): len(path.read_text(encoding="utf-8").splitlines())
         for path in MODULES
