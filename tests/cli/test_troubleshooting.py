@@ -67,6 +67,18 @@ def no_endpoint(scene: Scene) -> Ran:
     return scene.go("submit", "-t", "x")
 
 
+def unchosen(scene: Scene) -> Ran:
+    scene.work()
+    return scene.go("submit", "-t", "x")
+
+
+def keyless(scene: Scene) -> Ran:
+    scene.env = {"BGRESP_BASE_URL": None, "BGRESP_API_KEY": None}
+    there = "https://llm.example.com/v1"
+    assert 0 == scene.go("config", "add", "work", "--base-url", there, "-m", "m").code
+    return scene.go("submit", "-t", "x", "-p", "work")
+
+
 def not_set(scene: Scene) -> Ran:
     scene.work()
     return scene.go("submit", "-t", "x", "-p", "work", WORK_KEY=None)
@@ -200,6 +212,8 @@ def put_back(scene: Scene) -> Ran:
 
 SCENES: Final[dict[str, Callable[[Scene], Ran]]] = {
     "no endpoint is configured": no_endpoint,
+    "no profile is chosen": unchosen,
+    "nothing says where the key for": keyless,
     "is not set": not_set,
     "refused: Incorrect API key": bad_key,
     "could not connect to": nobody_there,
