@@ -12,7 +12,7 @@ OPENAI = [name for name in NAMES if recording(name)["dialect"] == "openai"]
 
 
 def test_results_of_every_answer(
-    bgresp: Run, server: FakeServer, tmp_path: Path
+    hasty: Run, server: FakeServer, tmp_path: Path
 ) -> None:
     """An endpoint that answers at once: each row has its ending, no file is empty.
 
@@ -24,7 +24,7 @@ def test_results_of_every_answer(
     for name in names:
         response = {**recording(name)["response"], "id": f"resp_{name}"}
         server.script("create", fa.as_json({**response, "background": True}))
-    ran = bgresp(
+    ran = hasty(
         *("batch", "all.jsonl", "-m", "m", "--in-flight", "1", "--max-failures", "1"),
         *("--results", "out.jsonl", "--out-dir", "out"),
     )
@@ -45,6 +45,6 @@ def test_results_of_every_answer(
             assert f"resp_{line['id']}: {expect['note']}" in ran.err
         else:
             assert f"resp_{line['id']}: with" not in ran.err
-    again = bgresp("batch", "all.jsonl", "-m", "m", "--wait")
+    again = hasty("batch", "all.jsonl", "-m", "m", "--wait")
     assert 14 == again.code
     assert len(names) == len(server.asked("create"))

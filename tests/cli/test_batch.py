@@ -49,10 +49,10 @@ def results(path: Path) -> list[Any]:
 
 
 def test_a_job_a_row_and_their_ids_in_order(
-    server: FakeServer, bgresp: Run, manifest: Write, state: Path
+    server: FakeServer, hasty: Run, manifest: Write, state: Path
 ) -> None:
     """Each row is posted once, and stdout has an id a line in the order of the rows."""
-    ran = bgresp("batch", manifest(*rows(20)), "-m", "m", "-l", "a=b")
+    ran = hasty("batch", manifest(*rows(20)), "-m", "m", "-l", "a=b")
     assert (0, 20) == (ran.code, len(server.creates))
     ids = ran.out.split()
     by_id = {line["id"]: line for line in records(state) if line.get("id")}
@@ -445,25 +445,25 @@ def test_a_lost_reply_counts_for_the_limit(
 
 
 def test_shards_cover_each_row_once(
-    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+    server: FakeServer, hasty: Run, manifest: Write, tmp_path: Path
 ) -> None:
     """Three shards with three ledgers post every row, and none twice."""
     name = manifest(*rows(40))
     for number in (1, 2, 3):
         own = {"BGRESP_STATE_DIR": str(tmp_path / f"state-{number}")}
         args = ("batch", name, "-m", "m", "--shard", f"{number}/3")
-        assert 0 == bgresp(*args, env=own).code
+        assert 0 == hasty(*args, env=own).code
     assert sorted(f"question {n}" for n in range(1, 41)) == sorted(asked(server))
-    assert 2 == bgresp("batch", name, "-m", "m", "--shard", "0/3").code
+    assert 2 == hasty("batch", name, "-m", "m", "--shard", "0/3").code
 
 
 def test_results_and_files(
-    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+    server: FakeServer, hasty: Run, manifest: Write, tmp_path: Path
 ) -> None:
     """Each row's answer is a line and a file; a second run adds nothing."""
     name = manifest(*rows(3), {"id": "../../evil", "text": "x"})
     args = ("batch", name, "-m", "m", "--results", "r.jsonl", "--out-dir", "out")
-    ran = bgresp(*args)
+    ran = hasty(*args)
     assert (0, 4) == (ran.code, len(ran.out.split()))
     lines = results(tmp_path / "r.jsonl")
     assert {"r1", "r2", "r3", "../../evil"} == {line["id"] for line in lines}
@@ -476,7 +476,7 @@ def test_results_and_files(
     }
     content = (tmp_path / "r.jsonl").read_bytes()
     (tmp_path / "r.jsonl").write_bytes(content[:-9])
-    again = bgresp(*args)
+    again = hasty(*args)
     assert (0, ran.out) == (again.code, again.out)
     key = lambda line: line["id"]  # noqa: E731
     assert sorted(lines, key=key) == sorted(results(tmp_path / "r.jsonl"), key=key)
@@ -484,22 +484,22 @@ def test_results_and_files(
 
 
 def test_what_did_not_complete_is_retried_where_asked(
-    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+    server: FakeServer, hasty: Run, manifest: Write, tmp_path: Path
 ) -> None:
     """--retry-failed sends failed rows anew, linked; without it they stay as they are."""
     name = manifest(*rows(2))
     args = ("batch", name, "-m", "m", "--results", "r.jsonl", "--in-flight", "1")
     server.script("create", fa.Snapshot("failed"))
-    assert [12, 12] == [bgresp(*args).code, bgresp(*args).code]
-    ran = bgresp(*args, "--retry-failed")
+    assert [12, 12] == [hasty(*args).code, hasty(*args).code]
+    ran = hasty(*args, "--retry-failed")
     assert (0, 3) == (ran.code, len(server.creates))
     lines = results(tmp_path / "r.jsonl")
     assert [("r1", "failed"), ("r2", "completed"), ("r1", "completed")] == [
         (line["id"], line["status"]) for line in lines
     ]
-    newest = json.loads(bgresp("list", "--json", "--limit", "1").out)[0]
+    newest = json.loads(hasty("list", "--json", "--limit", "1").out)[0]
     assert newest["retry_of"] is not None
-    assert 0 == bgresp(*args, "--retry-failed").code
+    assert 0 == hasty(*args, "--retry-failed").code
     assert 3 == len(server.creates)
 
 
@@ -531,16 +531,16 @@ def test_a_manifest_that_is_not_there_comes_first(bgresp: Run) -> None:
 
 
 def test_what_was_not_sent_is_no_result(
-    server: FakeServer, bgresp: Run, manifest: Write, tmp_path: Path
+    server: FakeServer, hasty: Run, manifest: Write, tmp_path: Path
 ) -> None:
     """An outage leaves no line for rows that the next run sends."""
     name = manifest(*rows(3))
     down = {"BGRESP_BASE_URL": "http://127.0.0.1:1/v1"}
     args = ("batch", name, "-m", "m", "--results", "out.jsonl")
-    assert 6 == bgresp(*args, env=down).code
+    assert 6 == hasty(*args, env=down).code
     assert [] == results(tmp_path / "out.jsonl")
     server.script("get", Forever(fa.Snapshot("completed")))
-    assert 0 == bgresp(*args, "--changed", "resubmit").code
+    assert 0 == hasty(*args, "--changed", "resubmit").code
     assert ["completed"] * 3 == [x["status"] for x in results(tmp_path / "out.jsonl")]
 
 
@@ -649,7 +649,7 @@ def test_a_board_while_rows_are_waited_for(
 
 
 def test_ctrl_c_keeps_what_was_submitted(
-    server: FakeServer, start: Start, bgresp: Run, manifest: Write
+    server: FakeServer, start: Start, hasty: Run, manifest: Write
 ) -> None:
     """The first Ctrl-C waits for ids on their way, begins nothing, says how to go on."""
     name = manifest(*rows(30))
@@ -661,7 +661,7 @@ def test_ctrl_c_keeps_what_was_submitted(
     assert "the same command again" in ran.err
     sent = len(server.creates)
     assert sent == len(ran.out.split())
-    whole = bgresp("batch", name, "-m", "m")
+    whole = hasty("batch", name, "-m", "m")
     assert (0, 30) == (whole.code, len(set(whole.out.split())))
     assert 30 == len(server.creates)
     assert ran.out.split() == whole.out.split()[:sent]

@@ -52,10 +52,10 @@ def test_case_01_normal(bgresp: Run, server: FakeServer, state: Path) -> None:
     assert ident(1) == last(state)["id"]
 
 
-def test_case_02_refused(bgresp: Run, server: FakeServer, state: Path) -> None:
+def test_case_02_refused(hasty: Run, server: FakeServer, state: Path) -> None:
     """Refused four times: no POST, exit 6, and the line names the host."""
     server.refuse()
-    ran = bgresp("submit", "-t", "hi")
+    ran = hasty("submit", "-t", "hi")
     host = server.base_url.removeprefix("http://").removesuffix("/v1")
     assert_not_sent(ran, state, f"could not connect to {host}: Connect")
     assert (3, ()) == (ran.err.count(AGAIN), server.creates)

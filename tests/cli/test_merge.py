@@ -90,17 +90,17 @@ def test_an_id_that_both_know_is_one_job(
 
 
 def test_a_merged_batch_is_known_here(
-    bgresp: Run, server: FakeServer, tmp_path: Path
+    hasty: Run, server: FakeServer, tmp_path: Path
 ) -> None:
     """Shards of other machines, merged, are not submitted again by a whole run."""
     rows = [json.dumps({"id": f"r{n}", "text": str(n)}) + "\n" for n in range(12)]
     (tmp_path / "m.jsonl").write_text("".join(rows))
     for shard in ("1/2", "2/2"):
         other = {"BGRESP_STATE_DIR": str(tmp_path / f"s-{shard[0]}")}
-        bgresp("batch", "m.jsonl", "-m", "m", "--shard", shard, env=other)
-        text = bgresp("list", "--all", "--jsonl", env=other).out
-        assert 0 == bgresp("import", "--from", "-", stdin=text).code
-    ran = bgresp("batch", "m.jsonl", "-m", "m", "--wait")
+        hasty("batch", "m.jsonl", "-m", "m", "--shard", shard, env=other)
+        text = hasty("list", "--all", "--jsonl", env=other).out
+        assert 0 == hasty("import", "--from", "-", stdin=text).code
+    ran = hasty("batch", "m.jsonl", "-m", "m", "--wait")
     assert (0, 12, 12) == (ran.code, len(ran.out.split()), len(server.creates))
 
 

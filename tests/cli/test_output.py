@@ -254,7 +254,7 @@ def test_a_board_of_many(terminal: Terminals, server: FakeServer, state: Path) -
     ],
 )
 def test_v_tells_of_requests(
-    bgresp: Run,
+    hasty: Run,
     server: FakeServer,
     state: Path,
     tmp_path: Path,
@@ -268,14 +268,14 @@ def test_v_tells_of_requests(
         server.script("get", Forever(as_json(ended)), job=ident(1))
     (tmp_path / "rows.jsonl").write_text('{"id": "a", "text": "x"}\n')
     header = f"X-Team: {HIDDEN}"
-    told = bgresp(*words.split(), "-v", "-H", header, env={"BGRESP_API_KEY": HIDDEN})
+    told = hasty(*words.split(), "-v", "-H", header, env={"BGRESP_API_KEY": HIDDEN})
     asked = f"bgresp: {method} {server.base_url}/"
     lines = [line for line in told.err.splitlines() if line.startswith(asked)]
     assert lines, told
     assert all(re.search(r": \d{3} after \d+\.\d\d s", line) for line in lines), lines
     assert HIDDEN not in told.err + told.out
     if words == "status @1":
-        assert asked not in bgresp(*words.split()).err
+        assert asked not in hasty(*words.split()).err
 
 
 def test_v_tells_of_waits_and_of_what_fails(

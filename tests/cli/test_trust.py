@@ -85,17 +85,17 @@ def test_a_ledger_picks_no_secret(
 
 
 def test_a_job_names_how_its_key_is_allowed(
-    bgresp: Run, server: FakeServer, state: Path
+    hasty: Run, server: FakeServer, state: Path
 ) -> None:
     """The command that the refusal names does not allow it."""
     seed(state, {"key_source": "env:ELSEWHERE"}, server=server)
     env: dict[str, str | None] = {"BGRESP_BASE_URL": None}
-    ran = bgresp("status", "@1", env=env)
+    ran = hasty("status", "@1", env=env)
     assert (4, ()) == (ran.code, server.requests)
     command = f"bgresp config trust {server.base_url} -p openai"
     assert command in ran.err
-    assert 0 == bgresp(*command.split()[1:], env=env).code
-    ran = bgresp("cancel", "@1", env=env)
+    assert 0 == hasty(*command.split()[1:], env=env).code
+    ran = hasty("cancel", "@1", env=env)
     assert 1 == server.cancels(ident(1)), ran
     header = server.asked("cancel", ident(1))[0].headers["authorization"]
     assert "Bearer k" == header
