@@ -49,6 +49,15 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("full")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Take two workers more than there are cores: much of a test is waiting."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    known = hasattr(os, "sched_getaffinity")
+    return (len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1) + 2
+
+
 # What these folders hold are proofs, and what they import is a fifth of all that tests do.
 _PROOFS = [Path(__file__).parent / name for name in ("proof", "interop")]
 

@@ -76,8 +76,8 @@ class Config(NamedTuple):
     @property
     def key_variables(self) -> frozenset[str]:
         """Return the variables that a profile or a dialect names as its key's."""
-        dialects = [*built_in().values(), *self.dialects.values()]
-        named = [_text_in(table.get("auth"), "env") for table in dialects]
+        named = [_text_in(table.get("auth"), "env") for table in self.dialects.values()]
+        named += built_in().key_variables
         named += [
             _text_in(table, name)
             for table in self.profiles.values()
@@ -152,6 +152,7 @@ class BuiltIn(Mapping[str, Table]):
         """Tell the tables apart by their headings."""
         self._texts: dict[str, str] = {}
         self._tables: dict[str, Table] = {}
+        self._auths = [line for line in text.splitlines() if line.startswith("auth =")]
         for piece in f"\n{text}".split(_HEADING)[1:]:
             name = piece[: piece.index("]")].partition(".")[0]
             self._texts[name] = self._texts.get(name, "") + _HEADING + piece
@@ -161,6 +162,16 @@ class BuiltIn(Mapping[str, Table]):
         if name not in self._tables:
             self._tables |= tomllib.loads(self._texts[name])[DIALECTS]
         return self._tables[name]
+
+    @property
+    def key_variables(self) -> list[str]:
+        """Return the variables that hold keys, without parsing the rest of the file."""
+        auths = (tomllib.loads(line)["auth"] for line in self._auths)
+        return [_text_in(auth, "env") for auth in auths]
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is such a dialect, without parsing it."""
+        return name in self._texts
 
     def __iter__(self) -> Iterator[str]:
         """Yield the names, in the order of the file."""

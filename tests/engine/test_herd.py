@@ -68,13 +68,13 @@ def test_the_polls_of_a_job_without_a_gate() -> None:
 def test_a_list_spares_most_of_the_polls() -> None:
     """With a list jobs cost as many requests, or are heard of much later.
 
-    At 5 requests a second one round of questions takes 80 s, of lists 1 s.
+    At 5 requests a second one round of questions takes 50 s, of lists 1 s.
     """
     listing, jobs = herd(
-        endpoint(spoken=dialect(ops=LIST)), 400, median=600.0, spread=0.1
+        endpoint(spoken=dialect(ops=LIST)), 250, median=600.0, spread=0.1
     )
     follow(listing, jobs)
-    plain, jobs = herd(endpoint(), 400, median=600.0, spread=0.1)
+    plain, jobs = herd(endpoint(), 250, median=600.0, spread=0.1)
     follow(plain, jobs)
     assert 2 * len(listing.asked) <= len(plain.asked)
     assert listing.late() < 1.5 * plain.late()
@@ -83,7 +83,7 @@ def test_a_list_spares_most_of_the_polls() -> None:
 def test_a_lost_list_is_asked_for_again() -> None:
     """A list that did not arrive says nothing about the endpoint's lists."""
     place, jobs = herd(
-        endpoint(spoken=dialect(ops=LIST)), 400, median=600.0, spread=0.1, faults=1
+        endpoint(spoken=dialect(ops=LIST)), 250, median=600.0, spread=0.1, faults=1
     )
     follow(place, jobs)
     assert place.count("list") > 20
@@ -92,7 +92,7 @@ def test_a_lost_list_is_asked_for_again() -> None:
 def test_jobs_that_join_one_by_one_share_a_list() -> None:
     """Many are many, also where each joined while others were followed."""
     place, jobs = herd(
-        endpoint(spoken=dialect(ops=LIST)), 400, median=600.0, spread=0.1
+        endpoint(spoken=dialect(ops=LIST)), 250, median=600.0, spread=0.1
     )
     recorder = cast(Recorder, Memory(place.endpoint.dialect))
     ended: list[Tracker] = []
@@ -125,9 +125,9 @@ def test_jobs_that_join_one_by_one_share_a_list() -> None:
 )
 def test_a_list_that_is_no_use(rest: dict[str, Any]) -> None:
     """A list that is refused, or leaves jobs out, keeps a job from its end."""
-    place, jobs = herd(endpoint(spoken=dialect(ops=LIST)), 400, **rest)
+    place, jobs = herd(endpoint(spoken=dialect(ops=LIST)), 250, **rest)
     if "hidden" in rest:
-        place.hidden = frozenset(list(place.ends)[::2] + list(place.ends)[1:200])
+        place.hidden = frozenset(list(place.ends)[::2] + list(place.ends)[1:100])
     follow(place, jobs)
     assert 1 == place.count("list")
 
