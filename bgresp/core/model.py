@@ -58,6 +58,11 @@ class Status(StrEnum):
         return self in _UNSETTLED
 
     @property
+    def may_change(self) -> bool:
+        """Say whether there is anything to wait for: it is open, or unsettled."""
+        return self.is_open or self.is_unsettled
+
+    @property
     def did_not_complete(self) -> bool:
         """Say whether the job was accepted and came to nothing, or to less."""
         return self in _DID_NOT_COMPLETE

@@ -43,9 +43,7 @@ from bgresp.ledger.line import (
 )
 
 # A lost job may come back; a file of an older version does not have those.
-WANTED: Final = frozenset(
-    {*(s for s in Status if s.is_open or s.is_unsettled), Status.LOST}
-)
+WANTED: Final = frozenset({*(s for s in Status if s.may_change), Status.LOST})
 
 Place = tuple[int, int]
 SHORTEST: Final = 8  # characters of an id that is shown short

@@ -47,7 +47,7 @@ def cancel(which: Refs, options: Options, common: Common) -> int:
     if options.dry_run:
         return context.list_planned(choice.known(), "would cancel")
     # What ended is only told of, and takes no question.
-    several = sum(map(_is_under_way, choice.jobs))
+    several = sum(job.status.may_change for job in choice.jobs)
     several += len(choice.foreign)
     question = f"Cancel {counted(several)}?"
     if several > 1 and not context.may(question, yes=options.yes):
@@ -64,13 +64,9 @@ def cancel(which: Refs, options: Options, common: Common) -> int:
     return context.run(work())
 
 
-def _is_under_way(job: Job) -> bool:
-    return job.status.is_open or job.status.is_unsettled
-
-
 def _under_way(context: Context, jobs: list[Job]) -> list[Job]:
     """Return the selected jobs that can be cancelled; the others ended long ago."""
-    found = list(filter(_is_under_way, jobs))
+    found = [job for job in jobs if job.status.may_change]
     if not found:
         context.say(f"nothing to cancel: {counted(len(jobs))} ended already")
     return found

@@ -245,14 +245,12 @@ class Listening:
         assert self._intake is not None
         assert self._server_loop is not None
         # Closed when we leave: then it is dealt with again, which harms nothing.
-        with suppress(RuntimeError):
-            self._server_loop.call_soon_threadsafe(self._intake.finish, ids)
+        _call_in(self._server_loop, self._intake.finish, ids)
 
     def _call(self, function: Callable[..., object], *args: object) -> None:
         """Call a function in the loop of the jobs."""
         assert self._here is not None
-        with suppress(RuntimeError):
-            self._here.call_soon_threadsafe(function, *args)
+        _call_in(self._here, function, *args)
 
     def _say(self, message: str) -> None:
         self._call(self.context.say, message)
@@ -278,9 +276,12 @@ class Listening:
         if job.status is not before.status:
             self._tell(before, job)
 
+    def _is_any_left(self) -> bool:
+        return any(job.status.may_change for job in self._final.values())
+
     async def _until_ended(self) -> None:
         """Wait until the jobs of --once are over; without it for ever."""
-        while not self.options.once or any(map(_may_change, self._final.values())):
+        while not self.options.once or self._is_any_left():
             self._changed.clear()
             await self._changed.wait()
 
@@ -319,7 +320,7 @@ class Listening:
         if job is not None:
             self._final[key] = job
             self._changed.set()
-        return job if job is not None and _may_change(job) else None
+        return job if job is not None and job.status.may_change else None
 
     async def _app(
         self, scope: MutableMapping[str, Any], receive: Any, send: Any
@@ -368,6 +369,14 @@ class Listening:
         return 200
 
 
+def _call_in(
+    loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object
+) -> None:
+    """Call a function in the loop of another thread, unless that is closed already."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *args)
+
+
 def _most_connections() -> int:
     """Return how many strangers may be connected: files must be left for our work."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -380,10 +389,6 @@ def _serve(
     """Answer deliveries, in a thread of its own, until the server is to exit."""
     with runner:
         runner.run(server.serve_quietly(listeners))
-
-
-def _may_change(job: Job) -> bool:
-    return job.status.is_open or job.status.is_unsettled
 
 
 async def _body(receive: Any) -> bytes | int:
