@@ -15,7 +15,7 @@ from bgresp.core.endpoint import Endpoint
 from bgresp.core.model import ResponseError, Status
 from bgresp.core.reading import ReadEvent, read_id, read_refusal, read_response
 from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
-from bgresp.core.text import TooLargeError, one_line, parse_bounded
+from bgresp.core.text import TooLargeError, one_line, parse_bounded, without_secrets
 
 # Replies that say nothing about the request itself: worth asking again.
 TRANSIENT: Final = frozenset({408, 409, 425, 500, 502, 503, 504})
@@ -72,10 +72,10 @@ def without_webhook_secret(said: str, endpoint: Endpoint) -> str:
         found = re.compile(field, re.DOTALL)
         words |= {match[2] for match in found.finditer(said)}
         said = found.sub(r'\1"[secret]"', said)
-    for word in sorted(words, key=len, reverse=True):
-        if len(word) >= SHORTEST_SECRET:
-            said = said.replace(word, "[secret]")
-    return said
+    longest_first = sorted(words, key=len, reverse=True)
+    return without_secrets(
+        said, (w for w in longest_first if len(w) >= SHORTEST_SECRET)
+    )
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:

@@ -29,7 +29,7 @@ from bgresp.core.endpoint import Endpoint, is_loopback
 from bgresp.core.errors import ConfigError
 from bgresp.core.reading import ServerEvent, SseDecoder, SseError
 from bgresp.core.signals import Fault, FaultKind
-from bgresp.core.text import PARSED, TooLargeError, one_line
+from bgresp.core.text import PARSED, TooLargeError, one_line, without_secrets
 
 CONNECT_TIMEOUT: Final = 10.0
 WRITE_TIMEOUT: Final = 30.0
@@ -509,16 +509,15 @@ def _root(error: BaseException) -> BaseException:
 
 def unquoted(response: httpx.Response, said: str) -> str:
     """Take out of a text of the endpoint what the request keeps secret."""
-    for word in _secrets(response):
-        said = said.replace(word.decode("latin-1"), "[secret]")
-    return said
+    return without_secrets(
+        said, (word.decode("latin-1") for word in _secrets(response))
+    )
 
 
 def hidden(said: str, secrets: Iterable[str]) -> str:
     """Take secrets out of a text of ours."""
-    for word in _words(value.encode("utf-8", "replace") for value in secrets):
-        said = said.replace(word.decode("utf-8", "replace"), "[secret]")
-    return said
+    words = _words(value.encode("utf-8", "replace") for value in secrets)
+    return without_secrets(said, (word.decode("utf-8", "replace") for word in words))
 
 
 def _unquoted(response: httpx.Response, said: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job
-from bgresp.core.text import one_line
+from bgresp.core.text import one_line, without_secrets
 from bgresp.ledger.ledger import Ledger
 from bgresp.render.streams import Streams
 from bgresp.render.streams import as_json as encode
@@ -125,12 +125,12 @@ def of_bug(
     """Return a bug as an error, and its traceback where -v asks for it."""
     words = sorted(_secrets(argv, environ), key=len, reverse=True)
     said = f"internal error: {type(error).__name__}: {error}".rstrip(": ")
-    text = _without(words, f"{said} ({_place(error)})")
+    text = without_secrets(f"{said} ({_place(error)})", words)
     if not _VERBOSE & set(argv):
         return BgrespError(text, hint="-v shows the traceback"), ""
     import traceback
 
-    trace = _without(words, "".join(traceback.format_exception(error)))
+    trace = without_secrets("".join(traceback.format_exception(error)), words)
     return BgrespError(text, hint="a bug of bgresp: report it"), trace
 
 
@@ -155,12 +155,6 @@ def _secrets(argv: Sequence[str], environ: Mapping[str, str]) -> Iterator[str]:
     for word in " ".join(values).split():
         if len(word) >= _SHORTEST:
             yield word
-
-
-def _without(words: Sequence[str], text: str) -> str:
-    for word in words:
-        text = text.replace(word, "[secret]")
-    return text
 
 
 class DetachedError(Exception):

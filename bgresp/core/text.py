@@ -68,6 +68,13 @@ def printable(text: str, *, after: str = "") -> str:
     return _NOT_ASCII.sub(shown, text)
 
 
+def without_secrets(text: str, secrets: Iterable[str]) -> str:
+    """Take secrets out of a text, in this order: one may hold another."""
+    for word in secrets:
+        text = text.replace(word, "[secret]")
+    return text
+
+
 def counted(count: int, what: str = "job") -> str:
     """Write how many jobs, or other things whose plural ends in s."""
     return f"{count:,} {what}{'s' * (count != 1)}"
