@@ -164,8 +164,8 @@ class Api:
     trace: Callable[[str], None] | None = None
     now: Callable[[], float] = time.time
     _takes_no_include: bool = False
-    _clients: "Clients | None" = field(default=None, repr=False)
-    _posting: "Clients | None" = field(default=None, repr=False)
+    _clients: Clients | None = field(default=None, repr=False)
+    _posting: Clients | None = field(default=None, repr=False)
     _way: Route | None = field(default=None, repr=False)
 
     @property
@@ -314,20 +314,17 @@ class Api:
                 else:
                     made = await self._read_created(response)
         except transport.FAILURES as error:
-            if made is not None:  # what is wrong with the connection now is no matter
-                yield made
-                return
-            if transport.never_left(error) and not sent.written:
-                sent.started = False  # it may have been announced, but was not written
-            fault = (
-                transport.unsure(error)
-                if sent.started
-                else transport.unsent(error, self.way)
-            )
-            yield replace(fault, request_id=request_id)
-        else:
-            if made is not None:
-                yield made
+            if made is None:  # else what is wrong with the connection is no matter
+                if transport.never_left(error) and not sent.written:
+                    sent.started = False  # maybe announced, but not written
+                fault = (
+                    transport.unsure(error)
+                    if sent.started
+                    else transport.unsent(error, self.way)
+                )
+                yield replace(fault, request_id=request_id)
+        if made is not None:
+            yield made
 
     async def _read_created(self, response: httpx.Response) -> Snapshot | Fault:
         """Read the reply to a create; of one that cannot be read at least its id."""
@@ -358,10 +355,10 @@ class Api:
             reply = await self._whole(response)
             yield _hiding(response, replies.instead_of_stream(dialect, reply))
             return
-        read = event_reader(dialect)
+        read, takes_webhook = event_reader(dialect), dialect.takes_webhook
         async for sse in transport.events(response):
             data = sse.data
-            if dialect.takes_webhook:
+            if takes_webhook:
                 data = replies.without_webhook_secret(data, self.endpoint)
             event = replies.event(read, sse.event, data, sse.id)
             if event is not None:

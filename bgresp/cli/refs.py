@@ -318,10 +318,8 @@ async def refreshed(
     from bgresp.core.signals import FaultKind  # who asks nobody needs none
 
     worth = [job for job in jobs if _is_worth_asking(context, job)]
-    if not worth:
-        return Refreshed(
-            jobs, []
-        )  # without what speaks HTTP, which takes longer to import
+    if not worth:  # what speaks HTTP takes long to import
+        return Refreshed(jobs, [])
 
     from bgresp.engine.polling import JobPoller
 

@@ -397,12 +397,8 @@ class ShownText:
         self.progress.note(
             text, self._cursor, item=self._item, refused=refused, sync=sync
         )
-        self._unnoted, self._refused, self._size, self._noted_at = (
-            [],
-            [],
-            0,
-            self.clock(),
-        )
+        self._unnoted, self._refused = [], []
+        self._size, self._noted_at = 0, self.clock()
 
     def settle(self, text: str, plain: str | None = None) -> str | None:
         """Return what is left to show of the final text; None: it does not fit.

@@ -175,13 +175,12 @@ def new_key(now: float, random: int, *, after: str | None) -> str:
 
     `random` holds 80 random bits. Raises LedgerError where no key is left after it.
     """
-    milliseconds = min(max(int(now * 1000), 0), (1 << 48) - 1)
-    value = milliseconds << _RANDOM_BITS | random & ((1 << _RANDOM_BITS) - 1)
+    value = _milliseconds(now) << _RANDOM_BITS | random & ((1 << _RANDOM_BITS) - 1)
     if after is not None and is_key(after):
         value = max(value, _number(after) + 1)
     if value > _LAST:
         raise LedgerError(f"no key comes after {after}", hint="bgresp doctor")
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+    return _digits(value, LENGTH)
 
 
 def key_horizon(moment: float) -> str:
@@ -192,9 +191,7 @@ def key_horizon(moment: float) -> str:
     """
     # What new_key makes of this moment and of random bits that are all set; each look
     # into the ledger asks for it.
-    time = min(max(int((moment + _AHEAD) * 1000), 0), (1 << 48) - 1)
-    digits = [_ALPHABET[time >> shift & 31] for shift in range(45, -1, -5)]
-    return "".join(digits) + _GREATEST
+    return _digits(_milliseconds(moment + _AHEAD), LENGTH - len(_GREATEST)) + _GREATEST
 
 
 class LatestKeys:
@@ -229,6 +226,15 @@ class LatestKeys:
 def is_key(text: str) -> bool:
     """Say whether a text has the form of a key."""
     return len(text) == LENGTH and _DIGITS.issuperset(text)
+
+
+def _milliseconds(moment: float) -> int:
+    return min(max(int(moment * 1000), 0), (1 << 48) - 1)
+
+
+def _digits(value: int, length: int) -> str:
+    shifts = range(5 * (length - 1), -1, -5)
+    return "".join([_ALPHABET[value >> shift & 31] for shift in shifts])
 
 
 def _number(key: str) -> int:

@@ -28,6 +28,11 @@ TABLES: Final = re.findall(
     r"(?:^\|.*\n)+", page("troubleshooting").read_text("utf-8"), re.MULTILINE
 )
 ROWS: Final = [row for table in TABLES for row in rows(table)[1:]]
+# What a shell in which nothing is configured has of the tests' endpoint.
+UNCONFIGURED: Final[dict[str, str | None]] = {
+    "BGRESP_BASE_URL": None,
+    "BGRESP_API_KEY": None,
+}
 CODE: Final = re.compile(r"`([^`]+)`")
 # What is not run: it is another program's, or would go on for ever.
 NOT_RUN: Final = ("bgresp submit --stream FILE",)
@@ -49,7 +54,7 @@ class Scene:
 
     def work(self) -> None:
         """Have a profile `work`, which leads to the fake server."""
-        self.env = {"BGRESP_BASE_URL": None, "BGRESP_API_KEY": None, "WORK_KEY": "k"}
+        self.env = {**UNCONFIGURED, "WORK_KEY": "k"}
         url = self.server.base_url
         made = self.go("config", "add", "work", "--base-url", url, "-m", "m",
                        "--api-key-env", "WORK_KEY")  # fmt: skip
@@ -63,7 +68,7 @@ class Scene:
 
 
 def no_endpoint(scene: Scene) -> Ran:
-    scene.env = {"BGRESP_BASE_URL": None, "BGRESP_API_KEY": None}
+    scene.env = UNCONFIGURED
     return scene.go("submit", "-t", "x")
 
 
@@ -73,7 +78,7 @@ def unchosen(scene: Scene) -> Ran:
 
 
 def keyless(scene: Scene) -> Ran:
-    scene.env = {"BGRESP_BASE_URL": None, "BGRESP_API_KEY": None}
+    scene.env = UNCONFIGURED
     there = "https://llm.example.com/v1"
     assert 0 == scene.go("config", "add", "work", "--base-url", there, "-m", "m").code
     return scene.go("submit", "-t", "x", "-p", "work")
