@@ -322,7 +322,7 @@ class Api:
                     if sent.started
                     else transport.unsent(error, self.way)
                 )
-                yield replace(fault, request_id=request_id)
+                yield fault._replace(request_id=request_id)
         if made is not None:
             yield made
 
@@ -505,12 +505,11 @@ def _hiding(response: httpx.Response, signal: AnySignal) -> AnySignal:
         return signal
     hide, reading = partial(transport.unquoted, response), signal.reading
     if isinstance(signal, Event) and signal.error is not None:
-        signal = replace(signal, error=_hidden(signal.error, hide))
+        signal = signal._replace(error=_hidden(signal.error, hide))
     if reading is None:
         return signal
     model, reason = reading.model, reading.incomplete_reason
-    reading = replace(
-        reading,
+    reading = reading._replace(
         raw_status=hide(reading.raw_status),
         model=None if model is None else hide(model),
         incomplete_reason=None if reason is None else hide(reason),
@@ -518,7 +517,7 @@ def _hiding(response: httpx.Response, signal: AnySignal) -> AnySignal:
         answer=reading.answer.hiding(hide),
         hide=hide,
     )
-    return replace(signal, reading=reading)
+    return signal._replace(reading=reading)
 
 
 def _hidden(error: ResponseError, hide: Callable[[str], str]) -> ResponseError:

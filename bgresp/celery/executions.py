@@ -27,9 +27,9 @@ from bgresp.core.errors import (
     UnknownOutcomeError,
     UsageError,
 )
-from bgresp.core.machine import Follow, Policy, State
+from bgresp.core.machine import Done, Follow, Policy, State, Wait
 from bgresp.core.model import INCLUDE, SCHEMA, Job, Status
-from bgresp.core.signals import Done, Fault, FaultKind, Signal, Snapshot, Wait, error_of
+from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot, error_of
 from bgresp.engine import polling, submit
 from bgresp.engine.submit import Submitted, failed, first_outcome
 
@@ -193,7 +193,7 @@ class Submitting:
             await api.aclose()
         if news is None or isinstance(news, Fault):
             return dead
-        reading, limits = replace(news.reading, id=id_), endpoint.dialect.limits
+        reading, limits = news.reading._replace(id=id_), endpoint.dialect.limits
         return update.accepted(job, reading, now=self.clock(), limits=limits)
 
 

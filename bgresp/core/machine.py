@@ -5,28 +5,48 @@ answered. What a table cannot say (budgets, a job's age) stands in `_guarded`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from bgresp.core import schedule
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.schedule import TIERS, Tiers
-from bgresp.core.signals import (
-    Action,
-    Cursor,
-    Done,
-    Event,
-    Fault,
-    FaultKind,
-    Poll,
-    Signal,
-    Snapshot,
-    Stream,
-    Wait,
-)
+from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 
 GRACE: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Open the event stream after this cursor; None asks from the start."""
+
+    starting_after: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Retrieve the response once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let `seconds` pass, then do what follows."""
+
+    seconds: float
+    then: Stream | Poll = field(default_factory=Poll)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Stop following: `final` holds the last word, or `fault` why there is none."""
+
+    status: Status | None = None
+    final: Event | Snapshot | None = None
+    fault: Fault | None = None
+
+
+Action = Stream | Poll | Wait | Done
 
 
 class State(StrEnum):

@@ -8,7 +8,7 @@ spells oddly is data, never an error.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from bgresp.core.dialect import (
@@ -345,8 +345,8 @@ class PassedItems:
             return event
         answer = read.answer.hiding(reading.hide)
         text = None if has_hole else read.text
-        read = replace(reading, text=text, answer=answer)
-        return replace(event, response=whole, reading=read)
+        read = reading._replace(text=text, answer=answer)
+        return event._replace(response=whole, reading=read)
 
 
 def _list_of_items(dialect: Dialect) -> str | None:

@@ -1,4 +1,4 @@
-"""What the machine is fed (signals) and what it answers (actions).
+"""What is heard of a job: signals, as the machine and all others are fed them.
 
 And the one place where a Fault becomes an error: its kind, its exit code, what to type.
 A question that nobody answered says nothing about a job; what is told here is what the
@@ -7,9 +7,8 @@ person who asked can do.
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgresp.core.errors import (
     BgrespError,
@@ -25,8 +24,7 @@ Cursor = int | str
 PROXY: Final = "set the proxy's user and password in its variable: bgresp doctor"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a response object says, in our words; `None` where it says nothing.
 
     `hide` takes out of a text what its request kept secret: whatever else of the answer
@@ -46,12 +44,11 @@ class Reading:
     key: str | None = None
     known: bool = True
     background: bool | None = None
-    answer: Answer = field(default_factory=Answer)
-    hide: Callable[[str], str] = field(default=str, repr=False, compare=False)
+    answer: Answer = Answer()
+    hide: Callable[[str], str] = str
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One server-sent event; `type` is an open set, unknown ones pass through.
 
     `part` is (output_index, content_index). `delta` extends its text, `full` replaces
@@ -78,8 +75,7 @@ class Event:
     is_aside: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A response object as a retrieve returned it; `raw` is the body, byte for byte.
 
     `unread` says why no more than its status could be read: it is too large.
@@ -107,8 +103,7 @@ class FaultKind(StrEnum):
     AMBIGUOUS = "ambiguous"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """A failure as a value: for the machine, never raised.
 
     `setup`: what to look at where it is this machine's configuration that is wrong, and
@@ -141,38 +136,6 @@ class Fault:
 
 
 Signal = Event | Snapshot | Fault
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """Open the event stream after this cursor; None asks from the start."""
-
-    starting_after: Cursor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """Retrieve the response once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Let `seconds` pass, then do what follows."""
-
-    seconds: float
-    then: Stream | Poll = field(default_factory=Poll)
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Stop following: `final` holds the last word, or `fault` why there is none."""
-
-    status: Status | None = None
-    final: Event | Snapshot | None = None
-    fault: Fault | None = None
-
-
-Action = Stream | Poll | Wait | Done
 
 
 _REFUSED: Final = frozenset(

@@ -11,7 +11,7 @@ import shlex
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,8 +144,7 @@ class Recorder:
             return None
         source = job.extra.get("key_source", "its profile")
         profile = f" -p {shlex.quote(job.profile)}" if job.profile else ""
-        return replace(
-            gone,
+        return gone._replace(
             kind=FaultKind.REFUSED,
             message=f"made with another key of {source}: {gone.message}",
             setup=f"set the key that made it: bgresp config show{profile}",

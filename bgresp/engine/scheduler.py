@@ -15,9 +15,10 @@ from bgresp.api.client import Api
 from bgresp.config.settings import Settings
 from bgresp.core import update
 from bgresp.core.errors import BgrespError, ConfigError, RefusedError
+from bgresp.core.machine import Done, Poll, Wait
 from bgresp.core.model import Job
 from bgresp.core.selection import Selector
-from bgresp.core.signals import Done, Fault, FaultKind, Poll, Snapshot, Wait, exit_code
+from bgresp.core.signals import Fault, FaultKind, Snapshot, exit_code
 from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.polling import ENOUGH, JobPoller, ListPoller, News
 from bgresp.engine.recorder import Recorder

@@ -8,7 +8,7 @@ a person said so.
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.api.client import Api, Sent
@@ -226,7 +226,7 @@ class Settling:
         assert self.api is not None
         assert news.reading is not None
         dialect = self.api.endpoint.dialect
-        reading = replace(news.reading, id=id_)
+        reading = news.reading._replace(id=id_)
         now, limits = self.recorder.now(), dialect.limits
         taken = update.accepted(job, reading, now=now, limits=limits)
         ended = taken.status.is_terminal

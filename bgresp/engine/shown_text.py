@@ -8,7 +8,7 @@ crash in between shows a little twice rather than losing it.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.core.output import JOINT
@@ -276,7 +276,7 @@ def of_refusal(event: Event) -> Event | None:
     reading = event.reading
     if event.type in _RESETS and reading is not None:
         said = reading.answer.refusal
-        return Event(event.type, reading=replace(reading, text=said))
+        return Event(event.type, reading=reading._replace(text=said))
     if event.refusal is not None or event.refused is not None:
         part, full = event.part, event.refused
         return Event(event.type, part=part, delta=event.refusal, full=full)

@@ -11,24 +11,13 @@ from bgresp.api.client import Api
 from bgresp.config.settings import Settings
 from bgresp.core import machine, update
 from bgresp.core.dialect import Dialect
-from bgresp.core.machine import Follow, Policy, State
+from bgresp.core.machine import Action, Done, Follow, Policy, Poll, State, Stream, Wait
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.observer import JobProgress, Missing, Observer, Outage
 from bgresp.core.output import Answer
 from bgresp.core.reading import PassedItems
 from bgresp.core.schedule import RETRY_AFTER_CAP
-from bgresp.core.signals import (
-    Action,
-    Done,
-    Event,
-    Fault,
-    FaultKind,
-    Poll,
-    Signal,
-    Snapshot,
-    Stream,
-    Wait,
-)
+from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.polling import FirstAnswer, RateLimiter, Semaphore
 from bgresp.engine.recorder import Recorder
@@ -213,7 +202,7 @@ def _with_reason(
     reading = final.reading
     if error is None or reading is None or reading.status is not Status.FAILED:
         return final
-    return replace(final, reading=replace(reading, error=reading.error or error))
+    return final._replace(reading=reading._replace(error=reading.error or error))
 
 
 UNKNOWN_AGE: Final = 3600.0

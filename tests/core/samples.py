@@ -2,17 +2,9 @@
 
 from typing import Final
 
-from bgresp.core.machine import Follow, Policy, State, step
+from bgresp.core.machine import Action, Follow, Policy, State, step
 from bgresp.core.model import Job, ResponseError, Status
-from bgresp.core.signals import (
-    Action,
-    Event,
-    Fault,
-    FaultKind,
-    Reading,
-    Signal,
-    Snapshot,
-)
+from bgresp.core.signals import Event, Fault, FaultKind, Reading, Signal, Snapshot
 
 JOB: Final = Job("k", Status.QUEUED, id="resp_1", cursor=3)
 STREAMING: Final = Follow(State.STREAMING, Status.QUEUED, cursor=3)

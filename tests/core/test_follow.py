@@ -4,20 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from bgresp.core.machine import Policy, State, begin, step
-from bgresp.core.model import Job, Status
-from bgresp.core.signals import (
+from bgresp.core.machine import (
     Action,
     Done,
-    Event,
-    FaultKind,
+    Policy,
     Poll,
-    Reading,
-    Signal,
-    Snapshot,
+    State,
     Stream,
     Wait,
+    begin,
+    step,
 )
+from bgresp.core.model import Job, Status
+from bgresp.core.signals import Event, FaultKind, Reading, Signal, Snapshot
 from tests.core.samples import (
     DELTA,
     DONE,
@@ -111,7 +110,7 @@ def test_a_terminal_event_is_the_end() -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [Event("response.completed", terminal=True), replace(DONE, sequence=1)],
+    [Event("response.completed", terminal=True), DONE._replace(sequence=1)],
 )
 def test_a_terminal_event_counts_even_when_it_is_old(event: Event) -> None:
     """An end is never dropped for its number: it is believed, or checked."""
@@ -122,11 +121,11 @@ def test_a_terminal_event_counts_even_when_it_is_old(event: Event) -> None:
 
 def test_a_completed_event_without_text_is_checked() -> None:
     """An end that names no text is confirmed by one retrieve; a failure needs none."""
-    empty = replace(FINAL.reading, text=None)
-    follow, action = step_of(STREAMING, replace(DONE, reading=empty))
+    empty = FINAL.reading._replace(text=None)
+    follow, action = step_of(STREAMING, DONE._replace(reading=empty))
     assert (State.CHECKING, Poll()) == (follow.state, action)
-    failed = replace(empty, status=Status.FAILED, raw_status="failed")
-    event = replace(DONE, reading=failed)
+    failed = empty._replace(status=Status.FAILED, raw_status="failed")
+    event = DONE._replace(reading=failed)
     assert Done(status=Status.FAILED, final=event) == step_of(STREAMING, event)[1]
 
 
@@ -184,17 +183,17 @@ def test_five_faults_of_a_stream_are_the_budget(kind: str) -> None:
 @pytest.mark.parametrize("sequence", [4, 9])
 def test_an_error_event_leaves_the_cursor(sequence: int) -> None:
     """An error's number, which the endpoint uses again, hides the event that has it."""
-    follow, action = step_of(STREAMING, replace(ERROR, sequence=sequence))
+    follow, action = step_of(STREAMING, ERROR._replace(sequence=sequence))
     assert (3, None, ERROR.error) == (follow.cursor, action, follow.error)
-    assert sequence == step_of(follow, replace(DELTA, sequence=sequence))[0].cursor
-    failed = replace(DONE, sequence=sequence)
+    assert sequence == step_of(follow, DELTA._replace(sequence=sequence))[0].cursor
+    failed = DONE._replace(sequence=sequence)
     assert isinstance(step_of(follow, failed)[1], Done)
     follow, action = step_of(follow, fault("closed"))
     assert (3, Poll()) == (follow.cursor, action)
     follow, action = step_of(follow, OPEN)
     assert isinstance(action, Wait)
     assert Stream(3) == action.then
-    delta = replace(DELTA, sequence=sequence)
+    delta = DELTA._replace(sequence=sequence)
     assert sequence == step_of(follow, delta)[0].cursor
 
 

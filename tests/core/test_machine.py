@@ -1,6 +1,7 @@
 """The machine is total: it answers every signal in every state, and absorbs the end."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 from bgresp.core.dialect import ATTACH
 from bgresp.core.machine import (
     TABLE,
+    Done,
     Follow,
     Kind,
     Policy,
     State,
+    Stream,
+    Wait,
     begin,
     classify,
     goes_on,
@@ -25,17 +29,7 @@ from bgresp.core.machine import (
 )
 from bgresp.core.model import Status
 from bgresp.core.schedule import RETRY_AFTER_CAP
-from bgresp.core.signals import (
-    Done,
-    Event,
-    Fault,
-    FaultKind,
-    Reading,
-    Signal,
-    Snapshot,
-    Stream,
-    Wait,
-)
+from bgresp.core.signals import Event, Fault, FaultKind, Reading, Signal, Snapshot
 from tests.core.samples import (
     BARE,
     DELTA,
@@ -61,7 +55,7 @@ EXAMPLES: dict[Kind, Signal] = {
 }
 
 _READINGS = st.builds(
-    Reading,
+    partial(Reading),
     st.sampled_from(Status),
     st.text(max_size=3),
     text=st.none() | st.text(max_size=2),
@@ -69,22 +63,25 @@ _READINGS = st.builds(
 )
 _SEQUENCES = st.none() | st.integers(-2, 20) | st.sampled_from(["", "a", "b"])
 _EVENTS = st.builds(
-    Event,
+    partial(Event),
     st.text(max_size=3),
     sequence=_SEQUENCES,
     reading=st.none() | _READINGS,
     terminal=st.booleans(),
 )
 _DELTAS = st.builds(
-    Event, st.just("delta"), sequence=st.integers(0, 20), delta=st.text(max_size=2)
+    partial(Event),
+    st.just("delta"),
+    sequence=st.integers(0, 20),
+    delta=st.text(max_size=2),
 )
 _FAULTS = st.builds(
-    Fault,
+    partial(Fault),
     st.sampled_from(FaultKind),
     st.just("it broke"),
     retry_after=st.none() | st.floats(0, 1e9),
 )
-SIGNALS = _EVENTS | st.builds(Snapshot, _READINGS) | _FAULTS
+SIGNALS = _EVENTS | st.builds(partial(Snapshot), _READINGS) | _FAULTS
 COUNTS = st.integers(0, 10)
 FOLLOWS = st.builds(
     Follow,
@@ -182,7 +179,7 @@ def test_deltas_that_follow_each_other_are_one_step(
 ) -> None:
     """Deltas that are taken together leave another state than one by one."""
     policy, now = Policy(), 100.0
-    deltas = [replace(DELTA, sequence=first + n) for n in range(count)]
+    deltas = [DELTA._replace(sequence=first + n) for n in range(count)]
     if not goes_on(follow, deltas[0], policy=policy, now=now):
         return
     assert all(is_next_delta(later, d.sequence) for d, later in pairwise(deltas))
@@ -198,23 +195,23 @@ def test_deltas_that_follow_each_other_are_one_step(
 @pytest.mark.parametrize(
     "other",
     [
-        *(replace(DELTA, sequence=number) for number in (4, 6, None, "5")),
-        *(replace(DELTA, sequence=5, error=ERROR.error), DONE, ERROR),
-        *(replace(DELTA, sequence=5, item={}), replace(DELTA, sequence=5, delta=None)),
-        replace(DELTA, sequence=5, reading=DONE.reading),
+        *(DELTA._replace(sequence=number) for number in (4, 6, None, "5")),
+        *(DELTA._replace(sequence=5, error=ERROR.error), DONE, ERROR),
+        *(DELTA._replace(sequence=5, item={}), DELTA._replace(sequence=5, delta=None)),
+        DELTA._replace(sequence=5, reading=DONE.reading),
     ],
     ids=str,
 )
 def test_only_deltas_are_taken_together(other: Event) -> None:
     """What is more than the next delta is taken as if it were no more."""
-    assert is_next_delta(replace(DELTA, sequence=5), 4)
+    assert is_next_delta(DELTA._replace(sequence=5), 4)
     assert not is_next_delta(other, 4)
 
 
 def test_an_error_is_no_mere_continuation() -> None:
     """An `error` event whose dialect goes on after it is forgotten."""
     follow = replace(STREAMING, answered=True, progressed=True, started=0.0)
-    error = replace(ERROR, sequence=4, terminal=False)
+    error = ERROR._replace(sequence=4, terminal=False)
     assert not goes_on(follow, error, policy=Policy(), now=100.0)
     assert error.error == step_of(follow, error)[0].error
 
@@ -240,7 +237,7 @@ def test_no_state_leads_astray(
     follow = replace(steady, status=Status.IN_PROGRESS)
     follow = replace(follow, **changes)
     how: Any = {"policy": Policy(mode=mode, max_run=max_run), "jitter": 0.5}
-    for event in (DELTA, replace(DELTA, sequence=7), ERROR, DONE):
+    for event in (DELTA, DELTA._replace(sequence=7), ERROR, DONE):
         said = step(follow, event, now=100.0, **how)
         assert said == step_in_full(follow, event, now=100.0, **how)
 
@@ -328,7 +325,7 @@ def test_old_numbers_count_for_nothing(numbers: list[int]) -> None:
 
 def test_what_never_let_a_request_through_ends_the_following() -> None:
     """A wrong certificate is asked again for ever, or ends what had been answered."""
-    wrong = replace(fault("unreachable"), setup="see SSL_CERT_FILE")
+    wrong = fault("unreachable")._replace(setup="see SSL_CERT_FILE")
     for mode in ("auto", "poll"):
         policy = Policy(mode=mode)
         follow, _ = begin(JOB, policy)

@@ -9,21 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.dialect import Dialect
-from bgresp.core.machine import Follow, Policy, begin, step, step_in_full
+from bgresp.core.machine import (
+    Done,
+    Follow,
+    Policy,
+    Poll,
+    Stream,
+    Wait,
+    begin,
+    step,
+    step_in_full,
+)
 from bgresp.core.model import Job, Status
 from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import (
     Cursor,
-    Done,
     Event,
     Fault,
     FaultKind,
-    Poll,
     Reading,
     Signal,
     Snapshot,
-    Stream,
-    Wait,
 )
 from bgresp.engine.shown_text import Transcript
 from tests import fakewire as fw

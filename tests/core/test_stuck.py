@@ -1,14 +1,14 @@
 """An endpoint that never gets anywhere is left alone: hours of virtual time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
 
-from bgresp.core.machine import Policy, begin, step
+from bgresp.core.machine import Action, Done, Policy, Stream, Wait, begin, step
 from bgresp.core.model import Status
-from bgresp.core.signals import Action, Done, Event, Signal, Stream, Wait
+from bgresp.core.signals import Event, Signal
 from tests.core.samples import ERROR, JOB, OPEN, QUEUED, fault
 
 HOUR: Final = 3600.0
@@ -83,7 +83,7 @@ STUCK: Final[dict[str, dict[str, Any]]] = {
     "error event each time": {"stream": ((0.0, ERROR), CLOSED)},
     "error event, then silence": {"stream": ((0.0, ERROR), (5.0, fault("idle")))},
     "unnumbered error each time": {
-        "stream": ((0.0, replace(ERROR, sequence=None)), CLOSED)
+        "stream": ((0.0, ERROR._replace(sequence=None)), CLOSED)
     },
     "unnumbered replays": {
         "stream": ((0.0, Event("response.created")), (0.0, Event("x")), CLOSED)

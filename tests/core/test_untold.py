@@ -4,19 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from bgresp.core.machine import Follow, Policy, State, step
+from bgresp.core.machine import Done, Follow, Policy, Poll, State, Stream, Wait, step
 from bgresp.core.model import Status
-from bgresp.core.signals import (
-    Done,
-    Event,
-    Fault,
-    FaultKind,
-    Poll,
-    Reading,
-    Snapshot,
-    Stream,
-    Wait,
-)
+from bgresp.core.signals import Event, Fault, FaultKind, Reading, Snapshot
 
 CHECKING = Follow(State.CHECKING, Status.IN_PROGRESS, cursor=7, cuts=1)
 EMPTY = Snapshot(Reading(Status.COMPLETED, "completed"))

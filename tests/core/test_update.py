@@ -1,6 +1,5 @@
 """A job's record follows the endpoint's word, and forgets nothing it has learnt."""
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -25,7 +24,7 @@ def _limits(openai: Dialect) -> Limits:
 
 
 def _reading(status: Status, **more: object) -> Reading:
-    return replace(Reading(status, str(status)), **more)  # type: ignore[arg-type]
+    return Reading(status, str(status))._replace(**more)  # type: ignore[arg-type]
 
 
 def test_an_accepted_submit_has_an_id_and_a_date(limits: Limits) -> None:
@@ -35,7 +34,7 @@ def test_an_accepted_submit_has_an_id_and_a_date(limits: Limits) -> None:
     taken = update.accepted(job, reading, now=NOW, limits=limits)
     assert ("resp_1", Status.QUEUED, NOW) == (taken.id, taken.status, taken.created_at)
     assert ("gpt-x", None) == (taken.model, taken.last_error)
-    dated = replace(reading, created_at=150.0)
+    dated = reading._replace(created_at=150.0)
     kept = update.accepted(job._replace(model="m"), dated, now=NOW, limits=limits)
     assert ("gpt-x", "m", 150.0) == (kept.model, kept.model_asked, kept.created_at)
 
@@ -90,7 +89,7 @@ def test_an_end_is_told_or_noticed(limits: Limits) -> None:
     assert (False, NOW) == (noticed.took_exact, noticed.finished_at)
     event = update.heard(JOB, undated, now=NOW, limits=limits, told=True)
     assert (True, NOW) == (event.took_exact, event.finished_at)
-    dated = replace(undated, finished_at=150.0)
+    dated = undated._replace(finished_at=150.0)
     for before in (JOB, noticed):
         told = update.heard(before, dated, now=NOW + 9, limits=limits)
         assert (True, 150.0) == (told.took_exact, told.finished_at)

@@ -65,7 +65,7 @@ def _answer(kind: str, wait: float | None, number: int) -> Signal:
         return Fault(FaultKind.UNREACHABLE, "Connection refused")
     taken = snapshot("queued", id=f"resp_{number}")
     assert isinstance(taken, Snapshot)
-    return replace(taken, retry_after=wait)
+    return taken._replace(retry_after=wait)
 
 
 def _sent(endpoint: Telling, queue: PacedQueue, drafts: int) -> None:

@@ -1,6 +1,7 @@
 """Each part of the answer is shown once, in order, and never what may be wrong."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import pytest
@@ -189,7 +190,7 @@ def test_interleaved_parts_are_shown_in_order(
 
 
 _TOLD = st.builds(
-    Event,
+    partial(Event),
     st.sampled_from(
         [
             *("response.content_part.added", "response.content_part.done"),

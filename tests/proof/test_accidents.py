@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -241,8 +241,8 @@ class Accidents(RuleBasedStateMachine):
         body = b'{"id": "%b", "status": "%b", "output_text": "%b"}'
         raw = body % (str(job.id).encode(), word.encode(), text.encode())
         parts = read_parts(api.endpoint.dialect, json.loads(raw))
-        reading = replace(news.reading, text=text, answer=parts)
-        news = replace(news, reading=reading, raw=raw)
+        reading = news.reading._replace(text=text, answer=parts)
+        news = news._replace(reading=reading, raw=raw)
         recorder.heard(job, news, api.endpoint.dialect)
         saved = recorder.answers.text(job.key, api.endpoint.dialect)
         self.told.texts[job.key] = max(

@@ -11,22 +11,20 @@ import pytest
 
 from bgresp.api import replies
 from bgresp.core.dialect import Dialect
-from bgresp.core.machine import Follow, Policy, begin, step
-from bgresp.core.model import Job, Status
-from bgresp.core.reading import event_reader, read_response
-from bgresp.core.signals import (
+from bgresp.core.machine import (
     Action,
-    Cursor,
     Done,
-    Event,
-    Fault,
-    FaultKind,
+    Follow,
+    Policy,
     Poll,
-    Signal,
-    Snapshot,
     Stream,
     Wait,
+    begin,
+    step,
 )
+from bgresp.core.model import Job, Status
+from bgresp.core.reading import event_reader, read_response
+from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.shown_text import ShownText
 from bgresp.ledger.saved import Progress, Shown
 from tests.endpoint import dialect
