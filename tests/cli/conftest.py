@@ -1,15 +1,18 @@
 """The command against the fake server: run to its end, started, or in a shell."""
 
+import subprocess
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import hastyclock
-from tests.cli.forked import Mother, runner
+from tests.cli.forked import Mother, is_read_at_start, runner
 from tests.cli.processes import (
     Each,
+    Opening,
     Shell,
     Start,
     Started,
@@ -18,7 +21,7 @@ from tests.cli.processes import (
     in_shell,
     to_nobody,
 )
-from tests.cli.terminal import COLUMNS, ROWS, Terminal, Terminals
+from tests.cli.terminal import COLUMNS, ROWS, Terminal, Terminals, in_session
 from tests.command import Changes, Ran, Run, command, empty_config
 from tests.fakeserver import FakeServer
 
@@ -84,12 +87,15 @@ def each(bgresp: Run) -> Each:
 
 
 @pytest.fixture
-def start(chosen: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+def start(mother: Mother, chosen: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Start the command against the fake server and leave nothing running."""
     running: list[Started] = []
 
-    def go(*args: str, env: Changes | None = None) -> Started:
-        started = Started(command(*args), {**chosen, **(env or {})}, tmp_path)
+    def go(*args: str, env: Changes | None = None, forked: bool = True) -> Started:
+        changes = {**chosen, **(env or {})}
+        forks = forked and not is_read_at_start(changes)
+        opening = mother.open if forks else subprocess.Popen
+        started = Started(command(*args), changes, tmp_path, opening=opening)
         running.append(started)
         return started
 
@@ -111,7 +117,9 @@ def unread(chosen: dict[str, str], tmp_path: Path) -> Unread:
 
 
 @pytest.fixture
-def terminal(chosen: dict[str, str], tmp_path: Path) -> Iterator[Terminals]:
+def terminal(
+    mother: Mother, chosen: dict[str, str], tmp_path: Path
+) -> Iterator[Terminals]:
     """Start the command on a terminal of its own and leave nothing running."""
     running: list[Terminal] = []
 
@@ -121,15 +129,20 @@ def terminal(chosen: dict[str, str], tmp_path: Path) -> Iterator[Terminals]:
         piped: bool = False,
         size: tuple[int, int] = (COLUMNS, ROWS),
         before: str = "",
+        forked: bool = True,
     ) -> Terminal:
         changes = {**chosen, "TERM": "xterm-256color", **(env or {})}
         argv = command(*args)
-        if before:
-            argv = ["/bin/sh", "-c", f'{before}; exec "$@"', "sh", *argv]
-        started = Terminal(argv, changes, tmp_path, piped=piped, size=size)
-        running.append(started)
-        return started
+        if forked and not is_read_at_start(changes):
+            opening: Opening = partial(mother.open, session=True, before=before)
+        else:
+            opening = in_session
+            if before:
+                argv = ["/bin/sh", "-c", f'{before}; exec "$@"', "sh", *argv]
+        it = Terminal(argv, changes, tmp_path, piped=piped, size=size, opening=opening)
+        running.append(it)
+        return it
 
     yield go
-    for started in running:
-        started.close()
+    for it in running:
+        it.close()

@@ -2,21 +2,28 @@
 
 A process that has imported everything forks a child for each command, gives it
 the test's environment, folder and files as stdin, stdout and stderr, and reports its
-end. A start costs half a second otherwise, and there are hundreds.
+end. A start costs a third of a second otherwise, and there are hundreds.
 """
 
+import fcntl
 import gc
 import json
 import os
+import re
+import select
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from tests import hastyclock
+from tests import command, hastyclock
 from tests.command import DEADLINE, ROOT, Changes, Ran, Run, environment
 
 _LOADED = (
@@ -25,7 +32,65 @@ _LOADED = (
     # What a command loads with its first request costs ten times the rest of it.
     *("bgresp.cli.main", "bgresp.ledger.upkeep", "httpcore"),
     *("certifi", "anyio._backends._asyncio", "encodings.idna", "h11"),
+    *("bgresp.__main__", "bgresp.engine.resubmit", "bgresp.cli.sending"),
+    *("bgresp.cli.batch_output", "concurrent.futures.thread"),
+    "typer._click.decorators",
 )
+
+
+# What Python reads as it starts: a child that was forked would not mind it.
+_READ_AT_START = re.compile("PYTHON.*|LC_.*|LANG")
+
+
+def is_read_at_start(env: Changes) -> bool:
+    """Say whether a command with these variables must be started, not forked."""
+    return any(map(_READ_AT_START.fullmatch, env))
+
+
+class Child:
+    """A command that was forked, as `subprocess.Popen` shows one that was started."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        line: socket.socket,
+        *,
+        stdin: IO[bytes] | None = None,
+        stdout: IO[bytes] | None = None,
+        stderr: IO[bytes] | None = None,
+    ) -> None:
+        """Take the line on which the child's id comes, and later its exit code."""
+        self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
+        self.returncode: int | None = None
+        self._argv, self._line = argv, line
+        self.pid = int(self._read(DEADLINE))
+
+    def poll(self) -> int | None:
+        """Return the exit code, if it has one."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code; a negative one is a signal's."""
+        if self.returncode is None:
+            self.returncode = int(self._read(timeout))
+            self._line.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to a child that has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def _read(self, timeout: float | None) -> bytes:
+        if not select.select([self._line], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(self._argv, timeout or 0)
+        return self._line.recv(64)
 
 
 class Mother:
@@ -56,7 +121,7 @@ class Mother:
         assert b"ready" == self._line.recv(64), "see stderr"
 
     def run(
-        self, args: tuple[str, ...], env: dict[str, str], stdin: bytes, cwd: Path
+        self, args: Sequence[str], env: Mapping[str, str], stdin: bytes, cwd: Path
     ) -> Ran:
         """Run `bgresp ARGS` in a child of its own to its end."""
         with (
@@ -71,17 +136,64 @@ class Mother:
             return Ran(code, _all_of(out), _all_of(err))
 
     def run_on(
-        self, files: list[int], args: tuple[str, ...], env: dict[str, str], cwd: Path
+        self,
+        files: Sequence[int],
+        args: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path,
     ) -> int:
         """Run `bgresp ARGS` with these as stdin, stdout and stderr; return its code."""
-        asked = json.dumps({"args": args, "env": env, "cwd": str(cwd)})
-        socket.send_fds(self._line, [asked.encode()], files)
-        return int(self._line.recv(64))
+        asked = {"args": args, "env": env, "cwd": str(cwd)}
+        return Child(args, self._ask(asked, files)).wait(DEADLINE)
+
+    def open(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        session: bool = False,
+        before: str = "",
+    ) -> Child:
+        """Start the argv of `bgresp ARGS` as `subprocess.Popen` would.
+
+        `session`: stdin is the terminal of a session of its own. A shell's command may
+        run on it before.
+        """
+        python = command.command()
+        assert python == [*argv[: len(python)]], "nothing but bgresp can be forked"
+        asked: dict[str, Any] = {"args": argv[len(python) :], "env": env}
+        asked |= {"cwd": str(cwd), "session": session, "before": before}
+        theirs, ours = [stdin, stdout, stderr], [-1, -1, -1]
+        for at, file in enumerate(theirs):
+            if file == subprocess.PIPE:
+                ends = os.pipe()
+                theirs[at], ours[at] = ends if at == 0 else ends[::-1]
+        line = self._ask(asked, theirs)
+        for end, file in zip(theirs, ours, strict=True):
+            if file >= 0:
+                os.close(end)
+        given, out, err = (
+            None if file < 0 else open(file, mode, buffering=0)  # noqa: PTH123, SIM115
+            for file, mode in zip(ours, ("wb", "rb", "rb"), strict=True)
+        )
+        return Child(argv, line, stdin=given, stdout=out, stderr=err)
 
     def close(self) -> None:
         """End the mother; her children have ended."""
         self._line.close()
         self._mother.wait(DEADLINE)
+
+    def _ask(self, asked: Mapping[str, Any], files: Sequence[int]) -> socket.socket:
+        """Let her fork a child; return the line on which she tells of it."""
+        line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            data = json.dumps(asked).encode()
+            socket.send_fds(self._line, [data], [*files, theirs.fileno()])
+        return line
 
 
 def runner(mother: Mother, chosen: Changes, folder: Path) -> Run:
@@ -107,29 +219,59 @@ def _all_of(file: Any) -> bytes:
 
 
 def _serve(line: socket.socket) -> None:
+    ended, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # else nothing is written there
+    running: dict[int, socket.socket] = {}
     line.send(b"ready")
     while True:
-        asked, files, _, _ = socket.recv_fds(line, 1 << 20, 3)
-        if not asked:
-            return
-        child = os.fork()
+        ready, _, _ = select.select([line.fileno(), ended], [], [])
+        if ended in ready:
+            os.read(ended, 4096)
+            _tell_ends(running)
+        if line.fileno() in ready:
+            asked, files, _, _ = socket.recv_fds(line, 1 << 20, 4)
+            if not asked:
+                return
+            child = os.fork()
+            if child == 0:
+                _become(json.loads(asked), files[:3])
+            for file in files[:3]:
+                os.close(file)
+            running[child] = socket.socket(fileno=files[3])
+            running[child].send(str(child).encode())
+
+
+def _tell_ends(running: dict[int, socket.socket]) -> None:
+    """Tell of each child that has ended."""
+    while running:
+        child, status = os.waitpid(-1, os.WNOHANG)
         if child == 0:
-            line.close()
-            _become(json.loads(asked), files)
-        for file in files:
-            os.close(file)
-        _, status = os.waitpid(child, 0)
-        line.send(str(os.waitstatus_to_exitcode(status)).encode())
+            return
+        with running.pop(child) as line, suppress(OSError):  # nobody may listen
+            line.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def _become(asked: dict[str, Any], files: list[int]) -> None:
     """Be `bgresp ARGS` from its first line on; never return."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for wanted, file in enumerate(files):
         os.dup2(file, wanted)
-        os.close(file)
+    os.closerange(3, 1 << 16)  # the mother's
+    if asked.get("session"):
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.environ.clear()
     os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
+    if before := asked.get("before"):
+        os.system(before)  # noqa: S605  a test's
+    # As Python opens them: by what they are now.
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
     sys.argv = ["bgresp", *asked["args"]]
     if scale := os.environ.pop(hastyclock.VARIABLE, ""):
         hastyclock.hurry(float(scale))

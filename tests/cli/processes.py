@@ -4,7 +4,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -38,20 +38,68 @@ class Each(Protocol):
         """
 
 
+class Process(Protocol):
+    """What is used of a `subprocess.Popen`, and of a child that was forked."""
+
+    pid: int
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """Return where the process reads, if that is a pipe."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """Return where the process writes, if that is a pipe."""
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """Return where the process talks, if that is a pipe."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code; a negative one is a signal's."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal to a process that has not ended."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class Opening(Protocol):
+    """How a process is started: `subprocess.Popen`, or forked."""
+
+    def __call__(
+        self,
+        argv: Sequence[str],
+        /,
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+    ) -> Process:
+        """Start an argv; a pipe is asked for as `subprocess` does."""
+
+
 class Started:
     """A running process whose output is read as it comes."""
 
     def __init__(
-        self, argv: Sequence[str], env: Changes, cwd: Path, *, kept: Sequence[int] = ()
+        self,
+        argv: Sequence[str],
+        env: Changes,
+        cwd: Path,
+        *,
+        opening: Opening = subprocess.Popen,
     ) -> None:
-        self.process = subprocess.Popen(
+        self.process = opening(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
             env=environment(env),
-            pass_fds=kept,
         )
         self._changed = threading.Condition()
         self._read: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
@@ -109,8 +157,10 @@ class Started:
 class Start(Protocol):
     """What the fixture `start` is."""
 
-    def __call__(self, *args: str, env: Changes | None = None) -> Started:
-        """Start `bgresp ARGS` against the fake server."""
+    def __call__(
+        self, *args: str, env: Changes | None = None, forked: bool = True
+    ) -> Started:
+        """Start `bgresp ARGS` against the fake server; not forked: from its argv."""
 
 
 class Shell(Protocol):

@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyte
 
+from tests.cli.processes import Opening, Process
 from tests.command import DEADLINE, Changes, environment
 
 COLUMNS, ROWS = 140, 24
@@ -32,6 +33,11 @@ _SESSION = (
 )
 
 
+def in_session(argv: Sequence[str], /, **more: Any) -> Process:
+    """Start an argv in a session of its own, whose terminal its stdin is."""
+    return subprocess.Popen([sys.executable, "-c", _SESSION, *argv], **more)
+
+
 class Terminal:
     """A command whose terminal is ours; `piped`: its stdout is a pipe all the same."""
 
@@ -43,6 +49,7 @@ class Terminal:
         *,
         piped: bool = False,
         size: tuple[int, int] = (COLUMNS, ROWS),
+        opening: Opening = in_session,
     ) -> None:
         columns, rows = size
         self.screen = pyte.Screen(columns, rows)
@@ -54,8 +61,8 @@ class Terminal:
         self._wake = os.pipe()
         packed = struct.pack("HHHH", rows, columns, 0, 0)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, packed)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _SESSION, *argv],
+        self.process = opening(
+            argv,
             stdin=slave,
             stdout=subprocess.PIPE if piped else slave,
             stderr=slave,
@@ -159,5 +166,9 @@ class Terminals(Protocol):
         piped: bool = False,
         size: tuple[int, int] = (COLUMNS, ROWS),
         before: str = "",
+        forked: bool = True,
     ) -> Terminal:
-        """Start `bgresp ARGS` on a terminal of its own, after a shell's command."""
+        """Start `bgresp ARGS` on a terminal of its own, after a shell's command.
+
+        Not forked: from its argv, by the shell that ran the command before.
+        """

@@ -183,7 +183,9 @@ def test_a_connection_set_up_wrong(bare: Run, state: Path, env: dict[str, str]) 
 def test_no_key_in_the_process_list(start: Start, server: FakeServer) -> None:
     """Case 105: what `ps` shows of a running command has no key."""
     server.script("create", Stream(until=6, end=End.HANG))
-    it = start("submit", "-t", "x", "--watch", env={"BGRESP_API_KEY": KEY})
+    it = start(
+        "submit", "-t", "x", "--watch", env={"BGRESP_API_KEY": KEY}, forked=False
+    )
     it.until(b"quick")
     shown = Path(f"/proc/{it.process.pid}/cmdline").read_bytes()
     assert (True, False) == (b"submit" in shown, b"SENTINEL" in shown)

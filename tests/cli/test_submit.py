@@ -570,7 +570,9 @@ def test_a_text_alone_says_what_it_leaves_in_the_pipe(
     """
     empty = "rm -f p; mkfifo p; exec 3<>p <p"
     for before, said in ((f"{empty}; echo a diff >&3", True), (empty, False)):
-        ran = terminal("submit", "-t", "Review:", piped=True, before=before)
+        ran = terminal(
+            "submit", "-t", "Review:", piped=True, before=before, forked=False
+        )
         assert 0 == ran.finish()
         assert said == (b"stdin is not read" in bytes(ran.raw)), bytes(ran.raw)
     quiet = bgresp("submit", "-t", "Review:", stdin="a diff")

@@ -5,8 +5,10 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,9 +103,13 @@ def test_systemd_may_open_the_socket(
         handed.set_inheritable(True)
         url = f"http://127.0.0.1:{handed.getsockname()[1]}/"
         words = command("listen", "--secret-env", "SECRET", "--port", "1")
+        fds = (handed.fileno(),)
         argv = [sys.executable, "-c", SYSTEMD, str(handed.fileno()), *words]
         started = Started(
-            argv, {**chosen, "SECRET": SECRET}, tmp_path, kept=(handed.fileno(),)
+            argv,
+            {**chosen, "SECRET": SECRET},
+            tmp_path,
+            opening=partial(subprocess.Popen, pass_fds=fds),
         )
         try:
             started.until(f"listening on {url}".encode(), "err")
@@ -122,7 +128,12 @@ def test_every_address_of_systemd_needs_a_secret(
         handed = [sockets.enter_context(socket.create_server((h, 0))) for h in hosts]
         fds = tuple(one.fileno() for one in handed)
         argv = [sys.executable, "-c", SYSTEMD, ",".join(map(str, fds))]
-        started = Started([*argv, *command("listen")], chosen, tmp_path, kept=fds)
+        started = Started(
+            [*argv, *command("listen")],
+            chosen,
+            tmp_path,
+            opening=partial(subprocess.Popen, pass_fds=fds),
+        )
         try:
             ran = started.finish()
         finally:

@@ -148,7 +148,8 @@ def readable(state: Path) -> bool:
 def _start(chosen: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     running: list[Started] = []
 
-    def go(*args: str, env: Changes | None = None) -> Started:
+    def go(*args: str, env: Changes | None = None, forked: bool = False) -> Started:
+        assert not forked, "here a start is part of what is proved"
         running.append(Started(command(*args), {**chosen, **(env or {})}, tmp_path))
         return running[-1]
 
