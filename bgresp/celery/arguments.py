@@ -138,7 +138,7 @@ def endpoint_of(
         base_url=settings.base_url,
         dialect=settings.dialect,
         vars=settings.vars,
-        key=settings.key_source.read(environ),
+        key=settings.key_source.read(environ, settings.hidden),
         headers=settings.headers,
         webhook=with_secret(settings.webhook, environ),
     )

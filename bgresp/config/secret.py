@@ -7,9 +7,8 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgresp.config import places, urls
 from bgresp.config.files import Table
@@ -30,19 +29,16 @@ WEBHOOK: Final = ("webhook_url", "webhook_secret_env")
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class KeySource:
+class KeySource(NamedTuple):
     """Where a key comes from: `env:NAME`, `cmd`, `file:PATH`, `local` or `none`.
 
     `cmd:dialect` is the dialect's own command, `cmd` the profile's.
-    `missing:NAME` is a variable that is not set, where that is to be told. A command
-    does not see the variables in `hidden`: they name other keys.
+    `missing:NAME` is a variable that is not set, where that is to be told.
     """
 
     kind: str
     name: str = ""
     command: tuple[str, ...] = ()
-    hidden: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __str__(self) -> str:
         """Return the form that the ledger keeps."""
@@ -55,10 +51,13 @@ class KeySource:
             return None
         return _foreign(places.expanded(self.name), os.getuid())
 
-    def read(self, environ: Mapping[str, str]) -> str | None:
+    def read(
+        self, environ: Mapping[str, str], hidden: frozenset[str] = frozenset()
+    ) -> str | None:
         """Return the key, trimmed and checked; None where the source needs none.
 
-        Raises ConfigError that names the source.
+        A command does not see the variables in `hidden`: they name other keys. Raises
+        ConfigError that names the source.
         """
         if self.kind == "env":
             found = environ.get(self.name, "")
@@ -68,7 +67,7 @@ class KeySource:
                 )
             return checked(found, self.name)
         if self.kind == "cmd":
-            seen = {n: v for n, v in environ.items() if n not in self.hidden}
+            seen = {n: v for n, v in environ.items() if n not in hidden}
             said = f"the output of {self.command[0]!r}"
             return checked(_run(self.command, seen), said)
         if self.kind == "file":
@@ -293,4 +292,4 @@ def with_secret(asked: Webhook | None, environ: Mapping[str, str]) -> Webhook | 
     """Return a webhook with its secret, where that is set."""
     if asked is None:
         return None
-    return replace(asked, secret=webhook_secret(asked.variable, environ))
+    return asked._replace(secret=webhook_secret(asked.variable, environ))

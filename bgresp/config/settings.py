@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from bgresp.config import secret, urls
@@ -54,11 +53,11 @@ class Flags(NamedTuple):
     webhook: Webhook | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """One endpoint as configured; `origins` says where each value came from.
 
-    `home` is the base URL that the profile itself says, whatever is asked instead.
+    `home` is the base URL that the profile itself says, whatever is asked instead. A
+    program for the key does not see the variables in `hidden`: they name other keys.
     """
 
     profile: str
@@ -66,13 +65,18 @@ class Settings:
     base_url: str
     key_source: KeySource
     model: str | None = None
-    vars: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    vars: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = NOTHING
     stream: bool = False
     webhook: Webhook | None = None
     home: str | None = None
-    origins: Mapping[str, str] = field(default_factory=dict)
-    tables: Mapping[str, Table] = field(default_factory=dict, repr=False)
+    origins: Mapping[str, str] = NOTHING
+    tables: Mapping[str, Table] = NOTHING
+    hidden: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        """Tell nothing that may be secret."""
+        return f"Settings({self.profile!r}, {self.base_url!r})"
 
     @property
     def identity(self) -> str:
@@ -127,7 +131,6 @@ def resolve(
         source = secret.missing(
             environ, spoken.auth, base_url=base_url, explicit=explicit
         )
-    source = replace(source, hidden=_hidden(config, name))
     model, model_origin = _model(flags, environ, profile)
     settings = Settings(
         profile=name,
@@ -142,9 +145,10 @@ def resolve(
         home=_home(name, config),
         origins={"profile": why, "base_url": origin, "model": model_origin},
         tables=kept_tables(spoken.name, config),
+        hidden=_hidden(config, name),
     )
     if flags.webhook is None and not is_same_url(settings.home, base_url):
-        settings = replace(settings, webhook=None)  # its secret is not for others
+        settings = settings._replace(webhook=None)  # its secret is not for others
     keyed = source.kind != "none" or settings.webhook is not None
     urls.check(base_url, keyed=keyed, allow_http=allow_http)
     return settings
@@ -181,21 +185,23 @@ def _asked_for(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """Whose word is taken for where a key goes: this machine's, never a ledger's.
 
     `flags` and `environ` are those of this call, `noted` is what earlier ones joined.
     """
 
     config: Config
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
-    flags: Flags = field(default_factory=Flags)
-    noted: Noted = field(default_factory=Noted)
+    environ: Mapping[str, str] = NOTHING
+    flags: Flags = Flags()
+    noted: Noted = Noted()
+
+    def __repr__(self) -> str:
+        """Tell nothing that may be secret."""
+        return f"Machine({str(self.config.path)!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class _Grant:
+class _Grant(NamedTuple):
     """A source of a key that may go to a base URL, and the profile that names it.
 
     `lends` says that the profile's headers may go there, too; `is_trusted` that it
@@ -243,12 +249,13 @@ def of_job(job: Job, machine: Machine) -> Settings:
         profile=name,
         dialect=spoken,
         base_url=base_url,
-        key_source=replace(grant.source, hidden=_hidden(config, grant.profile)),
+        key_source=grant.source,
         model=job.wanted_model,
         vars=job.vars,
         headers={**_strings(table, "headers", grant.profile), **flags.headers},
         webhook=_lent_webhook(table, spoken),
         tables=tables or kept_tables(spoken.name, config),
+        hidden=_hidden(config, grant.profile),
     )
     allow_http = flags.allow_http or bool(table.get("allow_http", False))
     keyed = settings.key_source.kind != "none" or settings.webhook is not None

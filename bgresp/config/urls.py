@@ -15,9 +15,8 @@ import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from bgresp.config import places
@@ -179,8 +178,7 @@ def filled(base_url: str, variables: Mapping[str, str]) -> str:
     return str(dialect.fill(base_url, values) or "")
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """A base URL, the source of a key that may go there, and the profile it was of.
 
     `home` is the base URL that the profile itself said then: one that has moved since
@@ -199,12 +197,11 @@ class Pair:
         return is_same_url(self.base_url, base_url)
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(NamedTuple):
     """What was noted: pairs, oldest first, and digests of dialects."""
 
     pairs: tuple[Pair, ...] = ()
-    dialects: frozenset[str] = field(default_factory=frozenset)
+    dialects: frozenset[str] = frozenset()
 
 
 def is_same_url(url: str | None, other: str | None) -> bool:
@@ -244,7 +241,7 @@ def note_endpoints(path: Path, notes: Iterable[Pair | str], known: Noted) -> Non
     The lines are on disk when this returns. Raises ConfigError.
     """
     tables = [
-        {"dialect": note} if isinstance(note, str) else asdict(note)
+        {"dialect": note} if isinstance(note, str) else note._asdict()
         for note in notes
         if note not in known.pairs and note not in known.dialects
     ]

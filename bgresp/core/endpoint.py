@@ -5,18 +5,17 @@ Apart from dialects, which are read where nobody is asked: these say nothing of 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import ConfigError
+from bgresp.core.model import NOTHING
 
 LOOPBACK: Final = ("localhost", "::1")
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(NamedTuple):
     """A URL that is told of a job's end, and the variable whose secret signs that.
 
     The secret goes into the bytes of a create alone: into nothing that is kept.
@@ -24,7 +23,11 @@ class Webhook:
 
     url: str
     variable: str
-    secret: str | None = field(default=None, repr=False)
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        """Tell nothing of the secret."""
+        return f"Webhook({self.url!r}, {self.variable!r})"
 
     def checked(self) -> Self:
         """Return a webhook that can be asked for. Raises ConfigError."""
@@ -34,8 +37,7 @@ class Webhook:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A base URL spoken to in a dialect; `key` and `headers` may be secret.
 
     Never printed with its key. `key_is_kept`: a variable or a file has the key, no
@@ -45,11 +47,15 @@ class Endpoint:
     profile: str
     base_url: str
     dialect: Dialect
-    vars: Mapping[str, str] = field(default_factory=dict)
-    key: str | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    vars: Mapping[str, str] = NOTHING
+    key: str | None = None
+    headers: Mapping[str, str] = NOTHING
     key_is_kept: bool = False
     webhook: Webhook | None = None
+
+    def __repr__(self) -> str:
+        """Tell nothing that may be secret."""
+        return f"Endpoint({self.profile!r}, {self.base_url!r})"
 
     @property
     def has_lasting_key(self) -> bool:

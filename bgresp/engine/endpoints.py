@@ -6,10 +6,9 @@ endpoint can do: a verdict on each ability, and what follows from it.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from bgresp.api.client import Api
 from bgresp.config.secret import with_secret
@@ -48,8 +47,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A verdict and what was seen."""
 
     verdict: Verdict
@@ -57,10 +55,10 @@ class Finding:
 
 
 UNTRIED: Final = Finding(Verdict.UNKNOWN, "not tried")
+_NOT_PROBED: Final[Mapping[Ability, Finding]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What a probe found out about one base URL spoken to in one dialect."""
 
     base_url: str
@@ -68,7 +66,7 @@ class Capabilities:
     model: str | None = None
     probed_at: float | None = None
     jobs: tuple[str, ...] = ()
-    findings: Mapping[Ability, Finding] = field(default_factory=dict)
+    findings: Mapping[Ability, Finding] = _NOT_PROBED
 
     def of(self, ability: Ability) -> Finding:
         """Return what was found about an ability."""
@@ -92,7 +90,7 @@ class Capabilities:
             "model": self.model,
             "probed_at": rfc3339(self.probed_at),
             "jobs": list(self.jobs),
-            "abilities": {str(name): asdict(self.of(name)) for name in Ability},
+            "abilities": {str(name): self.of(name)._asdict() for name in Ability},
         }
 
     @classmethod
@@ -141,10 +139,9 @@ def as_probed(state: Path, settings: Settings) -> Settings:
     card = Capabilities.read(kept)
     if card is None:
         return settings
-    return replace(settings, dialect=applied(settings.dialect, card))
+    return settings._replace(dialect=applied(settings.dialect, card))
 
 
-@dataclass(frozen=True, slots=True)
 class Endpoints:
     """Endpoints as this machine's configuration knows them.
 
@@ -153,13 +150,25 @@ class Endpoints:
     read; `trace` of each request.
     """
 
-    machine: Machine
-    state: Path
-    local: Callable[[Settings], tuple[str, str | None]]
-    warn: Callable[[str], None] = lambda _: None
-    trace: Callable[[str], None] | None = None
-    _warned: set[str] = field(default_factory=set)
-    _settings: dict[str, Settings] = field(default_factory=dict)
+    __slots__ = ("_settings", "_warned", "local", "machine", "state", "trace", "warn")
+
+    def __init__(
+        self,
+        machine: Machine,
+        state: Path,
+        local: Callable[[Settings], tuple[str, str | None]],
+        warn: Callable[[str], None] = lambda _: None,
+        *,
+        trace: Callable[[str], None] | None = None,
+    ) -> None:
+        """Know what this machine configures; no job was asked for yet."""
+        self.machine = machine
+        self.state = state
+        self.local = local
+        self.warn = warn
+        self.trace = trace
+        self._warned: set[str] = set()
+        self._settings: dict[str, Settings] = {}
 
     def settings_of(self, job: Job) -> Settings:
         """Return the settings that a job was made with.
@@ -207,7 +216,7 @@ class Endpoints:
         if warning is not None and warning not in self._warned:
             self._warned.add(warning)
             self.warn(warning)
-        key = settings.key_source.read(self.machine.environ)
+        key = settings.key_source.read(self.machine.environ, settings.hidden)
         if settings.is_local:
             base_url, key = self.local(settings)
         api = Api(

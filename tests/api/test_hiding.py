@@ -21,7 +21,7 @@ def asked(server: FakeServer, *, create: bool = False) -> Signal:
         server.base_url, headers={"X-Gate": GATE}, vars={"organization": "org-12345678"}
     )
     plain = place.dialect.auth._replace(header="X-Who", value="{key}")
-    place = replace(place, dialect=place.dialect._replace(auth=plain))
+    place = place._replace(dialect=place.dialect._replace(auth=plain))
 
     async def ask(api: Api) -> Signal:
         if not create:

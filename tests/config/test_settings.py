@@ -1,6 +1,5 @@
 """Which endpoint is meant: flag over environment over profile over default."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -487,7 +486,7 @@ def test_a_dialect_of_a_ledger_is_not_spoken() -> None:
         of_job(job)
     ours = config()._replace(dialects={"odd": OWNED})
     assert "GET" == of_job(job, ours).dialect.ops["get"].method
-    seen = replace(noted(job), dialects=frozenset({tables_digest(stored)}))
+    seen = noted(job)._replace(dialects=frozenset({tables_digest(stored)}))
     assert "POST" == of_job(job, noted=seen).dialect.ops["get"].method
 
 

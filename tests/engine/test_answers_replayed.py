@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +132,7 @@ def test_steps_in_pieces_are_the_answer(state: Path, name: str) -> None:
     found = recording(name)
     expect, spoken = found["expect"], dialect_of(found)
     events = read_events(list(in_pieces(found["response"])), spoken)
-    place = replace(endpoint(), dialect=spoken)
+    place = endpoint()._replace(dialect=spoken)
     scripted = Scripted(get=[GONE], streams=[[*events, CLOSED]], endpoint=place)
     only, heard, _ = follow(scripted, state, one=job(dialect="gemini"))
     answer = recorder_at(state).answers.answer(only.job.key, spoken)

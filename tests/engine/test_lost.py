@@ -4,7 +4,6 @@ import asyncio
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ MINE, THEIRS = "sk-mine-0123456789", "sk-theirs-0123456789"
 
 def place(key: str, *, kept: bool = True) -> Scripted:
     """Return an endpoint that has none of the jobs, asked with a key."""
-    at = replace(endpoint("http://127.0.0.1:1/v1"), key=key, key_is_kept=kept)
+    at = endpoint("http://127.0.0.1:1/v1")._replace(key=key, key_is_kept=kept)
     return Scripted(get=[GONE], creates=[[snapshot("queued")]], endpoint=at)
 
 

@@ -1,7 +1,6 @@
 """What an endpoint said once is kept, whatever it says of the job afterwards."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +250,7 @@ TEXT_STEP = (
 
 def test_steps_that_were_told_in_pieces_are_kept(state: Path) -> None:
     """Google's last event has no steps: a call goes with the 404 of an interaction."""
-    one, place = job(dialect="gemini"), replace(endpoint(), dialect=GEMINI)
+    one, place = job(dialect="gemini"), endpoint()._replace(dialect=GEMINI)
     stream: list[Answer] = [
         *steps(THOUGHT_STEP, TEXT_STEP, CALL_STEP),
         last_step("requires_action"),
@@ -270,7 +269,7 @@ def test_steps_that_were_told_in_pieces_are_kept(state: Path) -> None:
 
 def test_the_endpoints_own_steps_are_better(state: Path) -> None:
     """What was put together of pieces stands in the way of the object itself."""
-    one, place = job(dialect="gemini"), replace(endpoint(), dialect=GEMINI)
+    one, place = job(dialect="gemini"), endpoint()._replace(dialect=GEMINI)
     stream: list[Answer] = [
         *steps(THOUGHT_STEP, CALL_STEP),
         last_step("requires_action"),

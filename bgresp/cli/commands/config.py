@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -580,7 +580,7 @@ def trust(options: Trust, common: Common) -> int:
     flags = context.flags._replace(base_url=options.url)
     settings = resolve(flags, context.environ, context.config)
     source = str(settings.key_source)
-    pair = replace(pair_of(settings), trusted=True)
+    pair = pair_of(settings)._replace(trusted=True)
     path = noted_path(context.config.path)
     note_endpoints(path, [pair], context.machine.noted)
     if context.is_json:
