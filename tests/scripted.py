@@ -20,7 +20,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
 from bgresp.core.reading import read_event, read_response
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
-from bgresp.engine.polling import RateLimiter
+from bgresp.engine.endpoints import RateLimiter
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tools, Tracker

@@ -17,7 +17,7 @@ from bgresp.core.dialect_schema import build
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Signal, Snapshot
-from bgresp.engine.polling import RateLimiter
+from bgresp.engine.endpoints import RateLimiter
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText

@@ -4,7 +4,6 @@ What follows a job is imported where one is waited for: it costs a third of a su
 """
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import Final
 
 from bgresp.api.client import Api
@@ -22,16 +21,24 @@ SECRET_LENGTH: Final = 8  # what is shorter only stands where some key must
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
 
 
-@dataclass(slots=True)
 class Sending:
     """One command's submits; `codes` has an exit code for each that failed."""
 
-    context: Context
-    waits: bool = False
-    ids_to_stderr: bool = False
-    unique: bool = False
-    codes: list[int] = field(default_factory=list)
-    _accepted: list[Submitted] = field(default_factory=list)
+    def __init__(
+        self,
+        context: Context,
+        *,
+        waits: bool = False,
+        ids_to_stderr: bool = False,
+        unique: bool = False,
+    ) -> None:
+        """Send nothing yet."""
+        self.context = context
+        self.waits = waits
+        self.ids_to_stderr = ids_to_stderr
+        self.unique = unique
+        self.codes: list[int] = []
+        self._accepted: list[Submitted] = []
 
     @property
     def jobs(self) -> list[Job]:

@@ -8,7 +8,6 @@ spells oddly is data, never an error.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from bgresp.core.dialect import (
@@ -239,17 +238,18 @@ def items_of(dialect: Dialect, payload: Mapping[str, Any]) -> list[Any]:
     return next((items for items in found if items), [])
 
 
-@dataclass(slots=True)
 class _Growing:
     """A step of Google's Interactions, which no event ever tells whole."""
 
-    begun: Mapping[str, Any]
-    texts: list[str] = field(default_factory=list)
-    arguments: list[str] = field(default_factory=list)
-    annotations: list[Any] = field(default_factory=list)
-    summary: list[Any] = field(default_factory=list)
-    media: list[Any] = field(default_factory=list)
-    rest: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, begun: Mapping[str, Any]) -> None:
+        """Take how it began."""
+        self.begun = begun
+        self.texts: list[str] = []
+        self.arguments: list[str] = []
+        self.annotations: list[Any] = []
+        self.summary: list[Any] = []
+        self.media: list[Any] = []
+        self.rest: dict[str, Any] = {}
 
     def add(self, piece: Mapping[str, Any]) -> None:
         """Take what one event adds."""
@@ -281,16 +281,19 @@ class _Growing:
         return {**item, **{name: some for name, some in told.items() if some}}
 
 
-@dataclass(slots=True)
 class PassedItems:
     """The items of an answer that a stream told, one by one.
 
     Some endpoints leave them out of the response that ends it (WIRE.md 7).
     """
 
-    _items: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    _growing: dict[int, _Growing] = field(default_factory=dict)
-    _size: int = 0
+    __slots__ = ("_growing", "_items", "_size")
+
+    def __init__(self) -> None:
+        """Know of none yet."""
+        self._items: dict[int, Mapping[str, Any]] = {}
+        self._growing: dict[int, _Growing] = {}
+        self._size = 0
 
     def add(self, streaming: Streaming, event: Event) -> None:
         """Take an event that may have one, or a piece of it."""

@@ -1,9 +1,11 @@
-"""The endpoints of jobs: their settings, what they were seen to do, and an open Api.
+"""The endpoints of jobs: their settings, what they can do, their pace, an open Api.
 
 A job is asked about with the settings that it was made with. A probe says what an
 endpoint can do: a verdict on each ability, and what follows from it.
 """
 
+import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -21,6 +23,7 @@ from bgresp.core.times import rfc3339, unix
 from bgresp.ledger import saved
 
 SCHEMA: Final = "bgresp.probe/1"
+BURST: Final = 10  # requests that idle time saves up
 Group = tuple[Settings, list[Job]]
 
 
@@ -140,6 +143,87 @@ def as_probed(state: Path, settings: Settings) -> Settings:
     if card is None:
         return settings
     return settings._replace(dialect=applied(settings.dialect, card))
+
+
+class RateLimiter:
+    """Requests a second that may pass; 0 lets everything through."""
+
+    __slots__ = ("_held", "_next", "rate")
+
+    def __init__(self, rate: float) -> None:
+        """Start with a burst saved up, and nothing held."""
+        self.rate = rate
+        self._next = -math.inf
+        self._held = -math.inf
+
+    async def turn(self) -> None:
+        """Wait for one's turn; a hold that comes meanwhile counts too."""
+        loop = asyncio.get_running_loop()
+        slot = self.slot()
+        while slot > loop.time():
+            await asyncio.sleep(slot - loop.time())
+            slot = self.slot(slot)
+
+    def slot(self, taken: float | None = None) -> float:
+        """Take the moment at which one may pass.
+
+        One that was taken before stays, unless a hold came since.
+        """
+        if taken is not None and taken >= self._held:
+            return taken
+        return self._take()
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody pass for so long: the endpoint asked for it."""
+        now = asyncio.get_running_loop().time()
+        self._held = max(self._held, now + seconds)
+
+    @property
+    def held(self) -> float:
+        """Return for how many seconds nobody may pass."""
+        return max(0.0, self._held - asyncio.get_running_loop().time())
+
+    def free_at(self) -> float:
+        """Return the moment from which the next one may pass, without taking it."""
+        if self.rate <= 0:
+            return self._held
+        spare = asyncio.get_running_loop().time() - (BURST - 1) / self.rate
+        return max(self._next, spare, self._held)
+
+    def _take(self) -> float:
+        """Take the next free moment; idle time saves up a burst, a hold does not."""
+        slot = self.free_at()
+        if self.rate > 0:
+            self._next = slot + 1.0 / self.rate
+        return slot
+
+
+class PacedQueue:
+    """A queue before a limiter, whose first may pass `every` so many seconds.
+
+    Those that wait take no turn of the limiter from others.
+    """
+
+    __slots__ = ("_first", "_next", "every", "limiter")
+
+    def __init__(self, limiter: RateLimiter | None = None, every: float = 0.0) -> None:
+        """Lead to a limiter, else to none that holds up anybody."""
+        self.limiter = limiter or RateLimiter(0.0)
+        self.every = every
+        self._first = asyncio.Lock()
+        self._next = -math.inf
+
+    def rest(self, seconds: float) -> None:
+        """Let nobody of this queue pass for so long."""
+        self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
+
+    async def turn(self) -> None:
+        """Wait for one's turn, in the order of asking."""
+        loop = asyncio.get_running_loop()
+        async with self._first:
+            await asyncio.sleep(max(0.0, self._next - loop.time()))
+            await self.limiter.turn()
+            self._next = loop.time() + self.every
 
 
 class Endpoints:

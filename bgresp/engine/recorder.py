@@ -11,7 +11,6 @@ import shlex
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,13 +32,18 @@ FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 MOST: Final = 1 << 20  # bytes of a rescue file
 
 
-@dataclass(frozen=True, slots=True)
 class Recorder:
     """The ledger and the folders beside it, with the clock that dates entries."""
 
-    ledger: Ledger
-    answers: Answers
-    now: Callable[[], float] = time.time
+    __slots__ = ("answers", "ledger", "now")
+
+    def __init__(
+        self, ledger: Ledger, answers: Answers, now: Callable[[], float] = time.time
+    ) -> None:
+        """Record there; nothing is read or created yet."""
+        self.ledger = ledger
+        self.answers = answers
+        self.now = now
 
     @classmethod
     def at(cls, state: Path) -> "Recorder":

@@ -8,7 +8,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bgresp.core.errors import (
@@ -32,7 +31,6 @@ PACE: Final = 0.02
 _TAKEN: Final = ("key_source", "profile_url", "dialects", "store", "include")
 
 
-@dataclass(frozen=True, slots=True)
 class Keyed:
     """Submits drafts under a `--key`, as a batch's row, or `--unique`.
 
@@ -40,10 +38,21 @@ class Keyed:
     accepted, leaves room for a draft.
     """
 
-    submitter: Submitter
-    settling: Settling
-    unique: bool = False
-    again: Callable[[Job, Job], bool] = lambda _, __: False
+    __slots__ = ("again", "settling", "submitter", "unique")
+
+    def __init__(
+        self,
+        submitter: Submitter,
+        settling: Settling,
+        *,
+        unique: bool = False,
+        again: Callable[[Job, Job], bool] = lambda _, __: False,
+    ) -> None:
+        """Send by a submitter, after what an earlier one left is settled."""
+        self.submitter = submitter
+        self.settling = settling
+        self.unique = unique
+        self.again = again
 
     async def submit(self, draft: Draft) -> Submitted:
         """Send a draft unless it was accepted before; then return that job.

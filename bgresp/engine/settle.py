@@ -8,8 +8,7 @@ a person said so.
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgresp.api.client import Api, Sent
 from bgresp.config.settings import Settings
@@ -27,7 +26,6 @@ from bgresp.core.errors import (
 )
 from bgresp.core.model import WEBHOOK, Job, ResponseError, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Snapshot, exit_code
-from bgresp.engine import polling
 from bgresp.engine.endpoints import Endpoints
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import hold
@@ -100,17 +98,22 @@ async def settle(
     return await Settling(api, recorder, say).settle(jobs)
 
 
-@dataclass(slots=True)
 class Settling:
     """Settles submissions of one endpoint; without `api` nobody is asked.
 
     `say` is told what became of each, `faults` has what went wrong in asking.
     """
 
-    api: Api | None
-    recorder: Recorder
-    say: Callable[[str], None]
-    faults: list[Fault] = field(default_factory=list)
+    __slots__ = ("api", "faults", "recorder", "say")
+
+    def __init__(
+        self, api: Api | None, recorder: Recorder, say: Callable[[str], None]
+    ) -> None:
+        """Settle at an endpoint, or as far as can be said without one."""
+        self.api = api
+        self.recorder = recorder
+        self.say = say
+        self.faults: list[Fault] = []
 
     async def settle(self, jobs: Iterable[Job]) -> list[Job]:
         """Settle what no other process holds; return those records as they are now.
@@ -137,7 +140,9 @@ class Settling:
             return list(found.values())
         left = {key: job for key, job in found.items() if job.status.is_unsettled}
         if left and self.api.can("list"):
-            tagged = await polling.find_by_metadata(self.api, left)
+            from bgresp.engine.polling import find_by_metadata
+
+            tagged = await find_by_metadata(self.api, left)
             if tagged.fault is not None:
                 self._failed(tagged.fault)
             for key, id_ in tagged.ids.items():
@@ -369,12 +374,11 @@ def _may_replay(job: Job, limits: Limits, now: float) -> bool:
     return abs(now - job.submitted_at) < kept
 
 
-@dataclass(slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What became of submissions, and an exit code for each thing that went wrong."""
 
-    jobs: list[Job] = field(default_factory=list)
-    codes: list[int] = field(default_factory=list)
+    jobs: list[Job]
+    codes: list[int]
 
 
 async def settle_all(
@@ -391,7 +395,7 @@ async def settle_all(
     nobody is asked a dead submission becomes `unknown`. `failed` is told why an
     endpoint could not be opened. Raises LedgerError.
     """
-    found = Settled()
+    found = Settled([], [])
     unasked: list[Job] = []
 
     def unconfigured(jobs: list[Job], _: ConfigError) -> None:
@@ -405,10 +409,10 @@ async def settle_all(
         try:
             async with endpoints.open(settings) as api:
                 settling = Settling(api, recorder, say)
-                found.jobs += await settling.settle(jobs)
-                found.codes += [int(exit_code(fault)) for fault in settling.faults]
+                found.jobs.extend(await settling.settle(jobs))
+                found.codes.extend([int(exit_code(fault)) for fault in settling.faults])
         except (ConfigError, RefusedError) as error:
             failed(error)
             found.codes.append(int(error.code))
-    found.jobs += await Settling(None, recorder, say).settle(unasked)
+    found.jobs.extend(await Settling(None, recorder, say).settle(unasked))
     return found

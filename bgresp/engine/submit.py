@@ -5,13 +5,11 @@ RELIABILITY.md 1.4 and 1.5 are the source of what may be sent again.
 
 import asyncio
 import os
-import random
 import shlex
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from bgresp.api.client import Api, Sent
@@ -31,7 +29,7 @@ from bgresp.core.request import Draft, keyed
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
-from bgresp.engine.polling import PacedQueue
+from bgresp.engine.endpoints import PacedQueue
 from bgresp.engine.recorder import Recorder
 from bgresp.ledger import files
 from bgresp.ledger.journal import Later
@@ -44,7 +42,6 @@ _EVERY_REFUSAL: Final = frozenset({"", "refused", "invalid_request_error"})
 NOT_SENT: Final = "not_sent"  # the code of an error of ours: nothing reached them
 
 
-@dataclass(slots=True)
 class Submitted:
     """What became of a submit; `signals` go on where a stream was asked for.
 
@@ -53,13 +50,28 @@ class Submitted:
     job, this says where it is kept instead. `dialect` is that of `signals`.
     """
 
-    job: Job
-    signals: AsyncGenerator[Signal, None] | None = None
-    fault: Fault | None = None
-    interrupted: bool = False
-    rescued: str | None = None
-    posted: bool = True
-    dialect: Dialect | None = None
+    __slots__ = (
+        *("dialect", "fault", "interrupted", "job", "posted", "rescued", "signals"),
+    )
+
+    def __init__(
+        self,
+        job: Job,
+        signals: AsyncGenerator[Signal, None] | None = None,
+        *,
+        fault: Fault | None = None,
+        rescued: str | None = None,
+        posted: bool = True,
+        dialect: Dialect | None = None,
+    ) -> None:
+        """Take what became of a job, and what may come of it."""
+        self.job = job
+        self.signals = signals
+        self.fault = fault
+        self.interrupted = False
+        self.rescued = rescued
+        self.posted = posted
+        self.dialect = dialect
 
 
 def failed(job: Job, fault: Fault) -> Job:
@@ -216,7 +228,6 @@ def _is_outcome(signal: Signal) -> bool:
     return signal.reading is not None and signal.reading.id is not None
 
 
-@dataclass(slots=True)
 class GroupCommit:
     """Syncs together what several coroutines wrote while the sync before it ran.
 
@@ -225,11 +236,15 @@ class GroupCommit:
     told that hangs on what was written.
     """
 
-    journal: Path
-    _files: list[Path] = field(default_factory=list)
-    _journals: dict[tuple[int, int], int] = field(default_factory=dict)
-    _next: asyncio.Future[None] | None = None
-    _task: asyncio.Task[None] | None = None
+    __slots__ = ("_files", "_journals", "_next", "_task", "journal")
+
+    def __init__(self, journal: Path) -> None:
+        """Sync for a journal; nothing was written yet."""
+        self.journal = journal
+        self._files: list[Path] = []
+        self._journals: dict[tuple[int, int], int] = {}
+        self._next: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def add_file(self, path: Path) -> None:
         """Take a file that was written, or came to its name."""
@@ -288,15 +303,20 @@ GRACE: Final = 10.0
 SLOW: Final = 30.0  # an attempt that fails after that long is the last one
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
+class _Reply(NamedTuple):
     """What a create told first; `signals` go on where it was accepted."""
 
     first: Signal
     signals: AsyncGenerator[Signal, None] | None = None
 
 
-@dataclass(slots=True)
+def by_chance() -> float:
+    """Return a random number from 0 to 1; few submits need one."""
+    import random
+
+    return random.random()  # noqa: S311  it spreads attempts
+
+
 class Submitter:
     """Sends drafts to one endpoint; `say` is told what a person should know.
 
@@ -305,16 +325,28 @@ class Submitter:
     With a `group` what drafts write is synced together.
     """
 
-    api: Api
-    recorder: Recorder
-    say: Callable[[str], None]
-    jitter: Callable[[], float] = random.random
-    queue: PacedQueue = field(default_factory=PacedQueue)
-    patience: float = RATE_BUDGET
-    idle: Callable[[], AbstractContextManager[None]] = nullcontext
-    group: GroupCommit | None = None
-    _on_their_way: list[Sent] = field(default_factory=list)
-    _told_of_store: bool = False
+    def __init__(
+        self,
+        api: Api,
+        recorder: Recorder,
+        say: Callable[[str], None],
+        *,
+        jitter: Callable[[], float] = by_chance,
+        queue: PacedQueue | None = None,
+        patience: float = RATE_BUDGET,
+        idle: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Send to an endpoint; no draft is on its way yet."""
+        self.api = api
+        self.recorder = recorder
+        self.say = say
+        self.jitter = jitter
+        self.queue = queue or PacedQueue()
+        self.patience = patience
+        self.idle = idle
+        self.group: GroupCommit | None = None
+        self._on_their_way: list[Sent] = []
+        self._told_of_store = False
 
     @property
     def posting(self) -> int:

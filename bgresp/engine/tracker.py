@@ -18,8 +18,8 @@ from bgresp.core.output import Answer
 from bgresp.core.reading import PassedItems
 from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
-from bgresp.engine.endpoints import Endpoints
-from bgresp.engine.polling import FirstAnswer, RateLimiter, Semaphore
+from bgresp.engine.endpoints import Endpoints, RateLimiter
+from bgresp.engine.polling import FirstAnswer, Semaphore
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.shown_text import ShownText
 

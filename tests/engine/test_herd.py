@@ -10,7 +10,8 @@ import pytest
 
 from bgresp.core.dialect import Op
 from bgresp.core.model import Job, Status
-from bgresp.engine.polling import BURST, JobPoller, News, Semaphore
+from bgresp.engine.endpoints import BURST
+from bgresp.engine.polling import JobPoller, News, Semaphore
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from bgresp.core.errors import BgrespError, UnreachableError
 from bgresp.core.model import Job
 from bgresp.core.request import Draft
 from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot
-from bgresp.engine.polling import BURST, PacedQueue, RateLimiter
+from bgresp.engine.endpoints import BURST, PacedQueue, RateLimiter
+from bgresp.engine.recorder import Recorder
 from bgresp.engine.submit import Submitter
 from tests.scripted import EPOCH, Scripted, recorder_at, refusal, snapshot
 from tests.virtualclock import run_virtual
@@ -71,7 +72,12 @@ def _answer(kind: str, wait: float | None, number: int) -> Signal:
 def _sent(endpoint: Telling, queue: PacedQueue, drafts: int) -> None:
     async def main(state: Path) -> None:
         sender = Submitter(
-            endpoint.api, recorder_at(state), lambda _: None, lambda: 0.5, queue, 1e6
+            endpoint.api,
+            recorder_at(state),
+            lambda _: None,
+            jitter=lambda: 0.5,
+            queue=queue,
+            patience=1e6,
         )
         draft = Draft(Job("", submitted_at=EPOCH), {}, keep=False)
         await asyncio.gather(*(sender.submit(draft) for _ in range(drafts)))
@@ -141,7 +147,11 @@ def test_too_long_a_wait_is_said_and_nothing_is_written(tmp_path: Path) -> None:
         limiter.hold(7200.0)
         recorder = recorder_at(tmp_path)
         sender = Submitter(
-            Telling().api, recorder, lambda _: None, lambda: 0.5, PacedQueue(limiter)
+            Telling().api,
+            recorder,
+            lambda _: None,
+            jitter=lambda: 0.5,
+            queue=PacedQueue(limiter),
         )
         with pytest.raises(UnreachableError) as raised:
             await sender.submit(Draft(Job("", submitted_at=EPOCH), {}))
@@ -163,9 +173,13 @@ def test_what_is_told_between_the_turn_and_the_request_is_heard(tmp_path: Path) 
                 limiter.hold(30.0)
             return recorder.now()
 
-        told = replace(recorder, now=now)
+        told = Recorder(recorder.ledger, recorder.answers, now)
         sender = Submitter(
-            endpoint.api, told, lambda _: None, lambda: 0.5, PacedQueue(limiter)
+            endpoint.api,
+            told,
+            lambda _: None,
+            jitter=lambda: 0.5,
+            queue=PacedQueue(limiter),
         )
         await sender.submit(Draft(Job("", submitted_at=EPOCH), {}, keep=False))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.engine.polling import BURST, RateLimiter
+from bgresp.engine.endpoints import BURST, RateLimiter
 from tests.virtualclock import run_virtual
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind
-from bgresp.engine.polling import BURST
+from bgresp.engine.endpoints import BURST
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker

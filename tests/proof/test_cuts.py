@@ -13,7 +13,7 @@ import pytest
 from bgresp.api.client import Api, Sent
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
-from bgresp.engine.polling import RateLimiter
+from bgresp.engine.endpoints import RateLimiter
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText

@@ -112,7 +112,7 @@ class Promises(RuleBasedStateMachine):
         self.values.outcome = outcome
         recorder = self.recorder()
         api = cast("Api", self.values)
-        submitter = Submitter(api, recorder, lambda _: None, lambda: 0.0)
+        submitter = Submitter(api, recorder, lambda _: None, jitter=lambda: 0.0)
         keyed = Keyed(submitter, Settling(None, recorder, lambda _: None))
         body = {"model": "m", "input": "hi"}
         done = asyncio.run(keyed.submit(Draft(self.draft(key), body)))

@@ -17,7 +17,7 @@ from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.engine.cancel import cancelled
-from bgresp.engine.polling import RateLimiter
+from bgresp.engine.endpoints import RateLimiter
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
@@ -98,7 +98,7 @@ class Bench:
 
     async def create(self) -> str:
         """Submit once; follow what was accepted to its end."""
-        submitter = Submitter(self.api, self.recorder, lambda _: None, lambda: 0)
+        submitter = Submitter(self.api, self.recorder, lambda _: None, jitter=lambda: 0)
         draft = Job("", profile="test", base_url="", dialect="openai")
         draft = draft._replace(submitted_at=self.recorder.now())
         outcome = await submitter.submit(Draft(draft, dict(BODY)))

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     # What sends is imported where rows are sent: help and completions read all verbs.
     from bgresp.batch.rows import BatchPlan, RowDecision, Rules
     from bgresp.cli.batch_output import BatchOutput
-    from bgresp.engine.polling import PacedQueue
+    from bgresp.engine.endpoints import PacedQueue
     from bgresp.engine.tracker import Trackers
 
 WAITING: Final = 1000  # rows in flight where their ends are waited for
@@ -390,7 +390,7 @@ class Batching:
 
     def _queue(self) -> "PacedQueue":
         """Return the way to the endpoint: --rate counts on from an earlier run."""
-        from bgresp.engine.polling import PacedQueue, RateLimiter
+        from bgresp.engine.endpoints import PacedQueue, RateLimiter
 
         rate = self.settings.dialect.limits.rate
         rate += 1 / self.every if self.every and rate else 0.0
