@@ -3,21 +3,21 @@
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from tests import command, golden
 from tests.command import Changes, Ran, Run, empty_config
 from tests.fakeserver import FakeServer
 
-# The same examples each time: a failure is the change's, never the day's.
-settings.register_profile("bgresp", derandomize=True, deadline=None, max_examples=50)
-settings.register_profile("full", settings.get_profile("bgresp"), max_examples=500)
-settings.load_profile("bgresp")
+# Else no process could use what another compiled, with pytest's asserts; git ignores it.
+sys.dont_write_bytecode = False
 
 # Where the tests run in the background signals may be ignored, and bgresp minds that.
 for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -44,9 +44,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let --full take more examples, too."""
-    if config.getoption("--full"):
-        settings.load_profile("full")
+    """Take the same examples each time, so that a failure is the change's; --full: more.
+
+    Hypothesis is a plugin, too, which pytest rewrites: that is kept from here on.
+    """
+    from hypothesis import settings
+
+    settings.register_profile(
+        "bgresp", derandomize=True, deadline=None, max_examples=50
+    )
+    settings.register_profile("full", settings.get_profile("bgresp"), max_examples=500)
+    settings.load_profile("full" if config.getoption("--full") else "bgresp")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -68,6 +76,32 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     named = [Path(arg.partition("::")[0]).resolve() for arg in config.args]
     return None if any(path.is_relative_to(collection_path) for path in named) else True
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Read a share of what is collected first: each worker another one.
+
+    All collect the same, and in a fresh checkout would compile it all, each for itself,
+    pytest's rewritten asserts, too: a seventh of what all tests cost.
+    """
+    share = getattr(session.config, "workerinput", None)
+    top = Path(__file__).parent
+    if share is None or [top] != [Path(arg).resolve() for arg in session.config.args]:
+        return
+    modules = [*top.parent.glob("bgresp/**/*.py"), *top.glob("**/*.py")]
+    read = [
+        path
+        for path in sorted(modules, key=lambda path: (-path.stat().st_size, path))
+        if not any(path.is_relative_to(folder) for folder in _PROOFS)
+    ]
+    number = int(share["workerid"].removeprefix("gw"))
+    for path in read[number :: share["workercount"]]:
+        name = ".".join(path.relative_to(top.parent).with_suffix("").parts)
+        if path.name.startswith("test_"):
+            with suppress(Exception, pytest.skip.Exception):  # its collection tells
+                import_module(name)
+        else:
+            SourceFileLoader(name, str(path)).get_code(name)
 
 
 @pytest.hookimpl(tryfirst=True)
