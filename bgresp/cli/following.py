@@ -48,7 +48,7 @@ class Following:
     single: bool
     observer: Observer = field(init=False)
     trackers: list[Tracker] = field(default_factory=list)
-    _final: dict[str, Job] = field(default_factory=dict)
+    _final: dict[str, Job | None] = field(default_factory=dict)  # None: followed
     _unasked: dict[str, ExitCode] = field(default_factory=dict)
     _trackers: Trackers | None = None
 
@@ -59,19 +59,19 @@ class Following:
     ) -> int:
         """Follow the jobs and return the exit code.
 
-        `opened` is the stream that creating a single job opened.
+        The list is emptied: of each job only the latest record is held. `opened` is
+        the stream that creating a single job opened.
         """
-        jobs = [self.context.with_ending(job) for job in jobs]
+        jobs[:] = map(self.context.with_ending, jobs)
         self.context.detached = _how_to_go_on(jobs)
         self.observer = self._observer(jobs)
         self.observer.start(jobs)
-        self._final = {job.key: job for job in jobs}
         ended_early = False
         try:
             async with AsyncExitStack() as stack:
-                await self._prepare(jobs, opened, stack)
+                is_over = await self._prepare(jobs, opened, stack)
                 scheduler = Scheduler(self._connections(), self._has_ended)
-                if not any(self._ends_it(j) for j in jobs if self._is_at_rest(j)):
+                if not is_over:
                     async with (
                         asyncio.timeout(self.options.timeout),
                         moving(self.observer),
@@ -82,7 +82,7 @@ class Following:
         finally:
             self.observer.stop()
         self._final |= {tracker.job.key: tracker.job for tracker in self.trackers}
-        final = list(self._final.values())
+        final = [job for job in self._final.values() if job is not None]
         if ended_early:
             output.say_open(self.context, final)
         self._deliver(final)
@@ -97,17 +97,24 @@ class Following:
         jobs: list[Job],
         opened: AsyncGenerator[Signal, None] | None,
         stack: AsyncExitStack,
-    ) -> None:
-        left = []
+    ) -> bool:
+        """Make trackers of the jobs that go on; say whether one of the others ends all.
+
+        The list is emptied.
+        """
+        left, alone, is_over = [], len(jobs) == 1, False
+        self._final = {job.key: job for job in jobs}
         for job in jobs:
             if self._is_at_rest(job):
                 if self.options.events and self.single:
                     await self._replay(job, stack)
                 self._conclude(job)
+                is_over |= self._ends_it(job)
             else:
                 left.append(job)
+        jobs.clear()
         if not left and self.options.follow_new is None:
-            return  # what is saved needs no configuration
+            return is_over  # what is saved needs no configuration
         mode = self.options.mode
         trackers = self._trackers = Trackers(
             self.context.endpoints,
@@ -123,14 +130,16 @@ class Following:
             try:
                 tracker = await trackers.tracker(job, created=opened)
             except (ConfigError, RefusedError) as error:
-                if len(jobs) == 1:
+                if alone:
                     raise
                 troubles.add([job], error)
                 self._unasked[job.key] = error.code
                 continue
-            tracker.shown = self._shown_text(job)
+            tracker.place = self._shown_text(job)
             self.trackers.append(tracker)
+            self._final[job.key] = None
         troubles.tell()
+        return is_over
 
     async def _follow(self, scheduler: Scheduler) -> None:
         """Follow the jobs to their end, or with those that come until it is left."""
@@ -216,7 +225,7 @@ class Following:
             return
         answer = self.context.answers.answer(job.key, self.context.dialect_of(job))
         if answer is not None:
-            shown = self._shown_text(job)
+            shown = self._shown_text(job) or ShownText()
             if shown.earlier.ended:
                 said = f"{summary(job)}; nothing is new (bgresp get {job.quoted})"
                 self.observer.note(job, said)
@@ -224,11 +233,11 @@ class Following:
             return
         self.observer.note(job, output.standing(job))
 
-    def _shown_text(self, job: Job) -> ShownText:
+    def _shown_text(self, job: Job) -> ShownText | None:
         """Return where in the text to start, noting how far we come if it is shown."""
         shows = self.single and not (self.options.silent or self.options.events)
         if not shows or self.options.output is not None:
-            return ShownText()
+            return None
         recorder = self.context.recorder
         shown = recorder.shown(job.key) if self.options.resume else Shown()
         if shown.text and not shown.ended:
@@ -303,7 +312,9 @@ class Following:
         }
         troubles.tell()
         faults |= {key: [code] for key, code in self._unasked.items()}
-        if self.options.exact and any(t.shown.differs for t in self.trackers):
+        if self.options.exact and any(
+            t.place is not None and t.place.differs for t in self.trackers
+        ):
             return int(ExitCode.INTERNAL)
         codes = [faults.get(job.key) or [job.exit_code] for job in jobs]
         return int(worst(int(code) for some in codes for code in some))

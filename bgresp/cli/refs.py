@@ -71,11 +71,12 @@ class Choice:
         self.single = single
 
     async def adopt(self, context: Context) -> list[Job]:
-        """Return all jobs, the unknown ids adopted among them.
+        """Return all jobs, the unknown ids adopted among them; they are held no more.
 
         Raises what `adopted` raises.
         """
-        return [*self.jobs, *await self.adopted(context)]
+        jobs, self.jobs = self.jobs, []
+        return jobs + await self.adopted(context)
 
     async def adopted(self, context: Context) -> list[Job]:
         """Ask the endpoint for unknown ids, take them into the ledger, return them.

@@ -323,7 +323,7 @@ class Job(NamedTuple):
                 known[name] = _one(value) if shared else value
             elif name != "v":
                 extra[name] = raw
-        return cls(**known, extra=extra)
+        return cls(**known, extra=_shared(extra))
 
     def to_record(self) -> dict[str, Any]:
         """Return the record that scripts read: CONTRACT.md, Machine output."""
@@ -348,7 +348,7 @@ _NAMES: Final = dict.fromkeys(name for name in Job._fields if name != "extra")
 _TIMES: Final = frozenset(name for name in _NAMES if name.endswith("_at"))
 # Words that many jobs have in common: they are kept in memory once.
 _SHARED: Final = frozenset(
-    {"group", "profile", "base_url", "dialect", "model", "raw_status"}
+    {"group", "profile", "base_url", "dialect", "model", "model_asked", "raw_status"}
 )
 _MAPPINGS: Final = frozenset({"labels", "vars"})
 
@@ -357,6 +357,19 @@ _MAPPINGS: Final = frozenset({"labels", "vars"})
 def _one(word: str) -> str:
     """Return the same object for the same word."""
     return word
+
+
+def _shared(extra: dict[str, Any]) -> Mapping[str, Any]:
+    """Return the same mapping for the same words: jobs of an endpoint share them."""
+    if not all(type(value) is str for value in extra.values()):
+        return extra
+    return _one_of(tuple(extra.items()))
+
+
+@lru_cache(maxsize=256)
+def _one_of(items: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """Return the same mapping for the same items."""
+    return dict(items)
 
 
 def _plain(name: str, value: Any) -> Any:

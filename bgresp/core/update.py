@@ -92,12 +92,13 @@ def merge(old: Job, new: Job) -> Job:
     cursor = old.cursor if new.cursor is None else new.cursor
     if isinstance(cursor, int) and isinstance(old.cursor, int):
         cursor = max(cursor, old.cursor)
+    same = new.extra == old.extra  # and shared: no mapping is made anew
     return new._replace(
         id=new.id or old.id,
         cursor=cursor,
         started_at=old.started_at or new.started_at,
         cancel_requested_at=new.cancel_requested_at or old.cancel_requested_at,
-        extra={**old.extra, **new.extra},
+        extra=new.extra if same else {**old.extra, **new.extra},
     )
 
 

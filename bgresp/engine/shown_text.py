@@ -417,3 +417,7 @@ class ShownText:
         self.flush()
         if self.progress is not None:
             self.progress.end(len(self.transcript.shown))
+
+    def let_go(self) -> None:
+        """Hold no text any more: this was all."""
+        self._transcript = self._refusal = None

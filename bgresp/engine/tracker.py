@@ -211,11 +211,14 @@ SOON: Final = 1e-6  # less than that is the clock's grain, not a wait
 
 @dataclass(slots=True)
 class Tracker:
-    """One job on its way to its answer."""
+    """One job on its way to its answer.
+
+    Many wait at the same time: what only a stream needs is made when one is read.
+    """
 
     job: Job
     tools: Tools
-    shown: ShownText
+    place: ShownText | None = None  # in its text; None while nobody needed one
     opened: AsyncGenerator[Signal, None] | None = None
     follow: Follow = field(init=False)
     action: Action = field(init=False)
@@ -228,7 +231,18 @@ class Tracker:
     _retry_at: float | None = None
     _slot: float | None = None
     _passed: PassedItems | None = None
-    _deltas: list[Event] = field(default_factory=list)
+    _deltas: list[Event] | None = None
+
+    @property
+    def shown(self) -> ShownText:
+        """Return what was shown of its text."""
+        self.place = place = self.place or ShownText()
+        return place
+
+    @property
+    def _streamed(self) -> str:
+        """Return the text that events told."""
+        return "" if self.place is None else self.place.streamed
 
     @property
     def _dialect(self) -> Dialect:
@@ -239,7 +253,10 @@ class Tracker:
         self._started = asyncio.get_running_loop().time()
         if self.job.submitted_at is not None:
             self._age_then = max(0.0, self.tools.recorder.now() - self.job.submitted_at)
-        job = self.job._replace(cursor=self.shown.start_cursor)
+        cursor = None if self.place is None else self.place.start_cursor
+        job = self.job
+        if job.cursor != cursor:
+            job = job._replace(cursor=cursor)
         self.follow, self.action = machine.begin(job, self.tools.policy)
         why = self.follow.streams_ruled_out if self.tools.is_alone else None
         if why and self.tools.policy.mode == "auto":
@@ -334,7 +351,7 @@ class Tracker:
         if type(signal) is not Event:
             return False
         deltas = self._deltas
-        if deltas:
+        if deltas is not None:
             last = deltas[-1]
             if signal.part != last.part or len(deltas) >= MOST_TOGETHER:
                 return False
@@ -347,6 +364,7 @@ class Tracker:
             ):
                 return False
             asyncio.get_running_loop().call_soon(self._deltas_are_there, silence)
+            deltas = self._deltas = []
         deltas.append(signal)
         return True
 
@@ -360,8 +378,8 @@ class Tracker:
 
     def _show_deltas(self) -> None:
         """Take the deltas that were put off, as one."""
-        events, self._deltas = self._deltas, []
-        if not events:
+        events, self._deltas = self._deltas, None
+        if events is None:
             return
         self.follow = machine.gone_on(self.follow, events)
         self._answered()
@@ -516,7 +534,17 @@ class Tracker:
             self.tools.observer.moved(self.job, self.view)
 
     def _finish(self, done: Done) -> None:
+        """Take the end; then no answer is held: of many jobs all trackers are kept."""
         self.done = True
+        self._end(done)
+        self.action = Done(status=done.status, fault=done.fault)
+        if self.follow.held is not None:
+            self.follow = replace(self.follow, held=None)
+        self._passed = None
+        if self.place is not None:
+            self.place.let_go()
+
+    def _end(self, done: Done) -> None:
         if done.final is not None:
             self._conclude(done.final)
         elif done.fault is not None:
@@ -529,14 +557,14 @@ class Tracker:
 
     def _keep_received(self) -> None:
         """Keep what came of an answer whose end is to be had no more."""
-        text = self.shown.streamed
+        text = self._streamed
         if text and self.tools.recorder.received(self.job, text):
             said = f"{len(text)} characters of its answer came: bgresp get"
             self._note(f"{said} {self.job.quoted}")
 
     def _conclude(self, final: Event | Snapshot) -> None:
         dialect = self._dialect
-        streamed = self.shown.streamed
+        streamed = self._streamed
         recorder = self.tools.recorder
         seen = self.job._replace(cursor=self.follow.cursor)
         final = _with_reason(final, self.follow.error)
@@ -547,21 +575,23 @@ class Tracker:
         if isinstance(final, Snapshot) and final.unread is not None:
             how = f"bgresp get {self.job.quoted} --part raw"
             self._note(f"the answer is {final.unread}: kept as it came, {how}")
-        conclude(self.job, told, self.shown, self.tools.observer)
+        conclude(self.job, told, self.place or ShownText(), self.tools.observer)
 
     def detach(self) -> None:
         """Keep what is known before leaving; the job goes on."""
-        self.shown.flush(sync=True)
+        if self.place is not None:
+            self.place.flush(sync=True)
         if not self.done and self.follow.cursor is not None:
             self.job = self.tools.recorder.at_cursor(self.job, self.follow.cursor)
 
     @property
     def view(self) -> JobProgress:
         """Return how following stands, for people."""
+        place = self.place
         return JobProgress(
             mode="stream" if self.follow.state is State.STREAMING else "poll",
-            characters=self.shown.characters,
-            deltas=self.shown.deltas,
+            characters=0 if place is None else place.characters,
+            deltas=0 if place is None else place.deltas,
             reconnects=self._reconnects,
             last_event_at=self._heard_at,
             retry_at=self._retry_at,
@@ -643,9 +673,7 @@ class Trackers:
             self.know(settings, api, RateLimiter(api.endpoint.dialect.limits.rate))
         if job.status.is_terminal:  # unsaved: it may still be fetched
             job = job._replace(status=Status.IN_PROGRESS)
-        return Tracker(
-            job, self._tools[settings.identity], shown or ShownText(), created
-        )
+        return Tracker(job, self._tools[settings.identity], shown, created)
 
     async def track(self, job: Job) -> Tracker | None:
         """Return who follows a job of a batch; None where it is over and saved.
