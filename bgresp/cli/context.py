@@ -27,7 +27,6 @@ from bgresp.core.text import counted, one_line, printable
 from bgresp.ledger import files, folders
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
-from bgresp.render.columns import DEFAULT, FIELDS, Look, Times, check_fields, record
 from bgresp.render.streams import Streams, as_json, closed_at_start, of_process
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from bgresp.engine.notify import Notifiers
     from bgresp.engine.recorder import Recorder
     from bgresp.ledger.saved import Answers
+    from bgresp.render.columns import Look, Times
     from bgresp.serve.daemon import Launch
 
 TITLED: Final = 500  # jobs of a table whose prompts are read
@@ -77,9 +77,13 @@ class Context:
 
     @classmethod
     def of(
-        cls, common: Common, fields: tuple[str, ...] = FIELDS, *, rows: bool = True
+        cls,
+        common: Common,
+        fields: tuple[str, ...] | None = None,
+        *,
+        rows: bool = True,
     ) -> "Context":
-        """Build the context of this process; `fields` are what --fields may name.
+        """Build the context of this process; `fields`, else a record's, may be named.
 
         Without `rows` the verb prints what has no fields, but for its JSON. Raises
         UsageError when output options contradict each other, or the verb.
@@ -89,9 +93,12 @@ class Context:
         if common.color not in {"auto", "always", "never"}:
             raise UsageError("--color takes auto, always or never")
         wanted = common.wanted_fields()
-        if wanted and not fields:
+        if wanted and fields == ():
             raise UsageError("--fields means nothing here: no record is printed")
-        check_fields(wanted, fields)
+        if wanted:
+            from bgresp.render.columns import FIELDS, check_fields
+
+            check_fields(wanted, FIELDS if fields is None else fields)
         if wanted and not (rows or common.json or common.jsonl):
             hint = "--json or --jsonl prints them; bgresp list --fields has rows"
             raise UsageError("--fields chooses from records", hint=hint)
@@ -484,15 +491,17 @@ class Context:
 
     def look(
         self,
-        times: Times | None = None,
+        times: "Times | None" = None,
         *,
         titled: Iterable[Job] = (),
         texts_of: Iterable[Job] = (),
-    ) -> Look:
+    ) -> "Look":
         """Return how rows are written now; `titled` jobs by short ids on a terminal.
 
         `texts_of` are jobs whose answers --fields may ask for.
         """
+        from bgresp.render.columns import Look
+
         terminal = self.streams.out_is_terminal
         titles = self.titles_of([*titled]) if terminal else {}
         if "text" in self.common.wanted_fields():
@@ -550,6 +559,7 @@ class Context:
     def show_jobs(self, jobs: list[Job], *, single: bool) -> None:
         """Print jobs in the asked mode: ids, JSON, JSON Lines, or rows."""
         if not self.show_as_data(jobs, single=single):
+            from bgresp.render.columns import DEFAULT
             from bgresp.render.table import STEPS, Table
 
             wanted = self.common.wanted_fields()
@@ -564,6 +574,8 @@ class Context:
             for job in jobs:
                 self.streams.line(job.ref)
         elif self.is_json:
+            from bgresp.render.columns import record
+
             has_text = "text" in wanted
             self.show_records(
                 [

@@ -4,7 +4,6 @@ And the request that they make together, which submit and batch share. Every ref
 a UsageError that names the file and the reason.
 """
 
-import mimetypes
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from bgresp.cli import refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import opt
 from bgresp.core.errors import UsageError
@@ -39,8 +37,8 @@ WHERE_KEYS_GO: Final = (
 )
 _MOST_BYTES: Final = 4 * MAX_PROMPT
 MAX_SCHEMA_NAME: Final = 64  # of text.format.name, as the characters below: OpenAI
-_NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
-_TOOL: Final = re.compile(r"[A-Za-z0-9_.:-]+")
+_NOT_IN_NAME: Final = r"[^A-Za-z0-9_-]+"
+_TOOL: Final = r"[A-Za-z0-9_.:-]+"
 UNKNOWN: Final = "application/octet-stream"
 _PACKED: Final = {"gzip": "application/gzip", "bzip2": "application/x-bzip2"}
 _WEB: Final = ("http://", "https://")
@@ -297,7 +295,7 @@ def _tools(given: Sequence[str]) -> tuple[dict[str, Any], ...]:
     found = []
     for item in given:
         if not item.lstrip().startswith("{"):
-            if not _TOOL.fullmatch(item):
+            if not re.fullmatch(_TOOL, item):
                 raise UsageError(f"--tool takes NAME or a JSON object, not {item!r}")
             found.append({"type": item})
             continue
@@ -315,7 +313,7 @@ def _format(value: str) -> dict[str, Any]:
     schema = json_or_file(value, "--schema")
     title = schema.get("title")
     named = title if isinstance(title, str) else Path(value[1:]).stem
-    name = _NOT_IN_NAME.sub("_", named).strip("_")[:MAX_SCHEMA_NAME]
+    name = re.sub(_NOT_IN_NAME, "_", named).strip("_")[:MAX_SCHEMA_NAME]
     return {
         "type": "json_schema",
         "name": name or "answer",
@@ -328,6 +326,9 @@ def _previous(context: Context, ref: str | None) -> str | None:
     """Return the response id to continue from; an unknown one is taken as an id."""
     if ref is None:
         return None
+
+    from bgresp.cli import refs
+
     job = refs.find(context, ref)
     if job is not None and job.id is None:
         raise UsageError(f"--previous {ref}: that job has no response id")
@@ -377,5 +378,7 @@ def _read(path: str, room: int) -> bytes:
 def _kind(path: str) -> str:
     """Guess a media type from the end of a path or of a URL's path."""
     name = unquote(path.rpartition("/")[2])
+    import mimetypes
+
     kind, packed = mimetypes.guess_type(f"./{name}", strict=False)
     return _PACKED.get(packed, UNKNOWN) if packed else kind or UNKNOWN

@@ -26,7 +26,6 @@ from bgresp.core.model import Job, Status
 from bgresp.core.output import Media
 from bgresp.core.text import one_line
 from bgresp.ledger import files
-from bgresp.render.columns import summary, told_of
 from bgresp.render.streams import PIECE, Streams, as_json
 
 if TYPE_CHECKING:
@@ -325,6 +324,8 @@ def say_failed(context: Context, jobs: Iterable[Job]) -> None:
 
 def say_told(context: Context, jobs: Iterable[Job]) -> None:
     """Say which jobs completed, but not with a text: a board does not show that."""
+    from bgresp.render.columns import told_of
+
     found = [job for job in jobs if told_of(job)]
     if len(found) > SPELLED:
         context.say(
@@ -337,6 +338,8 @@ def say_told(context: Context, jobs: Iterable[Job]) -> None:
 
 def say_why(context: Context, job: Job) -> None:
     """Say how a job stands where its text alone would not tell."""
+    from bgresp.render.columns import summary, told_of
+
     if job.status.is_open:
         context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.quoted}")
     elif job.status.is_unsettled:
@@ -352,6 +355,8 @@ def say_why(context: Context, job: Job) -> None:
 def standing(job: Job) -> str:
     """Return how a job stands that has no text; of an unknown outcome, what to do."""
     if not job.status.is_unsettled:
+        from bgresp.render.columns import summary
+
         return summary(job)
     said = "no answer, its submit has no known outcome"
     return f"{job.status.value}: {said} (bgresp resolve {job.quoted})"

@@ -145,7 +145,7 @@ def resolve(
         home=_home(name, config),
         origins={"profile": why, "base_url": origin, "model": model_origin},
         tables=kept_tables(spoken.name, config),
-        hidden=_hidden(config, name),
+        hidden=_hidden(config, name) if source.kind == "cmd" else frozenset(),
     )
     if flags.webhook is None and not is_same_url(settings.home, base_url):
         settings = settings._replace(webhook=None)  # its secret is not for others
@@ -255,7 +255,9 @@ def of_job(job: Job, machine: Machine) -> Settings:
         headers={**_strings(table, "headers", grant.profile), **flags.headers},
         webhook=_lent_webhook(table, spoken),
         tables=tables or kept_tables(spoken.name, config),
-        hidden=_hidden(config, grant.profile),
+        hidden=_hidden(config, grant.profile)
+        if grant.source.kind == "cmd"
+        else frozenset(),
     )
     allow_http = flags.allow_http or bool(table.get("allow_http", False))
     keyed = settings.key_source.kind != "none" or settings.webhook is not None

@@ -31,12 +31,13 @@ TOOLS: Final = "tools"
 COMMENTARY: Final = "commentary"
 KINDS: Final = (REASONING, TOOLS, COMMENTARY)
 LARGEST: Final = 1 << 20  # bytes of an event that is looked into
-_TOLD: Final = re.compile(
+# Compiled when first needed: few look into events, or for code.
+_TOLD: Final = (
     r'"(?:response\.(?:reasoning_(?:summary_)?text\.done|output_item\.(?:added|done)'
     r')|(?:step|content)\.(?:start|delta))"'
 )
-_FENCE: Final = re.compile(r"( *)(`{3,}(?=[^`\n]*$)|~{3,})")
-_LINE_ENDS: Final = re.compile(r"(?<=\n)")
+_FENCE: Final = r"( *)(`{3,}(?=[^`\n]*$)|~{3,})"
+_LINE_ENDS: Final = r"(?<=\n)"
 # Where items say what they are about, whatever it is called.
 _ABOUT: Final = (
     *("arguments", "input", "code", "query", "queries", "command", "commands"),
@@ -411,7 +412,7 @@ class Aside(NamedTuple):
 
 def aside(raw: str) -> Aside | None:
     """Read an event's JSON; None where it tells nothing beside the text."""
-    if len(raw) > LARGEST or not _TOLD.search(raw):
+    if len(raw) > LARGEST or not re.search(_TOLD, raw):
         return None
     try:
         event = json.loads(raw)
@@ -507,8 +508,8 @@ def first_code_block(text: str) -> str | None:
     A block that is never closed goes to the end, as CommonMark has it. One that is
     indented, as in a list, is a block here however far it is.
     """
-    lines = iter(_LINE_ENDS.split(text))
-    opened = next(filter(None, map(_FENCE.match, lines)), None)
+    lines = iter(re.split(_LINE_ENDS, text))
+    opened = next(filter(None, (re.match(_FENCE, line) for line in lines)), None)
     if opened is None:
         return None
     indent, fence = len(opened[1]), opened[2]

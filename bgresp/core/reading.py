@@ -6,7 +6,6 @@ Response objects, events and errors are read leniently: what a server leaves out
 spells oddly is data, never an error.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -41,7 +40,6 @@ WHOLE_ITEM: Final = "response.output_item.done"
 ASSEMBLED: Final = "bgresp_assembled"  # in a saved response whose items passed by
 MOST_PASSED: Final = 16 * 1024 * 1024  # characters of the events that have them
 _ERRORS: Final = frozenset({"error", "response.error"})
-_NO_TEXT: Final = re.compile(r"[\ud800-\udfff]")
 
 
 class SseError(ValueError):
@@ -187,7 +185,10 @@ def read_id(dialect: Dialect, payload: Any) -> str | None:
 
 def is_id(text: str) -> bool:
     """Say whether an endpoint's word can be the id of a response."""
-    return 0 < len(text) <= MAX_ID and not _NO_TEXT.search(text)
+    try:
+        return 0 < len(text) <= MAX_ID and bool(text.encode("utf-8"))
+    except UnicodeEncodeError:  # half surrogates
+        return False
 
 
 def read_response(

@@ -6,8 +6,6 @@ Pure arithmetic: `jitter` is a number in [0, 1) that the caller drew.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from bgresp.core.times import unix
@@ -25,8 +23,8 @@ RETRY_AFTER_CAP = 3600.0
 # in seconds or milliseconds since 1970 (GitHub; OpenRouter).
 _REMAINING: Final = "x-ratelimit-remaining"
 _RESET: Final = "x-ratelimit-reset"
-_SPAN: Final = re.compile(r"(?:\d+(?:\.\d*)?(?:ms|us|µs|ns|d|h|m|s))+", re.ASCII)
-_PART: Final = re.compile(r"(\d+(?:\.\d*)?)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
+_SPAN: Final = r"(?a)(?:\d+(?:\.\d*)?(?:ms|us|µs|ns|d|h|m|s))+"
+_PART: Final = r"(?a)(\d+(?:\.\d*)?)(ms|us|µs|ns|d|h|m|s)"
 _UNITS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
 _A_DATE: Final = 1e9
 _A_DATE_IN_MS: Final = 1e11
@@ -96,12 +94,15 @@ def spent(headers: Mapping[str, str], *, now: float) -> float | None:
     None while something is left, or where nothing is said. Of several limits (requests,
     tokens) that are spent the one that is reset last counts.
     """
-    base = _date(headers.get("date"))
-    waits = [
-        _until(headers.get(name.replace(_REMAINING, _RESET, 1)), base or now)
+    names = [
+        name.replace(_REMAINING, _RESET, 1)
         for name, value in headers.items()
         if name.startswith(_REMAINING) and _number(value) == 0
     ]
+    if not names:
+        return None
+    base = _date(headers.get("date"))
+    waits = [_until(headers.get(name), base or now) for name in names]
     return max((wait for wait in waits if wait is not None), default=None)
 
 
@@ -116,8 +117,8 @@ def _until(text: str | None, now: float) -> float | None:
     if text is None:
         return None
     number = _number(text)
-    if number is None and _SPAN.fullmatch(text.strip()):
-        parts = _PART.findall(text)
+    if number is None and re.fullmatch(_SPAN, text.strip()):
+        parts = re.findall(_PART, text)
         return sum(float(count) * _UNITS.get(unit, 0.0) for count, unit in parts)
     if number is not None and number < _A_DATE:
         return number
@@ -139,10 +140,13 @@ def _number(text: str | None) -> float | None:
 
 
 def _date(text: str | None) -> float | None:
+    if not text:
+        return None
+    from datetime import UTC
+    from email.utils import parsedate_to_datetime  # most replies name no date to us
+
     try:
-        moment = parsedate_to_datetime(text) if text else None
-        if moment is None:
-            return None
+        moment = parsedate_to_datetime(text)
         # Without an offset it is UTC (RFC 9110 5.6.7), not this machine's zone.
         zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return zoned.timestamp()

@@ -33,10 +33,10 @@ WHOLE: Final = "whole"
 # A folder, how its names end behind a job's key, and whether the record comes first: a
 # request is saved before the intent, so that a kill leaves it ahead of the ledger.
 _FOLDERS: Final = (
-    ("responses", re.compile(r"([A-Za-z0-9_-]{1,64})\.(json|txt)", re.ASCII), True),
-    ("progress", re.compile(r"([A-Za-z0-9_-]{1,64})\.jsonl", re.ASCII), True),
-    ("notices", re.compile(r"([A-Za-z0-9_-]{1,64})(\.[a-z_]+)?", re.ASCII), True),
-    ("requests", re.compile(r"([A-Za-z0-9_-]{1,64})\.json", re.ASCII), False),
+    ("responses", r"([A-Za-z0-9_-]{1,64})\.(json|txt)", True),
+    ("progress", r"([A-Za-z0-9_-]{1,64})\.jsonl", True),
+    ("notices", r"([A-Za-z0-9_-]{1,64})(\.[a-z_]+)?", True),
+    ("requests", r"([A-Za-z0-9_-]{1,64})\.json", False),
 )
 
 
@@ -126,7 +126,7 @@ def strays(state: Path, known: Container[str]) -> Iterator[Stray]:
         with files.blamed(folder, "read"):
             paths = list(folder.iterdir()) if folder.is_dir() else []
         for path in paths:
-            match = form.fullmatch(path.name)
+            match = re.fullmatch(form, path.name)
             if match is not None and match[1] not in known:
                 yield Stray(path, match[1], follows)
 

@@ -294,6 +294,6 @@ if __name__ == "__main__":
     for name in _LOADED:
         import_module(name)
     import_module("bgresp.cli.app").build().whole()
-    dict(import_module("bgresp.config.files").built_in())  # each is parsed once
+    import_module("bgresp.config.files").built_in()  # parsed once
     gc.freeze()  # else every child copies every page that it collects
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,5 +1,6 @@
 """What the TOML files may say, and how a mistake in them is named."""
 
+import json
 import os
 import stat
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 import bgresp
 from bgresp.config import files, places
+from bgresp.core.dialect_schema import build
 from bgresp.core.errors import ConfigError
 
 
@@ -202,14 +204,18 @@ def test_without_a_choice_paths_are_the_platforms(
     assert (config, platformdirs.user_state_path("bgresp")) == found
 
 
-def test_dialects_are_parsed_alone_as_they_are_together() -> None:
-    """A table that is read when it is asked for is the one in the whole file."""
-    text = (Path(bgresp.__file__).parent / "dialects.toml").read_text("utf-8")
-    whole = tomllib.loads(text)["dialects"]
-    assert whole == dict(files.built_in())
-    auths = [table["auth"] for table in whole.values() if "auth" in table]
-    named = [auth["env"] for auth in auths if "env" in auth]
-    assert sorted(named) == sorted(filter(None, files.built_in().key_variables))
+def test_what_is_read_fast_is_what_people_read(request: pytest.FixtureRequest) -> None:
+    """dialects.json says what dialects.toml says, and each of them passes all checks."""
+    folder = Path(bgresp.__file__).parent
+    tables = tomllib.loads((folder / "dialects.toml").read_text("utf-8"))["dialects"]
+    text = json.dumps(tables, indent=1) + "\n"
+    if request.config.getoption("--golden"):
+        (folder / "dialects.json").write_text(text, "utf-8")
+    again = "if it is meant: python -m pytest tests/config/test_files.py --golden"
+    assert text == (folder / "dialects.json").read_text("utf-8"), again
+    for name in tables:
+        unchecked = files.dialect(name, files.Config(Path()))
+        assert build(name, tables) == unchecked
 
 
 def test_every_built_in_dialect_is_a_table() -> None:

@@ -83,7 +83,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert package <= names
-    assert {"bgresp/py.typed", "bgresp/LICENSE", "bgresp/dialects.toml"} <= package
+    brought = {"LICENSE", "dialects.json", "dialects.toml", "py.typed"}
+    assert {f"bgresp/{name}" for name in brought} <= package
     info = f"bgresp-{__version__}.dist-info"
     assert f"{info}/licenses/bgresp/LICENSE" in names
     assert {"bgresp", info, f"bgresp-{__version__}.data"} == {

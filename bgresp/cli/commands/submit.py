@@ -4,7 +4,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
-from bgresp.cli import inputs, output, refs
+from bgresp.cli import inputs, output
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import Shape, ask_for_webhook, check_webhook, request_of
 from bgresp.cli.options import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bgresp.core.request import Draft, Part
 
 # How the keys of OpenAI, Anthropic, OpenRouter and DeepSeek begin.
-_LIKE_A_KEY: Final = re.compile(r"\s*(bearer\s+)?sk-", re.IGNORECASE)
+_LIKE_A_KEY: Final = r"(?i)\s*(bearer\s+)?sk-"
 
 
 class Options(NamedTuple):
@@ -179,7 +179,7 @@ def _check(shape: Shape, options: Options) -> None:
     for option, value in worded.items():
         if value is not None and not value.strip():
             raise UsageError(f"{option} is given, but empty")
-    if _LIKE_A_KEY.match(options.key or ""):
+    if options.key and re.match(_LIKE_A_KEY, options.key):
         raise inputs.key_as_name()
     if options.name is not None and (
         not options.name.strip() or not options.name.isprintable()
@@ -277,6 +277,7 @@ def _answers(
     Raises UsageError where they are not what it waits for, RefusedError where the
     endpoint cannot be told.
     """
+    from bgresp.cli import refs
     from bgresp.config.urls import is_same_url
     from bgresp.core.request import Reply, answers_to, named_call
 
