@@ -27,6 +27,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
 from bgresp.core.selection import Selector
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, exit_code
+from bgresp.engine.recorder import GroupCommit
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
 from bgresp.engine.tracker import Tracker, Trackers, conclude, is_at_rest
@@ -116,14 +117,16 @@ class Following:
         if not left and self.options.follow_new is None:
             return is_over  # what is saved needs no configuration
         mode = self.options.mode
+        recorder = self.context.recorder
         trackers = self._trackers = Trackers(
             self.context.endpoints,
-            self.context.recorder,
+            recorder,
             stack,
             self.observer,
             mode="poll" if mode == "auto" and self.options.silent else mode,
             interval=self.options.interval,
             is_alone=self.single,
+            group=None if self.single else GroupCommit(recorder.ledger.path),
         )
         troubles = errors.Troubles(self.context.streams)
         for job in left:

@@ -24,7 +24,7 @@ from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot
 from bgresp.core.times import unix
 from bgresp.engine.endpoints import RateLimiter
-from bgresp.engine.recorder import Recorder
+from bgresp.engine.recorder import GroupCommit, Recorder
 
 ALONE: Final = 5.0  # seconds that the first question may take before others are asked
 ENOUGH: Final = 2 * PAGE  # jobs to ask about at once that are worth a list
@@ -242,7 +242,8 @@ class JobPoller:
 
     `patient`: ask again after a 429 or a 5xx. `thrifty`: a mere repetition is not
     worth a line of the ledger. `doubt` is what to say where it has none of several.
-    A key that is refused is refused for all: one question finds that out.
+    A key that is refused is refused for all: one question finds that out. What is
+    recorded of several is synced together.
     """
 
     api: Api
@@ -255,6 +256,7 @@ class JobPoller:
     doubt: str | None = None
     _gone: list[tuple[Job, Fault]] = field(default_factory=list)
     _limiter: RateLimiter = field(init=False)
+    _group: GroupCommit | None = None
     _broken: int = 0
     _heard_once: bool = False
 
@@ -267,7 +269,10 @@ class JobPoller:
 
         Raises LedgerError.
         """
-        waiting = await self._listed(list(jobs)) if self.thrifty else list(jobs)
+        waiting = list(jobs)
+        if len(waiting) > 1:
+            self._group = GroupCommit(self.recorder.ledger.path)
+        waiting = await self._listed(waiting) if self.thrifty else waiting
         for look in range(1, LOOKS + 1):
             if look > 1:
                 self.api.waits(BETWEEN, self.api.endpoint.host)
@@ -286,7 +291,11 @@ class JobPoller:
 
         def is_open(id_: str, snapshot: Snapshot) -> None:
             job = left.pop(id_)
-            self.tell(News(job, self._record(job, snapshot)))
+            if not self._is_known(job, snapshot):
+                dialect = self.api.endpoint.dialect
+                self.tell(News(job, self.recorder.heard(job, snapshot, dialect)))
+            else:
+                self.tell(News(job, job))
 
         await poller.call(dict(left), is_open)
         self.closed = poller.refused
@@ -320,7 +329,7 @@ class JobPoller:
         if not isinstance(answer, Fault):
             self._broken = 0
             self._give_way(answer)
-            self.tell(News(job, self._record(job, answer)))
+            self.tell(News(job, await self._recorded(job, answer)))
             return False
         if answer.kind is FaultKind.GONE:
             endpoint = self.api.endpoint
@@ -385,11 +394,18 @@ class JobPoller:
             said = f"its rate limit is spent for {asked:.0f} s"
             self.closed = Fault(FaultKind.RATE_LIMITED, said, retry_after=asked)
 
-    def _record(self, job: Job, answer: Snapshot) -> Job:
+    def _is_known(self, job: Job, answer: Snapshot) -> bool:
+        """Say whether an answer is not worth a line."""
         reading = answer.reading
         same = reading.status is job.status and reading.raw_status == job.raw_status
         known = same and job.status.is_open and job.last_error is None
         age = abs(self.recorder.now() - (job.checked_at or 0.0))
-        if self.thrifty and known and age < FRESH:
+        return self.thrifty and known and age < FRESH
+
+    async def _recorded(self, job: Job, answer: Snapshot) -> Job:
+        dialect = self.api.endpoint.dialect
+        if self._is_known(job, answer):
             return job
-        return self.recorder.heard(job, answer, self.api.endpoint.dialect)
+        if self._group is None:
+            return self.recorder.heard(job, answer, dialect)
+        return await self.recorder.heard_with(self._group, job, answer, dialect)

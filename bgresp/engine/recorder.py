@@ -4,13 +4,14 @@ The raw response is on disk before the record says so, and both are before anybo
 told. What the ledger could not take lies in a rescue file until it is brought home.
 """
 
+import asyncio
 import errno
 import json
 import os
 import shlex
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from bgresp.core.model import KEY_DIGEST, Job
 from bgresp.core.output import Answer
 from bgresp.core.reading import ASSEMBLED, items_of
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Snapshot
-from bgresp.ledger import folders
+from bgresp.ledger import files, folders
 from bgresp.ledger.files import blamed
 from bgresp.ledger.journal import Later
 from bgresp.ledger.ledger import Ledger
@@ -30,6 +31,101 @@ from bgresp.ledger.saved import Answers, Progress, Shown, load_progress, payload
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 MOST: Final = 1 << 20  # bytes of a rescue file
+
+
+class GroupCommit:
+    """Syncs together what several coroutines wrote while the sync before it ran.
+
+    Files are on disk, and have their names, before the journal's lines are, which speak
+    of them. Each who wrote waits, by `ticket` or `synced`, before anything leaves, is
+    told or is written that hangs on it.
+    """
+
+    __slots__ = ("_files", "_journals", "_next", "_task", "journal")
+
+    def __init__(self, journal: Path) -> None:
+        """Sync for a journal; nothing was written yet."""
+        self.journal = journal
+        self._files: list[files.Unsynced] = []
+        self._journals: dict[tuple[int, int], int] = {}
+        self._next: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def add_file(self, file: files.Unsynced) -> None:
+        """Take over a file that was written."""
+        self._files.append(file)
+
+    def add_line(self, fd: int) -> None:
+        """Take over a descriptor of the journal that a line was appended to."""
+        found = os.fstat(fd)
+        if self._journals.setdefault((found.st_dev, found.st_ino), fd) != fd:
+            os.close(fd)
+
+    def ticket(self) -> asyncio.Future[None]:
+        """Return what ends when all that was added until now is on disk.
+
+        It raises LedgerError. Many share it: shield it from being cancelled.
+        """
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+            # Who was to wait may have left: then nobody needs to hear of a failure.
+            self._next.add_done_callback(lambda end: end.cancelled() or end.exception())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return self._next
+
+    async def synced(self, ticket: asyncio.Future[None] | None = None) -> None:
+        """Wait for a ticket, else a new one, though we are asked to leave.
+
+        Who asked is heard at the next wait, when what hangs on this was told. Raises
+        LedgerError.
+        """
+        ticket, is_to_leave = ticket or self.ticket(), False
+        while not ticket.done():
+            try:
+                await asyncio.shield(ticket)
+            except asyncio.CancelledError:
+                is_to_leave = True
+            except Exception:  # noqa: BLE001  raised below
+                break
+        task = asyncio.current_task()
+        if is_to_leave and task is not None:
+            task.uncancel()  # once more, not twice: a timeout counts
+            task.cancel()
+        ticket.result()
+
+    async def _run(self) -> None:
+        while self._next is not None:
+            waiting, self._next = self._next, None
+            written, self._files = self._files, []
+            fds, self._journals = [*self._journals.values()], {}
+            try:
+                await asyncio.to_thread(self._sync, written, fds)
+            except asyncio.CancelledError:
+                waiting.cancel()
+                raise
+            except Exception as error:  # noqa: BLE001  raised by who waits
+                waiting.set_exception(error)
+            else:
+                waiting.set_result(None)
+
+    def _sync(self, written: list[files.Unsynced], journals: list[int]) -> None:
+        """Sync files, their folders, and then the journal; all of it is closed."""
+        left = [*reversed(written)]
+        try:
+            while left:
+                left.pop().place()
+            for folder in {file.path.parent for file in written}:
+                with blamed(folder, "sync"):
+                    files.sync_folder(folder)
+            for fd in journals:
+                with blamed(self.journal, "sync"):
+                    files.sync_data(fd)
+        finally:
+            for file in left:
+                file.drop()
+            for fd in journals:
+                os.close(fd)
 
 
 class Recorder:
@@ -51,13 +147,61 @@ class Recorder:
         return cls(Ledger(state), Answers(state))
 
     def heard(
-        self, job: Job, news: Event | Snapshot, dialect: Dialect, *, text: str = ""
+        self,
+        job: Job,
+        news: Event | Snapshot,
+        dialect: Dialect,
+        *,
+        text: str = "",
+        group: GroupCommit | None = None,
     ) -> Job:
         """Record what the endpoint said; save the response when it is the last word.
 
-        `text` is what the events told, for answers whose object carries none. Raises
-        LedgerError.
+        `text` is what the events told, for answers whose object carries none. A `group`
+        syncs what is not the last word. Raises LedgerError.
         """
+        if news.reading is not None and news.reading.status.is_terminal:
+            group = None  # its answer is on disk before its record is written
+        steps = self._recorded(job, news, dialect, text=text, group=group)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                recorded: Job = end.value
+                return recorded
+
+    async def heard_with(
+        self,
+        group: GroupCommit,
+        job: Job,
+        news: Event | Snapshot,
+        dialect: Dialect,
+        *,
+        text: str = "",
+    ) -> Job:
+        """Record as `heard` what a group syncs: all is on disk when this returns.
+
+        Nothing of it is left undone where we are asked to leave.
+        """
+        steps = self._recorded(job, news, dialect, text=text, group=group)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                recorded: Job = end.value
+                return recorded
+            await group.synced()
+
+    def _recorded(
+        self,
+        job: Job,
+        news: Event | Snapshot,
+        dialect: Dialect,
+        *,
+        text: str,
+        group: GroupCommit | None = None,
+    ) -> Generator[None, None, Job]:
+        """Record news; yield where what a group has is to be on disk to go on."""
         if news.reading is None:
             return job
         told = update.heard(
@@ -67,16 +211,21 @@ class Recorder:
             limits=dialect.limits,
             told=isinstance(news, Event),
         )
+        later = None if group is None else group.add_line
         if not told.status.is_terminal or told.status.rank < job.status.rank:
-            return self.ledger.record(told)
+            recorded = self.ledger.record(told, later=later)
+            yield
+            return recorded
         if self.ledger.is_forgotten(job.key):
             return told
-        answer = self._save(told.key, news, dialect, streamed=text)
+        answer = self._save(told.key, news, dialect, streamed=text, group=group)
+        yield
         if isinstance(news, Snapshot) and news.unread is not None and not answer.text:
             told = told._replace(ended_with=None, told=None)  # nobody could read it
         else:
             told = update.ended_with(told, answer)
-        recorded = self.ledger.record(told)
+        recorded = self.ledger.record(told, later=later)
+        yield
         if self.ledger.is_forgotten(job.key):  # while the answer was saved
             self.answers.forget(job.key)
         return recorded
@@ -184,9 +333,18 @@ class Recorder:
         return self.ledger.state / "progress" / f"{key}.jsonl"
 
     def _save(
-        self, key: str, news: Event | Snapshot, dialect: Dialect, *, streamed: str
+        self,
+        key: str,
+        news: Event | Snapshot,
+        dialect: Dialect,
+        *,
+        streamed: str,
+        group: GroupCommit | None = None,
     ) -> Answer:
-        """Save the answer unless a longer one is there; return what is saved."""
+        """Save the answer unless a longer one is there; return what is saved.
+
+        A first one is for the group to sync.
+        """
         if isinstance(news, Snapshot):
             raw = news.raw
         else:
@@ -199,7 +357,10 @@ class Recorder:
             longer = len(answer.text) - len(saved.text)
             if not self._is_more(key, raw, longer, dialect):
                 return saved.hiding(news.reading.hide) if news.reading else saved
-        self.answers.save_response(key, raw)
+        if group is not None and saved is None:
+            group.add_file(self.answers.begin_response(key, raw))
+        else:
+            self.answers.save_response(key, raw)
         if streamed and not (news.reading and news.reading.text):
             self.answers.save_streamed_text(key, streamed)
         return answer

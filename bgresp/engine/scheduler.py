@@ -41,6 +41,8 @@ class Scheduler:
     _sizes: Counter[int] = field(default_factory=Counter)
     _due: "dict[int, DueJobs]" = field(default_factory=dict)
     _tasks: dict[asyncio.Task[None], Sequence[Tracker]] = field(default_factory=dict)
+    _saving: dict[asyncio.Task[None], Tracker] = field(default_factory=dict)
+    _ended: list[asyncio.Task[None]] = field(default_factory=list)
     _bell: "asyncio.Future[None] | None" = None
     _is_open: bool = True
     _refused: set[int] = field(default_factory=set)
@@ -78,7 +80,8 @@ class Scheduler:
 
     @property
     def _is_full(self) -> bool:
-        return len(self._tasks) >= self.connections
+        """Say whether none is to be asked now: too many are, or are not saved yet."""
+        return max(len(self._tasks), len(self._saving)) >= self.connections
 
     def _ring(self) -> None:
         if self._bell is not None and not self._bell.done():
@@ -116,29 +119,49 @@ class Scheduler:
                 self._start(together.ask(group), group)
 
     def _start(self, work: Coroutine[None, None, None], for_: list[Tracker]) -> None:
-        self._tasks[asyncio.create_task(work)] = for_
+        task = asyncio.create_task(work)
+        self._tasks[task] = for_
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        self._ended.append(task)
+        self._ring()
 
     async def _one_round(self) -> bool:
         """Wait until something ends, joins or is due; say whether to stop."""
-        self._bell = asyncio.get_running_loop().create_future()
-        ended, _ = await asyncio.wait(
-            [self._bell, *self._tasks],
-            timeout=self._wait(),
-            return_when=asyncio.FIRST_COMPLETED,
-        )
-        stop = False
-        for task in [task for task in self._tasks if task in ended]:
-            trackers = self._tasks.pop(task)
+        if not self._ended:
+            self._bell = asyncio.get_running_loop().create_future()
+            # Not for the tasks: of many that would cost each round their number.
+            await asyncio.wait([self._bell], timeout=self._wait())
+        stop, ended = False, self._ended
+        self._ended = []
+        for task in ended:
+            saved = self._saving.pop(task, None)
+            trackers = self._tasks.pop(task, ())
             task.result()
+            if saved is not None:
+                stop |= self._over(saved)
             for tracker in trackers:
-                if isinstance(tracker.action, Done):
-                    self._leave(tracker)
-                    if tracker.tools.first.refused is not None:
-                        self._wake(tracker.tools)
-                    stop |= self.stop(tracker)
-                else:
+                if not isinstance(tracker.action, Done):
                     self._push(tracker)
+                elif tracker.done:
+                    stop |= self._over(tracker)
+                else:
+                    self._save(tracker)
         return stop
+
+    def _save(self, tracker: Tracker) -> None:
+        """Let a job's last word be saved, with others: that needs no connection."""
+        task = asyncio.create_task(tracker.finish())
+        self._saving[task] = tracker
+        task.add_done_callback(self._has_ended)
+
+    def _over(self, tracker: Tracker) -> bool:
+        """Tell of a job that is done; say whether to stop."""
+        self._leave(tracker)
+        if tracker.tools.first.refused is not None:
+            self._wake(tracker.tools)
+        return self.stop(tracker)
 
     def _leave(self, tracker: Tracker) -> None:
         del self._members[id(tracker)]
@@ -163,11 +186,22 @@ class Scheduler:
         return max(0.0, min(due) - asyncio.get_running_loop().time()) if due else None
 
     async def _abandon(self) -> None:
+        """Ask nobody any more; what was answered is saved all the same, and told."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        for trackers in self._tasks.values():
+            for tracker in trackers:
+                if isinstance(tracker.action, Done) and not tracker.done:
+                    self._save(tracker)
         self._tasks.clear()
+        while self._saving:
+            ended, _ = await asyncio.wait(self._saving)
+            for task in ended:
+                tracker = self._saving.pop(task)
+                if task.exception() is None:
+                    self._over(tracker)
 
     def _detach(self) -> None:
         for tracker in self._members.values():
@@ -236,6 +270,8 @@ class DueJobs:
             trackers[0].tools.first.came(self.poller.refused)
             for tracker in trackers:
                 await tracker.turn()
+        for tracker in trackers:
+            await tracker.synced()
 
     def _may_be_listed(self, tracker: Tracker) -> bool:
         """Say whether a poll is due that the list was not asked instead of before."""

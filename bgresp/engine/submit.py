@@ -4,11 +4,9 @@ RELIABILITY.md 1.4 and 1.5 are the source of what may be sent again.
 """
 
 import asyncio
-import os
 import shlex
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
-from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -30,8 +28,7 @@ from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import one_line
 from bgresp.core.times import brief
 from bgresp.engine.endpoints import PacedQueue
-from bgresp.engine.recorder import Recorder
-from bgresp.ledger import files
+from bgresp.engine.recorder import GroupCommit, Recorder
 from bgresp.ledger.journal import Later
 
 # A refusal of these may be of one request; any other is of the endpoint.
@@ -228,75 +225,6 @@ def _is_outcome(signal: Signal) -> bool:
     return signal.reading is not None and signal.reading.id is not None
 
 
-class GroupCommit:
-    """Syncs together what several coroutines wrote while the sync before it ran.
-
-    Files are on disk before the journal's lines are, which speak of them. Each who
-    wrote takes the `ticket` at once, and waits for it before anything leaves or is
-    told that hangs on what was written.
-    """
-
-    __slots__ = ("_files", "_journals", "_next", "_task", "journal")
-
-    def __init__(self, journal: Path) -> None:
-        """Sync for a journal; nothing was written yet."""
-        self.journal = journal
-        self._files: list[Path] = []
-        self._journals: dict[tuple[int, int], int] = {}
-        self._next: asyncio.Future[None] | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def add_file(self, path: Path) -> None:
-        """Take a file that was written, or came to its name."""
-        self._files.append(path)
-
-    def add_line(self, fd: int) -> None:
-        """Take over a descriptor of the journal that a line was appended to."""
-        found = os.fstat(fd)
-        if self._journals.setdefault((found.st_dev, found.st_ino), fd) != fd:
-            os.close(fd)
-
-    def ticket(self) -> asyncio.Future[None]:
-        """Return what ends when all that was added until now is on disk.
-
-        It raises LedgerError. Many share it: shield it from being cancelled.
-        """
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-            # Who was to wait may have left: then nobody needs to hear of a failure.
-            self._next.add_done_callback(lambda end: end.cancelled() or end.exception())
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
-        return self._next
-
-    async def _run(self) -> None:
-        while self._next is not None:
-            waiting, self._next = self._next, None
-            paths, self._files = self._files, []
-            fds, self._journals = [*self._journals.values()], {}
-            try:
-                await asyncio.to_thread(self._sync, paths, fds)
-            except LedgerError as error:
-                waiting.set_exception(error)
-            else:
-                waiting.set_result(None)
-
-    def _sync(self, paths: list[Path], journals: list[int]) -> None:
-        """Sync files, their folders, and then the journal; it is closed."""
-        try:
-            for path in paths:
-                files.sync_path(path)
-            for folder in {path.parent for path in paths}:
-                with files.blamed(folder, "sync"):
-                    files.sync_folder(folder)
-            for fd in journals:
-                with files.blamed(self.journal, "sync"):
-                    files.sync_data(fd)
-        finally:
-            for fd in journals:
-                os.close(fd)
-
-
 ATTEMPTS: Final = 4
 RATE_BUDGET: Final = 120.0
 GRACE: Final = 10.0
@@ -393,9 +321,10 @@ class Submitter:
 
     def _save_request(self, key: str, raw: bytes) -> None:
         answers = self.recorder.answers
-        answers.save_request(key, raw, durable=self.group is None)
-        if self.group is not None:
-            self.group.add_file(answers.request_path(key))
+        if self.group is None:
+            answers.save_request(key, raw)
+        else:
+            self.group.add_file(answers.begin_request(key, raw))
 
     def _tell_of_store(self, job: Job) -> None:
         """Say once what it means that an endpoint is asked to store nothing."""

@@ -20,13 +20,13 @@ from bgresp.core.schedule import RETRY_AFTER_CAP
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.endpoints import Endpoints, RateLimiter
 from bgresp.engine.polling import FirstAnswer, Semaphore
-from bgresp.engine.recorder import Recorder
+from bgresp.engine.recorder import GroupCommit, Recorder
 from bgresp.engine.shown_text import ShownText
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What trackers of one endpoint share."""
+    """What trackers of one endpoint share; a `group` syncs what they record."""
 
     api: Api
     recorder: Recorder
@@ -38,6 +38,7 @@ class Tools:
     outage: Outage = field(default_factory=Outage)
     missing: Missing = field(default_factory=Missing)
     first: FirstAnswer = field(default_factory=FirstAnswer)
+    group: GroupCommit | None = None
     is_alone: bool = True  # how one job is followed is worth a word, not how many are
 
 
@@ -232,6 +233,7 @@ class Tracker:
     _slot: float | None = None
     _passed: PassedItems | None = None
     _deltas: list[Event] | None = None
+    _ticket: asyncio.Future[None] | None = None
 
     @property
     def shown(self) -> ShownText:
@@ -263,7 +265,10 @@ class Tracker:
             self._note(f"polling: {why}")
 
     async def turn(self) -> None:
-        """Act until the machine wants to wait, or is done."""
+        """Act until the machine wants to wait, or is done.
+
+        With a group its owner calls `finish` then, which needs no connection.
+        """
         while not isinstance(self.action, Wait | Done):
             refused = None
             if self.opened is None:
@@ -279,10 +284,18 @@ class Tracker:
                     self.tools.streams.release()
             else:  # where every stream is taken a poll tells as well
                 await self._poll()
+        await self.synced()
         if isinstance(self.action, Done):
-            self._finish(self.action)
-        else:
+            if self.tools.group is None:
+                await self.finish()
+        elif isinstance(self.action, Wait):
             self.tools.api.waits(self.action.seconds, self.job.ref)
+
+    async def synced(self) -> None:
+        """Wait until what was recorded on the way is on disk. Raises LedgerError."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None and self.tools.group is not None:
+            await self.tools.group.synced(ticket)
 
     def resume(self) -> None:
         """Go on after a wait."""
@@ -509,7 +522,9 @@ class Tracker:
             return
         if not reading.known:
             self._note(f"the endpoint says {word!r}, which is taken for running")
-        self.job = self.tools.recorder.heard(job, news, self.tools.api.endpoint.dialect)
+        group = self.tools.group
+        self.job = self.tools.recorder.heard(job, news, self._dialect, group=group)
+        self._ticket = None if group is None else group.ticket()
         self.tools.observer.changed(self.job, self.view)
 
     def _take_fault(self, before: Follow, fault: Fault, answer: Action | None) -> None:
@@ -533,10 +548,16 @@ class Tracker:
             self._retry_at = now + answer.seconds
             self.tools.observer.moved(self.job, self.view)
 
-    def _finish(self, done: Done) -> None:
-        """Take the end; then no answer is held: of many jobs all trackers are kept."""
+    async def finish(self) -> None:
+        """Save the last word, if there is one, and tell of it.
+
+        Then no answer is held: of many jobs all trackers are kept. Raises LedgerError.
+        """
+        done = self.action
+        if not isinstance(done, Done):
+            return
         self.done = True
-        self._end(done)
+        await self._end(done)
         self.action = Done(status=done.status, fault=done.fault)
         if self.follow.held is not None:
             self.follow = replace(self.follow, held=None)
@@ -544,9 +565,9 @@ class Tracker:
         if self.place is not None:
             self.place.let_go()
 
-    def _end(self, done: Done) -> None:
+    async def _end(self, done: Done) -> None:
         if done.final is not None:
-            self._conclude(done.final)
+            await self._conclude(done.final)
         elif done.fault is not None:
             self.fault = done.fault
             if done.status is Status.LOST:
@@ -562,13 +583,17 @@ class Tracker:
             said = f"{len(text)} characters of its answer came: bgresp get"
             self._note(f"{said} {self.job.quoted}")
 
-    def _conclude(self, final: Event | Snapshot) -> None:
+    async def _conclude(self, final: Event | Snapshot) -> None:
         dialect = self._dialect
         streamed = self._streamed
-        recorder = self.tools.recorder
+        recorder, group = self.tools.recorder, self.tools.group
         seen = self.job._replace(cursor=self.follow.cursor)
         final = _with_reason(final, self.follow.error)
-        self.job = recorder.heard(seen, final, dialect, text=streamed)
+        if group is None:
+            self.job = recorder.heard(seen, final, dialect, text=streamed)
+        else:
+            hear = recorder.heard_with
+            self.job = await hear(group, seen, final, dialect, text=streamed)
         told = final.reading.answer if final.reading else Answer()
         if not told.text:
             told = recorder.answers.answer(self.job.key, dialect) or told
@@ -632,6 +657,7 @@ class Trackers:
     """Makes trackers; endpoints that it opens are closed with `stack`.
 
     `interval` overrides the pace of polls, in seconds. `is_alone`: one job is followed.
+    A `group` syncs what is recorded of several.
     """
 
     endpoints: Endpoints
@@ -641,6 +667,7 @@ class Trackers:
     mode: str = "poll"
     interval: float | None = None
     is_alone: bool = True
+    group: GroupCommit | None = None
     _tools: dict[str, Tools] = field(default_factory=dict)
 
     def know(self, settings: Settings, api: Api, limiter: RateLimiter) -> None:
@@ -653,6 +680,7 @@ class Trackers:
             limiter,
             policy(dialect, self.mode, self.interval),
             streams=Semaphore() if self.is_alone else Semaphore(dialect.limits.streams),
+            group=self.group,
             is_alone=self.is_alone,
         )
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgresp.core.errors import LedgerError, NotFinishedError
 
@@ -110,6 +110,60 @@ def sync_path(path: Path) -> None:
             sync(fd)
         finally:
             os.close(fd)
+
+
+class Unsynced(NamedTuple):
+    """A file of ours that was written, and is open until it is placed or dropped.
+
+    It lies under the name `written` until it is on disk.
+    """
+
+    fd: int
+    written: str
+    path: Path
+
+    def place(self) -> None:
+        """Make it durable, close it, and give it its name; the folder is not synced.
+
+        Raises LedgerError.
+        """
+        with blamed(self.path, "write"):
+            try:
+                sync(self.fd)
+                if self.written != str(self.path):
+                    os.replace(self.written, self.path)  # noqa: PTH105  once a job
+            except BaseException:
+                self.drop()
+                raise
+            os.close(self.fd)
+
+    def drop(self) -> None:
+        """Close it; it goes, unless it has its name: a record may speak of it."""
+        os.close(self.fd)
+        if self.written != str(self.path):
+            with suppress(OSError):
+                os.unlink(self.written)  # noqa: PTH108
+
+
+def write_unsynced(path: Path, data: bytes, *, is_new: bool) -> Unsynced:
+    """Write a private file that is synced later, with others.
+
+    One `is_new` where nobody looks for it yet: it has its name at once. Raises
+    LedgerError.
+    """
+    written = str(path)
+    if not is_new:
+        written = f"{path.parent}/.tmp-{os.urandom(8).hex()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with blamed(path, "write"):
+        found = Unsynced(os.open(written, flags, PRIVATE_FILE), written, path)
+        try:
+            write_all(found.fd, data)
+        except BaseException:
+            os.close(found.fd)
+            os.unlink(written)  # noqa: PTH108
+            raise
+    return found
 
 
 def sync_folder(folder: Path) -> None:

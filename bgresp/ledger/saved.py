@@ -44,6 +44,10 @@ class Answers(NamedTuple):
         """Save the raw response durably, replacing what was there."""
         files.replace(self.response_path(key), raw)
 
+    def begin_response(self, key: str, raw: bytes) -> files.Unsynced:
+        """Write a response that is not there before it is synced, with others."""
+        return files.write_unsynced(self.response_path(key), raw, is_new=False)
+
     def response(self, key: str) -> bytes | None:
         """Return the saved response; None while there is none."""
         return files.read(self.response_path(key))
@@ -81,9 +85,13 @@ class Answers(NamedTuple):
         """Say whether a job gave an answer that is not here: nobody fetched it yet."""
         return job.status.has_answer and not self.response_path(job.key).exists()
 
-    def save_request(self, key: str, raw: bytes, *, durable: bool = True) -> None:
-        """Save the request body durably, unless the caller has it synced."""
-        files.replace(self.request_path(key), raw, durable=durable)
+    def save_request(self, key: str, raw: bytes) -> None:
+        """Save the request body durably."""
+        files.replace(self.request_path(key), raw)
+
+    def begin_request(self, key: str, raw: bytes) -> files.Unsynced:
+        """Write the request of a job without a record; it is synced with others."""
+        return files.write_unsynced(self.request_path(key), raw, is_new=True)
 
     def request(self, key: str) -> bytes | None:
         """Return the saved request; None where it was not kept."""

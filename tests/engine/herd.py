@@ -139,7 +139,15 @@ class Memory:
         """Return the wall clock: the epoch and the virtual time."""
         return EPOCH + asyncio.get_running_loop().time()
 
-    def heard(self, one: Job, news: Any, spoken: Dialect, *, text: str = "") -> Job:
+    def heard(
+        self,
+        one: Job,
+        news: Any,
+        spoken: Dialect,
+        *,
+        text: str = "",
+        group: None = None,
+    ) -> Job:
         """Take news of a job."""
         self.texts[one.key] = news.reading.text or text
         return update.heard(one, news.reading, now=self.now(), limits=spoken.limits)

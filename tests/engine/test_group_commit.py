@@ -1,11 +1,12 @@
-"""Submits that are synced together are as safe as one by one, and cost fewer syncs."""
+"""What is synced together is as safe as one by one, and costs fewer syncs."""
 
 import asyncio
 import errno
+import json
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,20 @@ from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
 from bgresp.core.signals import Signal
-from bgresp.engine.submit import GroupCommit, Submitted, Submitter
-from tests.scripted import EPOCH, Scripted, recorder_at, snapshot
+from bgresp.engine.recorder import GroupCommit
+from bgresp.engine.scheduler import Scheduler
+from bgresp.engine.submit import Submitted, Submitter
+from bgresp.engine.tracker import Tracker
+from tests.scripted import (
+    EPOCH,
+    Heard,
+    Scripted,
+    job,
+    recorder_at,
+    snapshot,
+    tools,
+    tracker,
+)
 
 BODY = {"model": "m", "input": "hi", "background": True, "store": True}
 MANY = 16
@@ -26,18 +39,31 @@ DONE = (Status.REJECTED, "not_sent")
 
 @dataclass(slots=True)
 class Disk:
-    """What was synced: bytes of the journal, and files; `before` each sync of it."""
+    """What was synced: bytes of the journal, files, names; `before` each sync of it."""
 
     journal: Path
     held: int = 0
     files: set[Path] = field(default_factory=set)
+    inodes: set[int] = field(default_factory=set)
+    names: set[Path] = field(default_factory=set)
     syncs: int = 0
     before: Callable[[int], None] = lambda _: None
+    before_file: Callable[[Path], None] = lambda _: None
 
     @property
     def lines(self) -> int:
         """Count the journal's lines, on disk or not."""
         return self.journal.read_bytes().count(b"\n")
+
+    def has_answer(self, key: str) -> bool:
+        """Say whether a job's answer is on disk, under its name."""
+        path = self.journal.parent / "responses" / f"{key}.json"
+        return path in self.names and path.stat().st_ino in self.inodes
+
+    def ends(self) -> list[str]:
+        """Return the keys of the lines, on disk or not, that say completed."""
+        lines = map(json.loads, self.journal.read_bytes().splitlines())
+        return [one["key"] for one in lines if one["status"] == "completed"]
 
     def holds(self, word: str | None) -> bool:
         """Say whether the journal's synced part has a word."""
@@ -66,8 +92,12 @@ def disk(state: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
     def sync(fd: int) -> None:
         path = _path(fd)
+        found.before_file(path)
+        names = set(path.iterdir()) if path.is_dir() else set()
         fsync(fd)
         found.files.add(path)
+        found.inodes.add(os.fstat(fd).st_ino)
+        found.names |= names
 
     monkeypatch.setattr(os, "fdatasync", sync_data)
     monkeypatch.setattr(os, "fsync", sync)
@@ -226,3 +256,136 @@ def test_what_holds_is_written_again_only_where_asked(state: Path) -> None:
     for again, lines in ((False, 1), (False, 1), (True, 2)):
         assert job == ledger.record(job, again=again)
         assert lines == journal.read_bytes().count(b"\n")
+
+
+ANSWER = snapshot("completed", "the whole answer")
+
+
+@dataclass(slots=True)
+class Sure(Heard):
+    """Notes for each end that it is told of whether all of it is on disk."""
+
+    disk: Disk | None = None
+    sure: dict[str, bool] = field(default_factory=dict)
+
+    def ended(self, job: Job, text: str) -> None:
+        """Look at the disk."""
+        assert self.disk is not None
+        held = self.disk.journal.read_bytes()[: self.disk.held].splitlines()
+        lines = [one for one in map(json.loads, held) if one["key"] == job.key]
+        is_over = bool(lines) and lines[-1]["status"] == "completed"
+        self.sure[job.key] = is_over and self.disk.has_answer(job.key)
+
+
+async def follow(
+    state: Path, heard: Heard, count: int, scheduler: Scheduler | None = None
+) -> None:
+    """Follow jobs that are over when they are asked about."""
+    recorder = recorder_at(state)
+    scripted = Scripted(get=[ANSWER])
+    shared = tools(scripted.api, recorder, heard, mode="poll")
+    shared = replace(shared, group=GroupCommit(recorder.ledger.path))
+    shared.limiter.rate = 0.0
+    many = [recorder.ledger.record(job(n)) for n in range(1, count + 1)]
+    trackers: list[Tracker] = [tracker(one, shared) for one in many]
+    await (scheduler or Scheduler(MANY)).run(trackers)
+
+
+def test_an_end_is_told_when_all_of_it_is_on_disk(state: Path, disk: Disk) -> None:
+    """An end is told, or written, before the answer is on disk; or costs its syncs."""
+    heard = Sure(disk=disk)
+
+    def check(_: object) -> None:
+        assert all(map(disk.has_answer, disk.ends()))
+
+    disk.before, disk.before_file = check, check
+    asyncio.run(follow(state, heard, 4 * MANY))
+    assert 4 * MANY == len(heard.sure)
+    assert all(heard.sure.values())
+    assert sorted(heard.sure) == sorted(disk.ends())
+    assert disk.syncs <= (4 + 2) * MANY, "a sync a record, and half a sync an end"
+
+
+def test_who_is_asked_to_leave_hears_of_it_when_the_end_was_told(
+    state: Path, disk: Disk
+) -> None:
+    """A pass that is left while an end is synced does not tell of it, or goes on."""
+    syncing, go_on, told = threading.Event(), threading.Event(), list[Status]()
+
+    def wait(number: int) -> None:
+        syncing.set()
+        assert go_on.wait(60)
+
+    async def one() -> None:
+        recorder = recorder_at(state)
+        group = GroupCommit(recorder.ledger.path)
+        spoken = Scripted().endpoint.dialect
+        heard = await recorder.heard_with(group, job(), ANSWER, spoken)
+        told.append(heard.status)
+        await asyncio.sleep(0)
+        raise AssertionError("it went on")
+
+    async def main() -> None:
+        task = asyncio.create_task(one())
+        await asyncio.to_thread(syncing.wait, 60)
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    disk.before = wait
+    asyncio.run(main())
+    assert [Status.COMPLETED] == told
+    assert [job().key] == disk.ends()
+
+
+def test_no_end_is_told_that_is_not_on_disk(state: Path, disk: Disk) -> None:
+    """Where the sync of several ends fails one of them is told."""
+    heard = Sure(disk=disk)
+    disk.before = lambda number: failing(number)(number) if number > MANY else None
+    with pytest.raises(LedgerError, match="cannot sync"):
+        asyncio.run(follow(state, heard, MANY))
+    assert {} == heard.sure
+
+
+@pytest.mark.parametrize("what", ["answer", "line"])
+def test_who_leaves_while_ends_are_synced_has_them_told(
+    state: Path, disk: Disk, what: str
+) -> None:
+    """Ctrl-C loses answers that were received, or leaves an end untold."""
+    heard, over = Sure(disk=disk), list[str]()
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        syncing.set()
+        assert go_on.wait(60)
+
+    def stop(one: Tracker) -> bool:
+        over.append(one.job.key)
+        return False
+
+    if what == "line":
+        disk.before = lambda number: wait() if number == MANY + 1 else None
+    else:
+        disk.before_file = lambda path: wait() if path.parent == answers else None
+    answers = disk.journal.parent / "responses"
+
+    async def main() -> None:
+        task = asyncio.create_task(follow(state, heard, MANY, Scheduler(MANY, stop)))
+        await asyncio.to_thread(syncing.wait, 60)
+        task.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    found = [
+        one.key for one in recorder_at(state).ledger.newest() if one.status.is_terminal
+    ]
+    assert found
+    assert sorted(found) == sorted(heard.sure) == sorted(over)
+    assert all(heard.sure.values())

@@ -326,9 +326,10 @@ class Batching:
     async def run(self) -> int:
         """Send the rows, wait where asked, and return the exit code."""
         from bgresp.batch.rows import RowDecision, Rows
+        from bgresp.engine.recorder import GroupCommit
         from bgresp.engine.resubmit import Keyed
         from bgresp.engine.settle import Settling
-        from bgresp.engine.submit import GroupCommit, Submitter
+        from bgresp.engine.submit import Submitter
         from bgresp.engine.tracker import Trackers
 
         self.context.detached = AGAIN
@@ -341,7 +342,7 @@ class Batching:
             submitter = Submitter(
                 api, recorder, self._say, queue=queue, patience=PATIENCE
             )
-            submitter.group = GroupCommit(recorder.ledger.path)
+            submitter.group = group = GroupCommit(recorder.ledger.path)
             told = self.output.audience(
                 self.counts,
                 limit=self.options.limit,
@@ -349,7 +350,11 @@ class Batching:
                 model=self.drafts.request.model,
             )
             trackers = Trackers(
-                self.context.endpoints, self.context.recorder, stack, told
+                self.context.endpoints,
+                self.context.recorder,
+                stack,
+                told,
+                group=group,
             )
             trackers.know(self.settings, api, queue.limiter)
             rows = Rows(
