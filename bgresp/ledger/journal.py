@@ -288,8 +288,13 @@ def seal(state: Path) -> None:
 def _sealed(state: Path) -> list[Segment]:
     folder = state / "sealed"
     with blamed(folder, "read"):
-        paths = sorted(folder.glob("[0-9]*.jsonl"))
-    return [Segment(int(p.stem), p, _size(p)) for p in paths if p.stem.isdecimal()]
+        try:
+            names = os.listdir(folder)  # noqa: PTH208  costs a tenth
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    stems = sorted(name[:-6] for name in names if name.endswith(".jsonl"))
+    paths = [(stem, folder / f"{stem}.jsonl") for stem in stems if stem.isdecimal()]
+    return [Segment(int(stem), path, _size(path)) for stem, path in paths]
 
 
 def _size(path: Path) -> int:

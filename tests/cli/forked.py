@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -285,6 +286,28 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
     os._exit(code)  # without the tidying up of a whole interpreter
 
 
+def _warm() -> None:
+    """Run commands in the mother, against nobody, for what the first run costs."""
+    from bgresp.cli.main import run
+
+    kept, files = dict(os.environ), [os.dup(1), os.dup(2)]
+    with open(os.devnull, "w") as null, tempfile.TemporaryDirectory() as folder:  # noqa: PTH123
+        for fd in (1, 2):
+            os.dup2(null.fileno(), fd)
+        os.environ |= {"HOME": folder, "BGRESP_STATE_DIR": f"{folder}/state"}
+        os.environ |= {"BGRESP_CONFIG": command.empty_config(Path(folder, "config"))}
+        os.environ |= {"BGRESP_BASE_URL": "http://127.0.0.1:1", "BGRESP_API_KEY": "k"}
+        for words in ("submit -t x -m m --watch", "status @1", "get @1", "list --json"):
+            for _ in range(2):  # Python does well what it has done twice
+                run(words.split())
+    for fd, file in zip((1, 2), files, strict=True):
+        os.dup2(file, fd)
+        os.close(file)
+    os.environ.clear()
+    os.environ |= kept
+    assert 1 == threading.active_count(), "a thread is not forked"
+
+
 if __name__ == "__main__":
     from importlib import import_module
 
@@ -294,6 +317,7 @@ if __name__ == "__main__":
     for name in _LOADED:
         import_module(name)
     import_module("bgresp.cli.app").build().whole()
-    import_module("bgresp.config.files").built_in()  # parsed once
+    _warm()
+    gc.collect()
     gc.freeze()  # else every child copies every page that it collects
     _serve(socket.socket(fileno=int(sys.argv[1])))
