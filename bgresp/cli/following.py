@@ -311,7 +311,9 @@ class Following:
             jobs = [job for job in jobs if not job.status.is_open] or jobs
         troubles = errors.Troubles(self.context.streams)
         faults = {
-            t.job.key: _fault_codes(self.context, t, troubles) for t in self.trackers
+            t.job.key: found
+            for t in self.trackers
+            if (found := _fault_codes(self.context, t, troubles))
         }
         troubles.tell()
         faults |= {key: [code] for key, code in self._unasked.items()}

@@ -37,7 +37,7 @@ class Scheduler:
     stop: Callable[[Tracker], bool] = lambda _: False
     _heap: list[tuple[float, int, Tracker]] = field(default_factory=list)
     _order: "count[int]" = field(default_factory=count)
-    _members: dict[int, Tracker] = field(default_factory=dict)
+    _members: dict[Tracker, None] = field(default_factory=dict)
     _sizes: Counter[int] = field(default_factory=Counter)
     _due: "dict[int, DueJobs]" = field(default_factory=dict)
     _tasks: dict[asyncio.Task[None], Sequence[Tracker]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Scheduler:
 
     def join(self, tracker: Tracker) -> None:
         """Let one more be followed; call within the running loop."""
-        self._members[id(tracker)] = tracker
+        self._members[tracker] = None
         tracker.begin()
         self._push(tracker)
         self._gather(tracker)
@@ -164,7 +164,7 @@ class Scheduler:
         return self.stop(tracker)
 
     def _leave(self, tracker: Tracker) -> None:
-        del self._members[id(tracker)]
+        del self._members[tracker]
         self._sizes[id(tracker.tools)] -= 1
 
     def _wake(self, tools: Tools) -> None:
@@ -204,7 +204,7 @@ class Scheduler:
                     self._over(tracker)
 
     def _detach(self) -> None:
-        for tracker in self._members.values():
+        for tracker in self._members:
             if not tracker.done:
                 tracker.detach()
 

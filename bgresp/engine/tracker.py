@@ -210,7 +210,7 @@ UNKNOWN_AGE: Final = 3600.0
 SOON: Final = 1e-6  # less than that is the clock's grain, not a wait
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Tracker:
     """One job on its way to its answer.
 
@@ -225,8 +225,7 @@ class Tracker:
     action: Action = field(init=False)
     fault: Fault | None = None
     done: bool = False
-    _age_then: float = UNKNOWN_AGE
-    _started: float = 0.0
+    _born: float = 0.0  # by the loop's clock
     _reconnects: int = 0
     _heard_at: float | None = None
     _retry_at: float | None = None
@@ -252,9 +251,10 @@ class Tracker:
 
     def begin(self) -> None:
         """Decide the first action; call within the running loop."""
-        self._started = asyncio.get_running_loop().time()
+        age = UNKNOWN_AGE
         if self.job.submitted_at is not None:
-            self._age_then = max(0.0, self.tools.recorder.now() - self.job.submitted_at)
+            age = max(0.0, self.tools.recorder.now() - self.job.submitted_at)
+        self._born = asyncio.get_running_loop().time() - age
         cursor = None if self.place is None else self.place.start_cursor
         job = self.job
         if job.cursor != cursor:
@@ -627,7 +627,7 @@ class Tracker:
 
     def _age(self) -> float:
         """Return the job's age: by the wall clock once, then by the loop's."""
-        return self._age_then + asyncio.get_running_loop().time() - self._started
+        return asyncio.get_running_loop().time() - self._born
 
 
 def policy(dialect: Dialect, mode: str, interval: float | None = None) -> Policy:

@@ -18,6 +18,8 @@ from bgresp.ledger import files, folders, index, journal
 from bgresp.ledger.index import bad_places, undoubted
 from bgresp.ledger.line import encode, new_key
 from bgresp.ledger.view import (
+    OPEN,
+    UNSETTLED,
     View,
     bearers,
     by_prefix,
@@ -75,19 +77,18 @@ class Ledger:
 
     def open_jobs(self) -> Iterator[Job]:
         """Yield the jobs that the endpoint may still change, newest first."""
-        return (job for job in self._refreshed().open_jobs() if job.status.is_open)
+        return iter(self._refreshed().open_jobs(OPEN))
 
     def unsettled(self) -> Iterator[Job]:
         """Yield submissions without a known outcome, newest first."""
-        return (job for job in self._refreshed().open_jobs() if job.status.is_unsettled)
+        return iter(self._refreshed().open_jobs(UNSETTLED))
 
     def lost(self) -> Iterator[Job]:
         """Yield jobs that the endpoint said it does not have, newest first.
 
         Those that an older version recorded may be missing.
         """
-        wanted = Status.LOST
-        return (job for job in self._refreshed().open_jobs() if job.status is wanted)
+        return iter(self._refreshed().open_jobs(frozenset({Status.LOST})))
 
     def select(self, selector: Selector) -> Iterator[Job]:
         """Yield the jobs a selector means, newest first."""

@@ -36,16 +36,20 @@ from bgresp.ledger.journal import Segment
 from bgresp.ledger.line import (
     BadLineError,
     LatestKeys,
+    Line,
     decode,
     is_key,
     key_horizon,
     new_key,
 )
 
+OPEN: Final = frozenset(status for status in Status if status.is_open)
+UNSETTLED: Final = frozenset(status for status in Status if status.is_unsettled)
 # A lost job may come back; a file of an older version does not have those.
-WANTED: Final = frozenset({*(s for s in Status if s.may_change), Status.LOST})
+WANTED: Final = OPEN | UNSETTLED | {Status.LOST}
 
 Place = tuple[int, int]
+_SEGMENT: Final = 1 << 48  # more bytes than a segment may have
 SHORTEST: Final = 8  # characters of an id that is shown short
 PATIENCE: Final = 20  # compactions that may interrupt one look
 
@@ -70,31 +74,47 @@ def matters(job: Job) -> bool:
 
 
 class Checkpoint:
-    """Where the records of open jobs stand: key to (segment, offset)."""
+    """Where the records of open jobs stand: key to (segment, offset).
+
+    There may be very many. What was loaded is kept while this process indexes what it
+    writes, and the file written anew only when as much was noted as it has bytes.
+    """
 
     def __init__(self, path: Path) -> None:
         """Take the file's path; it is read when it is loaded."""
         self.path = path
-        self.places: dict[str, Place] = {}
         self.latest = LatestKeys()
+        self._places: dict[str, int] = {}  # either number in one: a pair takes more
+        self._held: tuple[int, int, str] | None = None
+        self._unsaved = 0
+        self._file_size = 0
 
-    def note(self, number: int, scan: Scan) -> None:
-        """Take over what a scan of a segment's range found."""
+    def places(self) -> Iterator[tuple[str, Place]]:
+        """Yield each key and the place of its record."""
+        return ((key, divmod(at, _SEGMENT)) for key, at in self._places.items())
+
+    def forget(self) -> None:
+        """Let the file and the journal tell anew."""
+        self._held = None
+
+    def note(self, number: int, scan: Scan, size: int) -> None:
+        """Take over what a scan of so many bytes of a segment found."""
         for key, entry in scan.entries.items():
             table = entry.line.table or {}
             if table["status"] in WANTED and FORGOTTEN not in table:
-                self.places[key] = (number, entry.offset)
+                self._places[key] = number * _SEGMENT + entry.offset
             else:
-                self.places.pop(key, None)
+                self._places.pop(key, None)
         self.latest.join(scan.latest)
+        self._unsaved += size
 
     def load(self, segments: list[Segment], upto: int) -> int:
         """Read the file, and the journal from there to `upto` in the last segment.
 
         Returns how many bytes of the journal had to be read.
         """
-        number, offset = self._read(segments)
-        total = 0
+        number, offset = self._kept(segments) or self._read(segments)
+        self._held, total = None, 0
         for segment in segments:
             if segment.number < number:
                 continue
@@ -103,40 +123,58 @@ class Checkpoint:
             if start < end:
                 scan = Scan(stop=start, latest=LatestKeys(self.latest.horizon))
                 scan.take(segment.lines(start), upto=end)
-                self.note(segment.number, scan)
+                self.note(segment.number, scan, end - start)
                 total += end - start
+        self._held = (segments[-1].number, upto, segments[-1].fingerprint(upto))
         return total
 
     def save(self, segment: Segment, upto: int) -> None:
-        """Write the file; failing to is no failure."""
+        """Write the file if that is worth it; failing to is no failure."""
+        self._held = (segment.number, upto, segment.fingerprint(upto))
+        if self._unsaved < self._file_size:
+            return
         value = {
             "at": (segment.number, upto),
-            "print": segment.fingerprint(upto),
+            "print": self._held[2],
             "last": self.latest.last,
             "ahead": self.latest.ahead,
-            "open": [[key, *place] for key, place in self.places.items()],
+            "open": [[key, *place] for key, place in self.places()],
         }
         data = json.dumps(value, separators=(",", ":")).encode("ascii")
         with suppress(OSError, LedgerError):
             files.replace(self.path, data)
+            self._unsaved, self._file_size = 0, len(data)
+
+    def _kept(self, segments: list[Segment]) -> Place | None:
+        """Return the place up to which what was loaded holds; None: it does not."""
+        if self._held is None or not self.latest.holds(self.latest.horizon):
+            return None
+        number, offset, fingerprint = self._held
+        holder = next((s for s in segments if s.number == number), None)
+        if holder is None or holder.size < offset:
+            return None
+        same = holder.fingerprint(offset) == fingerprint
+        return (number, offset) if same else None
 
     def _read(self, segments: list[Segment]) -> Place:
         """Read the file; return the place up to which it holds."""
         horizon = self.latest.horizon
+        self._unsaved = self._file_size = 0
         try:
-            said: Any = json.loads(self.path.read_bytes())
+            data = self.path.read_bytes()
+            said: Any = json.loads(data)
             number, offset = said["at"]
             holder = next(s for s in segments if s.number == number)
             is_of_it = holder.size >= offset
             is_of_it = is_of_it and holder.fingerprint(offset) == said["print"]
             latest = LatestKeys(horizon, str(said["last"]), str(said["ahead"]))
             if is_of_it and latest.holds(horizon):
-                self.places = {key: (n, at) for key, n, at in said["open"]}
-                self.latest = latest
+                self._places = {k: n * _SEGMENT + at for k, n, at in said["open"]}
+                self.latest, self._file_size = latest, len(data)
                 return number, offset
         except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
             pass
-        self.places, self.latest = {}, LatestKeys(horizon)
+        self._places, self.latest = {}, LatestKeys(horizon)
         return segments[0].number, 0
 
 
@@ -240,18 +278,22 @@ class View:
                 return
             yield job
 
-    def open_jobs(self) -> list[Job]:
-        """Return open and unsettled jobs, newest first."""
+    def open_jobs(self, wanted: frozenset[Status] = WANTED) -> list[Job]:
+        """Return open, unsettled and lost jobs, or some of them, newest first."""
+        found = (job for job in self._open_jobs() if job and job.status in wanted)
+        some = [job for job in found if matters(job)]
+        return sorted(some, key=lambda job: job.key, reverse=True)
+
+    def _open_jobs(self) -> Iterator[Job | None]:
         by_number = {segment.number: segment for segment in self.segments}
-        tail = self.tail.entries.items()
-        found = [self.by_key(k) for k, e in tail if e.text("status") in WANTED]
-        for key, (number, offset) in self._open.places.items():
+        for key, entry in self.tail.entries.items():
+            if entry.text("status") in WANTED:
+                yield self.by_key(key)
+        for key, (number, offset) in self._open.places():
             if key not in self.tail.entries and number in by_number:
                 # A compaction may have moved it since the checkpoint was written.
                 job = _decoded(key, by_number[number].line_at(offset))
-                found.append(job or self.by_key(key))
-        wanted = [job for job in found if job is not None and matters(job)]
-        return sorted(wanted, key=lambda job: job.key, reverse=True)
+                yield job or self.by_key(key)
 
     def by_key(self, key: str) -> Job | None:
         """Return what holds for a key, a forgotten job's tombstone included."""
@@ -376,13 +418,17 @@ class View:
         """Move the tail into a run of its own, and keep the runs few."""
         span = (self._tail_start, self.tail.stop)
         index.write(self.index, self.active, span, self.tail)
-        self._open.note(self.active.number, self.tail)
+        self._open.note(self.active.number, self.tail, self.tail_bytes)
         self._open.save(self.active, self.tail.stop)
         index.tend(self.index, self.active)
-        self.close()
+        self._let_go()
 
     def close(self) -> None:
         """Let every file go; the next look starts over."""
+        self._let_go()
+        self._open.forget()
+
+    def _let_go(self) -> None:
         for run in self._runs:
             run.close()
         self._runs, self.segments, self.is_sure = [], [], False
@@ -390,7 +436,8 @@ class View:
         self._salvage, self._torn = Salvage({}, []), set()
 
     def _load(self, found: list[Segment]) -> None:
-        self.close()
+        if self.segments:  # they are others than they were
+            self.close()
         self.segments = current = [segment.pinned() for segment in found]
         if self.active.pin is not None:
             self._written_at = os.fstat(self.active.pin.fileno()).st_mtime
@@ -511,10 +558,12 @@ def _named(job: Job, names: Mapping[str, Any]) -> Job:
 def _decoded(key: str, raw: bytes) -> Job | None:
     """Return the job of a line; None where it cannot be read, or is another's."""
     try:
-        job = decode(raw).job
+        line = decode(raw)
     except BadLineError:
         return None
-    return job if job is not None and job.key == key else None
+    if line.table is None or line.key != key:
+        return None
+    return Line({**line.table, "key": key}).job  # of many jobs each key is held once
 
 
 def _keys(hits: Iterable[Hit]) -> Iterator[str]:
