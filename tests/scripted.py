@@ -244,7 +244,7 @@ def job(number: int = 1, **fields: Any) -> Job:
     return Job(f"01K{number:023d}", **{**known, **fields})
 
 
-def tools(api: Api, recorder: Recorder, heard: Heard, **policy: Any) -> Tools:
+def tools(api: Api, recorder: Recorder, heard: Observer, **policy: Any) -> Tools:
     """Put together what trackers share, with jitter in the middle."""
     limits = api.endpoint.dialect.limits
     limiter, how = RateLimiter(limits.rate), Policy(**{"poll": limits.poll, **policy})
@@ -253,4 +253,4 @@ def tools(api: Api, recorder: Recorder, heard: Heard, **policy: Any) -> Tools:
 
 def tracker(one: Job, shared: Tools, shown: ShownText | None = None) -> Tracker:
     """Follow one job from its beginning; without a shown text nothing is noted."""
-    return Tracker(one, shared, shown or ShownText())
+    return Tracker(one, shared, shown)

@@ -1,6 +1,7 @@
 """An endpoint of thousands of jobs in virtual time: each ends at its moment."""
 
 import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -62,9 +63,10 @@ class Herd:
         await self._ask("get")
         self.polls[id_] += 1
         self.heard[id_] = self.now
-        reading = read_response(self.endpoint.dialect, self._body(id_))
+        body = self._body(id_)
+        reading = read_response(self.endpoint.dialect, body)
         assert reading is not None
-        return Snapshot(reading)
+        return Snapshot(reading, json.dumps(body).encode())
 
     def late(self) -> float:
         """Return how many seconds after its end a job was last asked about, in mean."""

@@ -1,6 +1,8 @@
 """T21: ten thousand jobs in one process: what the endpoint sees, in virtual time."""
 
 import asyncio
+import gc
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +12,19 @@ import pytest
 
 from bgresp.core.dialect import Op
 from bgresp.core.model import Job, Status
+from bgresp.core.observer import Observer
 from bgresp.engine.endpoints import BURST
 from bgresp.engine.polling import JobPoller, News, Semaphore
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
+from bgresp.ledger import folders
+from bgresp.ledger.ledger import Ledger
+from bgresp.ledger.line import encode
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
 from tests.engine.herd import Herd, Memory, herd
-from tests.scripted import Heard, recorder_at, tools, tracker
+from tests.scripted import EPOCH, Heard, recorder_at, tools, tracker
 from tests.virtualclock import run_virtual
 
 LIST = {"list": Op("GET", "/responses")}
@@ -152,6 +158,80 @@ def test_only_so_many_streams() -> None:
     follow(place, jobs, streams=8, mode="auto")
     assert 8 == place.most_streaming
     assert place.count("get") > 52
+
+
+class Nobody(Observer):
+    """Who is told of the jobs, and keeps nothing."""
+
+
+def recorded(state: Path, jobs: list[Job]) -> None:
+    """Write jobs into a new ledger as a batch leaves them."""
+    folders.prepare(state)
+    lines = [
+        encode(
+            one._replace(
+                group="rows",
+                profile="bench",
+                base_url="http://127.0.0.1:9/v1",
+                model="m",
+                model_asked="m",
+                submitted_at=EPOCH - 3000 + number,  # asked about every 30 s
+                created_at=EPOCH + number,
+                checked_at=EPOCH + number,
+                expires_at=EPOCH + number,
+                request_sha256=f"{number:064x}",
+                row=f"row-{number}",
+                extra={"key_source": "env:KEY", "key_digest": "a2be2bb6"},
+            )
+        )
+        for number, one in enumerate(jobs)
+    ]
+    (state / "ledger.jsonl").write_bytes(b"".join(lines))
+
+
+def memory_of(state: Path, count: int) -> dict[str, int]:
+    """Return the bytes that our code holds while so many jobs wait, and afterwards."""
+    fast = endpoint(spoken=dialect(limits={"rate": 0.0}))
+    place, jobs = herd(fast, count, median=60.0, spread=0.1)
+    recorded(state, jobs)
+    taken: dict[str, int] = {}
+
+    def weigh(when: str) -> None:
+        gc.collect()
+        ours = tracemalloc.Filter(inclusive=False, filename_pattern="*/tests/*")
+        found = tracemalloc.take_snapshot().filter_traces([ours])
+        taken[when] = sum(trace.size for trace in found.traces)
+
+    async def main() -> None:
+        ledger = Ledger(state, run_bytes=1024)  # what is not indexed is held whole
+        recorder = cast(Recorder, Memory(fast.dialect))
+        shared = tools(place.api, recorder, Nobody(), mode="poll")
+        trackers = [tracker(one, shared) for one in ledger.open_jobs()]
+        following = asyncio.create_task(Scheduler(16).run(trackers))
+        await asyncio.sleep(30.0)
+        weigh("while it waits")
+        await following
+        weigh("when it is over")
+        assert {Status.COMPLETED} == {each.job.status for each in trackers}
+
+    tracemalloc.start(1)
+    try:
+        run_virtual(main())
+    finally:
+        tracemalloc.stop()
+    return taken
+
+
+def test_what_a_followed_job_takes(tmp_path: Path) -> None:
+    """A followed job takes more than 1.5 KiB: record, tracker, turn, place in the index.
+
+    Also once it is over, when its answer is saved.
+    """
+    memory_of(tmp_path / "first", 20)  # imports, and fills caches
+    few = memory_of(tmp_path / "few", 100)
+    many = memory_of(tmp_path / "many", 400)
+    each = {when: (many[when] - few[when]) // 300 for when in few}
+    assert all(500 < size <= 1536 for size in each.values()), each
 
 
 def test_a_pass_believes_the_list(state: Path) -> None:
