@@ -16,7 +16,8 @@ from tests.proof.weighed import Weighed, weigh
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 
 COUNT: Final = 10_000
-MOST: Final = 300 << 20  # issue 6, item 3
+MOST: Final = 90 << 20  # some 35 MiB are the program's, not the jobs'
+MOST_OF_A_PASS: Final = 130 << 20
 CONFIG: Final = """\
 default_profile = "many"
 [profiles.many]
@@ -58,7 +59,7 @@ def weighed(server: FakeServer, state: Path, tmp_path: Path) -> Weigh:
 def test_what_following_them_takes(
     server: FakeServer, weighed: Weigh, figure: Figure, verb: str
 ) -> None:
-    """Following 10 000 jobs takes more than 300 MiB, or none of them is asked about."""
+    """Following 10 000 jobs takes more than 90 MiB, or none of them is asked about."""
     server.script("get", Forever(as_json(running(0))))
     if verb == "watch":
         server.script("stream", Forever(as_json(running(0))))
@@ -74,7 +75,7 @@ def test_what_following_them_takes(
 def test_what_one_pass_takes(
     server: FakeServer, weighed: Weigh, figure: Figure
 ) -> None:
-    """`sync` of 10 000 jobs takes more than 300 MiB, or asks one by one."""
+    """`sync` of 10 000 jobs takes more than 130 MiB, or asks one by one."""
     page = {"data": [running(n) for n in range(COUNT, 0, -1)], "has_more": False}
     server.script("list", Forever(as_json(page)))
     took = weighed("sync", "--json")
@@ -82,4 +83,4 @@ def test_what_one_pass_takes(
     assert {"list"} == {seen.operation for seen in server.requests}
     assert COUNT == len(json.loads(took.ran.out))
     figure(f"sync, 10 000 open jobs: {took.peak >> 20} MiB")
-    assert took.peak < MOST, took.told
+    assert took.peak < MOST_OF_A_PASS, took.told
