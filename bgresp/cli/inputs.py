@@ -8,11 +8,11 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from bgresp.cli.context import Context
-from bgresp.cli.options import opt
+from bgresp.cli.options import Annotated, opt
 from bgresp.core.errors import UsageError
 from bgresp.core.request import (
     MAX_BYTES,

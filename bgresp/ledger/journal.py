@@ -4,11 +4,12 @@ Sealed segments and the active one, `ledger.jsonl`, which only grows until a ren
 seals it; compaction puts another file in a segment's place. Readers take no lock.
 """
 
+import json
 import os
 import stat
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,6 +24,7 @@ KEPT: Final = 1 << 10
 SEAL_BYTES: Final = 64 * 1024 * 1024
 _BLOCK: Final = 4096
 _SAMPLE: Final = 256
+WHOLE: Final = "whole"
 
 
 Identity = tuple[int, int]
@@ -314,3 +316,39 @@ def _line(fd: int, offset: int) -> bytes:
         if end >= 0 or not block:
             return bytes(found)
     return b""
+
+
+def is_whole(index: Path, segments: Sequence[Segment]) -> bool:
+    """Say whether the journal is what `note_whole` saw, grown or sealed since."""
+    try:
+        noted = json.loads((index / WHOLE).read_bytes())
+        segment = next(s for s in segments if s.number == noted["number"])
+        same = segment.pin is not None and [*segment.pin.identity] == noted["file"]
+        grown = same and segment.size >= noted["size"]
+        return grown and segment.fingerprint(noted["size"]) == noted["print"]
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
+        return False
+
+
+def note_whole(index: Path, active: Segment) -> None:
+    """Note a journal beside which nothing is newer; failing to is no failure.
+
+    Folders of a million files are not to be listed for each submit.
+    """
+    if active.pin is None or not active.size:
+        return
+    noted = {
+        "number": active.number,
+        "file": active.pin.identity,
+        "size": active.size,
+        "print": active.fingerprint(active.size),
+    }
+    with suppress(OSError, LedgerError):
+        files.make_private(index)
+        # In place: a torn note is none, and then the folders are listed.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(index / WHOLE, flags, files.PRIVATE_FILE)
+        try:
+            files.write_all(fd, json.dumps(noted).encode("ascii"))
+        finally:
+            os.close(fd)

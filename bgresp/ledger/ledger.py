@@ -413,20 +413,20 @@ class Ledger:
         """
         if self._is_dated:
             return
-        from bgresp.ledger import upkeep
-
         self._is_dated = True
         view = self._refreshed()
-        self._is_newest = upkeep.is_whole(view.index, view.segments)
+        self._is_newest = journal.is_whole(view.index, view.segments)
         if self._is_newest or self.older_path.exists():
             return
         newer = self.newer_files()
         if newer:
-            names = (b"%b\n" % upkeep.name_of(path) for path in newer)
+            from bgresp.ledger.upkeep import name_of  # most folders are no older
+
+            names = (b"%b\n" % name_of(path) for path in newer)
             files.replace(self.older_path, b"".join(names))
         else:
             self._is_newest = True
-            upkeep.note_whole(view.index, view.active)
+            journal.note_whole(view.index, view.active)
 
     def _append(
         self, job: Job, old: Job | None = None, later: journal.Later | None = None
@@ -437,9 +437,7 @@ class Ledger:
             journal.append(self.path, encode(undoubted(job)), later)
             self._view.refresh()
         if old is None and self._is_newest:
-            from bgresp.ledger import upkeep  # who only reads needs none of it
-
-            upkeep.note_whole(self._view.index, self._view.active)
+            journal.note_whole(self._view.index, self._view.active)
 
     def _next_key(self) -> str:
         """Return a key that nothing has: greater than every one that time gave.

@@ -9,17 +9,14 @@ were submitted after everything the ledger knows: then a backup of it was put ba
 what it lacks was paid for.
 """
 
-import json
 import os
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Container, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job
 from bgresp.ledger import files, index, journal
 from bgresp.ledger.index import BadLine, bad_places, decoded, unfinished
@@ -28,7 +25,6 @@ from bgresp.ledger.line import BadLineError, is_key, new_key
 from bgresp.ledger.view import View
 
 REMEMBERED: Final = 30 * 86_400.0  # seconds that a forgotten job is known as one
-WHOLE: Final = "whole"
 
 # A folder, how its names end behind a job's key, and whether the record comes first: a
 # request is saved before the intent, so that a kill leaves it ahead of the ledger.
@@ -134,42 +130,6 @@ def strays(state: Path, known: Container[str]) -> Iterator[Stray]:
 def name_of(path: Path) -> bytes:
     """Return the name of a file with that of its folder."""
     return os.fsencode(Path(path.parent.name, path.name))
-
-
-def is_whole(index: Path, segments: Sequence[Segment]) -> bool:
-    """Say whether the journal is what `note_whole` saw, grown or sealed since."""
-    try:
-        noted = json.loads((index / WHOLE).read_bytes())
-        segment = next(s for s in segments if s.number == noted["number"])
-        same = segment.pin is not None and [*segment.pin.identity] == noted["file"]
-        grown = same and segment.size >= noted["size"]
-        return grown and segment.fingerprint(noted["size"]) == noted["print"]
-    except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
-        return False
-
-
-def note_whole(index: Path, active: Segment) -> None:
-    """Note a journal beside which nothing is newer; failing to is no failure.
-
-    Folders of a million files are not to be listed for each submit.
-    """
-    if active.pin is None or not active.size:
-        return
-    noted = {
-        "number": active.number,
-        "file": active.pin.identity,
-        "size": active.size,
-        "print": active.fingerprint(active.size),
-    }
-    with suppress(OSError, LedgerError):
-        files.make_private(index)
-        # In place: a torn note is none, and then the folders are listed.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(index / WHOLE, flags, files.PRIVATE_FILE)
-        try:
-            files.write_all(fd, json.dumps(noted).encode("ascii"))
-        finally:
-            os.close(fd)
 
 
 def is_ahead(stray: Stray, last: str | None) -> bool:

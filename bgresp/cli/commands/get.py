@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bgresp.cli import errors, output, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, opt
+from bgresp.cli.options import Annotated, Common, Refs, opt
 from bgresp.cli.output import PARTS
 from bgresp.core.dialect import first_at
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, UsageError, worst

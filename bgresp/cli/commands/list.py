@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Annotated, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, chosen_word, opt
+from bgresp.cli.options import Annotated, Common, Refs, chosen_word, opt
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.model import Job
 from bgresp.core.selection import SORTS, first, ordered

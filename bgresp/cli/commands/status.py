@@ -1,10 +1,10 @@
 """`bgresp status`: ask once, print."""
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Refs, opt
+from bgresp.cli.options import Annotated, Common, Refs, opt
 from bgresp.core.errors import worst
 
 

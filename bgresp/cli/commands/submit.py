@@ -2,12 +2,13 @@
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgresp.cli import inputs, output
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import Shape, ask_for_webhook, check_webhook, request_of
 from bgresp.cli.options import (
+    Annotated,
     Common,
     FollowOptions,
     JobGroup,

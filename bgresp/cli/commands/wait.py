@@ -1,10 +1,18 @@
 """`bgresp wait`: a silent gate."""
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 from bgresp.cli import refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, FollowOptions, Notify, Refs, opt, seconds
+from bgresp.cli.options import (
+    Annotated,
+    Common,
+    FollowOptions,
+    Notify,
+    Refs,
+    opt,
+    seconds,
+)
 from bgresp.core.errors import worst
 from bgresp.ledger.saved import Answers
 
