@@ -108,6 +108,8 @@ def check_clashes(request: Request, dialect: Dialect) -> None:
 
     A `--set` deeper than an option's place only refines it. Raises UsageError.
     """
+    if not (request.body or request.changes):
+        return
     values = _values(request)
     for name, place in _places(dialect.body, ()):
         if values.get(name) is None:

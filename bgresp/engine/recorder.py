@@ -25,7 +25,7 @@ from bgresp.core.reading import ASSEMBLED, items_of
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Snapshot
 from bgresp.ledger import files, folders
 from bgresp.ledger.files import blamed
-from bgresp.ledger.journal import Later
+from bgresp.ledger.journal import Identity, Later, Pin
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.saved import Answers, Progress, Shown, load_progress, payload_of
 
@@ -47,7 +47,7 @@ class GroupCommit:
         """Sync for a journal; nothing was written yet."""
         self.journal = journal
         self._files: list[files.Unsynced] = []
-        self._journals: dict[tuple[int, int], int] = {}
+        self._journals: dict[Identity, Pin] = {}
         self._next: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -55,11 +55,9 @@ class GroupCommit:
         """Take over a file that was written."""
         self._files.append(file)
 
-    def add_line(self, fd: int) -> None:
-        """Take over a descriptor of the journal that a line was appended to."""
-        found = os.fstat(fd)
-        if self._journals.setdefault((found.st_dev, found.st_ino), fd) != fd:
-            os.close(fd)
+    def add_line(self, file: Pin) -> None:
+        """Take a file of the journal that a line was appended to."""
+        self._journals[file.identity] = file
 
     def ticket(self) -> asyncio.Future[None]:
         """Return what ends when all that was added until now is on disk.
@@ -98,9 +96,10 @@ class GroupCommit:
         while self._next is not None:
             waiting, self._next = self._next, None
             written, self._files = self._files, []
-            fds, self._journals = [*self._journals.values()], {}
+            journals, self._journals = [*self._journals.values()], {}
             try:
-                await asyncio.to_thread(self._sync, written, fds)
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(None, self._sync, written, journals)
             except asyncio.CancelledError:
                 waiting.cancel()
                 raise
@@ -109,8 +108,8 @@ class GroupCommit:
             else:
                 waiting.set_result(None)
 
-    def _sync(self, written: list[files.Unsynced], journals: list[int]) -> None:
-        """Sync files, their folders, and then the journal; all of it is closed."""
+    def _sync(self, written: list[files.Unsynced], journals: list[Pin]) -> None:
+        """Sync files, which are closed, their folders, and then the journal."""
         left = [*reversed(written)]
         try:
             while left:
@@ -118,20 +117,18 @@ class GroupCommit:
             for folder in {file.path.parent for file in written}:
                 with blamed(folder, "sync"):
                     files.sync_folder(folder)
-            for fd in journals:
+            for journal in journals:
                 with blamed(self.journal, "sync"):
-                    files.sync_data(fd)
+                    files.sync_data(journal.fileno())
         finally:
             for file in left:
                 file.drop()
-            for fd in journals:
-                os.close(fd)
 
 
 class Recorder:
     """The ledger and the folders beside it, with the clock that dates entries."""
 
-    __slots__ = ("answers", "ledger", "now")
+    __slots__ = ("_digests", "answers", "ledger", "now")
 
     def __init__(
         self, ledger: Ledger, answers: Answers, now: Callable[[], float] = time.time
@@ -140,6 +137,7 @@ class Recorder:
         self.ledger = ledger
         self.answers = answers
         self.now = now
+        self._digests: dict[str, str] = {}
 
     @classmethod
     def at(cls, state: Path) -> "Recorder":
@@ -285,7 +283,12 @@ class Recorder:
         key = endpoint.key
         if key is None or not endpoint.has_lasting_key:
             return None
-        return folders.key_digest(self.ledger.state, key)
+        if key not in self._digests:  # each row of a batch asks for it
+            found = folders.key_digest(self.ledger.state, key)
+            if found is None:
+                return None
+            self._digests[key] = found
+        return self._digests[key]
 
     def another_key(self, job: Job, endpoint: Endpoint, gone: Fault) -> Fault | None:
         """Return what a 404 means where a job was made with another key; else None."""

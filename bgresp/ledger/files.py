@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from bgresp.core.errors import LedgerError, NotFinishedError
 
@@ -32,14 +32,28 @@ LOCK_ANSWER: Final = 5.0  # seconds for a file system to say anything of a lock
 _ANSWERED: Final[dict[int, bool]] = {}
 
 
-@contextmanager
-def blamed(path: Path, verb: str) -> Iterator[None]:
-    """Turn an OSError into a LedgerError that names the file."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise LedgerError(f"cannot {verb} {path}: {reason}", hint=HINT) from error
+class blamed:  # noqa: N801  no generator: each record enters a dozen
+    """Turn an OSError of the block into a LedgerError that names the file."""
+
+    __slots__ = ("path", "verb")
+
+    def __init__(self, path: Path, verb: str) -> None:
+        """Take the file, and what is done with it."""
+        self.path = path
+        self.verb = verb
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, _: object, error: BaseException | None, __: object
+    ) -> Literal[False]:
+        """Raise LedgerError for an OSError."""
+        if isinstance(error, OSError):
+            reason = error.strerror or type(error).__name__
+            said = f"cannot {self.verb} {self.path}: {reason}"
+            raise LedgerError(said, hint=HINT) from error
+        return False
 
 
 def make_private(folder: Path) -> None:

@@ -185,13 +185,12 @@ class Run:
 
     def _bound(self, wanted: bytes) -> int:
         """Return the offset of the first line that is not below `wanted`."""
-        low, high = 0, self._end
+        low, high, data = 0, self._end, self._mapped()
         while low < high:
-            middle = self._mapped().rfind(b"\n", low, (low + high) // 2) + 1
-            middle = max(middle, low)
-            line, after = self._line(middle)
-            if line < wanted:
-                low = after
+            middle = max(data.rfind(b"\n", low, (low + high) // 2) + 1, low)
+            end = data.find(b"\n", middle)
+            if data[middle:end] < wanted:
+                low = end + 1
             else:
                 high = middle
         return low

@@ -51,33 +51,9 @@ class RawLine(NamedTuple):
         return len(self.raw) == self.size
 
 
-Later = Callable[[int], None]  # takes over a descriptor, whose data is to be synced
-
-
-def append(path: Path, line: bytes, later: Later | None = None) -> None:
-    """Append one line and sync it, or have that done `later`.
-
-    The caller holds the lock. A torn tail is sealed with a newline, never truncated:
-    somebody else may have written it. A failed sync is never repeated, a second one
-    could lie (RELIABILITY.md 2.2). Raises LedgerError; then the line may or may not be
-    there.
-    """
-    with blamed(path, "open"):
-        fresh = not path.exists()
-    fd = files.open_append(path)
-    try:
-        with blamed(path, "append to"):
-            size = os.fstat(fd).st_size
-            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
-            files.write_all(fd, b"\n" + line if torn else line)
-            if later is None:
-                files.sync_data(fd)
-            if fresh:
-                files.sync_folder(path.parent)
-            if later is not None:  # of the file that the line is in, sealed or not
-                later(os.dup(fd))
-    finally:
-        os.close(fd)
+def append(path: Path, line: bytes) -> None:
+    """Append one line and sync it, as `Appender` does."""
+    Appender(path).append(line)
 
 
 def read(path: Path, start: int = 0) -> Iterator[RawLine]:
@@ -113,12 +89,18 @@ def line_numbers(fd: int, path: Path, offsets: Sequence[int]) -> list[int]:
     return found
 
 
-def lines(fd: int, path: Path, start: int) -> Iterator[RawLine]:
+def lines(
+    fd: int, path: Path, start: int, upto: int | None = None
+) -> Iterator[RawLine]:
     """Yield complete lines of an open file from an offset; each byte is read once."""
     offset, size, begun = start, 0, bytearray()
     while True:
+        at = offset + size
+        most = CHUNK if upto is None else min(CHUNK, upto - at)
+        if most <= 0:
+            return
         with blamed(path, "read"):
-            chunk = os.pread(fd, CHUNK, offset + size)
+            chunk = os.pread(fd, most, at)
         if not chunk:
             return
         *ends, rest = chunk.split(b"\n")
@@ -169,6 +151,53 @@ class Pin:
         os.close(self._fd)
 
 
+Later = Callable[[Pin], None]  # takes a file whose data is to be synced
+
+
+class Appender:
+    """Appends to the file that has a name, which stays open in between."""
+
+    __slots__ = ("_is_fresh", "_pin", "path")
+
+    def __init__(self, path: Path) -> None:
+        """Open nothing yet."""
+        self.path = path
+        self._pin: Pin | None = None
+        self._is_fresh = False
+
+    def append(
+        self, line: bytes, later: Later | None = None, *, known: Identity | None = None
+    ) -> None:
+        """Append one line and sync it, or have that done `later`.
+
+        The caller holds the lock, and may know which file has the name. A torn tail is
+        sealed with a newline, never truncated: somebody else may have written it. A
+        failed sync is never repeated, a second one could lie (RELIABILITY.md 2.2).
+        Raises LedgerError; then the line may or may not be there.
+        """
+        pin = self._pin
+        if pin is None or known is None or pin.identity != known:
+            self._pin = None
+            pin = self._opened()
+        with blamed(self.path, "append to"):
+            fd = pin.fileno()
+            size = os.fstat(fd).st_size
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+            files.write_all(fd, b"\n" + line if torn else line)
+            if later is None:
+                files.sync_data(fd)
+            if self._is_fresh:
+                files.sync_folder(self.path.parent)
+            if later is not None:  # of the file that the line is in, sealed or not
+                later(pin)
+        self._pin, self._is_fresh = pin, False
+
+    def _opened(self) -> Pin:
+        with blamed(self.path, "open"):
+            self._is_fresh = not self.path.exists()
+        return Pin(files.open_append(self.path))
+
+
 class Segment(NamedTuple):
     """One file of the journal, by its number; the active one has the highest.
 
@@ -198,11 +227,11 @@ class Segment(NamedTuple):
             raise LedgerError(f"{self.path} is not a regular file", hint=HINT)
         return self._replace(size=pin.size, pin=pin)
 
-    def lines(self, start: int) -> Iterator[RawLine]:
-        """Yield complete lines from an offset."""
+    def lines(self, start: int, upto: int | None = None) -> Iterator[RawLine]:
+        """Yield complete lines from an offset, and look for none beyond another."""
         if self.pin is None:
             return read(self.path, start)
-        return lines(self.pin.fileno(), self.path, start)
+        return lines(self.pin.fileno(), self.path, start, upto)
 
     def line_at(self, offset: int) -> bytes:
         """Return the line that starts at an offset, without its newline.
@@ -344,10 +373,13 @@ def note_whole(index: Path, active: Segment) -> None:
         "print": active.fingerprint(active.size),
     }
     with suppress(OSError, LedgerError):
-        files.make_private(index)
         # In place: a torn note is none, and then the folders are listed.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(index / WHOLE, flags, files.PRIVATE_FILE)
+        try:
+            fd = os.open(index / WHOLE, flags, files.PRIVATE_FILE)
+        except FileNotFoundError:
+            files.make_private(index)
+            fd = os.open(index / WHOLE, flags, files.PRIVATE_FILE)
         try:
             files.write_all(fd, json.dumps(noted).encode("ascii"))
         finally:

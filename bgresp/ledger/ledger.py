@@ -55,21 +55,17 @@ class Ledger:
         self.now = now
         self.run_bytes = run_bytes
         self.seal_bytes = seal_bytes
+        self.path = state / "ledger.jsonl"
+        self.bad_path = state / "ledger.bad.jsonl"  # where lines lie, set aside
+        # The mark of a ledger that was seen to be older than its folder.
+        self.older_path = state / "ledger.older"
+        self._lock = state / "ledger.lock"
         self._view = View(state, 2 * run_bytes, now)
+        self._appender = journal.Appender(self.path)
         self.words = Words(self._view.index)
         self._is_prepared = False
         self._is_dated = False
         self._is_newest = False
-
-    @property
-    def path(self) -> Path:
-        """Return the journal's path."""
-        return self.state / "ledger.jsonl"
-
-    @property
-    def bad_path(self) -> Path:
-        """Return where lines lie that were set aside."""
-        return self.state / "ledger.bad.jsonl"
 
     def newest(self) -> Iterator[Job]:
         """Yield jobs, newest first, reading only as far as is asked."""
@@ -98,11 +94,6 @@ class Ledger:
         """Return the job with our key."""
         job = self._refreshed().by_key(key)
         return job if job is not None and not job.is_forgotten else None
-
-    @property
-    def older_path(self) -> Path:
-        """Return the mark of a ledger that was seen to be older than its folder."""
-        return self.state / "ledger.older"
 
     def newer_files(self) -> list[Path]:
         """Return files of jobs that are newer than the ledger, and unknown to it.
@@ -140,8 +131,7 @@ class Ledger:
 
     def is_forgotten(self, key: str) -> bool:
         """Say whether a job was dropped: then nothing is to be kept of it any more."""
-        job = self._refreshed().by_key(key)
-        return job is not None and job.is_forgotten
+        return self._refreshed().is_forgotten(key)
 
     def by_id(self, id_: str) -> Job | None:
         """Return the job with the endpoint's id: of several the one that holds."""
@@ -178,6 +168,11 @@ class Ledger:
         """Yield every submission of a batch's row, newest first, as `by_row` looks."""
         term = index.row_term(group, row)
         return bearers(self._refreshed(), term, group=group, row=row)
+
+    def may_have(self, group: str) -> bool:
+        """Say whether any submission may be of a group, forgotten ones included."""
+        found = self._refreshed().matching(index.term("g", group), lambda _: True)
+        return next(found, None) is not None
 
     def check_whole(self) -> None:
         """Refuse to believe that something was never submitted, where it may be hidden.
@@ -243,7 +238,8 @@ class Ledger:
         The names are `key:KEY` and `unique:REQUEST`. Raises NotFinishedError when
         another process holds it.
         """
-        self.prepare()
+        if not self._is_prepared:
+            self.prepare()
         with files.inflight(files.claim_path(self.state / "inflight", name), wait=0.0):
             yield
 
@@ -382,7 +378,7 @@ class Ledger:
 
     def tend_words(self) -> None:
         """Make what shells complete anew where it is missing, torn or stale."""
-        self.words.tend(self._refreshed(), self.state / "ledger.lock")
+        self.words.tend(self._refreshed(), self._lock)
 
     def prepare(self) -> None:
         """Create the state folder and its folders, private."""
@@ -394,7 +390,7 @@ class Ledger:
         """Hold the lock with the view up to date; refuse what a newer bgresp wrote."""
         if not self._is_prepared:
             self.prepare()
-        with files.held(self.state / "ledger.lock"):
+        with files.held(self._lock):
             if self._refreshed().newer:
                 raise LedgerError(
                     f"{self.path} was written by a newer bgresp: read-only here",
@@ -434,7 +430,9 @@ class Ledger:
         if old is None:
             self._note_age()
         with self.words.following(self._view, old, job):
-            journal.append(self.path, encode(undoubted(job)), later)
+            pin = self._view.active.pin
+            known = None if pin is None else pin.identity
+            self._appender.append(encode(undoubted(job)), later, known=known)
             self._view.refresh()
         if old is None and self._is_newest:
             journal.note_whole(self._view.index, self._view.active)

@@ -19,7 +19,6 @@ from bgresp.core.errors import LedgerError
 from bgresp.core.model import FORGOTTEN, Job, Status
 from bgresp.core.selection import Selector
 from bgresp.ledger import files, index, journal
-from bgresp.ledger.files import blamed
 from bgresp.ledger.index import (
     BadLine,
     Hit,
@@ -51,6 +50,7 @@ WANTED: Final = OPEN | UNSETTLED | {Status.LOST}
 Place = tuple[int, int]
 _SEGMENT: Final = 1 << 48  # more bytes than a segment may have
 SHORTEST: Final = 8  # characters of an id that is shown short
+AT_HAND: Final = 256  # jobs that were read
 PATIENCE: Final = 20  # compactions that may interrupt one look
 
 
@@ -193,11 +193,14 @@ class View:
         self.is_sure = False  # no seal came between the listing and the opening
         self._runs: list[Run] = []
         self._terms = TailTerms()
-        self._open = Checkpoint(self.index / "open")
         self._tail_start = 0
         self._written_at = 0.0  # the active file's own time, before we write
         self._salvage = Salvage({}, [])
         self._torn: set[tuple[int, int]] = set()
+        self.index = state / "index"  # the folder of derived files
+        self._open = Checkpoint(self.index / "open")
+        self._horizon = (-1, "")
+        self._jobs: dict[str, tuple[object, Job]] = {}
 
     @property
     def active(self) -> Segment:
@@ -215,7 +218,12 @@ class View:
 
         The file's time counts like the clock's, which may have been set back.
         """
-        return key_horizon(max(self.now(), self._written_at))
+        moment = max(self.now(), self._written_at)
+        known, horizon = self._horizon
+        if known != int(moment * 1000):  # no key tells less
+            horizon = key_horizon(moment)
+            self._horizon = int(moment * 1000), horizon
+        return horizon
 
     @property
     def tail_bytes(self) -> int:
@@ -256,11 +264,6 @@ class View:
         for at, why in self.tail.bad:
             yield BadLine(self.active, at, why)
 
-    @property
-    def index(self) -> Path:
-        """Return the folder of derived files."""
-        return self.state / "index"
-
     # ---- looking -----------------------------------------------------------
 
     def newest(self) -> Iterator[Job]:
@@ -297,15 +300,38 @@ class View:
 
     def by_key(self, key: str) -> Job | None:
         """Return what holds for a key, a forgotten job's tombstone included."""
-        if key in self.tail.entries:
-            return self.tail.entries[key].line.job or self._in_doubt(key)
+        entry = self.tail.entries.get(key)
+        # A line that was read stays what it is, as long as it holds: each record looks
+        # at a job's a few times.
+        held, known = self._jobs.get(key, (None, None))
+        if held is (self._runs if entry is None else entry):
+            return known
+        if entry is not None:
+            return self._remember(key, entry, entry.line.job)
         wanted = index.term("k", key) + b" "
         for run in reversed(self._runs):
             for hit in run.starting(wanted):
                 if hit.key == key:
                     job = _decoded(key, run.segment.line_at(hit.offset))
-                    return job or self._in_doubt(key)
+                    return self._remember(key, self._runs, job)
         return None
+
+    def is_forgotten(self, key: str) -> bool:
+        """Say whether a job has a tombstone."""
+        entry = self.tail.entries.get(key)
+        if entry is not None and entry.line.table is not None:
+            return FORGOTTEN in entry.line.table
+        job = self.by_key(key)
+        return job is not None and job.is_forgotten
+
+    def _remember(self, key: str, holder: object, job: Job | None) -> Job:
+        """Keep a job at hand, as long as its entry, or the runs, hold."""
+        if job is None:
+            return self._in_doubt(key)
+        if len(self._jobs) >= AT_HAND:
+            self._jobs.clear()
+        self._jobs[key] = holder, job
+        return job
 
     def in_doubt(self) -> frozenset[str]:
         """Return the keys whose line is not where the index has it: read anew."""
@@ -387,20 +413,26 @@ class View:
                 self._load(found)
         if self.active.size > self.tail.stop:
             self.tail.latest.horizon = self.horizon
-            self.tail.take(self.active.lines(self.tail.stop))
+            self.tail.take(self.active.lines(self.tail.stop, self.active.size))
 
     def _stands(self) -> bool:
         """Say whether no file came or went, without listing; take over the size.
 
         Only sealing makes a segment, and it takes the active one's name away.
         """
-        if not self.is_sure or not all(segment.holds for segment in self.segments):
+        if not self.is_sure:
             return False
-        if self.active.pin is None:
+        *sealed, active = self.segments
+        if not all(segment.holds for segment in sealed):
             return False
-        with blamed(self.active.path, "read"):
-            size = os.fstat(self.active.pin.fileno()).st_size
-        self.segments[-1] = self.active._replace(size=size)
+        try:
+            found = os.stat(active.path)  # noqa: PTH116  as `holds`, and the size
+        except OSError:
+            return False
+        if active.pin is None or (found.st_dev, found.st_ino) != active.pin.identity:
+            return False
+        if found.st_size != active.size:
+            self.segments[-1] = active._replace(size=found.st_size)
         return True
 
     def _follows(self, found: list[Segment]) -> bool:
@@ -434,6 +466,7 @@ class View:
         self._runs, self.segments, self.is_sure = [], [], False
         self.tail, self._terms = Scan(), TailTerms()
         self._salvage, self._torn = Salvage({}, []), set()
+        self._jobs = {}
 
     def _load(self, found: list[Segment]) -> None:
         if self.segments:  # they are others than they were

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Final
@@ -39,12 +40,8 @@ class Words:
     def __init__(self, folder: Path) -> None:
         """Take the folder it lies in; nothing is read yet."""
         self.folder = folder
+        self.path = folder / "words"  # where it lies
         self._said: set[bytes] = set()
-
-    @property
-    def path(self) -> Path:
-        """Return where it lies."""
-        return self.folder / "words"
 
     @contextmanager
     def following(self, view: View, old: Job | None, new: Job) -> Iterator[None]:
@@ -57,11 +54,15 @@ class Words:
         before = places(view)
         yield
         after = places(view)[0]
-        was = set(lines(old)) if old is not None else set()
-        now = lines(new)
-        fresh = [line for line in now if line not in was | self._said]
-        gone = {_head(line) for line in was.difference(now) if line[1] in OWN}
-        self._said.update(line for line in fresh if line[1] not in OWN)
+        was = () if old is None else _own(old)
+        now = _own(new)
+        shared = [line for line in _shared(new) if line not in self._said]
+        if old is not None and shared:
+            known = _shared(old)
+            shared = [line for line in shared if line not in known]
+        fresh = [*(line for line in now if line not in was), *shared]
+        gone = {_head(line) for line in was if line not in now}
+        self._said.update(shared)
         with suppress(OSError, LedgerError):
             if before == [(1, 0)] and not self.path.exists():
                 self._save(before[0], [])
@@ -108,9 +109,9 @@ class Words:
         before, after = over
         fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
+            size = os.fstat(fd).st_size
             if _read_head(fd) not in before:
                 return 0
-            size = os.fstat(fd).st_size
             for start in gone:
                 _blank(fd, size, start)
             added = b"".join(fresh)
@@ -134,6 +135,11 @@ def lines(job: Job) -> list[bytes]:
 
     A rejected submission has none of its own; one without an outcome has its key.
     """
+    return [*_own(job), *_shared(job)]
+
+
+def _own(job: Job) -> list[bytes]:
+    """Return the lines of the words that are a job's alone."""
     if job.is_forgotten:
         return []
     status = "open" if job.status.is_open else str(job.status)
@@ -141,15 +147,32 @@ def lines(job: Job) -> list[bytes]:
     unsettled = job.key if job.status.is_unsettled else None
     name = job.name if job.id is not None else None
     ref = job.ref if job.id is not None else None
-    found = [("u", unsettled, named), ("i", ref, named), ("n", name, status)]
-    found += [("g", job.group, ""), ("p", job.profile, "")]
-    found += [("m", model, "") for model in {job.wanted_model: 0, job.model: 0}]
-    found += [("l", f"{label}={value}", "") for label, value in job.labels.items()]
     return [
         _line(kind, word, one_line(about, limit=80))
-        for kind, word, about in found
+        for kind, word, about in (
+            ("u", unsettled, named),
+            ("i", ref, named),
+            ("n", name, status),
+        )
         if word is not None and _offers(word)
     ]
+
+
+def _shared(job: Job) -> list[bytes]:
+    """Return the lines of the words that jobs have in common."""
+    if job.is_forgotten:
+        return []
+    found = [("g", job.group), ("p", job.profile)]
+    found += [("m", model) for model in {job.wanted_model: 0, job.model: 0}]
+    found += [("l", f"{label}={value}") for label, value in job.labels.items()]
+    lines = (_shared_line(*one) for one in found if one[1] is not None)
+    return [line for line in lines if line]
+
+
+@lru_cache(256)
+def _shared_line(kind: str, word: str) -> bytes:
+    """Return the line of a word; none of one that cannot be typed."""
+    return _line(kind, word, "") if _offers(word) else b""
 
 
 def save_profiles(folder: Path, names: Iterable[str]) -> None:

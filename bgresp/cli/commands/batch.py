@@ -309,12 +309,17 @@ class Batching:
     def _looked_over(self) -> Iterator[Draft]:
         """Check rows, and yield those that would be sent."""
         from bgresp.batch.rows import RowDecision, changed, look_up
+        from bgresp.engine.recorder import check_whole
 
-        recorder = self.context.recorder
+        recorder, decision = self.context.recorder, RowDecision.SEND
+        is_first = not recorder.ledger.may_have(str(self.drafts.job.group))
+        if is_first:  # each row is looked up again when it is sent
+            check_whole(recorder)
         for line, row in self.source.rows():
             with self.source.naming(line):
                 draft = self.drafts.draft(row)
-                decision, _ = look_up(recorder, self.rules, draft.job)
+                if not is_first:
+                    decision, _ = look_up(recorder, self.rules, draft.job)
                 if decision is RowDecision.CHANGED:
                     raise changed(draft.job)
             self.counts[decision] = self.counts.get(decision, 0) + 1
