@@ -336,6 +336,8 @@ class Context:
 
         Raises LedgerError.
         """
+        if next(self.recorder.ledger.unsettled(), None) is None:
+            return
         from bgresp.engine.settle import settle_all
 
         def failed(error: BgrespError) -> None:

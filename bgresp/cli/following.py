@@ -12,11 +12,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from bgresp.cli import errors, output
 from bgresp.cli.context import Context
-from bgresp.cli.options import FollowOptions
 from bgresp.core.errors import (
     ConfigError,
     ExitCode,
@@ -38,6 +38,33 @@ from bgresp.render.live import Events, JsonLines, LiveOne, Plain, Quiet
 
 LOOK_AGAIN: Final = 2.0  # seconds between two looks for jobs that came
 REPLAYED_WITHIN: Final = 60.0  # seconds for the events of a job that is over
+
+
+class FollowOptions(NamedTuple):
+    """How to follow; `output`: the file of the answer; `force` lets it replace one.
+
+    `answer`: text to stdout at the end; `array`: of one job too; `tells`: at the end,
+    of each job that did not complete, why. `exact`: stdout has to be the answer.
+    `follow_new`: which jobs are taken that come meanwhile, after the key `horizon`.
+    """
+
+    mode: str = "auto"
+    interval: float | None = None
+    timeout: float | None = None
+    resume: bool = False
+    events: bool = False
+    fail_fast: bool = False
+    any: bool = False
+    silent: bool = False
+    output: Path | None = None
+    force: bool = False
+    answer: bool = False
+    tells: bool = False
+    array: bool = False
+    exact: bool = False
+    asides: frozenset[str] = frozenset()
+    follow_new: Selector | None = None
+    horizon: str = ""
 
 
 @dataclass(slots=True)

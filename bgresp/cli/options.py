@@ -234,33 +234,6 @@ class Refs(NamedTuple):
         )
 
 
-class FollowOptions(NamedTuple):
-    """How to follow; `output`: the file of the answer; `force` lets it replace one.
-
-    `answer`: text to stdout at the end; `array`: of one job too; `tells`: at the end,
-    of each job that did not complete, why. `exact`: stdout has to be the answer.
-    `follow_new`: which jobs are taken that come meanwhile, after the key `horizon`.
-    """
-
-    mode: str = "auto"
-    interval: float | None = None
-    timeout: float | None = None
-    resume: bool = False
-    events: bool = False
-    fail_fast: bool = False
-    any: bool = False
-    silent: bool = False
-    output: Path | None = None
-    force: bool = False
-    answer: bool = False
-    tells: bool = False
-    array: bool = False
-    exact: bool = False
-    asides: frozenset[str] = frozenset()
-    follow_new: Selector | None = None
-    horizon: str = ""
-
-
 def seconds(text: str | None) -> float | None:
     """Read an optional duration.
 

@@ -338,18 +338,22 @@ def say_told(context: Context, jobs: Iterable[Job]) -> None:
 
 def say_why(context: Context, job: Job) -> None:
     """Say how a job stands where its text alone would not tell."""
-    from bgresp.render.columns import summary, told_of
-
     if job.status.is_open:
         context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.quoted}")
     elif job.status.is_unsettled:
         context.say(f"{job.ref} is {standing(job)}")
-    elif job.status is Status.LOST:  # it may still answer: a retry may pay twice
-        context.say(f"{job.ref} {summary(job)} (bgresp status {job.quoted} asks again)")
     elif job.status is not Status.COMPLETED:
-        context.say(f"{job.ref} {summary(job)} (bgresp retry {job.quoted})")
-    elif told_of(job):
-        context.say(f"{job.ref} {job.status.value} {told_of(job)}")
+        from bgresp.render.columns import summary
+
+        again = f"bgresp retry {job.quoted}"
+        if job.status is Status.LOST:  # it may still answer: a retry may pay twice
+            again = f"bgresp status {job.quoted} asks again"
+        context.say(f"{job.ref} {summary(job)} ({again})")
+    elif job.told:
+        from bgresp.render.columns import told_of
+
+        if said := told_of(job):
+            context.say(f"{job.ref} {job.status.value} {said}")
 
 
 def standing(job: Job) -> str:

@@ -4,18 +4,18 @@ What follows a job is imported where one is waited for: it costs a third of a su
 """
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bgresp.api.client import Api
 from bgresp.cli import errors, inputs
 from bgresp.cli.context import Context
-from bgresp.cli.options import FollowOptions
 from bgresp.core.errors import BgrespError, LedgerError, worst
 from bgresp.core.model import Job
 from bgresp.core.request import Draft
-from bgresp.engine.resubmit import Keyed
-from bgresp.engine.settle import Settling
 from bgresp.engine.submit import OF_ONE, Submitted, Submitter, error_of, let_go
+
+if TYPE_CHECKING:
+    from bgresp.cli.following import FollowOptions
 
 SECRET_LENGTH: Final = 8  # what is shorter only stands where some key must
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
@@ -46,9 +46,9 @@ class Sending:
         return [accepted.job for accepted in self._accepted]
 
     async def run(
-        self, drafts: list[Draft], how: FollowOptions, *, single: bool
+        self, drafts: list[Draft], how: "FollowOptions | None", *, single: bool
     ) -> int:
-        """Send all to the endpoint for new jobs, wait; return the exit code.
+        """Send all to the endpoint for new jobs, follow them; return the exit code.
 
         Raises UsageError where --key is the API key itself.
         """
@@ -62,7 +62,7 @@ class Sending:
             await self.context.settle(at=settings)
             await self.send(api, drafts)
             self.context.report_ledger()
-            if not self.waits or not self._accepted:
+            if how is None or not self._accepted:
                 await self.let_go()
                 if self.context.common.json and self._accepted:
                     self.context.show_jobs(self.jobs, single=single)
@@ -79,10 +79,16 @@ class Sending:
     async def send(self, api: Api, drafts: list[Draft]) -> None:
         """Send drafts to one endpoint until it refuses more than one of them."""
         submitter = Submitter(api, self.context.recorder, self.context.say)
-        settling = Settling(api, self.context.recorder, self.context.say)
-        keyed = Keyed(submitter, settling, unique=self.unique, again=_is_retried)
+        submit = submitter.submit
+        if self.unique or any(map(_is_one_of, drafts)):
+            from bgresp.engine.resubmit import Keyed
+            from bgresp.engine.settle import Settling
+
+            settling = Settling(api, self.context.recorder, self.context.say)
+            keyed = Keyed(submitter, settling, unique=self.unique, again=_is_retried)
+            submit = keyed.submit
         for draft in drafts:
-            submitted = await keyed.submit(draft)
+            submitted = await submit(draft)
             self._say_if_other(draft.job, submitted.job)
             self._take(submitted)
             if submitted.interrupted:
@@ -127,6 +133,11 @@ class Sending:
             self.context.show_jobs([job], single=True)
         elif not self.context.is_json:
             self.context.streams.line(job.ref)
+
+
+def _is_one_of(draft: Draft) -> bool:
+    """Say whether a draft's key or row may have an earlier job."""
+    return bool(draft.job.submit_key) or draft.job.row is not None
 
 
 def _is_retried(earlier: Job, draft: Job) -> bool:

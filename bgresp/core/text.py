@@ -31,7 +31,7 @@ _KEYCAP: Final = "\u20e3"
 _PICTURED: Final = "\u00a9\u00ae\u203c\u2049\u2139\u3030"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # A manifest is read by the end of its name, which is kept.
-_EXTENSION: Final = re.compile(r"(\.[A-Za-z0-9]{1,8}|)$")
+_EXTENSION: Final = r"(\.[A-Za-z0-9]{1,8}|)$"
 _SAMPLE: Final = 64
 _LEAST: Final = 4
 # By their byte order marks; that of UTF-32 begins as one of UTF-16 does.
@@ -220,7 +220,7 @@ def refuse_wide(raw: bytes, name: str | None) -> None:
         if name is not None:
             import shlex
 
-            converted = _EXTENSION.sub(r".utf8\1", name, count=1)
+            converted = re.sub(_EXTENSION, r".utf8\1", name, count=1)
             hint = f"{convert} {shlex.quote(name)} > {shlex.quote(converted)}"
         raise NotUtf8Error(f"{found[:6]}, not UTF-8", hint)
 

@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 from bgresp.core.errors import UsageError
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d{1,12}(?:\.\d+)?)([smhd]?)", re.ASCII)
-_COUNT = re.compile(r"\d{1,9}(?:\.\d{1,6})?", re.ASCII)
+# Compiled when first needed: few commands are told a duration.
+_DURATION = r"(?a)(\d{1,12}(?:\.\d+)?)([smhd]?)"
+_COUNT = r"(?a)\d{1,9}(?:\.\d{1,6})?"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_9999 = 253_402_300_799.0
 
@@ -50,7 +51,7 @@ def duration(text: str) -> float:
 
     Raises UsageError when the text is none of these.
     """
-    found = _DURATION.fullmatch(text.strip())
+    found = re.fullmatch(_DURATION, text.strip())
     if not found:
         raise UsageError(
             f"not a duration: {text!r}", hint="write 90, 0.5, 90s, 10m, 2h or 1d"
@@ -67,7 +68,7 @@ def every(text: str) -> float:
     if (
         unit not in _UNITS
         or not unit
-        or not _COUNT.fullmatch(count)
+        or not re.fullmatch(_COUNT, count)
         or not float(count)
     ):
         raise UsageError(
@@ -87,7 +88,7 @@ def point(text: str, *, now: float) -> float:
         pass
     else:
         return _midnight(day)
-    if _DURATION.fullmatch(text.strip()):
+    if re.fullmatch(_DURATION, text.strip()):
         return now - duration(text)
     moment = unix(text)
     if moment is None:

@@ -17,14 +17,12 @@ from bgresp.core.errors import ConfigError, ExitCode, RefusedError, UsageError, 
 from bgresp.core.model import Job, Status
 from bgresp.core.output import Answer, Media, first_code_block
 from bgresp.core.text import parse_json, printable
-from bgresp.render.columns import record, told_of
 from bgresp.render.streams import Streams, as_json
-from bgresp.render.table import DIM, Painter
 
 JSON_PARTS: Final = frozenset({"data", "usage", "error", "request", "raw"})
 INDENTED: Final = frozenset({"data", "usage", "error"})  # of these we write the JSON
 CODE: Final = "code block"  # what -x asks for, said as a part
-SGR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
+SGR: Final = r"(\x1b\[[0-9;]*m)"
 APART: Final = frozenset({"usage", "error", "request"})  # kept beside the answer
 
 
@@ -213,11 +211,13 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
         for job in jobs:
             context.streams.line(job.ref)
         return
-    records = []
     jobs = [job for job in jobs if not job.status.is_open]
     if not context.is_json:
         context.show_jobs(jobs, single=single)
         return
+    from bgresp.render.columns import record
+
+    records = []
     for job in jobs:
         text = context.text_of(job)
         has = text is not None or not context.answers.owes(job)
@@ -276,8 +276,9 @@ def _print_answer(context: Context, job: Job, text: str, *, pretty: bool) -> Non
 
     for line in drawn(printable(text), width=streams.width, colour=streams.colour):
         # A Markdown entity may stand for what was escaped before it was drawn.
-        pieces = SGR.split(line)
-        streams.draw("".join(p if SGR.fullmatch(p) else printable(p) for p in pieces))
+        pieces = re.split(SGR, line)
+        shown = (p if re.fullmatch(SGR, p) else printable(p) for p in pieces)
+        streams.draw("".join(shown))
 
 
 def _is_pretty(context: Context, job: Job) -> bool:
@@ -295,6 +296,8 @@ def _say_missing(context: Context, job: Job, part: str) -> list[int]:
         return []
     if context.answers.owes(job) and part not in APART:
         return []  # it was never fetched: that is said of it
+    from bgresp.render.columns import told_of
+
     told = told_of(job)
     if part != "text":
         context.say(f"{job.ref} has no {part}" + (f": {told}" if told else ""))
@@ -309,6 +312,8 @@ def _say_whose(streams: Streams, job: Job) -> None:
     """
     if not streams.together:
         return
+    from bgresp.render.table import DIM, Painter
+
     painter = Painter.of_talk(streams)
     name = f" {painter.safe(job.name)}" if job.name else ""
     head = f"==> {printable(job.ref)}{name} <=="

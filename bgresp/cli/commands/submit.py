@@ -10,7 +10,6 @@ from bgresp.cli.inputs import Shape, ask_for_webhook, check_webhook, request_of
 from bgresp.cli.options import (
     Annotated,
     Common,
-    FollowOptions,
     JobGroup,
     JobLabels,
     JobName,
@@ -135,16 +134,20 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
         return _dry_run(context, shape, drafts)
     from bgresp.cli.sending import Sending
 
-    how = FollowOptions(
-        timeout=timeout,
-        silent=not options.watch,
-        tells=not options.watch,
-        exact=options.watch,
-        output=target,
-        force=options.force,
-        answer=options.output == inputs.STDIN and not options.watch,
-        asides=told,
-    )
+    how = None
+    if options.waits:
+        from bgresp.cli.following import FollowOptions
+
+        how = FollowOptions(
+            timeout=timeout,
+            silent=not options.watch,
+            tells=not options.watch,
+            exact=options.watch,
+            output=target,
+            force=options.force,
+            answer=options.output == inputs.STDIN and not options.watch,
+            asides=told,
+        )
     to_stdout = options.watch or options.output == inputs.STDIN
     sending = Sending(
         context, waits=options.waits, ids_to_stderr=to_stdout, unique=options.unique

@@ -7,7 +7,6 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import (
     Annotated,
     Common,
-    FollowOptions,
     Notify,
     Refs,
     opt,
@@ -49,7 +48,7 @@ def wait(which: Refs, options: Options, common: Common) -> int:
         return int(
             worst(int(context.with_ending(job).exit_code) for job in choice.jobs)
         )
-    from bgresp.cli.following import Following
+    from bgresp.cli.following import Following, FollowOptions
 
     how = FollowOptions(
         interval=interval,

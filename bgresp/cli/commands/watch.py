@@ -4,7 +4,7 @@ from typing import Annotated, Final, NamedTuple
 
 from bgresp.cli import output, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, FollowOptions, Notify, Refs, asides, opt, seconds
+from bgresp.cli.options import Common, Notify, Refs, asides, opt, seconds
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.selection import Selector
 from bgresp.render.columns import summary
@@ -63,7 +63,7 @@ def watch(which: Refs, options: Options, common: Common) -> int:
       bgresp watch @last --resume >> answer.md
       bgresp watch --group night --follow-new
     """
-    from bgresp.cli.following import Following
+    from bgresp.cli.following import Following, FollowOptions
 
     context = Context.of(common, rows=False)
     context.notify(options.notify)
