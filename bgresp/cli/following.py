@@ -192,16 +192,20 @@ class Following:
     async def _join_new(
         self, scheduler: Scheduler, trackers: Trackers, selector: Selector
     ) -> None:
-        """Let jobs join that come into the ledger, as soon as they have an id."""
-        ledger, waiting = self.context.ledger, set[str]()
-        horizon = self.options.horizon
+        """Let jobs join that come into the ledger, as soon as they are submitted.
+
+        Also those that were on their way to the endpoint when this began.
+        """
+        ledger, horizon = self.context.ledger, self.options.horizon
+        shown = (job for job in self._final.values() if job is not None)
+        waiting = {job.key for job in shown if job.status.is_unsettled}
         while True:
             fresh = list(_newer(ledger, horizon))
             horizon = max([horizon, *(job.key for job in fresh)])
-            waiting |= {job.key for job in fresh if selector.matches(job)}
-            waiting -= self._final.keys()
+            coming = {job.key for job in fresh if selector.matches(job)}
+            waiting |= coming - self._final.keys()
             known = filter(None, map(ledger.by_key, sorted(waiting)))
-            ready = [job for job in known if job.id or not job.status.is_open]
+            ready = [job for job in known if not job.status.is_unsettled]
             for job in ready:
                 waiting.discard(job.key)
                 self._final[job.key] = job

@@ -305,6 +305,7 @@ def _warm() -> None:
         os.close(file)
     os.environ.clear()
     os.environ |= kept
+    tempfile.tempdir = None  # what TMPDIR said here is not what it says to a child
     assert 1 == threading.active_count(), "a thread is not forked"
 
 

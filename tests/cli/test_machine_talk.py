@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.books import ident, seed
 from tests.cli.killed import died
-from tests.command import ROOT, Ran, Run
+from tests.command import ROOT, Ran, Run, empty_config
 from tests.fakeanswers import refusal
 from tests.fakeserver import FakeServer
 
@@ -85,6 +85,8 @@ def broken(tmp_path: Path) -> dict[str, str | None]:
     folder.mkdir()
     text = f'raise RuntimeError("it broke\\n\\x1b[31m {HIDDEN}")\n'
     (folder / "tomllib.py").write_text(text)
+    config = Path(empty_config(tmp_path / "config" / "config.toml"))
+    config.write_text("# of an empty one nothing is parsed\n")
     path = os.pathsep.join([str(folder), str(ROOT)])
     return {"PYTHONPATH": path, "BGRESP_API_KEY": HIDDEN}
 

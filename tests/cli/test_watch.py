@@ -5,7 +5,7 @@ import re
 import signal
 from pathlib import Path
 
-from tests.cli.books import FIELDS, ident, last, records, seed
+from tests.cli.books import FIELDS, ident, last, note, records, seed
 from tests.cli.processes import Start
 from tests.command import Run
 from tests.fakeanswers import (
@@ -307,3 +307,19 @@ def test_jobs_that_come_are_followed(
     assert 130 == ran.code
     assert ident(1).encode() in seen
     assert ident(2) not in ran.err
+
+
+def test_a_job_on_its_way_is_followed(
+    start: Start, server: FakeServer, state: Path
+) -> None:
+    """--follow-new forgets a job that another process was submitting as it began."""
+    seed(state, {"group": "g", "status": "submitting", "id": None}, server=server)
+    note(state, server.base_url)
+    server.script("get", answered())
+    watching = start("watch", "--group", "g", "--follow-new", "--interval", "0.1")
+    watching.until(b" submitting\n", "err")
+    accepted = {**last(state), "id": ident(1), "status": "queued"}
+    with (state / "ledger.jsonl").open("a") as file:
+        file.write(json.dumps(accepted) + "\n")
+    watching.until(f"{ident(1)} completed ".encode(), "err")
+    assert 130 == watching.finish(signal.SIGINT).code
