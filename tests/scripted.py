@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.dialect import Dialect
 from bgresp.core.endpoint import Endpoint
 from bgresp.core.machine import Policy

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.config import files
 from bgresp.core.dialect import Dialect
 from bgresp.core.dialect_schema import build

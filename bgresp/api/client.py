@@ -20,10 +20,9 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
-import httpx
-
-from bgresp.api import replies, transport
-from bgresp.api.transport import Route, route
+from bgresp.api import http1, replies, transport
+from bgresp.api.route import Route, context, route
+from bgresp.api.transport import AGENT, Client, Request, Response, Sent
 from bgresp.core.dialect import fill, target
 from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError
@@ -36,85 +35,41 @@ PAGE: Final = 100
 LARGEST_FILE: Final = 512 << 20  # bytes: what OpenAI lets anybody upload
 _LONGEST_TRACE: Final = 500  # characters of a line on a request
 _JSON: Final = {"Accept": "application/json"}
+_ALWAYS: Final = {"Accept-Encoding": "identity", "User-Agent": AGENT}
 Query = Mapping[str, str | list[str]]
 _NO_QUERY: Final[Query] = {}
 _INCLUDE: Final = re.compile(r"\binclude\b", re.IGNORECASE)
 AnySignal = TypeVar("AnySignal", Event, Snapshot | Fault)
 
 
-# What httpcore 1.0 calls its steps before a request is written.
-_CONNECTING: Final = frozenset(
-    {"connect_tcp", "connect_unix_socket", "setup_socks5_connection", "start_tls"}
-    | {"retry"}
-)
-_FORMING: Final = "send_request_headers"  # they are put together, and then written
+def connection(endpoint: Endpoint, way: Route, *, keep_alive: bool) -> Client:
+    """Return a client of one connection, ours or by the route's proxy.
 
-
-@dataclass(slots=True)
-class Sent:
-    """Whether the first byte of a request may have left this machine: in doubt it has.
-
-    It has not while httpcore is known to make a connection, or to ask a proxy for a
-    tunnel. A step that is not known here counts as one of the request itself, so that
-    another httpcore makes outcomes unknown, and never makes a job paid for twice.
-    Once the request's own steps began, nothing takes that back; `written` is whether
-    they went beyond putting its headers together.
-    `leaving` is called before the first byte of all does leave, and may raise.
+    Raises ConfigError when proxies or certificates are set up wrong.
     """
+    patience = endpoint.dialect.streaming.idle_bytes
+    if way.proxy is not None:
+        from bgresp.api import proxied
 
-    started: bool = False
-    written: bool = False
-    leaving: Callable[[], None] | None = None
-    _is_its_own: bool = False
-    _is_tunnelling: bool = False
-    _is_told: bool = False
-
-    def begin(self) -> None:
-        """Take that the request goes to httpx, which may do anything with it."""
-        self.started, self._is_tunnelling = True, False
-        self._is_its_own = self.written = False
-
-    async def trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """Take one of httpcore's trace events."""
-        path, _, stage = name.rpartition(".")
-        step = path.rpartition(".")[2]
-        if step == "response_closed":
-            return  # a connection is given up, whatever it was for
-        if self._is_its_own:
-            self.written |= step != _FORMING
-        elif step in _CONNECTING:
-            self.started, self._is_tunnelling = stage == "complete", False
-        elif getattr(info.get("request"), "method", b"") == b"CONNECT":
-            self.started, self._is_tunnelling = False, True
-        elif self._is_tunnelling and "request" not in info:
-            stands = (step, stage) == ("receive_response_headers", "complete")
-            self.started, self._is_tunnelling = stands, not stands
-        else:
-            self.leave()
-            self._is_its_own, self.written = True, step != _FORMING
-
-    def leave(self) -> None:
-        """Take that the first byte is about to leave."""
-        self.started, self._is_tunnelling = True, False
-        if self.leaving is not None and not self._is_told:
-            self.leaving()
-        self._is_told = True
+        return proxied.client(way, patience=patience, keep_alive=keep_alive)
+    is_plain = endpoint.base_url.startswith("http:")
+    trusted = None if is_plain else context(way)
+    return http1.Client(endpoint.base_url, trusted, patience, keep_alive)
 
 
 @dataclass(slots=True)
 class Clients:
     """Clients of one connection each, used again by who comes next.
 
-    httpx's pool looks at every connection for each request (PERFORMANCE.md 6), so that
-    one with many costs more by each; whoever comes while `most` are in use waits.
+    Whoever comes while `most` are in use waits.
     """
 
     endpoint: Endpoint
     way: Route
     most: int | None = None
     keep_alive: bool = field(default=True, kw_only=True)
-    _free: list[httpx.AsyncClient] = field(default_factory=list, repr=False)
-    _used: set[httpx.AsyncClient] = field(default_factory=set, repr=False)
+    _free: list[Client] = field(default_factory=list, repr=False)
+    _used: set[Client] = field(default_factory=set, repr=False)
     _permits: asyncio.Semaphore | None = None
 
     def __post_init__(self) -> None:
@@ -123,7 +78,7 @@ class Clients:
             self._permits = asyncio.Semaphore(self.most)
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def one(self) -> AsyncIterator[Client]:
         """Lend a client; one whose request failed, or was left, is closed.
 
         Raises ConfigError when proxies or certificates are set up wrong.
@@ -133,7 +88,7 @@ class Clients:
                 client = self._free.pop()
             else:
                 keep = self.keep_alive
-                client = transport.client(self.endpoint, self.way, keep_alive=keep)
+                client = connection(self.endpoint, self.way, keep_alive=keep)
             self._used.add(client)
             try:
                 yield client
@@ -326,7 +281,7 @@ class Api:
         if made is not None:
             yield made
 
-    async def _read_created(self, response: httpx.Response) -> Snapshot | Fault:
+    async def _read_created(self, response: Response) -> Snapshot | Fault:
         """Read the reply to a create; of one that cannot be read at least its id."""
         dialect = self.endpoint.dialect
         try:
@@ -349,7 +304,7 @@ class Api:
         except transport.FAILURES as error:
             return transport.broken(error, self.way)
 
-    async def _signals(self, response: httpx.Response) -> AsyncIterator[Signal]:
+    async def _signals(self, response: Response) -> AsyncIterator[Signal]:
         dialect = self.endpoint.dialect
         if not transport.is_stream(response):
             reply = await self._whole(response)
@@ -366,7 +321,7 @@ class Api:
                 yield event if tells_text else _hiding(response, event)
         yield Fault(FaultKind.CLOSED, "the stream ended")
 
-    async def _whole(self, response: httpx.Response) -> replies.Reply:
+    async def _whole(self, response: Response) -> replies.Reply:
         """Return a reply without the secret of webhooks: it is saved as it is."""
         reply = await transport.whole(response, self.now)
         if not self.endpoint.dialect.takes_webhook:
@@ -383,7 +338,7 @@ class Api:
         query: Query,
         headers: Mapping[str, str],
         sent: Sent | None = None,
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[Response]:
         known = self.endpoint.dialect.ops.get(op)
         if known is None:
             dialect = self.endpoint.dialect.name
@@ -394,17 +349,11 @@ class Api:
             self._clients = Clients(self.endpoint, self.way, most, keep_alive=True)
         path, fixed = target(known, {**values, **self._vars()})
         params = {**self._query(), **fixed, **query}
-        trace = {} if sent is None else {"trace": sent.trace}
+        request = self._request(known.method, path, params, headers)
         async with (
-            self._traced(known.method, path, params) as came,
+            self._traced(request) as came,
             self._clients.one() as client,
-            client.stream(
-                known.method,
-                self._url(path),
-                params=params or None,
-                headers={**self._headers(), **headers},
-                extensions={transport.SECRETS: self.endpoint.secrets, **trace},
-            ) as response,
+            client.exchange(request, sent or Sent()) as response,
         ):
             came(response)
             yield response
@@ -412,7 +361,7 @@ class Api:
     @asynccontextmanager
     async def _post(
         self, body: bytes, headers: Mapping[str, str], sent: Sent
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[Response]:
         """Send the create on a connection of its own.
 
         On a kept-alive one that the server is closing, a reset would leave the outcome
@@ -423,25 +372,28 @@ class Api:
         if self._posting is None:
             self._posting = Clients(self.endpoint, self.way, keep_alive=False)
         params = {**self._query(), **fixed}
+        request = self._request(op.method, path, params, headers, body)
+        sent.started = sent.written = False
         async with (
-            self._traced(op.method, path, params) as came,
+            self._traced(request) as came,
             self._posting.one() as client,
+            client.exchange(request, sent) as response,
         ):
-            client.cookies.clear()
-            sent.begin()
-            async with client.stream(
-                op.method,
-                self._url(path),
-                params=params or None,
-                headers={**self._headers(), **headers},
-                content=body,
-                extensions={
-                    "trace": sent.trace,
-                    transport.SECRETS: self.endpoint.secrets,
-                },
-            ) as response:
-                came(response)
-                yield response
+            came(response)
+            yield response
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: Query,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+    ) -> Request:
+        url = self.endpoint.base_url.rstrip("/") + path
+        told = {**_ALWAYS, **self._headers(), **headers}
+        by_name = {name.lower(): value for name, value in told.items()}
+        return Request(method, url, params, by_name, body, self.endpoint.secrets)
 
     def waits(self, seconds: float, ref: str) -> None:
         """Take that nobody asks about a job for so long."""
@@ -450,20 +402,20 @@ class Api:
 
     @asynccontextmanager
     async def _traced(
-        self, method: str, path: str, query: Query
-    ) -> AsyncIterator[Callable[[httpx.Response], None]]:
+        self, request: Request
+    ) -> AsyncIterator[Callable[[Response], None]]:
         """Tell of one request: what is asked, and what came or went wrong."""
         trace = self.trace
         if trace is None:
             yield lambda _: None
             return
-        words = urlencode(query, doseq=True)
-        asked = f"{method} {self._url(path)}" + (f"?{words}" if words else "")
+        words = urlencode(request.params, doseq=True)
+        asked = f"{request.method} {request.url}" + (f"?{words}" if words else "")
         asked = transport.hidden(asked, self.endpoint.secrets)
         loop = asyncio.get_running_loop()
         began = loop.time()
 
-        def came(response: httpx.Response) -> None:
+        def came(response: Response) -> None:
             found = transport.headers(response)
             parts = [f"{response.status_code} after {loop.time() - began:.2f} s"]
             if request_id := replies.request_id(found):
@@ -475,15 +427,12 @@ class Api:
         try:
             yield came
         except transport.FAILURES as error:
-            said = transport.hidden(transport.reason(error), self.endpoint.secrets)
+            said = transport.hidden(str(error), self.endpoint.secrets)
             trace(one_line(f"{asked}: {said}", limit=_LONGEST_TRACE))
             raise
 
     def _vars(self) -> dict[str, str]:
         return {f"var.{name}": value for name, value in self.endpoint.vars.items()}
-
-    def _url(self, path: str) -> str:
-        return self.endpoint.base_url.rstrip("/") + path
 
     def _query(self) -> dict[str, str]:
         return dict(fill(self.endpoint.dialect.query, self._vars()))
@@ -496,7 +445,7 @@ class Api:
         return {**headers, **self.endpoint.headers}
 
 
-def _hiding(response: httpx.Response, signal: AnySignal) -> AnySignal:
+def _hiding(response: Response, signal: AnySignal) -> AnySignal:
     """Take our secrets out of what a record will hold: the error, how it ended.
 
     The object itself stays as it came: it is the answer.

@@ -1,9 +1,7 @@
-"""httpx kept on a short lead: clients, whole bodies, event-stream bytes, failures.
+"""What an exchange is: a request, whether it left, its reply, and why it failed.
 
-How requests reach an endpoint, through which proxy and trusting whose certificates, is
-read from the environment here, not by httpx: its own reading of NO_PROXY fails on what
-Docker and OrbStack write there (a network such as `10.0.0.0/8`, `::1`), and knows
-neither REQUESTS_CA_BUNDLE nor CURL_CA_BUNDLE.
+Who makes it is `http1`, or `proxied` where a proxy stands between; what is read of a
+reply is the same: whole bodies, event-stream bytes, failures as values.
 """
 
 import os
@@ -11,22 +9,23 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
-from pathlib import Path
-from typing import Final
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import httpx
+from enum import Enum, auto
+from typing import Final, NamedTuple, Protocol
 
 from bgresp import __version__
 from bgresp.api import replies
 from bgresp.api.replies import Reply
-from bgresp.core.endpoint import Endpoint, is_loopback
-from bgresp.core.errors import ConfigError
+from bgresp.api.route import Route
 from bgresp.core.reading import ServerEvent, SseDecoder, SseError
 from bgresp.core.signals import Fault, FaultKind
 from bgresp.core.text import PARSED, TooLargeError, one_line, without_secrets
@@ -42,148 +41,124 @@ _ZIP_HEADER: Final = 2
 _GZIP_MARK: Final = b"\x1f"
 _IDENTITY: Final = frozenset({"", "identity"})
 _ZIPPED: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
-SECRETS: Final = "bgresp.secrets"  # the extension of a request that tells them
 # Headers whose values are secret, whoever set them; the idempotency key is not.
-_SECRET: Final = re.compile(rb"(?!idempotency-key).*(auth|cookie|key|token|secret)")
-# Files or folders of certificates; the first that is set holds.
-CA_VARIABLES: Final = (
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-)
-_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # as `openssl rehash` names them
-LEAST_STORE: Final = 50  # certificates of a system; there are about 140
-_SEPARATORS: Final = re.compile(r"[,\s]+")
-_PORT: Final = re.compile(r"(\[[^\]]*\]|[^:]*):(\d{1,5})", re.ASCII)
+_SECRET: Final = re.compile(r"(?!idempotency-key).*(auth|cookie|key|token|secret)")
+NO_HEADER: Final = "the request cannot be formed: a header holds what HTTP cannot carry"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """The way to one base URL; None where there is no proxy, or no own certificates.
+class Failure(Enum):
+    """Why an exchange failed."""
 
-    `proxy` may hold a password: `proxy_name` is for people. `ca_source` is the variable
-    that named `ca_path`.
+    UNFORMED = auto()  # the request could not even be put together
+    UNCONNECTED = auto()  # there was no connection to write it to
+    PROXY = auto()  # a proxy made no way
+    SILENT = auto()  # nothing came for too long
+    BROKEN = auto()  # anything else
+
+
+# Of these no byte of the request left.
+_NEVER_LEFT: Final = (Failure.UNFORMED, Failure.UNCONNECTED, Failure.PROXY)
+
+
+class ExchangeError(Exception):
+    """An exchange that failed; the message is for people, one line, no secrets."""
+
+    def __init__(self, failure: Failure, message: str) -> None:
+        """Take why, and what is said of it."""
+        super().__init__(one_line(message, limit=200))
+        self.failure = failure
+
+
+FAILURES: Final = (ExchangeError, ValueError)
+
+
+@dataclass(slots=True)
+class Sent:
+    """Whether the first byte of a request may have left this machine: in doubt it has.
+
+    `written` is whether more may have left than what puts headers together. `leaving`
+    is called before the first byte of all does leave, and may raise.
     """
 
-    proxy: str | None = None
-    proxy_source: str | None = None
-    ca_path: str | None = None
-    ca_source: str | None = None
+    started: bool = False
+    written: bool = False
+    leaving: Callable[[], None] | None = None
+    _is_told: bool = False
+
+    def leave(self) -> None:
+        """Take that the first byte is about to leave."""
+        self.started = True
+        if self.leaving is not None and not self._is_told:
+            self.leaving()
+        self._is_told = True
+
+
+class Request(NamedTuple):
+    """What goes out; `url` is whole but for `params`, `told` is what nobody may see."""
+
+    method: str
+    url: str
+    params: Mapping[str, str | list[str]]
+    headers: Mapping[str, str]
+    body: bytes = b""
+    told: frozenset[str] = frozenset()
 
     @property
-    def proxy_name(self) -> str | None:
-        """Return the proxy's host and port."""
-        if self.proxy is None:
-            return None
-        return urlsplit(self.proxy).netloc.rpartition("@")[2] or "no host"
+    def secrets(self) -> list[bytes]:
+        """Return what it keeps secret, the longest first: one may hold another.
+
+        These are the key and the headers that a person set, whatever they are called,
+        and every header with a telling name.
+        """
+        named = (v for k, v in self.headers.items() if _SECRET.match(k.lower()))
+        return _words(
+            value.encode("utf-8", "replace") for value in (*self.told, *named)
+        )
+
+
+@dataclass(slots=True)
+class Response:
+    """A reply whose body is still to come; `secrets` are its request's."""
+
+    status_code: int
+    raw_headers: Sequence[tuple[bytes, bytes]]
+    body: AsyncIterator[bytes]
+    secrets: Sequence[bytes] = ()
 
     @property
-    def told(self) -> str:
-        """Return the way as a line for people."""
-        proxy = "no proxy"
-        if self.proxy is not None:
-            proxy = f"by the proxy {self.proxy_name} of {self.proxy_source}"
-        if self.ca_path is None:
-            folder = system_certificates()
-            store = "certifi" if folder is None else f"the system ({folder})"
-            return f"{proxy}, certificates of {store}"
-        return f"{proxy}, certificates of {self.ca_source} ({self.ca_path})"
+    def is_success(self) -> bool:
+        """Say whether it is of the 200s."""
+        return 200 <= self.status_code < 300
+
+    def header(self, name: str) -> str:
+        """Return a header by its name in lower case; several joined, "" where none."""
+        wanted = name.encode("ascii")
+        found = [_text(v) for k, v in self.raw_headers if k.lower() == wanted]
+        return ", ".join(found)
 
 
-def route(base_url: str, environ: Mapping[str, str]) -> Route:
-    """Choose the way to a base URL; there is no proxy to this machine itself."""
-    proxy, proxy_source = _proxy(base_url, environ)
-    for name in CA_VARIABLES:
-        if environ.get(name):
-            return Route(proxy, proxy_source, environ[name], name)
-    return Route(proxy, proxy_source)
+class Client(Protocol):
+    """A client of one connection, opened when it is needed."""
+
+    def exchange(
+        self, request: Request, sent: Sent
+    ) -> AbstractAsyncContextManager[Response]:
+        """Send a request; the reply's body is there until this is left.
+
+        Raises ExchangeError, and what `sent.leaving` raises.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        ...
 
 
-def context(way: Route) -> ssl.SSLContext:
-    """Return what certificates are checked with, made once a process.
-
-    Raises ConfigError that names the variable.
-    """
+def _text(value: bytes) -> str:
     try:
-        return _context(way.ca_path)
-    except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
-        said = one_line(getattr(error, "strerror", None) or str(error), limit=200)
-        raise ConfigError(
-            f"cannot set up the connection: {way.ca_source} {way.ca_path}: {said}",
-            hint=f"check {way.ca_source}",
-        ) from None
-
-
-@lru_cache(maxsize=4)
-def _context(path: str | None) -> ssl.SSLContext:
-    path = path or system_certificates()
-    if path is None:
-        return httpx.create_ssl_context(trust_env=False)
-    if Path(path).is_dir():
-        return ssl.create_default_context(capath=path)
-    return ssl.create_default_context(cafile=path)
-
-
-@lru_cache(maxsize=1)
-def system_certificates() -> str | None:
-    """Return the folder in which OpenSSL looks up a certificate when it needs it.
-
-    That costs nothing, where reading certifi's costs what a whole submit does. None
-    where there is no such folder, or one with so few that it is no system's store.
-    """
-    folder = ssl.get_default_verify_paths().openssl_capath
-    return folder if _is_store(folder) else None
-
-
-def _is_store(folder: str) -> bool:
-    try:
-        names = os.listdir(folder)  # noqa: PTH208  costs no Path for each
-    except OSError:
-        return False
-    return sum(_HASHED.fullmatch(name) is not None for name in names) >= LEAST_STORE
-
-
-def _proxy(base_url: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
-    parts = urlsplit(base_url)
-    host, proxies = parts.hostname or "", getproxies()
-    port = parts.port or (80 if parts.scheme == "http" else 443)
-    kind = next((k for k in (parts.scheme, "all") if proxies.get(k)), None)
-    if kind is None or is_loopback(base_url):
-        return None, None
-    # The system may except hosts, too.
-    if proxy_bypass(host) or is_excepted(host, port, proxies.get("no", "")):
-        return None, None
-    name = f"{kind.upper()}_PROXY"
-    source = next((n for n in (name.lower(), name) if environ.get(n)), "the system")
-    proxy = proxies[kind]
-    return proxy if "://" in proxy else f"http://{proxy}", source
-
-
-def is_excepted(host: str, port: int, no_proxy: str) -> bool:
-    """Say whether NO_PROXY names a host and port; an entry that is no name is nothing.
-
-    Entries as curl, Go and Docker write them: `*`, a domain (with all below it, a dot
-    or `*.` before it or not), an address, a network, each with a port or not.
-    """
-    host = host.lower().rstrip(".")
-    for entry in _SEPARATORS.split(no_proxy.lower()):
-        with_port = _PORT.fullmatch(entry)
-        name = entry if with_port is None else with_port[1]
-        if with_port is not None and int(with_port[2]) != port:
-            continue
-        if name == "*" or _has(name.strip("[]"), host):
-            return True
-    return False
-
-
-def _has(name: str, host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        domain = name.removeprefix("*").strip(".")
-        return bool(domain) and (host == domain or host.endswith(f".{domain}"))
-    try:
-        return address in ip_network(name, strict=False)
-    except ValueError:
-        return False
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 class EncodingError(ValueError):
@@ -256,61 +231,7 @@ class Inflater:
         return zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
 
 
-FAILURES: Final = (
-    *(httpx.TransportError, httpx.InvalidURL, httpx.StreamError),
-    ValueError,
-)
-# Raised before the first byte of a request: by name resolution, a refused connection,
-# TLS, the pool, or a proxy that makes no tunnel.
-_NEVER_LEFT: Final = (
-    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError),
-)
-# Told while a request is put together: a header that HTTP cannot carry, no URL.
-_NOT_FORMED: Final = (
-    *(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),
-    UnicodeEncodeError,
-)
-
-
-def client(endpoint: Endpoint, way: Route, *, keep_alive: bool) -> httpx.AsyncClient:
-    """Open a client of one connection: no redirects, no compression.
-
-    Nor a proxy to this machine itself. Raises ConfigError when proxies or certificates
-    are set up wrong.
-    """
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=int(keep_alive))
-    read = endpoint.dialect.streaming.idle_bytes
-    timeout = httpx.Timeout(
-        connect=CONNECT_TIMEOUT, read=read, write=WRITE_TIMEOUT, pool=None
-    )
-    plain = endpoint.base_url.startswith("http:") and way.proxy is None
-    verify = False if plain else context(way)
-    try:
-        proxy = None if way.proxy is None else httpx.Proxy(way.proxy)
-        if proxy is not None and proxy.url.scheme == "https":
-            proxy.ssl_context = context(way)
-        return httpx.AsyncClient(
-            verify=verify,
-            trust_env=False,
-            proxy=proxy,
-            follow_redirects=False,
-            timeout=timeout,
-            limits=limits,
-            headers={"Accept-Encoding": "identity", "User-Agent": AGENT},
-        )
-    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-        # The error's own text may quote a proxy's password.
-        said = str(error) if isinstance(error, ImportError) else "not a proxy's URL"
-        raise ConfigError(
-            f"cannot set up the connection: {way.proxy_source}: "
-            f"{one_line(said, limit=200)}",
-            hint=f"check {way.proxy_source}",
-        ) from None
-
-
-async def whole(
-    response: httpx.Response, now: Callable[[], float] = time.time
-) -> Reply:
+async def whole(response: Response, now: Callable[[], float] = time.time) -> Reply:
     """Read a reply to its end, decoded, up to the limit.
 
     An error may quote the key that it was asked with: there it is taken out, and out
@@ -336,7 +257,7 @@ def _check_room(size: int, most: int) -> None:
         raise TooLargeError(f"a body larger than {most >> 20} MiB")
 
 
-async def pieces(response: httpx.Response, *, most: int) -> AsyncIterator[bytes]:
+async def pieces(response: Response, *, most: int) -> AsyncIterator[bytes]:
     """Yield a body piece by piece, decoded, up to `most` bytes.
 
     Raises TooLargeError and EncodingError.
@@ -348,9 +269,7 @@ async def pieces(response: httpx.Response, *, most: int) -> AsyncIterator[bytes]
         yield piece
 
 
-async def _decoded(
-    response: httpx.Response, *, to_its_end: bool
-) -> AsyncIterator[bytes]:
+async def _decoded(response: Response, *, to_its_end: bool) -> AsyncIterator[bytes]:
     """Yield a body's bytes without their encoding.
 
     One that nobody knows is passed on as it is. Raises EncodingError at the end of
@@ -358,21 +277,21 @@ async def _decoded(
     """
     coding = _coding(response)
     if coding not in _ZIPPED:
-        async for chunk in response.aiter_raw():
+        async for chunk in response.body:
             yield chunk
         if coding not in _IDENTITY:
             raise UnknownEncodingError(_unknown(coding))
         return
     inflater = Inflater(_ZIPPED[coding])
-    async for chunk in response.aiter_raw():
+    async for chunk in response.body:
         for piece in inflater.feed(chunk):
             yield piece
     if to_its_end and not inflater.is_whole:
         raise EncodingError(f"the reply cannot be read: its {coding} ends too early")
 
 
-def _coding(response: httpx.Response) -> str:
-    said = response.headers.get("content-encoding", "").lower()
+def _coding(response: Response) -> str:
+    said = response.header("content-encoding").lower()
     words = [word.strip() for word in said.split(",")]
     return ", ".join(word for word in words if word not in _IDENTITY)
 
@@ -381,19 +300,22 @@ def _unknown(coding: str) -> str:
     return f"the reply is {one_line(coding, limit=40)}-encoded, which nobody asked for"
 
 
-def headers(response: httpx.Response) -> dict[str, str]:
+def headers(response: Response) -> dict[str, str]:
     """Return a reply's headers, names in lower case, without our secrets."""
-    raw = [(name, _unquoted(response, value)) for name, value in response.headers.raw]
-    return {name.lower(): value for name, value in httpx.Headers(raw).items()}
+    found: dict[str, str] = {}
+    for raw_name, raw in response.raw_headers:
+        name, value = _text(raw_name).lower(), _text(_unquoted(response, raw))
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
-def is_stream(response: httpx.Response) -> bool:
+def is_stream(response: Response) -> bool:
     """Say whether a reply is a successful event stream."""
-    content_type = response.headers.get("content-type", "").lower()
+    content_type = response.header("content-type").lower()
     return response.is_success and EVENT_STREAM in content_type
 
 
-async def events(response: httpx.Response) -> AsyncIterator[ServerEvent]:
+async def events(response: Response) -> AsyncIterator[ServerEvent]:
     """Yield each event that has data; the end of the stream ends the last one, too.
 
     It is UTF-8, whatever the header says: the format prescribes it. Raises
@@ -425,79 +347,67 @@ def _events_of(decoder: SseDecoder, chunk: bytes) -> list[ServerEvent]:
 
 def broken(error: Exception, way: Route) -> Fault:
     """Say what a failed exchange means where asking again is free."""
-    if isinstance(error, httpx.ReadTimeout):
-        return Fault(FaultKind.IDLE, "nothing came for too long")
     if isinstance(error, UnknownEncodingError):
         return Fault(FaultKind.REFUSED, str(error))
-    if is_unformed(error):
-        return Fault(FaultKind.REFUSED, reason(error))
     if isinstance(error, TooLargeError | EncodingError):
         return Fault(FaultKind.UNREADABLE, str(error))
-    if isinstance(error, _NEVER_LEFT):
+    failure = _failure(error)
+    if failure is Failure.SILENT:
+        return Fault(FaultKind.IDLE, "nothing came for too long")
+    if failure is Failure.UNFORMED:
+        return Fault(FaultKind.REFUSED, str(error))
+    if failure in _NEVER_LEFT:
         return _unconnected(error, way)
-    return Fault(FaultKind.CLOSED, reason(error))
+    return Fault(FaultKind.CLOSED, str(error))
 
 
 def unsent(error: Exception, way: Route) -> Fault:
     """Say that a create failed before its first byte: it may be sent again."""
-    if is_unformed(error):
-        return Fault(FaultKind.REFUSED, reason(error))
+    if _failure(error) is Failure.UNFORMED:
+        return Fault(FaultKind.REFUSED, str(error))
     return _unconnected(error, way)
 
 
 def unsure(error: Exception) -> Fault:
     """Say that a create failed after its first byte: it may have been accepted."""
-    if isinstance(error, httpx.ReadTimeout):
+    if _failure(error) is Failure.SILENT:
         return Fault(FaultKind.AMBIGUOUS, "no reply came")
-    return Fault(FaultKind.AMBIGUOUS, reason(error))
+    return Fault(FaultKind.AMBIGUOUS, str(error))
 
 
 def never_left(error: Exception) -> bool:
-    """Say whether a failure shows by its kind that no byte of the request left.
+    """Say whether a failure shows by its kind that no byte of the request left."""
+    return _failure(error) in _NEVER_LEFT
 
-    These are raised while a connection is made, a proxy is asked for one, or none is
-    free (httpx 0.28, httpcore 1.0); everything else leaves a doubt.
-    """
-    return is_unformed(error) or isinstance(error, _NEVER_LEFT)
+
+def _failure(error: Exception) -> Failure:
+    return error.failure if isinstance(error, ExchangeError) else Failure.BROKEN
 
 
 def _unconnected(error: Exception, way: Route) -> Fault:
     """Say why there was no connection, by which proxy, and what is to be set right."""
-    said = reason(error)
-    if isinstance(error, httpx.ReadTimeout):
+    failure, said = _failure(error), str(error)
+    if failure is Failure.SILENT:
         said = "nothing came for too long"
     setup = None
-    if isinstance(_root(error), ssl.SSLCertVerificationError):
+    if isinstance(root(error), ssl.SSLCertVerificationError):
         setup = f"check {way.ca_source or 'SSL_CERT_FILE'}: whose certificates hold"
     if way.proxy is not None:
-        refused = "refused: " if isinstance(error, httpx.ProxyError) else ""
+        refused = "refused: " if failure is Failure.PROXY else ""
         said = f"{refused}{said}; by the proxy {way.proxy_name} of {way.proxy_source}"
-        if isinstance(error, httpx.ProxyError) and str(error).startswith("407"):
+        if failure is Failure.PROXY and str(error).startswith("407"):
             setup = f"set the proxy's user and password in {way.proxy_source}"
     return Fault(FaultKind.UNREACHABLE, said, setup=setup)
 
 
-def is_unformed(error: Exception) -> bool:
-    """Say whether a request could not even be put together: no byte of it left."""
-    return isinstance(error, _NOT_FORMED)
+def of_system(error: OSError) -> str:
+    """Return what the system said of a connection, without addresses."""
+    if error.errno and error.errno > 0 and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)  # asyncio's own has address and port in it
+    return error.strerror or str(error) or type(error).__name__
 
 
-def reason(error: BaseException) -> str:
-    """Return the innermost reason of a failure, on one line, without secrets."""
-    if isinstance(error, httpx.ConnectTimeout):
-        return "connecting took too long"
-    if isinstance(error, httpx.LocalProtocolError | UnicodeEncodeError):
-        # The error's own text may quote a header.
-        return "the request cannot be formed: a header holds what HTTP cannot carry"
-    cause, text = _root(error), ""
-    if isinstance(cause, ConnectionError) and cause.errno:
-        text = os.strerror(cause.errno)  # asyncio's own has address and port in it
-    elif isinstance(cause, OSError):
-        text = cause.strerror or ""
-    return one_line(text or str(error) or str(cause) or type(error).__name__, limit=200)
-
-
-def _root(error: BaseException) -> BaseException:
+def root(error: BaseException) -> BaseException:
     """Return the innermost cause of a failure, but no further than TLS's own."""
     cause = error
     while cause.__cause__ is not None or cause.__context__ is not None:
@@ -507,11 +417,9 @@ def _root(error: BaseException) -> BaseException:
     return cause
 
 
-def unquoted(response: httpx.Response, said: str) -> str:
+def unquoted(response: Response, said: str) -> str:
     """Take out of a text of the endpoint what the request keeps secret."""
-    return without_secrets(
-        said, (word.decode("latin-1") for word in _secrets(response))
-    )
+    return without_secrets(said, (word.decode("latin-1") for word in response.secrets))
 
 
 def hidden(said: str, secrets: Iterable[str]) -> str:
@@ -520,24 +428,10 @@ def hidden(said: str, secrets: Iterable[str]) -> str:
     return without_secrets(said, (word.decode("utf-8", "replace") for word in words))
 
 
-def _unquoted(response: httpx.Response, said: bytes) -> bytes:
-    for word in _secrets(response):
+def _unquoted(response: Response, said: bytes) -> bytes:
+    for word in response.secrets:
         said = said.replace(word, b"[secret]")
     return said
-
-
-def _secrets(response: httpx.Response) -> list[bytes]:
-    """Return what a request keeps secret, the longest first: one may hold another.
-
-    These are the key and the headers that a person set, whatever they are called, and
-    every header with a telling name.
-    """
-    told: frozenset[str] = response.request.extensions.get(SECRETS, frozenset())
-    values = [value.encode("utf-8", "replace") for value in told]
-    values += [
-        v for name, v in response.request.headers.raw if _SECRET.match(name.lower())
-    ]
-    return _words(values)
 
 
 def _words(values: Iterable[bytes]) -> list[bytes]:

@@ -14,7 +14,8 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.celery.arguments import Ready, endpoint_of, place_of, settings_of
 from bgresp.celery.intents import Intent, Intents, another_request
 from bgresp.config.settings import Settings

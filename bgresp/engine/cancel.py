@@ -24,7 +24,8 @@ from bgresp.engine.recorder import Recorder
 
 if TYPE_CHECKING:
     # What drops jobs here alone need not import what speaks HTTP.
-    from bgresp.api.client import Api, Sent
+    from bgresp.api.client import Api
+    from bgresp.api.transport import Sent
     from bgresp.engine.endpoints import Endpoints
 
 CONFIRM: Final = 10.0
@@ -53,7 +54,7 @@ async def cancelled(api: "Api", recorder: Recorder, job: Job) -> CancelResult:
     deleted. That a cancel was asked for is on disk before its first byte leaves, and
     only then: one that reached nobody was never asked for.
     """
-    from bgresp.api.client import Sent  # what drops jobs does without
+    from bgresp.api.transport import Sent  # what drops jobs does without
 
     op = api.endpoint.dialect.ops.get("cancel")
     if op is None or op.method == "DELETE":

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
 from typing import Final, NamedTuple
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.config.settings import Settings
 from bgresp.core import update
 from bgresp.core.dialect import Dialect, Limits

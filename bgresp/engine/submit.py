@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core import schedule, signals, update
 from bgresp.core.dialect import Dialect, Streaming
 from bgresp.core.endpoint import asking

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bgresp.api import transport
+from bgresp.api.transport import Response
 from bgresp.core.text import PARSED, STRUCTURE, TooLargeError, parse_bounded
 from tests.endpoint import listed
 
@@ -98,8 +98,8 @@ async def _chunks(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
 
 
 def _read(pieces: Sequence[bytes]) -> Pairs:
-    headers = {"content-type": "text/event-stream"}
-    response = httpx.Response(200, headers=headers, content=_chunks(pieces))
+    headers = [(b"content-type", b"text/event-stream")]
+    response = Response(200, headers, _chunks(pieces))
     found = asyncio.run(listed(transport.events(response)))
     return [(sse.event, sse.data) for sse in found]
 
@@ -198,8 +198,7 @@ def test_an_endless_event_stops_at_the_limit(first: bytes, again: bytes) -> None
             yield again
 
     async def main() -> None:
-        reply = httpx.Response(200, content=endless())
-        async for _ in transport.events(reply):
+        async for _ in transport.events(Response(200, [], endless())):
             pass
 
     with pytest.raises(TooLargeError, match="16 MiB"):

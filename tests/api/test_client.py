@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.dialect import Op
 from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from bgresp.api import replies
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.config import files
 from bgresp.config.files import Config
 from bgresp.config.settings import Flags, Settings, resolve

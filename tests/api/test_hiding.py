@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.signals import Event, Fault, Signal, Snapshot
 from tests.endpoint import KEY, endpoint, using
 from tests.fakeanswers import Stream, as_json, refusal

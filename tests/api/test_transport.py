@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.api import replies, transport
+from bgresp.api import proxied, replies, transport
 from bgresp.api.client import Api
-from bgresp.api.transport import Inflater
+from bgresp.api.transport import Inflater, Response
 from bgresp.core.errors import ConfigError
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.core.text import TooLargeError
@@ -153,15 +153,15 @@ def test_a_file_has_a_limit(coding: str) -> None:
     assert len(raw) == taken
 
 
-def unread(headers: dict[str, str], pieces: Iterator[bytes]) -> httpx.Response:
+def unread(headers: dict[str, str], pieces: Iterator[bytes]) -> Response:
     """Return a reply whose body is still to come."""
 
     async def body() -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
 
-    request = httpx.Request("GET", "http://127.0.0.1:1/")
-    return httpx.Response(200, headers=headers, content=body(), request=request)
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return Response(200, raw, body())
 
 
 @pytest.mark.parametrize(
@@ -453,7 +453,7 @@ def test_a_request_that_cannot_be_formed_shows_no_secret(
 def test_reasons_are_the_innermost_ones() -> None:
     """A failure's message is what the system said, not the names of wrappers."""
     outer = httpx.ConnectError("All connection attempts failed")
-    outer.__cause__ = ConnectionRefusedError(111, "Connection refused")
-    assert "Connection refused" == transport.reason(outer)
-    assert "connecting took too long" == transport.reason(httpx.ConnectTimeout("x"))
-    assert "ReadError" == transport.reason(httpx.ReadError(""))
+    outer.__cause__ = ConnectionRefusedError(111, "Connect call failed ('1.2.3.4', 5)")
+    assert "Connection refused" == proxied.reason(outer)
+    assert "connecting took too long" == proxied.reason(httpx.ConnectTimeout("x"))
+    assert "ReadError" == proxied.reason(httpx.ReadError(""))

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.celery.arguments import Arguments, endpoint_of, ready
 from bgresp.celery.executions import PATIENCE, LaterError, Submitting
 from bgresp.celery.intents import Intent

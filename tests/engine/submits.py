@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.dialect import Dialect, Op
 from bgresp.core.model import Job, Status
 from bgresp.engine.recorder import Recorder

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.dialect import Op
 from bgresp.core.errors import ExitCode
 from bgresp.core.model import Status

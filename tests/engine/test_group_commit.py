@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.api.client import Sent
+from bgresp.api.transport import Sent
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgresp.api.client import Sent
+from bgresp.api.transport import Sent
 from bgresp.core.errors import BgrespError, UnreachableError
 from bgresp.core.model import Job
 from bgresp.core.request import Draft

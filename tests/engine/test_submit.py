@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.errors import (
     ConfigError,
     LedgerError,

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, Snapshot
 from bgresp.engine.recorder import Recorder

@@ -26,7 +26,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.errors import NoSuchJobError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.output import read_parts

@@ -10,7 +10,8 @@ from time import perf_counter
 
 import pytest
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status
 from bgresp.engine.endpoints import RateLimiter

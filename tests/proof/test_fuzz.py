@@ -11,7 +11,6 @@ from random import Random
 from time import perf_counter
 from typing import Final
 
-import httpx
 import pytest
 
 from bgresp.api import replies, transport
@@ -155,8 +154,8 @@ def events(rng: Random) -> None:
             yield body[at : at + size]
 
     async def read() -> None:
-        kind = {"content-type": rng.choice(("text/event-stream", "text/event-stream;"))}
-        reply = httpx.Response(200, headers=kind, content=pieces())
+        kind = rng.choice((b"text/event-stream", b"text/event-stream;"))
+        reply = transport.Response(200, [(b"content-type", kind)], pieces())
         try:
             async for sse in transport.events(reply):
                 replies.event(event_reader(OPENAI), sse.event, sse.data, sse.id)

@@ -11,7 +11,8 @@ from typing import Final
 
 import pytest
 
-from bgresp.api.client import Api, Sent
+from bgresp.api.client import Api
+from bgresp.api.transport import Sent
 from bgresp.core.dialect import Dialect
 from bgresp.core.machine import Policy
 from bgresp.core.model import Job, Status

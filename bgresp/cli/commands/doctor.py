@@ -116,15 +116,14 @@ def _configuration(context: Context) -> "Iterator[Check]":
 
 def _network(settings: "Settings") -> "Check":
     """Set up the connection that would be used; nobody is called."""
-    from bgresp.api.client import Api
-    from bgresp.api.transport import client
+    from bgresp.api.client import Api, connection
     from bgresp.core.endpoint import Endpoint
     from bgresp.engine.checkup import BAD, OK, Check
 
     endpoint = Endpoint(settings.profile, settings.base_url, settings.dialect)
     way = Api(endpoint).way
     try:
-        client(endpoint, way, keep_alive=False)
+        connection(endpoint, way, keep_alive=False)
     except ConfigError as error:
         return Check("network", BAD, f"{error.message} ({error.hint})")
     return Check("network", OK, way.told)
