@@ -207,7 +207,8 @@ class _Wire(asyncio.Protocol):
                 raise error
             if event is not h11.NEED_DATA:
                 return
-            await self._more(patience, Failure.SILENT)
+            if not pieces:  # else more may have come while they were taken
+                await self._more(patience, Failure.SILENT)
 
     def settle(self) -> None:
         """Keep the connection for another request where both sides are through."""
