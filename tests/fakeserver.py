@@ -53,6 +53,8 @@ class FakeServer:
     ) -> None:
         """Take the text or history of each job, and what polls show before its end."""
         told = says(tell) if isinstance(tell, str) else tell
+        self.together = 0  # so many creates have to come before anything is answered
+        self._came_together = asyncio.Event()
         self._jobs = Jobs(told, polls, idempotent, listing)
         self._keep_alive = keep_alive
         self._seen: list[HttpRequest] = []
@@ -203,6 +205,9 @@ class FakeServer:
         try:
             while seen := await read_request(reader):
                 wire = self._answer(seen)
+                if self._counts["create"] >= self.together:
+                    self._came_together.set()
+                await self._came_together.wait()
                 await write(wire, reader, writer)
                 if not self._keep_alive or wire.end is not End.EOF:
                     break

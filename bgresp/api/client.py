@@ -21,8 +21,16 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from bgresp.api import http1, replies, transport
-from bgresp.api.route import Route, context, route
-from bgresp.api.transport import AGENT, Client, Request, Response, Sent
+from bgresp.api.transport import (
+    AGENT,
+    Client,
+    Request,
+    Response,
+    Route,
+    Sent,
+    context,
+    route,
+)
 from bgresp.core.dialect import fill, target
 from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError

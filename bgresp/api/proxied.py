@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bgresp.api.route import Route, context
 from bgresp.api.transport import (
     CONNECT_TIMEOUT,
     NO_HEADER,
@@ -18,7 +17,9 @@ from bgresp.api.transport import (
     Failure,
     Request,
     Response,
+    Route,
     Sent,
+    context,
     of_system,
     root,
 )

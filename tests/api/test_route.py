@@ -8,8 +8,8 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.api import route as routes
-from bgresp.api.route import Route, context, is_excepted, route, system_certificates
+from bgresp.api import transport
+from bgresp.api.transport import Route, context, is_excepted, route, system_certificates
 from bgresp.core.errors import ConfigError
 
 PROXY = "http://proxy.test:3128"
@@ -117,8 +117,8 @@ def test_a_few_certificates_are_no_systems(
     for number in range(count):
         (tmp_path / f"{number:08x}.0").touch()
     (tmp_path / "ca-certificates.crt").touch()
-    assert is_store == routes._is_store(str(tmp_path))
-    assert not routes._is_store(str(tmp_path / "nowhere"))
+    assert is_store == transport._is_store(str(tmp_path))
+    assert not transport._is_store(str(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])

@@ -367,6 +367,7 @@ def test_what_an_endpoint_holds_up_is_not_sent_after_the_stop(
     """A row that was told to wait is not sent again once the batch is stopped."""
     server.script("create", refusal(429, "slow", **{"Retry-After": "20"}))
     server.script("create", refusal(401, "who"))
+    server.together = 2
     how = ("--in-flight", "2", "--max-failures", "1")
     ran = hasty("batch", manifest(*rows(20)), "-m", "m", *how)
     assert (9, 2) == (ran.code, len(server.creates))
