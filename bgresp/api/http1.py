@@ -240,8 +240,9 @@ class _Wire(asyncio.Protocol):
             if not self._ended:
                 return event
             if self._error is not None:
-                said = str(self._error) or "the connection broke"
-                raise ExchangeError(Failure.BROKEN, said) from self._error
+                raise ExchangeError(
+                    Failure.BROKEN, _first(self._error)
+                ) from self._error
             if self._http.their_state is h11.SEND_RESPONSE:
                 said = "Server disconnected without sending a response."
                 raise ExchangeError(Failure.BROKEN, said)
@@ -360,8 +361,10 @@ class Client:
         return self._wire
 
 
-def _first(error: OSError) -> str:
+def _first(error: Exception) -> str:
     """Return what the system said; of several addresses what it said of the first."""
+    if not isinstance(error, OSError):
+        return str(error) or type(error).__name__
     found = _ERRNO.search(str(error))
     if error.errno is None and found is not None:
         return os.strerror(int(found[1]))

@@ -1,0 +1,606 @@
+"""Our own connection: what leaves and when, what comes in any pieces, and its ends."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgresp.api import http1, transport
+from bgresp.api.client import Api
+from bgresp.api.http1 import Client, address, target
+from bgresp.api.transport import ExchangeError, Failure, Request, Sent
+from bgresp.core.signals import Fault, FaultKind
+from tests.endpoint import endpoint, listening
+from tests.virtualclock import run_virtual
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+HELLO: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+def get(url: str, **headers: str) -> Request:
+    return Request("GET", url, {}, headers)
+
+
+async def head_of(reader: asyncio.StreamReader) -> bytes:
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+async def asked(client: Client, request: Request, sent: Sent | None = None) -> bytes:
+    """Exchange once; return the whole body."""
+    async with client.exchange(request, sent or Sent()) as response:
+        return b"".join([piece async for piece in response.body])
+
+
+@asynccontextmanager
+async def speaking(
+    talk: Talk, *, keep_alive: bool = True, patience: float = 60.0
+) -> AsyncIterator[tuple[Client, str]]:
+    """Lend a client of a server that talks like this, and the server's URL."""
+    async with listening(talk) as place:
+        client = Client(f"http://{place}", None, patience, keep_alive)
+        try:
+            yield client, f"http://{place}/v1/x"
+        finally:
+            await client.aclose()
+
+
+def failure_of(talk: Talk, request: Callable[[str], Request] = get) -> ExchangeError:
+    """Exchange once with a server, which has to fail."""
+
+    async def main() -> ExchangeError:
+        async with speaking(talk) as (client, url):
+            with pytest.raises(ExchangeError) as caught:
+                await asked(client, request(url))
+            return caught.value
+
+    return asyncio.run(main())
+
+
+def answering(*replies: bytes) -> tuple[Talk, list[int]]:
+    """Return a server that gives these, one a request, and how many each caller got."""
+    left, counts = [*replies], list[int]()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        counts.append(0)
+        mine = len(counts) - 1
+        while left:
+            try:
+                await head_of(reader)
+            except asyncio.IncompleteReadError:
+                return
+            counts[mine] += 1
+            writer.write(left.pop(0))
+            await writer.drain()
+
+    return talk, counts
+
+
+# ---- what leaves --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://h.test/v1", ("h.test", 80, False, "h.test")),
+        ("https://h.test:443/v1", ("h.test", 443, True, "h.test")),
+        ("http://H.Test:8080", ("h.test", 8080, False, "h.test:8080")),
+        ("https://[::1]:9/v1", ("::1", 9, True, "[::1]:9")),
+        ("http://b\u00fccher.test", ("xn--bcher-kva.test", 80, False, None)),
+    ],
+)
+def test_a_base_url_leads_somewhere(url: str, place: tuple[Any, ...]) -> None:
+    """Host, port and Host header are those of RFC 9110; names beyond ASCII are IDNA."""
+    found = address(url)
+    assert (*place[:3], place[3] or place[0]) == found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ftp://h/", "nonsense", "http://", "http://h:99999/", "http://[::1"),
+        *("http:///x", "http://\u2603\u0338.test/", "http://h:x/"),
+    ],
+)
+def test_what_is_no_url_is_not_connected_to(url: str) -> None:
+    """A URL that is none is a mistake of the request, not of the network."""
+    with pytest.raises(ExchangeError) as caught:
+        address(url)
+    assert Failure.UNFORMED is caught.value.failure
+    assert str(caught.value).isprintable()
+
+
+@given(st.text(max_size=60), st.dictionaries(st.text(max_size=8), st.text(max_size=8)))
+def test_any_path_and_query_stay_one_line(path: str, params: dict[str, str]) -> None:
+    """What a URL holds cannot end the request's first line, or begin a header."""
+    line = target(Request("GET", f"http://h.test/{path}", params, {}))
+    assert line.isascii()
+    assert line.isprintable()
+    assert " " not in line
+    assert line.startswith("/")
+
+
+@given(st.text(alphabet="ab%20/\u00e9 ?", max_size=30))
+def test_a_quoted_path_is_quoted_once(path: str) -> None:
+    """A path that is quoted already goes out as it is."""
+    once = target(Request("GET", f"http://h.test/{path}", {}, {})).partition("?")[0]
+    assert once == target(Request("GET", f"http://h.test{once}", {}, {}))
+
+
+def test_a_request_says_whose_it_is() -> None:
+    """Host, length and our headers go out once each; a Host of the user's own wins."""
+    heads: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(3):
+            heads.append(await head_of(reader))
+            writer.write(HELLO)
+
+    async def main() -> None:
+        async with speaking(talk) as (client, url):
+            await asked(client, Request("POST", url, {"a": ["1", "2 3"]}, {"x-y": "z"}))
+            await asked(client, get(url, host="other.test"))
+            await asked(client, get(url))
+
+    asyncio.run(main())
+    first, *lines = heads[0].decode().split("\r\n")
+    assert "POST /v1/x?a=1&a=2+3 HTTP/1.1" == first
+    assert {"content-length: 0", "x-y: z", "", lines[0]} == {*lines}
+    assert lines[0].startswith("host: 127.0.0.1:")
+    assert b"host: other.test\r\n" in heads[1]
+    assert b"127.0.0.1" not in heads[1]
+    assert b"content-length" not in heads[2]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *({"x": "a\r\nb: c"}, {"x": "\u00e9"}, {"x y": "z"}, {"x": "\x00"}),
+        {"content-length": "5"},
+    ],
+)
+def test_what_http_cannot_carry_is_not_sent(headers: dict[str, str]) -> None:
+    """A header that would break the request fails before a byte, and is not quoted."""
+    seen: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read())
+
+    sent = Sent()
+
+    async def main() -> ExchangeError:
+        async with speaking(talk) as (client, url):
+            with pytest.raises(ExchangeError) as caught:
+                await asked(client, get(url, **headers), sent)
+            return caught.value
+
+    error = asyncio.run(main())
+    assert (Failure.UNFORMED, False) == (error.failure, sent.started)
+    assert all(value not in str(error) for value in headers.values())
+    assert not any(seen)
+
+
+def test_who_must_know_is_told_before_the_first_byte() -> None:
+    """`leaving` is called while nothing left; where it raises, nothing ever leaves."""
+    seen: list[bytes] = []
+    told = list[bool]()
+
+    async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read())
+
+    async def main() -> None:
+        async with speaking(talk) as (client, url):
+
+            def leaving() -> None:
+                told.append(sent.written)
+                raise KeyError("disk full")
+
+            sent = Sent(leaving=leaving)
+            with pytest.raises(KeyError):
+                await asked(client, get(url), sent)
+
+    asyncio.run(main())
+    assert ([False], [b""]) == (told, seen)
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000, 5 << 20])
+def test_a_body_of_any_size_arrives(size: int) -> None:
+    """A body comes as it was, though the socket takes no more of it at once."""
+    body, found = b"x" * size, list[bytes]()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        found.append(await reader.readexactly(size))
+        writer.write(HELLO)
+
+    async def main() -> bytes:
+        async with speaking(talk) as (client, url):
+            return await asked(client, Request("POST", url, {}, {}, body))
+
+    assert b"hello" == asyncio.run(main())
+    assert [body] == found
+
+
+def test_a_refusal_in_mid_body_is_heard() -> None:
+    """A server that refuses a large body before its end is heard, and left."""
+    talk, counts = answering(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n", HELLO)
+
+    async def main() -> int:
+        async with speaking(talk) as (client, url):
+            big = Request("POST", url, {}, {}, bytes(64 << 20))
+            async with client.exchange(big, Sent()) as response:
+                status = response.status_code
+                assert [] == [piece async for piece in response.body]
+            assert b"hello" == await asked(client, get(url))
+            return status
+
+    assert 413 == asyncio.run(main())
+    assert [1, 1] == counts
+
+
+def test_a_body_that_nobody_takes_is_given_up() -> None:
+    """A server that stops reading holds a request up for half a minute, no longer."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del reader
+        done.add_done_callback(lambda _: writer.transport.abort())
+        await done
+
+    sent = Sent()
+    done: asyncio.Future[None]
+
+    async def main() -> tuple[float, ExchangeError]:
+        nonlocal done
+        done = asyncio.get_running_loop().create_future()
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, limit=1)
+        port = server.sockets[0].getsockname()[1]
+        client = Client(f"http://127.0.0.1:{port}", None, 600.0, keep_alive=True)
+        began = asyncio.get_running_loop().time()
+        big = Request("POST", f"http://127.0.0.1:{port}/", {}, {}, bytes(64 << 20))
+        with pytest.raises(ExchangeError) as caught:
+            await asked(client, big, sent)
+        took = asyncio.get_running_loop().time() - began
+        done.set_result(None)
+        await client.aclose()
+        server.close()
+        await asyncio.sleep(0)
+        return took, caught.value
+
+    took, error = run_virtual(main(), patience=0.2)
+    assert (Failure.BROKEN, True) == (error.failure, sent.written)
+    assert 30.0 <= took < 60.0
+
+
+# ---- what comes ---------------------------------------------------------------
+
+
+class Socket(asyncio.Transport):
+    """A socket that takes everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_read = True
+
+    def write(self, data: Any) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        self.is_read = False
+
+    def resume_reading(self) -> None:
+        self.is_read = True
+
+
+BODY: Final = b"data: one\n\ndata: two\n\n" * 5
+CHUNKED: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n" + (
+    b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in (BODY[:7], BODY[7:8], BODY[8:]))
+)
+LONG: Final = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: %d\r\n\r\n%b" % (
+    *(len(BODY), BODY),
+)
+UNTIL_END: Final = b"HTTP/1.0 200 OK\r\nX-A: 1\r\n\r\n" + BODY
+HINTS: Final = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nL: x\r\n\r\n"
+
+
+async def received(pieces: list[bytes], *, slow: bool) -> bytes:
+    """Feed bytes as a socket does; `slow`: more comes while one is taken."""
+    loop = asyncio.get_running_loop()
+    wire, socket = http1._Wire(loop), Socket()
+    wire.connection_made(socket)
+    request = http1._head(get("http://h.test/"), address("http://h.test"))
+    await wire.send(request, b"", Sent())
+    left = [*pieces]
+
+    def feed() -> None:
+        if left:
+            wire.data_received(left.pop(0))
+            loop.call_soon(feed)
+        else:
+            wire.eof_received()
+
+    loop.call_soon(feed)
+    head = await wire.response(60.0)
+    assert (200, b"1") == (head.status_code, dict(head.headers)[b"x-a"])
+    found = b""
+    async for piece in wire.body(60.0):
+        found += piece
+        if slow:
+            for _ in range(3):
+                await asyncio.sleep(0)
+    return found
+
+
+@given(
+    st.sampled_from([CHUNKED + b"0\r\n\r\n", LONG, UNTIL_END]),
+    st.booleans(),
+    st.lists(st.integers(1, 90), max_size=40),
+    st.booleans(),
+)
+def test_however_it_is_cut_a_reply_is_the_same(
+    reply: bytes, hinted: bool, cuts: list[int], slow: bool
+) -> None:
+    """Pieces of any size say what the whole says, also while one is being taken."""
+    data, pieces = (HINTS if hinted else b"") + reply, list[bytes]()
+    for size in cuts:
+        pieces.append(data[:size])
+        data = data[size:]
+    kept = [piece for piece in (*pieces, data) if piece]
+    assert BODY == asyncio.run(received(kept, slow=slow))
+
+
+@given(st.integers(0, len(CHUNKED) - 1))
+def test_a_cut_tells_all_that_came(at: int) -> None:
+    """A stream that breaks anywhere yields what came before it, and then fails."""
+
+    async def main() -> bytes:
+        loop = asyncio.get_running_loop()
+        wire = http1._Wire(loop)
+        wire.connection_made(Socket())
+        request = http1._head(get("http://h.test/"), address("http://h.test"))
+        await wire.send(request, b"", Sent())
+        if at:
+            wire.data_received(CHUNKED[:at])
+        wire.connection_lost(ConnectionResetError(104, "Connection reset by peer"))
+        found = b""
+        with pytest.raises(ExchangeError, match="reset"):  # noqa: PT012 - it yields first
+            await wire.response(60.0)
+            async for piece in wire.body(60.0):
+                found += piece
+        return found
+
+    found = asyncio.run(main())
+    assert BODY.startswith(found)
+    head = CHUNKED.index(b"\r\n\r\n") + 4
+    came = CHUNKED[head:at]
+    assert len(found) >= len(came) - 20  # less the chunks' own lines
+
+
+def test_what_nobody_takes_is_left_in_the_socket() -> None:
+    """Of a stream that nobody reads a quarter of a MiB is held, and then no more."""
+
+    async def main() -> None:
+        wire, socket = http1._Wire(asyncio.get_running_loop()), Socket()
+        wire.connection_made(socket)
+        request = http1._head(get("http://h.test/"), address("http://h.test"))
+        await wire.send(request, b"", Sent())
+        wire.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n")
+        await wire.response(60.0)
+        body = wire.body(60.0)
+        for _ in range(4):
+            assert socket.is_read
+            wire.data_received(bytes(65_536))
+        assert not socket.is_read
+        assert 4 * 65_536 == len(await anext(body))
+        wire.data_received(b"x")
+        assert b"x" == await anext(body)
+        assert socket.is_read
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (b"", "Server disconnected without sending a response."),
+        (b"HTTP/1.1 20", "Server disconnected without sending a response."),
+        (b"nonsense\r\n\r\n", ""),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * (101 << 10), ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "peer closed"),
+        (CHUNKED, "incomplete chunked read"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", ""),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", ""),
+    ],
+)
+def test_what_is_no_reply_breaks_the_exchange(reply: bytes, said: str) -> None:
+    """Half a reply, a lie about its length, or no HTTP at all is a failure in words."""
+    talk, _ = answering(reply)
+    error = failure_of(talk)
+    assert Failure.BROKEN is error.failure
+    assert said in str(error)
+    assert str(error).isprintable()
+    assert str(error)
+
+
+# ---- one after the other ------------------------------------------------------
+
+
+def counted(replies: list[bytes], pause: float = 0.0) -> list[int]:
+    """Ask so many times with a pause between; return what each connection got."""
+    talk, counts = answering(*replies)
+
+    async def main() -> None:
+        async with speaking(talk) as (client, url):
+            for _ in replies:
+                assert b"hello" == await asked(client, get(url))
+                await asyncio.sleep(pause)
+
+    run_virtual(main())
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("reply", "pause", "counts"),
+    [
+        (HELLO, 0.0, [3]),
+        (HELLO, 4.0, [3]),
+        (HELLO, 6.0, [1, 1, 1]),
+        (HELLO.replace(b"OK", b"OK\r\nConnection: close"), 0.0, [1, 1, 1]),
+        (HELLO.replace(b"1.1", b"1.0"), 0.0, [1, 1, 1]),
+        (HELLO + b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad", 0.0, [1, 1, 1]),
+    ],
+)
+def test_a_connection_is_used_again_while_it_is_good(
+    reply: bytes, pause: float, counts: list[int]
+) -> None:
+    """For five seconds, unless the server says no, or says more than it was asked."""
+    assert counts == counted([reply] * 3, pause)
+
+
+def test_a_connection_that_the_server_left_is_not_used() -> None:
+    """A request is not written to who has gone: it would have to be asked again."""
+    talk, counts = answering(HELLO)
+
+    async def main() -> None:
+        async with speaking(talk) as (client, url):
+            assert b"hello" == await asked(client, get(url))
+            await asyncio.sleep(0.05)  # its farewell arrives
+            with pytest.raises(ExchangeError, match=r"disconnected|reset"):
+                await asked(client, get(url))
+
+    asyncio.run(main())
+    assert [1, 0] == counts
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_who_leaves_early_leaves_no_connection(reads: bool) -> None:
+    """A body that was not read to its end ends its connection, without a warning."""
+    talk, counts = answering(LONG.replace(b": %d" % len(BODY), b": 1000"), HELLO)
+
+    async def main() -> None:
+        async with speaking(talk) as (client, url):
+            async with client.exchange(get(url), Sent()) as response:
+                if reads:
+                    await anext(response.body)
+            assert b"hello" == await asked(client, get(url))
+
+    asyncio.run(main())
+    assert [1, 1] == counts
+
+
+def test_who_is_cancelled_leaves_no_connection() -> None:
+    """A wait that is cancelled closes its connection at once."""
+    gone = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        if await reader.read() == b"":
+            gone.set()
+
+    async def main() -> None:
+        async with speaking(talk) as (client, url):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await asked(client, get(url))
+            await gone.wait()
+
+    asyncio.run(main())
+
+
+# ---- no connection ------------------------------------------------------------
+
+
+def retrieved(base_url: str, environ: dict[str, str] | None = None) -> Fault:
+    async def main() -> Any:
+        api = Api(endpoint(base_url), environ or {})
+        found = await api.retrieve("resp_1")
+        await api.aclose()
+        return found
+
+    found = run_virtual(main(), patience=0.2)
+    assert isinstance(found, Fault)
+    return found
+
+
+def test_a_name_with_two_addresses_is_refused_in_one_word(free_port: int) -> None:
+    """Of several addresses that refuse, the first one's reason is told, no address."""
+    found = retrieved(f"http://localhost:{free_port}/v1")
+    told = (FaultKind.UNREACHABLE, "Connection refused")
+    assert told == (found.kind, found.message)
+
+
+@pytest.fixture(name="free_port")
+def _free_port() -> int:
+    """Return a port that nobody listens on."""
+
+    async def main() -> int:
+        async with listening(answering()[0]) as place:
+            return int(place.rpartition(":")[2])
+
+    return asyncio.run(main())
+
+
+def test_a_handshake_without_end_is_given_up() -> None:
+    """Who takes the connection and says nothing is left after ten seconds."""
+
+    async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def main() -> tuple[float, ExchangeError, Sent]:
+        loop, sent = asyncio.get_running_loop(), Sent()
+        async with listening(talk) as place:
+            url = f"https://{place}/"
+            client = Client(url, ssl.create_default_context(), 60.0, keep_alive=True)
+            began = loop.time()
+            with pytest.raises(ExchangeError) as caught:
+                await asked(client, get(url), sent)
+            took = loop.time() - began
+            await client.aclose()
+        return took, caught.value, sent
+
+    took, error, sent = run_virtual(main(), patience=0.2)
+    said = (Failure.UNCONNECTED, "connecting took too long", False)
+    assert said == (error.failure, str(error), sent.started)
+    assert transport.CONNECT_TIMEOUT <= took < 2 * transport.CONNECT_TIMEOUT
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_certificate_is_checked(is_known: bool, tmp_path: Path) -> None:
+    """Whose certificate nobody vouches for gets no byte, and the variable is named."""
+    authority, seen = trustme.CA(), list[bytes]()
+    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(mine)
+    known = tmp_path / "ca.pem"
+    (authority if is_known else trustme.CA()).cert_pem.write_to_path(known)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await head_of(reader))
+        writer.write(b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}")
+        await reader.read()
+        writer.transport.abort()
+
+    async def main() -> Any:
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=mine)
+        port = server.sockets[0].getsockname()[1]
+        place = endpoint(f"https://127.0.0.1:{port}/v1")
+        api = Api(place, {"SSL_CERT_FILE": str(known)})
+        found = await api.retrieve("resp_1")
+        await api.aclose()
+        server.close()
+        await asyncio.sleep(0.01)
+        return found
+
+    found = asyncio.run(main())
+    assert (int(is_known), is_known) == (len(seen), found.kind is FaultKind.GONE)
+    if not is_known:
+        assert FaultKind.UNREACHABLE is found.kind
+        assert "certificate verify failed" in found.message
+        assert "SSL_CERT_FILE" in found.setup
