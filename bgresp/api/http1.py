@@ -187,8 +187,6 @@ class _Wire(asyncio.Protocol):
                 return event
             if event is h11.NEED_DATA:
                 await self._more(patience, Failure.SILENT)
-            elif getattr(event, "status_code", 0) == 101:
-                raise ExchangeError(Failure.BROKEN, "it changed to another protocol")
 
     async def body(self, patience: float) -> AsyncIterator[bytes]:
         """Yield what came since the last piece, all at once. Raises ExchangeError."""

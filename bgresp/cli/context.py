@@ -24,7 +24,7 @@ from bgresp.config import places
 from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.core.model import Job
 from bgresp.core.text import counted, one_line, printable
-from bgresp.ledger import files, folders
+from bgresp.ledger import files
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
 from bgresp.render.streams import Streams, as_json, closed_at_start, of_process
@@ -129,7 +129,7 @@ class Context:
         """
         if self._state is None:
             state = places.state_path(self.environ)
-            for message in folders.vouched(state, self.environ, uid=os.getuid()):
+            for message in files.vouched(state, self.environ, uid=os.getuid()):
                 self.say(message)
             self._state = state
         return self._state

@@ -23,7 +23,7 @@ from bgresp.core.model import KEY_DIGEST, Job
 from bgresp.core.output import Answer
 from bgresp.core.reading import ASSEMBLED, items_of
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Snapshot
-from bgresp.ledger import files, folders
+from bgresp.ledger import files
 from bgresp.ledger.files import blamed
 from bgresp.ledger.journal import Identity, Later, Pin
 from bgresp.ledger.ledger import Ledger
@@ -247,12 +247,12 @@ class Recorder:
         """Keep an accepted job that the ledger failed to take, as `keep_accepted`."""
         if getattr(failure.__cause__, "errno", None) in FULL:
             try:
-                folders.release_ballast(self.ledger.state)
+                files.release_ballast(self.ledger.state)
                 return self.ledger.record(job, again=True), None
             except LedgerError as again:
                 failure = again
         try:
-            path = folders.write_rescue(job, os.environ, self.ledger.state)
+            path = files.write_rescue(job, os.environ, self.ledger.state)
         except LedgerError as last:
             return job, f"{failure.message}; {last.message}"
         return job, f"{failure.message}; kept in {path}"
@@ -284,7 +284,7 @@ class Recorder:
         if key is None or not endpoint.has_lasting_key:
             return None
         if key not in self._digests:  # each row of a batch asks for it
-            found = folders.key_digest(self.ledger.state, key)
+            found = files.key_digest(self.ledger.state, key)
             if found is None:
                 return None
             self._digests[key] = found
@@ -388,11 +388,9 @@ def rescue_files(recorder: Recorder, environ: Mapping[str, str]) -> Iterator[Pat
     cannot be read is ours until somebody has looked at it.
     """
     home = str(recorder.ledger.state)
-    for path in dict.fromkeys(
-        (*folders.rescue_files(environ), *folders.rescue_files({}))
-    ):
+    for path in dict.fromkeys((*files.rescue_files(environ), *files.rescue_files({}))):
         try:
-            belongs = _line(path).get(folders.STATE, home)
+            belongs = _line(path).get(files.STATE, home)
         except (LedgerError, OSError):
             belongs = home
         if belongs == home:
@@ -406,7 +404,7 @@ def restore_rescued(recorder: Recorder, path: Path) -> Job:
     """
     with blamed(path, "read"):
         line = _line(path)
-    line.pop(folders.STATE, None)
+    line.pop(files.STATE, None)
     try:
         job = Job.from_line(line)
     except (ValueError, KeyError, TypeError, AttributeError):

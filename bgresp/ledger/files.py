@@ -1,12 +1,15 @@
-"""Files that survive a crash, and locks that die with their process.
+"""Files that survive a crash, locks that die with their process, and their folder.
 
 Files are private, synced, replaced whole. Locks are the kernel's (the journal's, and
 one a submit in flight), no pid files: a crash leaves none behind. Every call that can
-fail raises LedgerError with the path and the reason.
+fail raises LedgerError with the path and the reason. The state folder is private, and
+explained to a stranger. An accepted job that the ledger cannot take is kept elsewhere:
+`doctor --fix` brings it home.
 """
 
 import errno
 import fcntl
+import json
 import os
 import stat
 import time
@@ -16,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from bgresp.core.errors import LedgerError, NotFinishedError
+from bgresp.core.errors import ConfigError, LedgerError, NotFinishedError
+from bgresp.core.model import Job
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_DIR: Final = 0o700
@@ -25,6 +29,13 @@ TRUST: Final = "BGRESP_TRUST_STATE_DIR"  # "1": whoever owns it
 HINT: Final = "bgresp doctor; BGRESP_STATE_DIR chooses another folder"
 # What a file system answers that has no F_FULLFSYNC, as SMB and NFS on macOS.
 _NO_FULL_SYNC: Final = {errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}
+README: Final = """\
+This folder is the ledger of bgresp, a command-line tool for background jobs of model
+endpoints. ledger.jsonl (and sealed/, older lines) has one JSON record a line, the last
+one for a key holds; responses/ has the answers, requests/ what was asked. It may hold
+private text. index/ is derived and may be deleted.
+"""
+FOLDERS: Final = ("responses", "requests", "progress", "inflight")
 LOCK_WAIT: Final = 10.0
 LOCK_POLL: Final = 0.004
 LOCK_ANSWER: Final = 5.0  # seconds for a file system to say anything of a lock
@@ -475,3 +486,159 @@ def is_held(path: Path) -> bool:
         return False
     _release(lock)
     return False
+
+
+SALT: Final = "salt"
+_SALT_BYTES: Final = 32
+
+
+def key_digest(state: Path, key: str) -> str | None:
+    """Return 8 hex digits that stand for an API key in this state folder alone.
+
+    Its secret salt never leaves it: who reads a line elsewhere can try no keys against
+    it. None where the salt can be neither read nor made.
+    """
+    path = state / SALT
+    try:
+        salt = read(path)
+        if salt is None:
+            salt = os.urandom(_SALT_BYTES)
+            make_private(state)
+            write_whole(path, [salt], exclusive=True)
+    except FileExistsError:  # another process made it just now
+        return key_digest(state, key)
+    except (OSError, LedgerError):
+        return None
+    import hmac  # who only reads the ledger digests no key
+
+    return hmac.new(salt, key.encode(), "sha256").hexdigest()[:8]
+
+
+BALLAST: Final = "ballast"
+BALLAST_BYTES: Final = 64 * 1024
+STATE: Final = "rescued_from"
+PREFIX: Final = "bgresp-rescue-"
+
+
+def vouched(state: Path, environ: Mapping[str, str], *, uid: int) -> list[str]:
+    """Return what is to be said of whose a state folder is, before it is read.
+
+    Who else may write it may have written the ledger. Ours is made private; root may
+    read everybody's. Raises ConfigError for another user's unless TRUST is 1.
+    """
+    said = []
+    for path in (state, state / "ledger.jsonl", state / "sealed"):
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # none yet; what else it may be reading it tells
+        if found.st_uid != uid:
+            said.append(f"{path} belongs to another user")
+            if environ.get(TRUST) != "1" and uid != 0:
+                hint = f"BGRESP_STATE_DIR=FOLDER, or {TRUST}=1 to read it all the same"
+                raise ConfigError(said[-1], hint=hint)
+        elif path == state and stat.S_IMODE(found.st_mode) & 0o077:
+            said.append(_tightened(state, found.st_mode, environ))
+    return said
+
+
+def _tightened(state: Path, mode: int, environ: Mapping[str, str]) -> str:
+    """Make a folder of ours private; return what to say of it.
+
+    Raises ConfigError where it cannot be, and others may write it.
+    """
+    how = "write" if mode & 0o022 else "read"
+    said = f"others could {how} {state}"
+    try:
+        state.chmod(PRIVATE_DIR)
+        with_it = state / "ledger.jsonl"
+        if with_it.is_file() and not with_it.is_symlink():
+            with_it.chmod(PRIVATE_FILE)
+    except OSError as error:
+        if how == "write" and environ.get(TRUST) != "1":
+            said += f", and it cannot be made private: {error.strerror}"
+            raise ConfigError(said, hint=f"{TRUST}=1 to read it all the same") from None
+        return said
+    return f"{said}: made private now"
+
+
+def prepare(state: Path) -> None:
+    """Create what is missing, the ballast included.
+
+    Raises LedgerError; then nothing may be sent.
+    """
+    readme = state / "README"
+    with blamed(state, "look into"):
+        is_new, is_bare = not (state / "inflight").is_dir(), not readme.exists()
+    if is_new:
+        make_private(state)
+        for name in FOLDERS:
+            make_private(state / name)
+
+    keep_ballast(state)
+    if is_bare:
+        replace(readme, README.encode(), durable=False)
+
+
+def keep_ballast(state: Path) -> None:
+    """Have 64 KiB to give away when the disk is full.
+
+    Raises LedgerError: then the disk is full already, and nothing may be sent.
+    """
+    path = state / BALLAST
+    try:
+        if path.stat().st_size >= BALLAST_BYTES:
+            return
+    except OSError:
+        pass
+    replace(path, os.urandom(BALLAST_BYTES), durable=False)
+
+
+def release_ballast(state: Path) -> None:
+    """Give the ballast's room to the record that needs it."""
+    path = state / BALLAST
+    with blamed(path, "release"):
+        os.truncate(path, 0)
+
+
+def rescue_folder(environ: Mapping[str, str]) -> Path:
+    """Return where rescue files lie: the run-time folder, else the temporary one."""
+    import tempfile  # few ever rescue anything
+
+    return Path(environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+
+
+def write_rescue(job: Job, environ: Mapping[str, str], state: Path) -> Path:
+    """Write a job's record to a private file of its own; never over another.
+
+    It says which state folder it belongs to.
+
+    Raises LedgerError.
+    """
+    path = rescue_folder(environ) / f"{PREFIX}{job.key}.json"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    line = {**job.to_line(), STATE: str(state)}
+    data = json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n"
+    with blamed(path, "write"):
+        fd = os.open(path, flags, PRIVATE_FILE)
+        try:
+            write_all(fd, data)
+            sync(fd)
+        finally:
+            os.close(fd)
+    return path
+
+
+def rescue_files(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield rescue files that are ours."""
+    try:
+        paths = sorted(rescue_folder(environ).glob(f"{PREFIX}*.json"))
+    except OSError:
+        return
+    for path in paths:
+        try:
+            ours = path.lstat().st_uid == os.getuid()
+        except OSError:
+            continue
+        if ours and path.is_file() and not path.is_symlink():
+            yield path

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.selection import Selector
-from bgresp.ledger import files, folders, index, journal
+from bgresp.ledger import files, index, journal
 from bgresp.ledger.index import bad_places, undoubted
 from bgresp.ledger.line import encode, new_key
 from bgresp.ledger.view import (
@@ -382,7 +382,7 @@ class Ledger:
 
     def prepare(self) -> None:
         """Create the state folder and its folders, private."""
-        folders.prepare(self.state)
+        files.prepare(self.state)
         self._is_prepared = True
 
     @contextmanager

@@ -13,9 +13,8 @@ from typing import Final
 
 from bgresp.serve import wire
 from bgresp.serve.engines import EngineError, Outcome
-from bgresp.serve.log import EventLog
 from bgresp.serve.output import Output
-from bgresp.serve.store import Entry, Store
+from bgresp.serve.store import Entry, EventLog, Store
 from bgresp.serve.wire import Json, RefusalError, queue_full
 
 Clock = Callable[[], float]

@@ -17,8 +17,7 @@ from typing import Final
 from bgresp.serve import wire
 from bgresp.serve.engines import Engine, EngineError, Outcome, Work
 from bgresp.serve.job import Clock, Job, Workers
-from bgresp.serve.log import Event, numbered
-from bgresp.serve.store import DamagedError, Entry, Store
+from bgresp.serve.store import DamagedError, Entry, Event, Store, numbered
 from bgresp.serve.webhooks import WebhookOptions, WebhookSender
 from bgresp.serve.wire import (
     LAST_EVENTS,

@@ -133,6 +133,15 @@ def test_a_quoted_path_is_quoted_once(path: str) -> None:
     assert once == target(Request("GET", f"http://h.test{once}", {}, {}))
 
 
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [("/100%", "/100%25"), ("/a%2Fb", "/a%2Fb"), ("", "/"), ("/a b", "/a%20b")],
+)
+def test_what_is_quoted_stays_and_the_rest_is_quoted(path: str, line: str) -> None:
+    """A path goes out as it is but for what no path may hold."""
+    assert line == target(Request("GET", f"http://h.test{path}", {}, {}))
+
+
 def test_a_request_says_whose_it_is() -> None:
     """Host, length and our headers go out once each; a Host of the user's own wins."""
     heads: list[bytes] = []
@@ -407,6 +416,29 @@ def test_what_nobody_takes_is_left_in_the_socket() -> None:
     asyncio.run(main())
 
 
+def test_patience_begins_anew_with_every_piece() -> None:
+    """A stream that says something every 8 s is none that is silent for 10 s."""
+
+    async def main() -> tuple[list[bytes], float]:
+        loop = asyncio.get_running_loop()
+        wire = http1._Wire(loop)
+        wire.connection_made(Socket())
+        request = http1._head(get("http://h.test/"), address("http://h.test"))
+        await wire.send(request, b"", Sent())
+        wire.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await wire.response(10.0)
+        for times in (1, 2, 3):
+            loop.call_later(8.0 * times, wire.data_received, b"x")
+        found: list[bytes] = []
+        with pytest.raises(ExchangeError) as caught:  # noqa: PT012 - it yields first
+            async for piece in wire.body(10.0):
+                found.append(piece)  # noqa: PERF401 - kept over the failure
+        assert Failure.SILENT is caught.value.failure
+        return found, loop.time()
+
+    assert ([b"x"] * 3, 34.0) == run_virtual(main())
+
+
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
@@ -417,7 +449,10 @@ def test_what_nobody_takes_is_left_in_the_socket() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", "peer closed"),
         (CHUNKED, "incomplete chunked read"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", ""),
-        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", ""),
+        (
+            b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+            "",
+        ),
     ],
 )
 def test_what_is_no_reply_breaks_the_exchange(reply: bytes, said: str) -> None:
@@ -463,6 +498,29 @@ def test_a_connection_is_used_again_while_it_is_good(
 ) -> None:
     """For five seconds, unless the server says no, or says more than it was asked."""
     assert counts == counted([reply] * 3, pause)
+
+
+def test_what_nobody_asked_for_answers_nothing() -> None:
+    """Bytes that come between two requests are no reply to the second one."""
+    asks, came = list[int](), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        asks.append(1)
+        writer.write(HELLO)
+        if len(asks) == 1:
+            await came.wait()
+            writer.write(HELLO.replace(b"hello", b"other"))
+            await reader.read()
+
+    async def main() -> None:
+        async with speaking(talk) as (client, url):
+            assert b"hello" == await asked(client, get(url))
+            came.set()
+            await asyncio.sleep(0.05)
+            assert b"hello" == await asked(client, get(url))
+
+    asyncio.run(main())
 
 
 def test_a_connection_that_the_server_left_is_not_used() -> None:
@@ -528,6 +586,13 @@ def retrieved(base_url: str, environ: dict[str, str] | None = None) -> Fault:
     found = run_virtual(main(), patience=0.2)
     assert isinstance(found, Fault)
     return found
+
+
+def test_of_several_addresses_one_reason_is_told() -> None:
+    """Asyncio puts what each address said in one text, which nobody wants to read."""
+    one, other = "[Errno 111] Connect call failed ('::1', 5)", "[Errno 101] no route"
+    error = OSError(f"Multiple exceptions: {one}, {other}")
+    assert "Connection refused" == http1._first(error)
 
 
 def test_a_name_with_two_addresses_is_refused_in_one_word(free_port: int) -> None:

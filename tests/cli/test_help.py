@@ -42,7 +42,8 @@ SLOW = (
 FEW_STANDARD = 60  # modules of the library and of others, beside those of `pass`
 # What a submit that does not wait does without.
 FOLLOWS = (
-    *("rich", "click", "tomllib", "bgresp.cli.following", "bgresp.cli.refs"),
+    *("rich", "click", "tomllib", "httpx", "httpcore", "anyio", "http.client"),
+    *("email", "bgresp.cli.following", "bgresp.cli.refs"),
     *("bgresp.core.machine", "bgresp.core.observer", "bgresp.render.columns"),
     *("bgresp.engine.polling", "bgresp.engine.resubmit", "bgresp.engine.settle"),
     *("bgresp.engine.tracker", "bgresp.ledger.upkeep"),
@@ -304,9 +305,9 @@ def test_a_submit_imports_nothing_that_follows(
 
 
 def test_httpx_comes_without_its_command_line() -> None:
-    """What speaks to endpoints imports click or rich, as httpx has a command line."""
+    """What speaks to proxies imports click or rich, as httpx has a command line."""
     script = (
-        "import sys, bgresp.api.client, httpx; httpx.Client;"
+        "import sys, bgresp.api.proxied, httpx; httpx.Client;"
         "print(sorted({'httpx._main', 'click', 'rich', 'pygments'} & {*sys.modules}))"
     )
     argv = [sys.executable, "-c", script]

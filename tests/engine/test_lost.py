@@ -19,7 +19,7 @@ from bgresp.engine.resubmit import to_retry
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import Submitter
 from bgresp.engine.tracker import Tracker
-from bgresp.ledger import folders
+from bgresp.ledger import files
 from tests import fakeanswers as fa
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint, using
@@ -100,7 +100,7 @@ def test_another_keys_404_of_many_jobs_changes_nothing(
 
     As of one: exit 4, and each stays what it was.
     """
-    mine = folders.key_digest(state, MINE)
+    mine = files.key_digest(state, MINE)
     jobs = [
         job(n, base_url=server.base_url, extra={KEY_DIGEST: mine})
         for n in range(ENOUGH)

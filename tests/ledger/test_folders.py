@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.core.errors import ConfigError
-from bgresp.ledger.files import TRUST
-from bgresp.ledger.folders import prepare, vouched
+from bgresp.ledger.files import TRUST, prepare, vouched
 
 ME = os.getuid()
 OTHER = 12345  # another user, as far as these folders are concerned

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
-from bgresp.ledger import folders
-from bgresp.ledger.folders import prepare
+from bgresp.ledger import files
+from bgresp.ledger.files import prepare
 from bgresp.ledger.line import is_key, key_horizon, new_key
 from bgresp.ledger.saved import Answers
 
@@ -55,31 +55,31 @@ def test_a_rescue_file_is_private_and_never_replaced(tmp_path: Path) -> None:
     """A rescued record can be read by others, or takes another one's place."""
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
     job = Job(key="K" * 26, status=Status.QUEUED, id="resp_1")
-    path = folders.write_rescue(job, environ, tmp_path)
+    path = files.write_rescue(job, environ, tmp_path)
     assert 0o600 == path.stat().st_mode & 0o777
     line = json.loads(path.read_text())
-    assert str(tmp_path) == line.pop(folders.STATE)
+    assert str(tmp_path) == line.pop(files.STATE)
     assert job == Job.from_line(line)
-    assert [path] == list(folders.rescue_files(environ))
+    assert [path] == list(files.rescue_files(environ))
     with pytest.raises(LedgerError, match="rescue"):
-        folders.write_rescue(job, environ, tmp_path)
+        files.write_rescue(job, environ, tmp_path)
 
 
 def test_a_linked_rescue_file_is_not_ours(tmp_path: Path) -> None:
     """A link that somebody planted is read as a rescued record."""
     (tmp_path / "bgresp-rescue-X.json").symlink_to(tmp_path / "else")
-    assert [] == list(folders.rescue_files({"XDG_RUNTIME_DIR": str(tmp_path)}))
+    assert [] == list(files.rescue_files({"XDG_RUNTIME_DIR": str(tmp_path)}))
 
 
 def test_the_ballast_is_room_to_give_away(tmp_path: Path) -> None:
     """The ballast holds no room, or is not renewed after it was used."""
     prepare(tmp_path)
-    ballast = tmp_path / folders.BALLAST
-    assert folders.BALLAST_BYTES == ballast.stat().st_size
-    folders.release_ballast(tmp_path)
+    ballast = tmp_path / files.BALLAST
+    assert files.BALLAST_BYTES == ballast.stat().st_size
+    files.release_ballast(tmp_path)
     assert 0 == ballast.stat().st_size
     prepare(tmp_path)
-    assert folders.BALLAST_BYTES == ballast.stat().st_size
+    assert files.BALLAST_BYTES == ballast.stat().st_size
 
 
 def test_an_answer_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.core.model import Job, Status
-from bgresp.ledger import folders
+from bgresp.ledger import files
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.line import encode, new_key
 from tests.proof.conftest import Figure
@@ -29,7 +29,7 @@ def read_bytes() -> int:
 def filled(state: Path, number: int) -> list[str]:
     """Write a ledger of so many jobs, two lines each; return some ids."""
     rng = random.Random(number)
-    folders.prepare(state)
+    files.prepare(state)
     ids = []
     with (state / "ledger.jsonl").open("ab") as file:
         for n in range(number):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bgresp.serve.log import Event, EventLog, numbered, replay
+from bgresp.serve.store import Event, EventLog, numbered, replay
 
 
 def test_a_silent_log_shows_that_it_lives(tmp_path: Path) -> None:
