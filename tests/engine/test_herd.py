@@ -18,7 +18,7 @@ from bgresp.engine.polling import JobPoller, News, Semaphore
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
-from bgresp.ledger import folders
+from bgresp.ledger import files
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.line import encode
 from tests import fakewire as fw
@@ -166,7 +166,7 @@ class Nobody(Observer):
 
 def recorded(state: Path, jobs: list[Job]) -> None:
     """Write jobs into a new ledger as a batch leaves them."""
-    folders.prepare(state)
+    files.prepare(state)
     lines = [
         encode(
             one._replace(
