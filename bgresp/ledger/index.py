@@ -21,6 +21,7 @@ import json
 import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -43,6 +44,7 @@ TOO_LONG: Final = f"longer than {MOST >> 20} MiB"
 BUILD_BYTES: Final = 8 * 1024 * 1024
 MOST_TERM: Final = 60
 GROWTH: Final = 3
+_TOGETHER: Final = 4096  # lines of a run that are written at once
 PREFIX: Final = "resp_"
 DAMAGED: Final = "damaged"
 _RANKS: Final = {status.value: status.rank for status in Status}
@@ -287,6 +289,22 @@ def cover(folder: Path, segment: Segment) -> tuple[list[Run], int]:
         at = chosen[-1].stop
 
 
+def scanned(
+    segment: Segment,
+    start: int,
+    *,
+    upto: int | None = None,
+    latest: LatestKeys | None = None,
+) -> Scan:
+    """Fold the lines from an offset, no more of them than may be held at once."""
+    scan = Scan(stop=start, latest=latest)
+    for line in segment.lines(start):
+        scan.take([line], upto=upto)
+        if scan.stop < line.end or scan.stop >= start + BUILD_BYTES:
+            break
+    return scan
+
+
 def covered(
     index: Path, segment: Segment, upto: int, *, is_growing: bool = False
 ) -> tuple[list[Run], int]:
@@ -297,11 +315,7 @@ def covered(
     """
     found, at = cover(index, segment)
     while at < upto:
-        scan = Scan(stop=at)
-        for line in segment.lines(at):
-            scan.take([line])
-            if scan.stop >= min(at + BUILD_BYTES, upto):
-                break
+        scan = scanned(segment, at)
         if scan.stop == at:  # a torn end: nothing complete is left
             break
         write(index, segment, (at, scan.stop), scan)
@@ -365,12 +379,19 @@ def _save(
 ) -> None:
     lines, bad, newer = content
     last = {"print": segment.fingerprint(upto[1]), "bad": bad, "newer": newer}
-    data = b"".join(line + b"\n" for line in lines)
-    data += END + json.dumps(last).encode("ascii") + b"\n"
+    end = END + json.dumps(last).encode("ascii") + b"\n"
     with suppress(OSError, LedgerError):
         files.make_private(folder)
         path = folder / _name(segment.number, *upto)
-        files.replace(path, data)
+        files.write_whole(path, chain(_pieces(lines), [end]), prefix=".tmp-")
+        files.sync_folder(folder)
+
+
+def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines some at a time: those of a large segment are never held at once."""
+    left = iter(lines)
+    while piece := b"".join([line + b"\n" for line in islice(left, _TOGETHER)]):
+        yield piece
 
 
 def _name(number: int, start: int, stop: int) -> str:

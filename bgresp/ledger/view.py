@@ -120,11 +120,14 @@ class Checkpoint:
                 continue
             start = offset if segment.number == number else 0
             end = upto if segment is segments[-1] else segment.size
-            if start < end:
-                scan = Scan(stop=start, latest=LatestKeys(self.latest.horizon))
-                scan.take(segment.lines(start), upto=end)
-                self.note(segment.number, scan, end - start)
-                total += end - start
+            total += end - start if start < end else 0
+            while start < end:
+                latest = LatestKeys(self.latest.horizon)
+                scan = index.scanned(segment, start, upto=end, latest=latest)
+                self.note(segment.number, scan, scan.stop - start)
+                if scan.stop == start:  # a torn end
+                    break
+                start = scan.stop
         self._held = (segments[-1].number, upto, segments[-1].fingerprint(upto))
         return total
 
