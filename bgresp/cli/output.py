@@ -3,7 +3,6 @@
 Files are written by temp and rename, never over what is there, never through a link.
 """
 
-import base64
 import os
 import shlex
 from collections.abc import Iterable, Iterator
@@ -286,6 +285,8 @@ def _decoded(media: Media) -> bytes | None:
     """Return the bytes that came with the answer; what is no base64 as it is."""
     if media.data is None:
         return None
+    import base64
+
     text = media.data.partition("base64,")[2] or media.data
     try:
         return base64.b64decode(text, validate=True)

@@ -16,6 +16,7 @@ from bgresp.engine.submit import OF_ONE, Submitted, Submitter, error_of, let_go
 
 if TYPE_CHECKING:
     from bgresp.cli.following import FollowOptions
+    from bgresp.config.settings import Settings
 
 SECRET_LENGTH: Final = 8  # what is shorter only stands where some key must
 AFTER_RESCUE: Final = "make room, then: bgresp doctor --fix"
@@ -46,13 +47,17 @@ class Sending:
         return [accepted.job for accepted in self._accepted]
 
     async def run(
-        self, drafts: list[Draft], how: "FollowOptions | None", *, single: bool
+        self,
+        settings: "Settings",
+        drafts: list[Draft],
+        how: "FollowOptions | None",
+        *,
+        single: bool,
     ) -> int:
         """Send all to the endpoint for new jobs, follow them; return the exit code.
 
         Raises UsageError where --key is the API key itself.
         """
-        settings = self.context.settings(model=drafts[0].job.model)
         async with self.context.api(settings) as api:
             # A submit key is kept and shown, an API key never is.
             key = api.endpoint.key or ""

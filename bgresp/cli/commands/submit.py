@@ -129,9 +129,11 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     ask_for_webhook(context, shape)
     target = output.target(options.output, force=options.force)
     timeout, told = seconds(options.timeout), asides(options.show)
-    drafts = _drafts(context, shape, options, _prompts(context, shape, options))
+    prompts = _prompts(context, shape, options)
+    settings = context.settings(model=shape.model, keyed=not options.dry_run)
+    drafts = _drafts(context, shape, options, settings, prompts)
     if options.dry_run:
-        return _dry_run(context, shape, drafts)
+        return _dry_run(context, settings, drafts)
     from bgresp.cli.sending import Sending
 
     how = None
@@ -152,7 +154,7 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
     sending = Sending(
         context, waits=options.waits, ids_to_stderr=to_stdout, unique=options.unique
     )
-    return context.run(sending.run(drafts, how, single=len(drafts) == 1))
+    return context.run(sending.run(settings, drafts, how, single=len(drafts) == 1))
 
 
 def _check(shape: Shape, options: Options) -> None:
@@ -238,7 +240,11 @@ def _tell_of_stdin(context: Context) -> None:
 
 
 def _drafts(
-    context: Context, shape: Shape, options: Options, prompts: list[str | None]
+    context: Context,
+    shape: Shape,
+    options: Options,
+    settings: "Settings",
+    prompts: list[str | None],
 ) -> "list[Draft]":
     """Return a draft for each prompt; None where a raw body says it all.
 
@@ -246,7 +252,6 @@ def _drafts(
     """
     from bgresp.core.request import drafted
 
-    settings = context.settings(model=shape.model, keyed=not options.dry_run)
     if not options.dry_run:
         check_webhook(context, settings)
     request = request_of(context, shape, settings)
@@ -325,11 +330,10 @@ def _record(context: Context, settings: "Settings", options: Options) -> Job:
     )
 
 
-def _dry_run(context: Context, shape: Shape, drafts: "list[Draft]") -> int:
+def _dry_run(context: Context, settings: "Settings", drafts: "list[Draft]") -> int:
     from bgresp.config.profiles import destination
 
     context.show_records([draft.body for draft in drafts], single=True)
-    settings = context.settings(model=shape.model, keyed=False)
     where = destination(settings, context.environ)
     requests = counted(len(drafts), "request")
     context.say(f"nothing was sent; {requests} would go to {where}")
