@@ -187,6 +187,8 @@ class _Wire(asyncio.Protocol):
                 return event
             if event is h11.NEED_DATA:
                 await self._more(patience, Failure.SILENT)
+            elif event is h11.PAUSED:  # a header of the user's own asked for it
+                raise ExchangeError(Failure.BROKEN, "it changed to another protocol")
 
     async def body(self, patience: float) -> AsyncIterator[bytes]:
         """Yield what came since the last piece, all at once. Raises ExchangeError."""

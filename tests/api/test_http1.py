@@ -465,6 +465,15 @@ def test_what_is_no_reply_breaks_the_exchange(reply: bytes, said: str) -> None:
     assert str(error)
 
 
+def test_a_change_of_protocol_ends_the_exchange() -> None:
+    """Who lets a server change the protocol, by a header of their own, gets no reply."""
+    switch = b"HTTP/1.1 101 Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    talk, _ = answering(switch + b"anything")
+    error = failure_of(talk, lambda url: get(url, upgrade="x", connection="upgrade"))
+    said = (Failure.BROKEN, "it changed to another protocol")
+    assert said == (error.failure, str(error))
+
+
 # ---- one after the other ------------------------------------------------------
 
 
