@@ -112,6 +112,8 @@ class GroupCommit:
         """Sync files, which are closed, their folders, and then the journal."""
         left = [*reversed(written)]
         try:
+            for file in written[1:]:
+                file.begin_sync()
             while left:
                 left.pop().place()
             for folder in {file.path.parent for file in written}:
