@@ -35,6 +35,11 @@ _FOREIGN = re.compile(
 )
 
 
+# Thousands of folders are made, synced and removed: no disk needs to do it. The proofs
+# stay on it.
+_MEMORY = "/dev/shm"  # noqa: S108
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take options: pytest asks a conftest of the top folder only."""
     said = "run the proofs with RELIABILITY.md's full figures"
@@ -55,6 +60,17 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     settings.register_profile("full", settings.get_profile("bgresp"), max_examples=500)
     settings.load_profile("full" if config.getoption("--full") else "bgresp")
+    if config.option.markexpr == "not proof" and _has_room(_MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
+
+
+def _has_room(folder: str) -> bool:
+    """Say whether a folder takes what all tests write, and some more."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK) and found.f_bavail * found.f_frsize > 1 << 30
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -112,27 +128,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.proof)
 
 
-@pytest.fixture(autouse=True)
-def no_home(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+@pytest.fixture(autouse=True, scope="session")
+def no_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Put a file where the home should be: nothing can be read or made in it.
 
     A test that forgets to choose a folder fails, and the path says why.
     """
     home = tmp_path_factory.getbasetemp() / "you-forgot-BGRESP_STATE_DIR-or-_CONFIG"
     home.touch()
-    for name in [name for name in os.environ if name.startswith("XDG_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(home))
-    return home
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("XDG_")]:
+            patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        yield home
 
 
-@pytest.fixture(autouse=True)
-def clean_env(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def clean_env() -> Iterator[None]:
     """Take away every variable that could reach a test from outside."""
-    for name in [name for name in os.environ if _FOREIGN.fullmatch(name)]:
-        monkeypatch.delenv(name)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if _FOREIGN.fullmatch(name)]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(name="golden")
