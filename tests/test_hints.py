@@ -21,8 +21,8 @@ ROOT_COMMAND: Any = build().whole()
 
 def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """Yield the texts of a module but its docstrings; what is filled in is a hole."""
-    inside = set[int]()
-    for node in ast.walk(tree):
+    inside, nodes = set[int](), list(ast.walk(tree))
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             inside.update(id(part) for part in ast.walk(node) if part is not node)
             parts = [
@@ -32,13 +32,14 @@ def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, "".join(parts)
     docs = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Constant) or id(node) in inside | docs:
+    inside |= docs
+    for node in nodes:
+        if not isinstance(node, ast.Constant) or id(node) in inside:
             continue
         if isinstance(node.value, str):
             yield node.lineno, node.value

@@ -73,8 +73,17 @@ def _imported(path: Path) -> tuple[str, ...]:
     return tuple(_read(path))
 
 
+def _statements(path: Path) -> Iterator[ast.AST]:
+    """Yield every statement, but no part of one that is none: a sixth of all nodes."""
+    left: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while left:
+        yield (node := left.pop())
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            left += getattr(node, name, ())
+
+
 def _read(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -174,7 +183,7 @@ def test_http_has_one_place(path: Path) -> None:
 
 def _named(path: Path) -> Iterator[str]:
     """Yield the names of classes and of other types, as far as they are assigned."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(path):
         if isinstance(node, ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Assign):

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +22,13 @@ KINDS: Final = [
 NAMES: Final = {kind.__name__ for kind in KINDS}
 
 
-def raised() -> Iterator[tuple[str, ast.Call]]:
-    """Yield where one of our errors is made, and how."""
+@cache
+def raised() -> tuple[tuple[str, ast.Call], ...]:
+    """Return where one of our errors is made, and how."""
+    return tuple(_raised())
+
+
+def _raised() -> Iterator[tuple[str, ast.Call]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in NAMES:
