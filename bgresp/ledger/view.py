@@ -136,17 +136,29 @@ class Checkpoint:
         self._held = (segment.number, upto, segment.fingerprint(upto))
         if self._unsaved < self._file_size:
             return
-        value = {
-            "at": (segment.number, upto),
-            "print": self._held[2],
+        with suppress(OSError, LedgerError):
+            size = 0
+            with files.writing(self.path, prefix=".tmp-") as write:
+                for piece in self._pieces(*self._held):
+                    write(piece)
+                    size += len(piece)
+            files.sync_folder(self.path.parent)
+            self._unsaved, self._file_size = 0, size
+
+    def _pieces(self, number: int, upto: int, fingerprint: str) -> Iterator[bytes]:
+        """Yield the file's JSON, some open jobs at a time."""
+        said = {
+            "at": (number, upto),
+            "print": fingerprint,
             "last": self.latest.last,
             "ahead": self.latest.ahead,
-            "open": [[key, *place] for key, place in self.places()],
         }
-        data = json.dumps(value, separators=(",", ":")).encode("ascii")
-        with suppress(OSError, LedgerError):
-            files.replace(self.path, data)
-            self._unsaved, self._file_size = 0, len(data)
+        yield json.dumps(said, separators=(",", ":"))[:-1].encode() + b',"open":['
+        left, between = self.places(), ""
+        while some := [f'["{key}",{n},{at}]' for key, (n, at) in islice(left, 4096)]:
+            yield (between + ",".join(some)).encode("ascii")
+            between = ","
+        yield b"]}"
 
     def _kept(self, segments: list[Segment]) -> Place | None:
         """Return the place up to which what was loaded holds; None: it does not."""

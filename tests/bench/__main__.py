@@ -1,11 +1,13 @@
-"""What commands cost, each beside `python -c pass` in the same run; never a failure.
+"""What bgresp costs, each figure beside its limit; a limit that is missed fails nothing.
 
-    python -m tests.bench [--short] [--instructions]
+    PEER=/a/venv/bin/python python -m tests.bench [--short] [--instructions]
 
-Prints a table: CPU of the whole process as a ratio, the least of interleaved rounds, for
-our commands on a ledger of a few jobs and of many, on a terminal, and sending to an
-endpoint on loopback; and for the peers that are installed. `--short` takes three rounds
-and a ledger of 2 000 jobs. `--instructions` counts by valgrind instead: a busy machine
+Prints a table. CPU of the whole process beside `python -c pass`, the least of
+interleaved rounds, of our commands and of the peers that are installed; beside the same
+commands on a ledger of few jobs, those on one of 100 000 and of 1 000 000. Then streams,
+many jobs and their memory (`many`), and live views (`board`). It takes half an hour and
+1 GB of the temporary folder; `--short` takes half a minute, three rounds and a ledger of
+2 000 jobs. `--instructions` counts the commands alone, by valgrind: a busy machine
 changes nothing of that.
 """
 
@@ -23,23 +25,33 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
-from bgresp.core.model import EndedWith, Job, Status, Usage
-from bgresp.ledger.line import encode, new_key
+from tests.bench import ledgers
 from tests.bench.board import main as board
 from tests.bench.endpoint import running
 from tests.bench.many import main as many_jobs
 from tests.command import ROOT, environment
 
 FEW: Final = 20
-NOW: Final = 1_780_000_000.0
+ROOM: Final = 2 << 30  # bytes that must be free for the largest ledger
 ONE: Final = "python -c pass"
 # Of a ledger that holds few jobs, and of one that holds many.
 COMMANDS: Final = (
     *("list --json", "list --open --json", "status ID --local --json", "get ID"),
     *("wait ID", "list"),
 )
+SDK: Final = "openai SDK of the same"
 PEERS: Final = ("curl --version", "gh --version", "http --version", "llm --version")
 SUBMIT: Final = "submit -t hello -m m"
+# At most so many times `python -c pass`.
+LIMITS: Final = {
+    "--version": 1.5,
+    **dict.fromkeys(COMMANDS[:-1], 5.0),
+    "list, on a terminal": 10.0,
+    "--help": 7.5,
+    SUBMIT: 13.0,
+}
+LARGER: Final = 1.3  # times the same on a ledger of few jobs
+BESIDE_SDK: Final = 0.2
 BODY: Final = json.dumps({"model": "m", "input": "hello", "background": True})
 _SDK: Final = (
     "import openai, sys; client = openai.OpenAI(base_url=sys.argv[1], api_key='k');"
@@ -79,48 +91,9 @@ class Cases:
         self, words: str, *, jobs: int, where: str = "", shown: bool = False
     ) -> None:
         """Take a command of ours, on a ledger of so many jobs."""
-        argv = [
-            sys.executable,
-            "-m",
-            "bgresp",
-            *words.replace("ID", ident(jobs)).split(),
-        ]
+        id_ = ledgers.ident(jobs - 1)
+        argv = [sys.executable, "-m", "bgresp", *words.replace("ID", id_).split()]
         self.add(f"bgresp {words}{where}", argv, state=str(jobs), shown=shown)
-
-
-def ident(jobs: int) -> str:
-    """Return the id of the newest of so many jobs."""
-    return f"resp_{jobs - 1:048x}"
-
-
-def filled(state: Path, jobs: int) -> None:
-    """Write a ledger of jobs that completed, and the answer of the newest."""
-    (state / "responses").mkdir(mode=0o700, parents=True)
-    state.chmod(0o700)
-    last = None
-    with (state / "ledger.jsonl").open("wb") as file:
-        for number in range(jobs):
-            last = new_key(NOW + number, number, after=last)
-            job = Job(
-                key=last,
-                name=f"name-{number}",
-                dialect="openai",
-                base_url="https://api.example.com/v1",
-                submitted_at=NOW + number,
-            )
-            file.write(encode(job))
-            done = job._replace(
-                id=f"resp_{number:048x}",
-                status=Status.COMPLETED,
-                usage=Usage(1, 2, 3),
-                ended_with=EndedWith.TEXT,
-            )
-            file.write(encode(done))
-    part = {"type": "output_text", "text": "The quick brown fox."}
-    message = {"type": "message", "role": "assistant", "content": [part]}
-    answer = {"id": "resp_1", "status": "completed", "output": [message]}
-    path = state / "responses" / f"{last}.json"
-    path.write_text(json.dumps(answer))
 
 
 def cpu(case: Case) -> float:
@@ -159,48 +132,82 @@ def instructions(case: Case) -> float:
     return float(line.split(":")[1])
 
 
-def cases(folder: Path, base_url: str, many: int) -> dict[str, Case]:
-    """Return what is measured, by its name."""
+def cases(folder: Path, base_url: str, sizes: list[int]) -> dict[str, Case]:
+    """Return what is measured, by its name, on ledgers of more than few jobs, too."""
     made = Cases(folder, base_url)
     made.add(ONE, [sys.executable, "-c", "pass"])
     for words in ("--version", *COMMANDS, "--help"):
         made.ours(words, jobs=FEW)
     made.ours("list", jobs=FEW, where=", on a terminal", shown=True)
-    for words in (*COMMANDS[:4], SUBMIT):
-        made.ours(words, jobs=many, where=f", {many:,} jobs in the ledger")
     made.ours(SUBMIT, jobs=FEW)
+    for many in sizes:
+        for words in (*COMMANDS[:4], SUBMIT):
+            made.ours(words, jobs=many, where=in_ledger(many))
     url, sent = f"{base_url}/responses", ["-H", "Content-Type: application/json"]
     made.add("curl of the same", ["curl", "-s", *sent, "-d", BODY, url])
     argv = ["http", "--ignore-stdin", "POST", url, "model=m", "input=hello"]
     made.add("httpie of the same", argv)
-    made.add("openai SDK of the same", [sys.executable, "-c", _SDK, base_url])
+    made.add(SDK, [os.environ.get("PEER", sys.executable), "-c", _SDK, base_url])
     for peer in PEERS:
         made.add(peer, peer.split())
     return made.found
 
 
+def in_ledger(jobs: int) -> str:
+    """Return where a command is measured, behind its words."""
+    return f", {jobs:,} jobs in the ledger"
+
+
+def tell(times: float, name: str, limit: float | None = None) -> None:
+    """Print a line of the table."""
+    most = "" if limit is None else f"  (at most {limit:g})"
+    sys.stdout.write(f"{times:7.2f} x  {name}{most}\n")
+    sys.stdout.flush()
+
+
+def sizes_of(folder: Path, *, short: bool) -> list[int]:
+    """Return how many jobs the ledgers of many hold, the largest if there is room."""
+    if short:
+        return [2_000]
+    if shutil.disk_usage(folder).free >= ROOM:
+        return [100_000, 1_000_000]
+    sys.stdout.write(f"no room in {folder} for a ledger of 1,000,000 jobs\n")
+    return [100_000]
+
+
 def main(*, short: bool, count: Callable[[Case], float]) -> None:
     """Print the table."""
-    many = 2_000 if short else 100_000
     rounds = 1 if count is instructions else 3 if short else 15
     with tempfile.TemporaryDirectory() as made, running(0) as base_url:
         folder = Path(made)
-        for size in (FEW, many):
-            filled(folder / str(size), size)
-        measured = cases(folder, base_url, many)
+        sizes = sizes_of(folder, short=short)
+        for size in (FEW, *sizes):
+            records = ledgers.of_ended("https://api.example.com/v1")
+            ledgers.write(folder / str(size), size, records)
+        measured = cases(folder, base_url, sizes)
         for case in (*measured.values(), *measured.values()):  # compiled, and indexed
             cpu(case)
         taken: dict[str, list[float]] = {name: [] for name in measured}
         for _ in range(rounds):
             for name, case in measured.items():
                 taken[name].append(count(case))
-    one = min(taken[ONE])
-    for name, times in taken.items():
-        sys.stdout.write(f"{min(times) / one:7.2f} x  {name}\n")
-    sys.stdout.flush()
+    table({name: min(times) for name, times in taken.items()}, sizes)
     if count is cpu:
         many_jobs(short=short)
         board()
+
+
+def table(least: dict[str, float], sizes: list[int]) -> None:
+    """Print what commands cost, and how much more on larger ledgers."""
+    for name, time in least.items():
+        tell(time / least[ONE], name, LIMITS.get(name.removeprefix("bgresp ")))
+    for size in sizes:
+        for words in (*COMMANDS[:4], SUBMIT):
+            name = f"bgresp {words}"
+            times = least[name + in_ledger(size)] / least[name]
+            tell(times, f"{name}{in_ledger(size)} / {FEW}", LARGER)
+    if SDK in least:
+        tell(least[f"bgresp {SUBMIT}"] / least[SDK], f"submit / {SDK}", BESIDE_SDK)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def main() -> int:
     for name, ratio, limit in ratios:
         sys.stdout.write(f"{name}: {ratio:.2f} (at most {limit})\n")
     share = 4 * costs["10 000"]
-    sys.stdout.write(f"10 000 jobs at 4 Hz: {share:.2%} of a core\n")
+    sys.stdout.write(f"10 000 jobs at 4 Hz: {share:.2%} of a core (at most 10 %)\n")
     return int(any(ratio > limit for _, ratio, limit in ratios))
 
 

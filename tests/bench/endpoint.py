@@ -2,8 +2,9 @@
 
     python -m tests.bench.endpoint [DELTAS]
 
-Prints its base URL. Every create is taken; a job is over when it is asked about; its
-stream tells so many deltas, each in a chunk of its own, as fast as they are read.
+Prints its base URL. Every create is taken; a job is over when it is asked about, unless
+its id says that it goes on; its stream tells so many deltas, each in a chunk of its
+own, as fast as they are read.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from itertools import count
 from subprocess import PIPE, Popen
 from typing import Any, Final
 
+from tests.bench.ledgers import OPEN
 from tests.command import ROOT
 
 TEXT: Final = "a few words "
@@ -109,7 +111,8 @@ class _Connection(asyncio.Protocol):
         elif name == "responses":
             self._json({"object": "list", "data": [], "has_more": False})
         else:
-            self._json(_response(name, "completed", TEXT))
+            status = "in_progress" if name.startswith(OPEN) else "completed"
+            self._json(_response(name, status, TEXT))
 
     def _json(self, payload: dict[str, Any]) -> None:
         body = json.dumps(payload).encode()

@@ -4,7 +4,8 @@
 
 CPU of whole processes, the least of interleaved rounds; of many jobs less what one
 takes. PEER is a Python that has the SDK, else this one is asked for it. The rate of a
-batch is of the wall clock, beside the same without syncs.
+batch is of the wall clock, beside the same without syncs. Memory is the most that a
+process had.
 """
 
 import json
@@ -19,9 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tests.bench import ledgers
 from tests.bench.endpoint import running
 from tests.command import ROOT, command, environment
 
+# At most so many times what the SDK takes; at least so much of the rate; in bytes.
+STREAM, BATCH, WAIT = 0.2, 2.5, 1.8
+RATE: Final = 0.9
+ALL_JOBS, ONE_JOB = 250 << 20, 2 << 10
+NOT_FINISHED: Final = 8
 PROFILE: Final = """\
 [profiles.bench]
 dialect = "openai"
@@ -70,8 +77,11 @@ class Cost:
 Way = Callable[[int], Cost]
 
 
-def cost(argv: list[str], env: dict[str, str]) -> Cost:
-    """Run a process whose output nobody reads slowly; return what it cost."""
+def cost(argv: list[str], env: dict[str, str], code: int = 0) -> Cost:
+    """Run a process whose output nobody reads slowly; return what it cost.
+
+    It has to end with this exit code.
+    """
     began = time.perf_counter()
     with tempfile.TemporaryFile() as told:
         process = subprocess.Popen(
@@ -81,9 +91,9 @@ def cost(argv: list[str], env: dict[str, str]) -> Cost:
         while process.stdout.read(1 << 16):
             pass
         _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = status
+        process.returncode = os.waitstatus_to_exitcode(status)
         told.seek(0)
-        assert status == 0, told.read().decode()
+        assert process.returncode == code, told.read().decode()
     took = time.perf_counter() - began
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, took)
 
@@ -141,6 +151,16 @@ class Bench:
         argv = command("wait", "--group", f"rows-{rows}")
         return cost(argv, self.env(state, connections))
 
+    def wait_open(self, jobs: int, seconds: int) -> Cost:
+        """Wait for so many jobs that go on, and leave them after so many seconds."""
+        state = self.fresh()
+        records = ledgers.of_open(self.base_url, "bench")
+        ledgers.write(self.folder / state, jobs, records)
+        env = self.env(state)
+        cost(command("list", "--json", "--limit", "1"), env)  # makes the index
+        argv = command("wait", "--group", ledgers.GROUP, "--timeout", f"{seconds}s")
+        return cost(argv, env, NOT_FINISHED)
+
     def stream(self) -> Cost:
         """Watch a job that streams."""
         state = self.fresh()
@@ -180,7 +200,8 @@ class Table:
         ways = {"ours": self.bench.stream}
         ways |= {"sdk": self.bench.sdk_stream} if self.has_peer else {}
         found = least(self.rounds, ways)
-        tell(found, f"{deltas:,} deltas into a pipe", deltas, "a delta")
+        name = f"{deltas:,} deltas into a pipe"
+        tell(found, name, deltas, "a delta", limit=STREAM)
 
     def batch(self, rows: int) -> None:
         """Tell of a batch of so many rows, less what one row costs."""
@@ -189,6 +210,7 @@ class Table:
             lambda count: self.bench.batch(count, self.bench.fresh()),
             lambda count: self.bench.sdk("create", count),
             rows,
+            limit=BATCH,
         )
 
     def rate(self, rows: int) -> None:
@@ -199,9 +221,19 @@ class Table:
                 took = bench.batch(rows, bench.fresh(), synced=synced).took
                 best[synced] = min(least_so_far, took)
         times = best[False] / best[True]
-        line = f"batch of {rows:,} rows: {times:.2f} x the rate without syncs\n"
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        name = f"batch of {rows:,} rows"
+        say(f"{name}: {times:.2f} x the rate without syncs (at least {RATE})")
+
+    def memory(self, few: int, many: int, seconds: int) -> None:
+        """Tell of the memory of waiting for many jobs, and for one more of them."""
+        less = self.bench.wait_open(few, seconds).memory
+        most = self.bench.wait_open(many, seconds).memory
+        each = (most - less) / (many - few) / 1024
+        say(
+            f"{many:,} open jobs waited for: {most >> 20} MiB"
+            f" (100,000: at most {ALL_JOBS >> 20}), {each:.1f} KiB each"
+            f" (at most {ONE_JOB >> 10})"
+        )
 
     def wait(self, rows: int, connections: int) -> None:
         """Tell of waiting for so many jobs that are over, less what one costs."""
@@ -210,9 +242,10 @@ class Table:
             lambda count: self.bench.wait(count, connections),
             lambda count: self.bench.sdk("retrieve", count),
             rows,
+            limit=WAIT,
         )
 
-    def _each(self, name: str, ours: Way, sdk: Way, rows: int) -> None:
+    def _each(self, name: str, ours: Way, sdk: Way, rows: int, *, limit: float) -> None:
         ways = {"ours": partial(ours, rows), "one": partial(ours, 1)}
         if self.has_peer:
             ways |= {"sdk": partial(sdk, rows), "one sdk": partial(sdk, 1)}
@@ -220,23 +253,31 @@ class Table:
         less = {"ours": found["ours"] - found["one"]}
         if self.has_peer:
             less["sdk"] = found["sdk"] - found["one sdk"]
-        tell(less, name, rows, "each")
+        tell(less, name, rows, "each", limit=limit)
 
 
-def tell(found: Mapping[str, float], name: str, count: int, one: str) -> None:
-    """Print a line of the table at once: CPU, and how much of the SDK's it is."""
+def say(line: str) -> None:
+    """Print a line of the table at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def tell(
+    found: Mapping[str, float], name: str, count: int, one: str, *, limit: float
+) -> None:
+    """Tell of CPU, and how much of the SDK's it is."""
     line = f"{name}: {1e3 * found['ours'] / count:.3f} ms {one}"
     if "sdk" in found:
         times, theirs = found["ours"] / found["sdk"], 1e3 * found["sdk"] / count
         line += f", {times:.2f} x the SDK's {theirs:.3f} ms"
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    say(f"{line} (at most {limit} x the SDK's)")
 
 
 def main(*, short: bool) -> None:
     """Print the table."""
     rounds, deltas = (1, 4_000) if short else (3, 60_000)
-    rows, many = (50, 50) if short else (1000, 10_000)
+    rows, many = (50, 200) if short else (1000, 10_000)
+    open_jobs = (1_000, 6_000, 3) if short else (10_000, 100_000, 60)
     peer = os.environ.get("PEER", sys.executable)
     probe = [peer, "-c", "import openai"]
     has_peer = not subprocess.run(probe, capture_output=True, check=False).returncode
@@ -246,8 +287,9 @@ def main(*, short: bool) -> None:
         table = Table(bench, rounds, has_peer and not short)
         table.batch(rows)
         table.rate(many)
-        for connections in (200,) if short else (10, 200):
+        for connections in (10, 200):
             table.wait(rows, connections)
+        table.memory(*open_jobs)
 
 
 if __name__ == "__main__":
