@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, TypeVar
 
 from bgresp.api.client import Api
@@ -25,13 +26,18 @@ def dialect(
     ops: Mapping[str, Op | None] | None = None,
 ) -> Dialect:
     """Build a built-in dialect, then change parts of it; an op of None is missing."""
-    built = build(name, files.built_in())
+    built = _built(name)
     changed = {**built.ops, **(ops or {})}
     return built._replace(
         streaming=built.streaming._replace(**(streaming or {})),
         limits=built.limits._replace(**(limits or {})),
         ops={op: how for op, how in changed.items() if how is not None},
     )
+
+
+@cache
+def _built(name: str) -> Dialect:
+    return build(name, files.built_in())
 
 
 def endpoint(

@@ -19,6 +19,7 @@ import pyte
 
 from tests.cli.processes import Opening, Process
 from tests.command import DEADLINE, Changes, environment
+from tests.render.screens import Screen
 
 COLUMNS, ROWS = 140, 24
 # What a live view writes beside text: its lines, between a save and a restore of the
@@ -52,7 +53,7 @@ class Terminal:
         opening: Opening = in_session,
     ) -> None:
         columns, rows = size
-        self.screen = pyte.Screen(columns, rows)
+        self.screen = Screen(columns, rows)
         self.raw = bytearray()
         self.out = bytearray()
         self._parser = pyte.ByteStream(self.screen)

@@ -30,7 +30,31 @@ class Hand:
         return NOW + self.moment - 100.0
 
 
-class Terminal(pyte.Screen):
+class Screen(pyte.Screen):
+    """A screen that says fast what it shows: tests ask again with each write."""
+
+    @property
+    def display(self) -> list[str]:
+        """Return the lines, as pyte does."""
+        return list(map(self._line, range(self.lines)))
+
+    def _line(self, row: int) -> str:
+        cells = [" "] * self.columns
+        for place, char in self.buffer[row].items():
+            if place < self.columns:
+                cells[place] = char.data
+        text = "".join(cells)
+        if text.isascii() and len(text) == self.columns:
+            return text
+        shown, hidden = list[str](), False
+        for cell in cells:
+            if not hidden:
+                shown.append(cell)
+            hidden = not hidden and 2 == wcwidth(cell[:1])
+        return "".join(shown)
+
+
+class Terminal(Screen):
     """A screen that wraps a wide character which finds one cell, as terminals do.
 
     One that `joins` draws what follows a joiner in the cells before it.
@@ -40,6 +64,9 @@ class Terminal(pyte.Screen):
 
     def draw(self, data: str) -> None:
         """Draw text; pyte itself lets a wide character begin in the last cell."""
+        if data.isascii():
+            super().draw(data)
+            return
         joined = False
         for each in data:
             if joined or (self.joins and "\u200d" == each):
