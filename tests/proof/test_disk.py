@@ -1,5 +1,6 @@
 """T19: a full or read-only disk, for real: a small tmpfs (cases 33 to 36 and 38)."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -140,3 +141,29 @@ def test_38_a_read_only_disk(run: Run, disk: Path, tmp_path: Path) -> None:
         listed = run("list", env=env)
         assert (0, True) == (listed.code, "first" in listed.out)
         assert 0 == run("status", "--local", "first", env=env).code
+
+
+@pytest.mark.parametrize("verb", ["wait", "sync"])
+def test_a_full_disk_while_jobs_end(
+    run: Run, disk: Path, tmp_path: Path, verb: str
+) -> None:
+    """Answers saved together on a full disk are lost, or told of all the same."""
+    with FakeServer() as server:
+        env = variables(server, disk, tmp_path)
+        rows = (f'{{"id": "{n}", "text": "row {n}"}}\n' for n in range(6))
+        (tmp_path / "m.jsonl").write_text("".join(rows))
+        argv = ("batch", str(tmp_path / "m.jsonl"), "-m", "m", "-q")
+        ids = run(*argv, env=env).out.split()
+        fill(disk)
+        which = ("--group", "m") if verb == "wait" else ()
+        ran = run(verb, *which, env=env)
+        assert (1, False) == (ran.code, "completed" in ran.out), ran
+        assert "No space left on device" in ran.err
+        (disk / "filler").unlink()
+        listed = run("list", "--json", "--fields", "id,status", env=env).out
+        assert {"completed"}.isdisjoint(one["status"] for one in json.loads(listed))
+        assert 0 == run("wait", "--group", "m", env=env).code
+        for id_ in ids:
+            got = run("get", id_, env=env)
+            assert (0, True) == (got.code, bool(got.out.strip()))
+        assert [] == [*(disk / "state" / "responses").glob(".tmp-*")]
