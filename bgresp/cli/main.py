@@ -6,12 +6,14 @@ is read from their annotations. Whatever is not plain, right or wrong, is handed
 so that there is one place where usage is judged, and help is Typer's.
 """
 
+import atexit
 import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from bgresp.cli.options import VERSION, Option
 from bgresp.core.errors import BgrespError, ExitCode, OutputError, UsageError
@@ -40,7 +42,26 @@ def main() -> None:
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):
         silence_stdout()
-    sys.exit(code)
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """Leave without freeing every object: that costs a twentieth of a submit.
+
+    What was registered for the end is done. Where a thread is to be waited for, the
+    interpreter ends as it always does.
+    """
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        main_thread = threading.main_thread()
+        left = (thread for thread in threading.enumerate() if not thread.daemon)
+        if any(thread is not main_thread for thread in left):
+            sys.exit(code)
+    atexit._run_exitfuncs()  # noqa: SLF001  os._exit does without them
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 def run(argv: list[str]) -> int:

@@ -13,15 +13,15 @@ ADDRESS_SPACE: Final = 1 << 30
 MOST: Final = 200 << 20
 # VmHWM counts since exec: what a parent took before the fork is not in it.
 _CHILD: Final = f"""
-import resource, sys
+import atexit, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, ({ADDRESS_SPACE}, {ADDRESS_SPACE}))
 report, sys.argv[1:] = sys.argv[1], sys.argv[2:]
 from bgresp.__main__ import main
-try:
-    main()
-finally:
+def tell():
     with open("/proc/self/status") as status, open(report, "w") as file:
         file.writelines(line for line in status if line.startswith("VmHWM"))
+atexit.register(tell)
+main()
 """
 
 
