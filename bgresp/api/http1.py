@@ -9,6 +9,8 @@ is. Redirects, cookies and compression are nobody's business.
 import asyncio
 import os
 import re
+import select
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,6 +44,8 @@ _SECOND_FAMILY: Final = 0.25  # seconds until another address is tried, too (RFC
 _PATH: Final = "/%:@!$&'()*+,;=~"  # what a path holds as it is (RFC 3986)
 _STRAY: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
+_REFUSED: Final = 300  # a status from which on the rest of a request is not wanted
+_TURNS: Final = 4  # of the loop, until what a socket holds is told through TLS
 
 
 class Address(NamedTuple):
@@ -67,7 +71,8 @@ def address(url: str) -> Address:
         host = _in_ascii(host)
     shown = f"[{host}]" if ":" in host else host
     authority = shown if port in {None, usual} else f"{shown}:{port}"
-    return Address(host, port or usual, parts.scheme == "https", authority)
+    port = usual if port is None else port
+    return Address(host, port, parts.scheme == "https", authority)
 
 
 def _in_ascii(host: str) -> str:
@@ -94,8 +99,8 @@ class _Wire(asyncio.Protocol):
 
     __slots__ = (
         *("gone", "idle_since", "_ended", "_error", "_held", "_http", "_is_full"),
-        *("_is_spoiled", "_is_stopped", "_loop", "_socket", "_timer", "_until"),
-        "_waiter",
+        *("_is_spoiled", "_is_stopped", "_loop", "_reply", "_socket", "_timer"),
+        *("_until", "_waiter"),
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -106,6 +111,7 @@ class _Wire(asyncio.Protocol):
         self._held = 0
         self._ended = self._is_full = self._is_spoiled = self._is_stopped = False
         self._error: Exception | None = None
+        self._reply: h11.Response | None = None
         self._socket: asyncio.Transport
         self._timer: asyncio.TimerHandle | None = None
         self._until = 0.0
@@ -150,14 +156,40 @@ class _Wire(asyncio.Protocol):
     def is_usable(self, now: float) -> bool:
         """Say whether another request may go out: the server neither left nor spoke."""
         idle, at_rest = self.idle_since, not (self._ended or self._held)
-        return at_rest and idle is not None and now - idle <= KEPT
+        is_kept = at_rest and idle is not None and now - idle <= KEPT
+        return is_kept and not self._has_news()
+
+    def _has_news(self) -> bool:
+        """Say whether the socket holds what the loop did not read yet.
+
+        Some servers leave after each reply without a word of it: what they are sent
+        next, before the loop came to see that, would be lost.
+        """
+        socket = self._socket.get_extra_info("socket")
+        return socket is not None and _is_readable(socket.fileno())
+
+    async def stand(self) -> None:
+        """Make sure that a new connection stands. Raises ExchangeError.
+
+        One that was cut before a byte was written took no request.
+        """
+        for _ in range(_TURNS):
+            if self._ended or not self._has_news():
+                break
+            await asyncio.sleep(0)  # the loop reads it
+        if self._ended and not self._held:
+            said = "it was closed at once"
+            error = self._error
+            raise ExchangeError(
+                Failure.UNCONNECTED, said if error is None else _first(error)
+            ) from error
 
     def abort(self) -> None:
         self._socket.abort()
 
     async def send(self, head: h11.Request, body: bytes, sent: Sent) -> None:
         """Write a request; one that is answered before its end is left there."""
-        self.idle_since = None
+        self.idle_since = self._reply = None
         http = self._http
         try:
             raw = http.send(head) or b""
@@ -172,23 +204,37 @@ class _Wire(asyncio.Protocol):
             return
         self._socket.write(raw)
         for at in range(0, len(rest), _PIECE):
-            while self._is_full and not (self._ended or self._held):
+            while self._is_full and not self._is_left():
                 await self._more(WRITE_TIMEOUT, Failure.BROKEN)
-            if self._ended or self._held:
+            if self._is_left():
                 self._is_spoiled = True
                 return
             self._socket.write(rest[at : at + _PIECE])
 
+    def _is_left(self) -> bool:
+        """Say whether nobody wants the rest of a request: it is refused, or cut."""
+        if self._ended:
+            return True
+        head = self._head() if self._held else self._reply
+        return head is not None and head.status_code >= _REFUSED
+
     async def response(self, patience: float) -> h11.Response:
         """Return the head of the reply. Raises ExchangeError."""
-        while True:
+        while (head := self._head()) is None:
+            await self._more(patience, Failure.SILENT)
+        return head
+
+    def _head(self) -> h11.Response | None:
+        """Return the head of the reply if it came; what hints at it says nothing."""
+        while self._reply is None:
             event = self._next()
-            if isinstance(event, h11.Response):
-                return event
             if event is h11.NEED_DATA:
-                await self._more(patience, Failure.SILENT)
-            elif event is h11.PAUSED:  # a header of the user's own asked for it
+                return None
+            if event is h11.PAUSED:  # a header of the user's own asked for it
                 raise ExchangeError(Failure.BROKEN, "it changed to another protocol")
+            if isinstance(event, h11.Response):
+                self._reply = event
+        return self._reply
 
     async def body(self, patience: float) -> AsyncIterator[bytes]:
         """Yield what came since the last piece, all at once. Raises ExchangeError."""
@@ -305,6 +351,8 @@ class Client:
         head = _head(request, self._address)
         wire = await self._connected(self._address)
         try:
+            if wire.idle_since is None:
+                await wire.stand()
             await wire.send(head, request.body, sent)
             reply = await wire.response(self.patience)
             raw: Sequence[tuple[bytes, bytes]] = reply.headers
@@ -359,6 +407,17 @@ class Client:
         except OSError as error:  # an ssl.SSLError and a socket.gaierror are, too
             raise ExchangeError(Failure.UNCONNECTED, _first(error)) from error
         return self._wire
+
+
+def _is_readable(number: int) -> bool:
+    """Say whether a socket has something to read, were it its end."""
+    if number < 0:
+        return True  # closed, and about to say so
+    if sys.platform == "win32":
+        return bool(select.select([number], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _first(error: Exception) -> str:

@@ -53,6 +53,7 @@ _IDENTITY: Final = frozenset({"", "identity"})
 _ZIPPED: Final = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 # Headers whose values are secret, whoever set them; the idempotency key is not.
 _SECRET: Final = re.compile(r"(?!idempotency-key).*(auth|cookie|key|token|secret)")
+_QUOTED: Final = ": bytearray("
 NO_HEADER: Final = "the request cannot be formed: a header holds what HTTP cannot carry"
 
 # Files or folders of certificates; the first that is set holds.
@@ -83,8 +84,11 @@ class ExchangeError(Exception):
     """An exchange that failed; the message is for people, one line, no secrets."""
 
     def __init__(self, failure: Failure, message: str) -> None:
-        """Take why, and what is said of it."""
-        super().__init__(one_line(message, limit=200))
+        """Take why, and what is said of it.
+
+        Less what h11 quotes of a reply that is none: it may hold a header of ours.
+        """
+        super().__init__(one_line(message.partition(_QUOTED)[0], limit=200))
         self.failure = failure
 
 
@@ -243,10 +247,13 @@ def _context(path: str | None) -> ssl.SSLContext:
     if path is None:
         import certifi
 
-        return ssl.create_default_context(cafile=certifi.where())
-    if Path(path).is_dir():
-        return ssl.create_default_context(capath=path)
-    return ssl.create_default_context(cafile=path)
+        found = ssl.create_default_context(cafile=certifi.where())
+    elif Path(path).is_dir():
+        found = ssl.create_default_context(capath=path)
+    else:
+        found = ssl.create_default_context(cafile=path)
+    found.set_alpn_protocols(["http/1.1"])  # a gateway may choose its way by it
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,10 @@
 """Our own connection: what leaves and when, what comes in any pieces, and its ends."""
 
 import asyncio
+import socket
 import ssl
+import struct
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +25,7 @@ from tests.virtualclock import run_virtual
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HELLO: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+HINTS: Final = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nL: x\r\n\r\n"
 
 
 def get(url: str, **headers: str) -> Request:
@@ -92,6 +96,7 @@ def answering(*replies: bytes) -> tuple[Talk, list[int]]:
         ("https://h.test:443/v1", ("h.test", 443, True, "h.test")),
         ("http://H.Test:8080", ("h.test", 8080, False, "h.test:8080")),
         ("https://[::1]:9/v1", ("::1", 9, True, "[::1]:9")),
+        ("http://h.test:0/v1", ("h.test", 0, False, "h.test:0")),
         ("http://b\u00fccher.test", ("xn--bcher-kva.test", 80, False, None)),
     ],
 )
@@ -253,6 +258,28 @@ def test_a_refusal_in_mid_body_is_heard() -> None:
     assert [1, 1] == counts
 
 
+@pytest.mark.parametrize(
+    "early", [HINTS, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"]
+)
+def test_a_word_in_mid_body_ends_no_body(early: bytes) -> None:
+    """A hint, or a reply that is no refusal, lets a large body go on to its end."""
+    size, found = 16 << 20, list[int]()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(early)
+        await writer.drain()
+        found.append(len(await reader.readexactly(size)))
+        writer.write(HELLO if early is HINTS else b"hello")
+
+    async def main() -> bytes:
+        async with speaking(talk, patience=5.0) as (client, url):
+            return await asked(client, Request("POST", url, {}, {}, bytes(size)))
+
+    assert b"hello" == asyncio.run(main())
+    assert [size] == found
+
+
 def test_a_body_that_nobody_takes_is_given_up() -> None:
     """A server that stops reading holds a request up for half a minute, no longer."""
 
@@ -317,7 +344,6 @@ LONG: Final = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: %d\r\n\r\n%b" % (
     *(len(BODY), BODY),
 )
 UNTIL_END: Final = b"HTTP/1.0 200 OK\r\nX-A: 1\r\n\r\n" + BODY
-HINTS: Final = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nL: x\r\n\r\n"
 
 
 async def received(pieces: list[bytes], *, slow: bool) -> bytes:
@@ -474,6 +500,21 @@ def test_a_change_of_protocol_ends_the_exchange() -> None:
     assert said == (error.failure, str(error))
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(b"%s\r\n\r\n", b"HTTP/1.1 200 OK\r\nX %s\r\n\r\n"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n",
+    ],
+)
+def test_what_is_no_reply_is_not_quoted(reply: bytes) -> None:
+    """A server that sends our key back where no text may stand puts it in no message."""
+    talk, _ = answering(reply.replace(b"%s", b"Bearer sk-0123456789"))
+    said = str(failure_of(talk))
+    assert said.startswith("illegal ")
+    assert "sk-" not in said
+
+
 # ---- one after the other ------------------------------------------------------
 
 
@@ -545,6 +586,71 @@ def test_a_connection_that_the_server_left_is_not_used() -> None:
 
     asyncio.run(main())
     assert [1, 0] == counts
+
+
+def accepted(listener: socket.socket) -> socket.socket:
+    found, _ = listener.accept()
+    return found
+
+
+def cut(sock: socket.socket, *, reset: bool) -> None:
+    """Close a socket, in good order or not; on loopback the other end has it at once."""
+    if reset:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_who_left_unseen_is_asked_nothing(reset: bool) -> None:
+    """A server that leaves after each reply without a word is asked on a new one.
+
+    Though the loop has had no turn in which to read that it left.
+    """
+
+    async def main(listener: socket.socket) -> None:
+        port = listener.getsockname()[1]
+        client = Client(f"http://127.0.0.1:{port}", None, 60.0, keep_alive=True)
+        for _ in range(3):
+            async with client.exchange(get(client.base_url), Sent()) as response:
+                assert b"hello" == b"".join([piece async for piece in response.body])
+            cut(served.pop(), reset=reset)
+        await client.aclose()
+
+    served: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(3):
+                found = accepted(listener)
+                found.recv(65_536)
+                served.append(found)
+                found.sendall(HELLO)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        asyncio.run(main(listener))
+        thread.join()
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_connection_that_is_cut_at_once_took_nothing(reset: bool) -> None:
+    """Who is gone before the first byte was written has no job of ours: it may go again."""
+
+    async def main(listener: socket.socket) -> ExchangeError:
+        loop = asyncio.get_running_loop()
+        place = listener.getsockname()
+        _, wire = await loop.create_connection(lambda: http1._Wire(loop), *place)
+        cut(accepted(listener), reset=reset)
+        with pytest.raises(ExchangeError) as caught:
+            await wire.stand()
+        wire.abort()
+        await wire.gone
+        return caught.value
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        error = asyncio.run(main(listener))
+    said = "Connection reset by peer" if reset else "it was closed at once"
+    assert (Failure.UNCONNECTED, said) == (error.failure, str(error))
 
 
 @pytest.mark.parametrize("reads", [True, False])
