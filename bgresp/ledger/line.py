@@ -17,6 +17,8 @@ _SEALED: Final = re.compile(rb',"c":"([0-9a-f]{8})"\}')
 _STATUSES: Final = frozenset(map(str, Status))
 _TAIL: Final = len(b',"c":"00000000"}')
 _START: Final = b'{"v":'
+_OUR_START: Final = b'{"v":1,'
+_OPEN: Final = tuple(f'{s}"'.encode("ascii") for s in Status if s.is_open)
 _OURS: Final = re.compile(rb'\{"v":1,"key":"([A-Za-z0-9_-]{1,64})"')
 _CHECKSUM: Final = b',"c":"'
 _LIKE_CHECKSUM: Final = re.compile(rb'[0-9a-f]{8}"?\}?')
@@ -109,6 +111,21 @@ def key_of(raw: bytes) -> str | None:
     except BadLineError:
         return None
     return line.key if line.job is not None else None
+
+
+def is_of_open_job(raw: bytes, key: str) -> bool:
+    """Say whether a whole line of ours surely tells that a job is open.
+
+    Nothing is parsed for it: there may be very many of them.
+    """
+    sealed = _sealed(raw)
+    if not sealed or not raw.startswith(_OUR_START):
+        return False
+    begun = b'"key":"%b","status":"' % key.encode("ascii")
+    at = raw.find(begun)
+    if at < 0 or not raw.startswith(_OPEN, at + len(begun)):
+        return False
+    return zlib.crc32(raw[:-_TAIL] + b"}") == int(sealed[1], 16)
 
 
 def is_cut_short(raw: bytes) -> bool:

@@ -38,6 +38,7 @@ from bgresp.ledger.line import (
     Line,
     decode,
     is_key,
+    is_of_open_job,
     key_horizon,
     new_key,
 )
@@ -48,6 +49,7 @@ UNSETTLED: Final = frozenset(status for status in Status if status.is_unsettled)
 WANTED: Final = OPEN | UNSETTLED | {Status.LOST}
 
 Place = tuple[int, int]
+_FORGOTTEN: Final = FORGOTTEN.encode("ascii")
 _SEGMENT: Final = 1 << 48  # more bytes than a segment may have
 SHORTEST: Final = 8  # characters of an id that is shown short
 AT_HAND: Final = 256  # jobs that were read
@@ -298,20 +300,23 @@ class View:
 
     def open_jobs(self, wanted: frozenset[Status] = WANTED) -> list[Job]:
         """Return open, unsettled and lost jobs, or some of them, newest first."""
-        found = (job for job in self._open_jobs() if job and job.status in wanted)
+        found = (job for job in self._open_jobs(wanted) if job and job.status in wanted)
         some = [job for job in found if matters(job)]
         return sorted(some, key=lambda job: job.key, reverse=True)
 
-    def _open_jobs(self) -> Iterator[Job | None]:
+    def _open_jobs(self, wanted: frozenset[Status]) -> Iterator[Job | None]:
+        """Yield the wanted jobs, and some others."""
         by_number = {segment.number: segment for segment in self.segments}
         for key, entry in self.tail.entries.items():
             if entry.text("status") in WANTED:
                 yield self.by_key(key)
         for key, (number, offset) in self._open.places():
             if key not in self.tail.entries and number in by_number:
+                raw = by_number[number].line_at(offset)
+                if wanted.isdisjoint(OPEN) and is_of_open_job(raw, key):
+                    continue
                 # A compaction may have moved it since the checkpoint was written.
-                job = _decoded(key, by_number[number].line_at(offset))
-                yield job or self.by_key(key)
+                yield _decoded(key, raw) or self.by_key(key)
 
     def by_key(self, key: str) -> Job | None:
         """Return what holds for a key, a forgotten job's tombstone included."""
@@ -323,12 +328,18 @@ class View:
             return known
         if entry is not None:
             return self._remember(key, entry, entry.line.job)
+        raw = self._indexed(key)
+        if raw is None:
+            return None
+        return self._remember(key, self._runs, _decoded(key, raw))
+
+    def _indexed(self, key: str) -> bytes | None:
+        """Return the line of a key as the runs have it; None where they have none."""
         wanted = index.term("k", key) + b" "
         for run in reversed(self._runs):
             for hit in run.starting(wanted):
                 if hit.key == key:
-                    job = _decoded(key, run.segment.line_at(hit.offset))
-                    return self._remember(key, self._runs, job)
+                    return run.segment.line_at(hit.offset)
         return None
 
     def is_forgotten(self, key: str) -> bool:
@@ -336,6 +347,10 @@ class View:
         entry = self.tail.entries.get(key)
         if entry is not None and entry.line.table is not None:
             return FORGOTTEN in entry.line.table
+        if key not in self._jobs and entry is None:
+            raw = self._indexed(key)
+            if raw is None or _FORGOTTEN not in raw:
+                return False  # a line need not be parsed for that
         job = self.by_key(key)
         return job is not None and job.is_forgotten
 

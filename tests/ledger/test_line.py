@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.model import Job, Status
-from bgresp.ledger.line import BadLineError, decode, encode, is_cut_short, key_of
+from bgresp.ledger.line import (
+    BadLineError,
+    decode,
+    encode,
+    is_cut_short,
+    is_of_open_job,
+    key_of,
+)
 from tests.anyjob import BUILD_JOB
 
 TEXT = st.text(max_size=20)
@@ -141,3 +148,19 @@ def test_a_key_is_read_as_the_whole_line_is(job: Job) -> None:
     assert job.key == key_of(line) == decode(line).key
     assert key_of(line[:-1]) is None
     assert "K" == key_of(b'{"key": "K", "status": "queued"}')
+
+
+@given(JOBS, st.data())
+def test_an_open_job_is_told_from_others_unparsed(
+    job: Job, data: st.DataObject
+) -> None:
+    """A line of another job, of one that is not open, or a damaged one is taken for it.
+
+    Or the line of an open job is not.
+    """
+    line = bytearray(encode(job)[:-1])
+    assert job.status.is_open is is_of_open_job(bytes(line), job.key)
+    assert not is_of_open_job(bytes(line), f"{job.key}0")
+    at = data.draw(st.integers(0, len(line) - 1))
+    line[at] ^= data.draw(st.integers(1, 255))
+    assert not is_of_open_job(bytes(line), job.key)
