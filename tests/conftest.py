@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
@@ -140,6 +141,7 @@ def no_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in [name for name in os.environ if name.startswith("XDG_")]:
             patch.delenv(name)
         patch.setenv("HOME", str(home))
+        patch.setattr(tempfile, "tempdir", str(home.parent))  # of the tests, no command
         yield home
 
 

@@ -1,5 +1,7 @@
 """The local endpoint in a thread of the test, and as processes of their own."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import socket
@@ -12,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from bgresp.serve import daemon
@@ -31,6 +32,7 @@ from tests.serve.endpoints import (
     Scripted,
     Serve,
     Served,
+    openai,
     wait_until,
 )
 
@@ -133,7 +135,7 @@ def launch(state: Path) -> Iterator[Launch]:
     """Run `python -m bgresp.serve` for the state folder and wait until it listens."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, ready: bool = True) -> "subprocess.Popen[str]":
+    def start(*arguments: str, ready: bool = True) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "bgresp.serve", "--state", str(state)]
         process = subprocess.Popen(
             [*command, *arguments],

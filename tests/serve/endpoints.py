@@ -1,5 +1,7 @@
 """What the tests of the local endpoint share: an engine on a string, and waiting."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import threading
@@ -7,20 +9,49 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import openai
-from openai.types.responses import Response
 
 from bgresp.serve.engines import Demo, EngineError, EngineNews, Outcome, Work
 from bgresp.serve.output import OutputWriter
 from bgresp.serve.wire import usage
 
+if TYPE_CHECKING:
+    import openai as openai  # noqa: PLC0414  the tests have it from here
+    from openai.types.responses import Response
+    from pydantic import TypeAdapter
+
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
+
+
+class Lazy:
+    """A module that is imported when something of it is used first."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # pytest looks for marks of its own
+            raise AttributeError(name)
+        return getattr(import_module(self._name), name)
+
+
+if not TYPE_CHECKING:  # every worker collects these tests, and few run them
+    openai = Lazy("openai")
+
+
+@cache
+def event_schema() -> TypeAdapter[Any]:
+    """Return what checks an event of a stream as the SDK models it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(openai.types.responses.ResponseStreamEvent)
 
 
 @dataclass
@@ -92,7 +123,7 @@ class Served:
 
 Serve = Callable[..., Served]
 Launch = Callable[..., Popen[str]]
-Connect = Callable[[Path], openai.OpenAI]
+Connect = Callable[[Path], "openai.OpenAI"]
 
 
 def wait_until(true: Callable[[], Any], *, deadline: float = DEADLINE) -> Any:

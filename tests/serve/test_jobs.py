@@ -1,12 +1,18 @@
 """Jobs by way of the official SDK: created, polled, failed, deleted, kept apart."""
 
+from __future__ import annotations
+
 from typing import Any
 
-import openai
 import pytest
-from openai.types.responses import Response
 
-from tests.serve.endpoints import Serve, Served, create, poll
+from tests.serve.endpoints import (
+    Serve,
+    Served,
+    create,
+    openai,
+    poll,
+)
 
 
 def test_a_job_is_queued_then_done(sdk: openai.OpenAI) -> None:
@@ -33,7 +39,7 @@ def test_objects_have_the_shape_that_openai_publishes(sdk: openai.OpenAI) -> Non
     """Queued and completed responses pass the SDK's own model, strictly built."""
     job = create(sdk, "x", instructions="be brief", tools=[], text={})
     for response in (job, poll(sdk, job.id)):
-        Response.model_validate(response.to_dict())
+        openai.types.responses.Response.model_validate(response.to_dict())
 
 
 def test_the_same_prompt_gets_the_same_answer(sdk: openai.OpenAI) -> None:

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.responses import ResponseStreamEvent
-from pydantic import TypeAdapter
 
 from bgresp.serve.output import Output, OutputWriter
+from tests.serve.endpoints import event_schema
 
 RESPONSE = "resp_0"
 PIECES = st.lists(
@@ -19,7 +18,6 @@ PIECES = st.lists(
     ),
     max_size=12,
 )
-SCHEMA: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 def events_of(pieces: list[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -49,7 +47,7 @@ def test_what_is_written_is_read(pieces: list[tuple[str, str]]) -> None:
     """Texts, reasoning, refusals and calls come back whole, in events the SDK takes."""
     events = events_of(pieces)
     for number, event in enumerate(events):
-        SCHEMA.validate_python({**event, "sequence_number": number})
+        event_schema().validate_python({**event, "sequence_number": number})
     items = Output(events).items()
     parts = [part for item in items for part in item.get("content", [])]
     for kind, part, field in (

@@ -1,5 +1,7 @@
 """The endpoint as a process: started once, found, killed, stopped, left alone."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
@@ -9,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import openai
 import pytest
 
 from bgresp.core.errors import BgrespError, ConfigError
@@ -21,13 +22,14 @@ from tests.serve.endpoints import (
     Launch,
     create,
     is_gone,
+    openai,
     poll,
     stream,
     wait_until,
 )
 
 
-def ended(process: "subprocess.Popen[str]") -> str:
+def ended(process: subprocess.Popen[str]) -> str:
     """Wait for a process and return what it said."""
     _, said = process.communicate(timeout=DEADLINE)
     return said
@@ -43,7 +45,7 @@ def test_five_starters_make_one_server(state: Path) -> None:
     )
     environment = {**os.environ, "OPENAI_API_KEY": "sk-x", "PYTHONPATH": str(ROOT)}
 
-    def starter(_: int) -> "subprocess.CompletedProcess[str]":
+    def starter(_: int) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", script, str(state)],
             env=environment,

@@ -1,13 +1,20 @@
 """What the endpoint refuses, and in which words."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 
-import openai
 import pytest
 
 from bgresp.serve.app import BODY_LIMIT
-from tests.serve.endpoints import Serve, Served, create, poll
+from tests.serve.endpoints import (
+    Serve,
+    Served,
+    create,
+    openai,
+    poll,
+)
 
 INPUT = '"input": "x"'
 

@@ -1,13 +1,20 @@
 """Streams by way of the official SDK: at creation, later, resumed, cut, cancelled."""
 
+from __future__ import annotations
+
 from typing import Any
 
-import openai
 import pytest
-from openai.types.responses import ResponseStreamEvent
-from pydantic import TypeAdapter
 
-from tests.serve.endpoints import Served, create, poll, stream, wait_until
+from tests.serve.endpoints import (
+    Served,
+    create,
+    event_schema,
+    openai,
+    poll,
+    stream,
+    wait_until,
+)
 
 OPENING = ["response.created", "response.queued", "response.in_progress"]
 BEGUN = ["response.output_item.added", "response.content_part.added"]
@@ -38,7 +45,7 @@ def test_a_stream_tells_the_whole_story(sdk: openai.OpenAI) -> None:
     ]
     final = events[-1].response
     assert "".join(deltas) == final.output_text == events[-4].text
-    schema: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
+    schema = event_schema()
     for event in events:
         schema.validate_python(event.to_dict())
     assert events == later(sdk, final.id)

@@ -1,12 +1,11 @@
 """Jobs by way of another server, of Responses or of chat, that does well or badly."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 
-import openai
 import pytest
-from openai.types.responses import ResponseStreamEvent
-from pydantic import TypeAdapter
 
 from bgresp.serve.upstream import Upstream
 from tests.serve.chatserver import (
@@ -19,11 +18,19 @@ from tests.serve.chatserver import (
     json_reply,
     sse,
 )
-from tests.serve.endpoints import Serve, Served, create, poll, stream, wait_until
+from tests.serve.endpoints import (
+    Serve,
+    Served,
+    create,
+    event_schema,
+    openai,
+    poll,
+    stream,
+    wait_until,
+)
 
 CHAT = "chat/completions"
 HELLO = [chunk(role="assistant", content=""), chunk(content="Hel"), chunk(content="lo")]
-SCHEMA: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
 @pytest.fixture
@@ -74,7 +81,7 @@ def told(served: Served, **fields: Any) -> list[Any]:
         events = list(opened)
     assert list(range(len(events))) == [event.sequence_number for event in events]
     for event in events:
-        SCHEMA.validate_python(event.to_dict())
+        event_schema().validate_python(event.to_dict())
     return events
 
 

@@ -1,5 +1,7 @@
 """What the endpoint tells others of jobs that end: signed, retried, to nobody else."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import socket
@@ -12,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from bgresp.core.errors import UsageError
@@ -25,6 +26,7 @@ from tests.serve.endpoints import (
     Serve,
     Served,
     create,
+    openai,
     poll,
     wait_until,
 )
