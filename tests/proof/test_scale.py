@@ -26,8 +26,11 @@ def read_bytes() -> int:
     return int(told.split("rchar: ")[1].split()[0])
 
 
-def filled(state: Path, number: int) -> list[str]:
-    """Write a ledger of so many jobs, two lines each; return some ids."""
+def filled(state: Path, number: int, every: int = OPEN) -> list[str]:
+    """Write a ledger of so many jobs, two lines each; return some ids.
+
+    One in `every` so many is open.
+    """
     rng = random.Random(number)
     files.prepare(state)
     ids = []
@@ -36,7 +39,7 @@ def filled(state: Path, number: int) -> list[str]:
             key = new_key(START + n, rng.getrandbits(80), after=None)
             intent = Job(key=key, model="m", submitted_at=START + n, dialect="openai")
             id_ = f"resp_{rng.getrandbits(128):032x}"
-            status = Status.COMPLETED if n % OPEN else Status.QUEUED
+            status = Status.COMPLETED if n % every else Status.QUEUED
             file.write(encode(intent))
             file.write(encode(intent._replace(id=id_, status=status)))
             ids.append(id_)
@@ -101,3 +104,26 @@ def test_updates_of_old_jobs_do_not_slow_a_list(tmp_path: Path, figure: Figure) 
     after = cost(tmp_path, lambda some: list(islice(some.newest(), 50)))
     assert after < before + MOST
     figure(f"scale: after 10 000 updates of old jobs a list reads {after >> 10} KiB")
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/io").exists(), reason="/proc/self/io is Linux's"
+)
+def test_what_an_end_costs_does_not_grow_with_the_open_jobs(
+    tmp_path: Path, figure: Figure
+) -> None:
+    """Each so many jobs that end, where they stand of all open ones is read again."""
+    costs = {}
+    for number in (500, 20_000):
+        filled(tmp_path / str(number), number, every=1)
+        ledger = Ledger(tmp_path / str(number), run_bytes=4096)
+        jobs = list(islice(ledger.open_jobs(), 400))
+        before = read_bytes()
+        for job in jobs:
+            ledger.record(job._replace(status=Status.COMPLETED))
+        costs[number] = read_bytes() - before
+    figure(
+        f"scale: 400 ends of 20 000 open jobs read {costs[20_000] >> 10} KiB, "
+        f"of 500 {costs[500] >> 10} KiB"
+    )
+    assert costs[20_000] < costs[500] + MOST
