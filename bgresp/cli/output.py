@@ -4,7 +4,6 @@ Files are written by temp and rename, never over what is there, never through a 
 """
 
 import os
-import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -319,6 +318,8 @@ def say_failed(context: Context, jobs: Iterable[Job]) -> None:
     failed = to_retry(context.recorder, jobs, lost=False)
     groups = {job.group for job in failed}
     if len(groups) == 1 and (group := groups.pop()):
+        import shlex
+
         again = f"bgresp retry --failed --group {shlex.quote(group)}"
         context.say(f"{len(failed)} did not complete: {again}")
 

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from bgresp.cli import errors
 from bgresp.cli.context import Context
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = 4
 PROBE: Final = "probe"  # in a job's `extra`: a probe made it, nobody asked for it
-_NEVER_TYPED = re.compile(r"[/?#%\\\s\x00-\x1f\x7f-\x9f]")
+_NEVER_TYPED: Final = r"[/?#%\\\s\x00-\x1f\x7f-\x9f]"
 KNOWN: Final = 10  # names that are told where none matches
 _AT = re.compile(r"@(last|[1-9][0-9]*)")
 
@@ -254,7 +254,7 @@ def check_typed(ref: str) -> None:
 
     Raises UsageError.
     """
-    if _NEVER_TYPED.search(ref) or not ref or len(ref) > 4096:
+    if re.search(_NEVER_TYPED, ref) or not ref or len(ref) > 4096:
         raise UsageError(f"not an id: {ref[:80]!r}", hint="bgresp list")
 
 
@@ -300,12 +300,18 @@ def _configured(context: Context) -> list[str]:
         return []
 
 
-class Refreshed(NamedTuple):
+class Refreshed:
     """Records that hold now; the keys of jobs not heard of, and why as exit codes."""
 
-    jobs: list[Job]
-    codes: list[int]
-    unheard: frozenset[str] = frozenset()
+    __slots__ = ("codes", "jobs", "unheard")
+
+    def __init__(
+        self, jobs: list[Job], codes: list[int], unheard: frozenset[str] = frozenset()
+    ) -> None:
+        """Take what a round of questions came to."""
+        self.jobs = jobs
+        self.codes = codes
+        self.unheard = unheard
 
 
 async def refreshed(

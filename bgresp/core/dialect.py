@@ -17,7 +17,7 @@ _STEP = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(\*)\]|\[([^=\[\]]+)=([^\[\]]*)\]")
 PathStep = tuple[str, str, str]
 BASE: Final = "openai"
 HOLE: Final = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
-_HALF: Final = re.compile(r"\{[A-Za-z0-9_.-]+(?![A-Za-z0-9_.}-])")
+_HALF: Final = r"\{[A-Za-z0-9_.-]+(?![A-Za-z0-9_.}-])"
 VAR: Final = "var."
 ATTACH: Final = ("if_streamed", "any", "never")
 IDEMPOTENCY: Final = ("none", "replay", "reject")
@@ -242,7 +242,7 @@ def holes(tree: Any) -> set[str]:
 
 def unclosed(tree: Any) -> str | None:
     """Return the first `{name` in the texts of a tree that no brace closes."""
-    found = (_HALF.search(text) for text in _texts(tree))
+    found = (re.search(_HALF, text) for text in _texts(tree))
     return next((half[0] for half in found if half), None)
 
 

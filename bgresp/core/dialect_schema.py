@@ -7,7 +7,7 @@ the dialect, the key and what was expected.
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final
 
 from bgresp.core.dialect import (
     ATTACH,
@@ -87,14 +87,17 @@ _DOTS: Final = r"(?i)/(\.|%2e){1,2}(/|\?|$)"
 _VARIABLE: Final = r"[A-Za-z0-9_.-]+"
 
 
-class _Key(NamedTuple):
+class _Key:
     """Which key of which dialect a message is about."""
 
-    dialect: str
-    path: str = ""
+    __slots__ = ("dialect", "path")
 
-    def below(self, name: str) -> Self:
-        return self._replace(path=f"{self.path}.{name}" if self.path else name)
+    def __init__(self, dialect: str, path: str = "") -> None:
+        self.dialect = dialect
+        self.path = path
+
+    def below(self, name: str) -> "_Key":
+        return _Key(self.dialect, f"{self.path}.{name}" if self.path else name)
 
     def __str__(self) -> str:
         return f"dialect {self.dialect!r}: {self.path!r}"

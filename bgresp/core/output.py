@@ -245,11 +245,14 @@ def is_commentary(items: Items, item: Any) -> bool:
     return is_message and not is_final(first_at(item, items.phase))
 
 
-class _Message(NamedTuple):
-    number: int
-    text: str
-    refusal: str
-    is_final: bool
+class _Message:
+    __slots__ = ("is_final", "number", "refusal", "text")
+
+    def __init__(self, number: int, text: str, refusal: str, *, is_final: bool) -> None:
+        self.number = number
+        self.text = text
+        self.refusal = refusal
+        self.is_final = is_final
 
 
 def is_final(phase: Any) -> bool:
@@ -262,7 +265,7 @@ def _message(items: Items, item: Any, number: int) -> _Message:
         number,
         text_at(item, items.text) or "",
         text_at(item, items.refusal) or "",
-        is_final(first_at(item, items.phase)),
+        is_final=is_final(first_at(item, items.phase)),
     )
 
 

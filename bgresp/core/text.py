@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -97,6 +96,8 @@ def _shown(before: str, point: str, behind: str) -> str:
     """Return a code point as it is shown between two others, each perhaps none."""
     if point in _JOINERS or (point in _SELECTORS and _selects(before, behind)):
         return point
+    import unicodedata  # few texts need it
+
     if re.match(_IGNORED, point) is None and unicodedata.category(point) not in _ACTING:
         return point
     if 0xD800 <= ord(point) <= 0xDFFF:
@@ -112,6 +113,8 @@ def _selects(sign: str, behind: str) -> bool:
         return sign in "0123456789#*" and behind == _KEYCAP
     if sign in _PICTURED:
         return True
+    import unicodedata
+
     # What this Python does not know yet may be a newer emoji.
     kinds = {"So", "Sm", "Cn"} if sign >= "\U0001f000" else {"So", "Sm"}
     return sign >= "\u2100" and unicodedata.category(sign) in kinds

@@ -27,10 +27,14 @@ MOST: Final = 100_000  # deliveries that are remembered; the oldest go first
 _SLACK: Final = 1_000
 
 
-class Answers(NamedTuple):
+class Answers:
     """The folders of one state folder."""
 
-    state: Path
+    __slots__ = ("state",)
+
+    def __init__(self, state: Path) -> None:
+        """Name them; nothing is read or created yet."""
+        self.state = state
 
     def response_path(self, key: str) -> Path:
         """Return where a job's final response lies."""
