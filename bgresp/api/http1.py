@@ -173,16 +173,20 @@ class _Wire(asyncio.Protocol):
 
         One that was cut before a byte was written took no request.
         """
-        for _ in range(_TURNS):
-            if self._ended or not self._has_news():
-                break
-            await asyncio.sleep(0)  # the loop reads it
+        await self._catch_up()
         if self._ended and not self._held:
-            said = "it was closed at once"
+            said = "the connection was closed at once"
             error = self._error
             raise ExchangeError(
                 Failure.UNCONNECTED, said if error is None else _first(error)
             ) from error
+
+    async def _catch_up(self) -> None:
+        """Let the loop read what the socket holds."""
+        for _ in range(_TURNS):
+            if self._ended or not self._has_news():
+                return
+            await asyncio.sleep(0)
 
     def abort(self) -> None:
         self._socket.abort()
@@ -206,6 +210,8 @@ class _Wire(asyncio.Protocol):
         for at in range(0, len(rest), _PIECE):
             while self._is_full and not self._is_left():
                 await self._more(WRITE_TIMEOUT, Failure.BROKEN)
+            # A write that fails ends all, and what came before that is never read.
+            await self._catch_up()
             if self._is_left():
                 self._is_spoiled = True
                 return
@@ -213,7 +219,7 @@ class _Wire(asyncio.Protocol):
 
     def _is_left(self) -> bool:
         """Say whether nobody wants the rest of a request: it is refused, or cut."""
-        if self._ended:
+        if self._ended or self._socket.is_closing():
             return True
         head = self._head() if self._held else self._reply
         return head is not None and head.status_code >= _REFUSED

@@ -649,8 +649,50 @@ def test_a_connection_that_is_cut_at_once_took_nothing(reset: bool) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         error = asyncio.run(main(listener))
-    said = "Connection reset by peer" if reset else "it was closed at once"
+    said = "Connection reset by peer" if reset else "the connection was closed at once"
     assert (Failure.UNCONNECTED, said) == (error.failure, str(error))
+
+
+async def sending(
+    listener: socket.socket, before: Callable[[socket.socket], None]
+) -> tuple[ExchangeError | int, bytes]:
+    """Send a large body to who does something before its first byte leaves.
+
+    Returns the status of the reply, or the failure, and what came of the request.
+    """
+    loop = asyncio.get_running_loop()
+    place = listener.getsockname()
+    _, wire = await loop.create_connection(lambda: http1._Wire(loop), *place)
+    served = accepted(listener)
+    big = Request("POST", "http://h.test/", {}, {}, bytes(5 << 20))
+    head = http1._head(big, address(big.url))
+    with served:
+        try:
+            await wire.send(head, big.body, Sent(leaving=lambda: before(served)))
+            found: ExchangeError | int = (await wire.response(60.0)).status_code
+        except ExchangeError as error:
+            found = error
+        wire.abort()
+        await wire.gone
+        return found, b"" if served.fileno() < 0 else served.recv(1 << 20)
+
+
+def test_a_refusal_that_is_there_is_read_before_more_is_written() -> None:
+    """Else the write might fail, as the server is leaving, and the refusal be lost."""
+    refusal = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        status, came = asyncio.run(sending(listener, lambda s: s.sendall(refusal)))
+    assert 401 == status
+    assert came.endswith(b"\r\n\r\n")  # the head, and nothing of the body
+
+
+def test_nothing_is_written_to_who_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    """Once a write failed no more of a body is written: asyncio would warn of each."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        error, _ = asyncio.run(sending(listener, lambda s: cut(s, reset=True)))
+    assert isinstance(error, ExchangeError)
+    assert Failure.BROKEN is error.failure
+    assert [] == caplog.records
 
 
 @pytest.mark.parametrize("reads", [True, False])
