@@ -10,7 +10,7 @@ from collections.abc import (
     Coroutine,
     Iterable,
     Iterator,
-    Mapping,
+    MutableMapping,
     Sequence,
 )
 from contextlib import suppress
@@ -54,7 +54,7 @@ class Context:
     """One invocation of one verb."""
 
     def __init__(
-        self, common: Common, environ: Mapping[str, str], streams: Streams
+        self, common: Common, environ: MutableMapping[str, str], streams: Streams
     ) -> None:
         """Take what was typed, and where; nothing is read yet."""
         self.common = common

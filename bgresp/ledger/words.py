@@ -66,7 +66,7 @@ class Words:
         with suppress(OSError, LedgerError):
             if before == [(1, 0)] and not self.path.exists():
                 self._save(before[0], [])
-            if self._write((before, after), fresh, gone) > MOST:
+            if self._write(fresh, gone, before=before, after=after) > MOST:
                 self._save(after, trimmed(self.path.read_bytes()))
 
     def tend(self, view: View, lock: Path) -> None:
@@ -103,10 +103,17 @@ class Words:
         return ends == [(1, 0)]  # nothing was ever submitted
 
     def _write(
-        self, over: tuple[list[Place], Place], fresh: list[bytes], gone: set[bytes]
+        self,
+        fresh: list[bytes],
+        gone: set[bytes],
+        *,
+        before: list[Place],
+        after: Place,
     ) -> int:
-        """Append, blank what is gone, move the place on; return the file's size."""
-        before, after = over
+        """Append, blank what is gone, move the place on; return the file's size.
+
+        Nothing is written, and 0 returned, unless the file holds up to `before`.
+        """
         fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             size = os.fstat(fd).st_size

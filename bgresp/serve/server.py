@@ -12,13 +12,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.serve import daemon
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from bgresp.serve.http import Gate, Server
 
 QUEUE_LIMIT = 10_000
-HINTS = ("bgresp serve --port 0", "bgresp serve --uds ANOTHER_PATH")
 GRACE = 10.0  # seconds that running jobs have to end when the server stops
 _TICK = 0.1
 _SWEEP = 1.0
@@ -73,7 +72,9 @@ class ServeOptions:
     webhook_url: str | None = None
     webhook_secret_env: str | None = None
     webhook_allow: tuple[str, ...] = ()
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    environ: MutableMapping[str, str] = field(
+        default_factory=lambda: os.environ, repr=False
+    )
     now: Callable[[], float] = time.time
 
     def say(self, text: str) -> None:
@@ -91,7 +92,13 @@ def run(options: ServeOptions) -> int:
     folder = daemon.private_folder(options.state, options.profile)
     lock = _lock(folder)
     try:
-        with listening(options.host, options.port, options.uds, HINTS) as listeners:
+        with listening(
+            options.host,
+            options.port,
+            options.uds,
+            hints=HINTS,
+            environ=options.environ,
+        ) as listeners:
             listener = listeners[0]
             key = _key(options)
             if key is None and not all(map(is_loopback, listeners)):
@@ -281,23 +288,38 @@ def _sweep(queue: JobQueue) -> None:
         sys.stderr.write(f"cannot tidy up: {error}\n")
 
 
+class Hints(NamedTuple):
+    """What to type where the address, or the unix socket, cannot be had."""
+
+    address: str
+    path: str
+
+
+HINTS: Final = Hints("bgresp serve --port 0", "bgresp serve --uds ANOTHER_PATH")
+
+
 @contextmanager
 def listening(
-    host: str, port: int, uds: Path | None, hints: tuple[str, str]
+    host: str,
+    port: int,
+    uds: Path | None,
+    *,
+    hints: Hints,
+    environ: MutableMapping[str, str],
 ) -> Iterator[list[socket.socket]]:
     """Listen on an address, and on a unix socket where one is named; close them.
 
-    The first is the address: the one that systemd opened, where it did. `hints` say
-    what to type where the address, or the path, cannot be had. Raises BgrespError.
+    The first is the address: the one that systemd opened, where the environment says
+    so, which is taken out of it. Raises BgrespError.
     """
     with ExitStack() as stack:
-        given = [stack.enter_context(one) for one in _inherited()]
+        given = [stack.enter_context(one) for one in _inherited(environ)]
         addresses = [one for one in given if one.family != socket.AF_UNIX]
         others = [one for one in given if one.family == socket.AF_UNIX]
         if not addresses:
-            addresses = [stack.enter_context(_bound(host, port, hints[0]))]
+            addresses = [stack.enter_context(_bound(host, port, hints.address))]
         if uds is not None:
-            others.append(stack.enter_context(_unix(uds, hints[1])))
+            others.append(stack.enter_context(_unix(uds, hints.path)))
         yield [*addresses, *others]
 
 
@@ -308,11 +330,11 @@ def is_loopback(listener: socket.socket) -> bool:
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
-def _inherited() -> list[socket.socket]:
+def _inherited(environ: MutableMapping[str, str]) -> list[socket.socket]:
     """Return the sockets of socket activation; each is taken once."""
-    mine = os.environ.pop("LISTEN_PID", "") == str(os.getpid())
-    count = os.environ.pop("LISTEN_FDS", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
+    mine = environ.pop("LISTEN_PID", "") == str(os.getpid())
+    count = environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
     if not mine or not count.isdecimal():
         return []
     try:

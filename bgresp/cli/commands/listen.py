@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 MOST_CONNECTIONS: Final = 256
 PATIENCE: Final = 10.0  # seconds for the body of a delivery
-HINTS: Final = ("bgresp listen --port 0", "bgresp listen --uds ANOTHER_PATH")
 
 
 class Options(NamedTuple):
@@ -101,7 +100,7 @@ def listen(which: Refs, options: Options, common: Common) -> int:
         raise UsageError("--interval takes a duration above 0")
     chosen = _chosen(context, which, options)
     _check_extra()
-    from bgresp.serve.server import is_loopback, listening
+    from bgresp.serve.server import Hints, is_loopback, listening
 
     context.ledger.prepare()
     with ExitStack() as until_done:
@@ -111,7 +110,13 @@ def listen(which: Refs, options: Options, common: Common) -> int:
         except NotFinishedError:
             message = "another `bgresp listen` is at work for this state folder"
             raise UsageError(message, hint="stop it first") from None
-        found = listening(options.host, options.port, options.uds, HINTS)
+        found = listening(
+            options.host,
+            options.port,
+            options.uds,
+            hints=Hints("bgresp listen --port 0", "bgresp listen --uds ANOTHER_PATH"),
+            environ=context.environ,
+        )
         listeners = until_done.enter_context(found)
         if not secrets:
             if not all(map(is_loopback, listeners)):
