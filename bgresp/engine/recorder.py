@@ -31,6 +31,8 @@ from bgresp.ledger.saved import Answers, Progress, Shown, load_progress, payload
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 MOST: Final = 1 << 20  # bytes of a rescue file
+# Of the loop, before a sync: who was woken by the last one writes first, and shares it.
+TURNS: Final = 8
 
 
 class GroupCommit:
@@ -93,15 +95,20 @@ class GroupCommit:
         ticket.result()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._next is not None:
-            waiting, self._next = self._next, None
-            written, self._files = self._files, []
-            journals, self._journals = [*self._journals.values()], {}
+            waiting = self._next
             try:
-                loop = asyncio.get_running_loop()
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
+                self._next = None
+                written, self._files = self._files, []
+                journals, self._journals = [*self._journals.values()], {}
                 await loop.run_in_executor(None, self._sync, written, journals)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError:  # the loop ends: nobody waits for ever
                 waiting.cancel()
+                if self._next is not None:
+                    self._next.cancel()
                 raise
             except Exception as error:  # noqa: BLE001  raised by who waits
                 waiting.set_exception(error)

@@ -306,6 +306,63 @@ def test_an_end_is_told_when_all_of_it_is_on_disk(state: Path, disk: Disk) -> No
     assert disk.syncs <= (4 + 2) * MANY, "a sync a record, and half a sync an end"
 
 
+@pytest.mark.parametrize("what", ["answer", "line"])
+def test_who_insists_on_leaving_leaves(state: Path, disk: Disk, what: str) -> None:
+    """A second Ctrl-C while ends are synced waits for ever, as nobody syncs any more."""
+    heard = Sure(disk=disk)
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        syncing.set()
+        assert go_on.wait(60)
+
+    if what == "line":
+        disk.before = lambda number: wait() if number == MANY + 1 else None
+    else:
+        disk.before_file = lambda path: wait() if path.parent == answers else None
+    answers = disk.journal.parent / "responses"
+
+    async def main() -> None:
+        task = asyncio.create_task(follow(state, heard, MANY))
+        await asyncio.to_thread(syncing.wait, 60)
+        for _ in range(2):
+            task.cancel()
+            for _ in range(3):
+                await asyncio.sleep(0)
+        assert task.done()
+        asyncio.get_running_loop().call_soon(go_on.set)
+
+    asyncio.run(main())
+    ended = [one for one in recorder_at(state).ledger.newest() if one.ended_with]
+    assert all((answers / f"{one.key}.json").exists() for one in ended)
+
+
+def test_nobody_waits_for_a_sync_that_will_not_be(state: Path, disk: Disk) -> None:
+    """A loop that ends while a sync runs hangs, for who waits for the next one."""
+    syncing, go_on = threading.Event(), threading.Event()
+
+    def wait(_: int) -> None:
+        syncing.set()
+        assert go_on.wait(60)
+
+    async def main() -> None:
+        recorder = recorder_at(state)
+        group, spoken = GroupCommit(recorder.ledger.path), Scripted().endpoint.dialect
+        first = recorder.heard_with(group, job(1), snapshot("in_progress"), spoken)
+        second = recorder.heard_with(group, job(2), snapshot("in_progress"), spoken)
+        tasks = [asyncio.create_task(first)]
+        await asyncio.to_thread(syncing.wait, 60)
+        tasks.append(asyncio.create_task(second))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(go_on.set)
+
+    disk.before = wait
+    asyncio.run(main())
+    assert {job(1).key, job(2).key} == {
+        one.key for one in recorder_at(state).ledger.newest()
+    }
+
+
 def test_who_is_asked_to_leave_hears_of_it_when_the_end_was_told(
     state: Path, disk: Disk
 ) -> None:
