@@ -43,6 +43,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _SECOND_FAMILY: Final = 0.25  # seconds until another address is tried, too (RFC 8305)
 _PATH: Final = "/%:@!$&'()*+,;=~"  # what a path holds as it is (RFC 3986)
 _STRAY: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DEFINITE: Final = re.compile(rb"HTTP/1\.[01] [234]")
 _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 _REFUSED: Final = 300  # a status from which on the rest of a request is not wanted
 _TURNS: Final = 4  # of the loop, until what a socket holds is told through TLS
@@ -171,10 +172,11 @@ class _Wire(asyncio.Protocol):
     async def stand(self) -> None:
         """Make sure that a new connection stands. Raises ExchangeError.
 
-        One that was cut before a byte was written took no request.
+        One that was cut before a byte was written took no request, though a 503 came
+        first, which would leave a doubt. What settles the matter is read as a reply.
         """
         await self._catch_up()
-        if self._ended and not self._held:
+        if self._ended and not _DEFINITE.match(self._http.trailing_data[0]):
             said = "the connection was closed at once"
             error = self._error
             raise ExchangeError(
@@ -439,6 +441,7 @@ def _first(error: Exception) -> str:
 def _head(request: Request, place: Address) -> h11.Request:
     """Put a request's first line and headers together. Raises ExchangeError."""
     headers = {"host": place.authority, **request.headers}
+    headers.pop("transfer-encoding", None)  # how long a body is, is ours to say
     if request.body or request.method in _WITH_BODY:
         headers["content-length"] = str(len(request.body))
     try:

@@ -159,7 +159,10 @@ def test_a_request_says_whose_it_is() -> None:
     async def main() -> None:
         async with speaking(talk) as (client, url):
             await asked(client, Request("POST", url, {"a": ["1", "2 3"]}, {"x-y": "z"}))
-            await asked(client, get(url, host="other.test"))
+            await asked(
+                client,
+                get(url, **{"host": "other.test", "transfer-encoding": "chunked"}),
+            )
             await asked(client, get(url))
 
     asyncio.run(main())
@@ -170,6 +173,7 @@ def test_a_request_says_whose_it_is() -> None:
     assert b"host: other.test\r\n" in heads[1]
     assert b"127.0.0.1" not in heads[1]
     assert b"content-length" not in heads[2]
+    assert b"transfer-encoding" not in heads[1]
 
 
 @pytest.mark.parametrize(
@@ -632,25 +636,40 @@ def test_who_left_unseen_is_asked_nothing(reset: bool) -> None:
         thread.join()
 
 
-@pytest.mark.parametrize("reset", [True, False])
-def test_a_connection_that_is_cut_at_once_took_nothing(reset: bool) -> None:
-    """Who is gone before the first byte was written has no job of ours: it may go again."""
-
-    async def main(listener: socket.socket) -> ExchangeError:
-        loop = asyncio.get_running_loop()
-        place = listener.getsockname()
-        _, wire = await loop.create_connection(lambda: http1._Wire(loop), *place)
-        cut(accepted(listener), reset=reset)
-        with pytest.raises(ExchangeError) as caught:
-            await wire.stand()
+async def stood(listener: socket.socket, first: bytes, *, reset: bool) -> None:
+    """Connect to who says something and leaves before a byte was written."""
+    loop = asyncio.get_running_loop()
+    place = listener.getsockname()
+    _, wire = await loop.create_connection(lambda: http1._Wire(loop), *place)
+    served = accepted(listener)
+    served.sendall(first)
+    cut(served, reset=reset)
+    try:
+        await wire.stand()
+    finally:
         wire.abort()
         await wire.gone
-        return caught.value
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        error = asyncio.run(main(listener))
+
+@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 503 No\r\n\r\n", b"220 smtp\r\n"])
+def test_a_connection_that_is_cut_at_once_took_nothing(
+    first: bytes, reset: bool
+) -> None:
+    """Who is gone before the first byte was written has no job: it may be sent again."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        pytest.raises(ExchangeError) as caught,
+    ):
+        asyncio.run(stood(listener, first, reset=reset))
     said = "Connection reset by peer" if reset else "the connection was closed at once"
-    assert (Failure.UNCONNECTED, said) == (error.failure, str(error))
+    assert (Failure.UNCONNECTED, said) == (caught.value.failure, str(caught.value))
+
+
+def test_a_refusal_at_once_is_read_as_one() -> None:
+    """A 429 that came before the request says more than that nothing was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asyncio.run(stood(listener, b"HTTP/1.1 429 No\r\n\r\n", reset=False))
 
 
 async def sending(
