@@ -227,9 +227,16 @@ class _Wire(asyncio.Protocol):
         return head is not None and head.status_code >= _REFUSED
 
     async def response(self, patience: float) -> h11.Response:
-        """Return the head of the reply. Raises ExchangeError."""
+        """Return the head of the reply, which hints do not put off.
+
+        Raises ExchangeError.
+        """
+        until = self._loop.time() + patience
         while (head := self._head()) is None:
-            await self._more(patience, Failure.SILENT)
+            left = until - self._loop.time()
+            if left <= 0:
+                raise ExchangeError(Failure.SILENT, "no reply came for too long")
+            await self._more(left, Failure.SILENT)
         return head
 
     def _head(self) -> h11.Response | None:
@@ -421,7 +428,7 @@ def _is_readable(number: int) -> bool:
     """Say whether a socket has something to read, were it its end."""
     if number < 0:
         return True  # closed, and about to say so
-    if sys.platform == "win32":
+    if sys.platform == "win32" or not hasattr(select, "poll"):  # eventlet takes it
         return bool(select.select([number], [], [], 0)[0])
     poll = select.poll()
     poll.register(number, select.POLLIN)

@@ -469,6 +469,26 @@ def test_patience_begins_anew_with_every_piece() -> None:
     assert ([b"x"] * 3, 34.0) == run_virtual(main())
 
 
+@pytest.mark.parametrize("every", [1.0, 4.0, 10.0])
+def test_hints_put_no_reply_off(every: float) -> None:
+    """A server that hints for ever at a reply is left when it should have come."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        wire = http1._Wire(loop)
+        wire.connection_made(Socket())
+        request = http1._head(get("http://h.test/"), address("http://h.test"))
+        await wire.send(request, b"", Sent())
+        for times in range(20):
+            loop.call_later(every * times, wire.data_received, HINTS)
+        with pytest.raises(ExchangeError) as caught:
+            await wire.response(10.0)
+        assert Failure.SILENT is caught.value.failure
+        return loop.time()
+
+    assert 10.0 == run_virtual(main())
+
+
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
