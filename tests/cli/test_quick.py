@@ -1,5 +1,7 @@
 """Both ways to a command, with Typer and without, say the same."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,3 +115,22 @@ def test_what_is_read_is_what_typer_reads(name: str, data: st.DataObject) -> Non
     except UsageError:
         raise AssertionError(words) from None
     assert seen == [group(**values) for group, values in groups.items()]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_who_leaves_does_what_was_left_for_the_end(waits: bool) -> None:
+    """Handlers run, streams are flushed and a thread is waited for, with our exit code."""
+    script = (
+        "import atexit, sys, threading; from bgresp.cli.main import leave;"
+        "atexit.register(print, 'registered'); print('written', end=' ');"
+        "last = lambda: (threading.main_thread().join(), print('waited for', end=' '));"
+        f"threading.Thread(target=last, daemon={not waits}).start(); leave(3)"
+    )
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    said = "waited for " * waits
+    assert (3, f"written {said}registered\n", "") == (
+        done.returncode,
+        done.stdout,
+        done.stderr,
+    )
