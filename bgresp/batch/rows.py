@@ -356,11 +356,20 @@ class Rows:
     async def _send(self, draft: Draft, place: Place) -> None:
         """Send a row, tell what came of it, and follow it where somebody waits."""
         job: Job | None = None
+        held = list[asyncio.Semaphore]()
+
+        def replied() -> None:
+            """Let the next row post: what is left to be synced needs no connection."""
+            if held:
+                held.pop().release()
+
         try:
-            async with self._posts:
-                if not self.pool.stopping:
-                    job = await self._posted(draft)
+            await self._posts.acquire()
+            held.append(self._posts)
+            if not self.pool.stopping:
+                job = await self._posted(draft, replied)
         finally:
+            replied()
             self._sending.discard(place)
             self._put(place, job)
         tracker = None if job is None else await self._to_follow(job)
@@ -369,10 +378,10 @@ class Rows:
         else:
             self._scheduler.join(tracker)
 
-    async def _posted(self, draft: Draft) -> Job | None:
+    async def _posted(self, draft: Draft, replied: Callable[[], None]) -> Job | None:
         """Post a row; return its job where there is one."""
         try:
-            submitted = await self.keyed.submit(draft)
+            submitted = await self.keyed.submit(draft, replied)
         except LedgerError:
             raise
         except BgrespError as error:

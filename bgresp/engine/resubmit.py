@@ -54,9 +54,12 @@ class Keyed:
         self.unique = unique
         self.again = again
 
-    async def submit(self, draft: Draft) -> Submitted:
+    async def submit(
+        self, draft: Draft, replied: Callable[[], None] = lambda: None
+    ) -> Submitted:
         """Send a draft unless it was accepted before; then return that job.
 
+        `replied` is called when no connection is needed any more, if one was.
         Raises NotFinishedError when another process submits under the key for too
         long, LedgerError.
         """
@@ -66,19 +69,19 @@ class Keyed:
         if self.unique:
             claims.append(f"unique:{_what(draft.job)}")
         if not claims:
-            return await self.submitter.submit(draft)
+            return await self.submitter.submit(draft, replied)
         async with self._claimed(claims):
             earlier = self._earlier(draft.job)
             if earlier is not None and earlier.status.is_unsettled:
                 earlier = await self._settled(earlier, draft.job)
             if earlier is None or earlier.status is Status.REJECTED:
                 check_whole(self.submitter.recorder)
-                return await self.submitter.submit(draft)
+                return await self.submitter.submit(draft, replied)
             if not earlier.status.is_unsettled and self.again(earlier, draft.job):
                 unsure = self._unsure(draft.job)
                 if unsure is None:
                     check_whole(self.submitter.recorder)
-                    return await self.submitter.submit(draft)
+                    return await self.submitter.submit(draft, replied)
                 earlier = unsure
         if earlier.status.is_unsettled:
             said = "an earlier submit of it has no known outcome"

@@ -282,9 +282,12 @@ class Submitter:
         """Count the requests that were sent, and whose outcome is not yet known."""
         return sum(sent.started for sent in self._on_their_way)
 
-    async def submit(self, draft: Draft) -> Submitted:
+    async def submit(
+        self, draft: Draft, replied: Callable[[], None] = lambda: None
+    ) -> Submitted:
         """Send a draft; the outcome is on disk when this returns.
 
+        `replied` is called before it is, when no connection is needed any more.
         Waits for its turn first: no intent lies about what the endpoint holds up.
         Raises LedgerError before anything was sent when the intent cannot be kept,
         UnreachableError when the endpoint asks for too long a wait, ConfigError where a
@@ -310,7 +313,8 @@ class Submitter:
         with submitting(now, keep, later=self._later) as job:
             intent = self._ticket()
             body = asking(self.api.endpoint, self._body(draft, job))
-            return await self._until_outcome(job, body, intent, stream=draft.stream)
+            how = draft.stream
+            return await self._until_outcome(job, body, intent, replied, stream=how)
 
     @property
     def _later(self) -> Later | None:
@@ -355,6 +359,7 @@ class Submitter:
         job: Job,
         body: bytes,
         intent: asyncio.Future[None] | None,
+        replied: Callable[[], None],
         *,
         stream: bool,
     ) -> Submitted:
@@ -374,30 +379,39 @@ class Submitter:
             self._on_their_way = [s for s in self._on_their_way if s is not sent]
         outcome = self._outcome(job, reply)
         outcome.interrupted = interrupted
-        await self._committed(outcome)
+        ticket = self._ticket()
         if reply.signals is not None and outcome.signals is None:
             try:
                 await reply.signals.aclose()
             except asyncio.CancelledError:  # the id is to be printed all the same
                 outcome.interrupted = True
+        if outcome.signals is None:
+            replied()
+        if ticket is not None:
+            await self._committed(outcome, ticket)
         return outcome
 
-    async def _committed(self, outcome: Submitted) -> None:
+    async def _committed(
+        self, outcome: Submitted, ticket: asyncio.Future[None]
+    ) -> None:
         """Wait until an outcome is on disk, though we are asked to leave.
 
         Raises LedgerError, unless a job was accepted: that is kept elsewhere.
         """
-        ticket = self._ticket()
-        while ticket is not None and not ticket.done():
+        while not ticket.done():
             try:
                 await asyncio.shield(ticket)
             except asyncio.CancelledError:
                 outcome.interrupted = True
-            except LedgerError as error:
-                if outcome.fault is not None:
-                    raise
-                kept, rescued = self.recorder.rescue(outcome.job, error)
-                outcome.job, outcome.rescued = kept, rescued
+            except LedgerError:
+                break
+        try:
+            ticket.result()
+        except LedgerError as error:
+            if outcome.fault is not None:
+                raise
+            kept, rescued = self.recorder.rescue(outcome.job, error)
+            outcome.job, outcome.rescued = kept, rescued
 
     async def _leave(self, job: Job, task: asyncio.Task[_Reply], sent: Sent) -> _Reply:
         """Wait a little for the id before leaving: the job may be accepted already."""

@@ -163,6 +163,21 @@ def test_all_is_on_disk_in_time(state: Path, disk: Disk) -> None:
     assert disk.syncs <= MANY // 2, "one by one they are twice as many as the jobs"
 
 
+def test_a_connection_is_free_while_the_outcome_is_synced(
+    state: Path, disk: Disk
+) -> None:
+    """A row keeps its connection from the others until its id is on disk."""
+    scripted, replied = Checked(disk=disk), threading.Event()
+
+    def wait(number: int) -> None:
+        assert number < 2 or replied.wait(60)
+        assert number > 1 or not replied.is_set()
+
+    disk.before = wait
+    submitted = asyncio.run(sender(scripted, state).submit(draft(), replied.set))
+    assert disk.holds(submitted.job.id)
+
+
 def failing(at: int, reason: int = errno.EIO) -> Callable[[int], None]:
     def before(number: int) -> None:
         if number == at:

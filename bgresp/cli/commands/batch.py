@@ -387,7 +387,8 @@ class Batching:
 
         options = self.options
         connections = self.settings.dialect.limits.connections
-        usual = WAITING if options.waits else connections
+        # A row whose job is being synced leaves its connection to another.
+        usual = WAITING if options.waits else 2 * connections
         in_flight = options.in_flight or usual
         return BatchPlan(
             self.rules,
