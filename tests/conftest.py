@@ -1,5 +1,6 @@
 """What all tests share: no home, a clean environment, an endpoint, the command."""
 
+import gc
 import os
 import re
 import signal
@@ -103,6 +104,8 @@ def pytest_collection(session: pytest.Session) -> None:
     """
     share = getattr(session.config, "workerinput", None)
     top = Path(__file__).parent
+    if share is not None:
+        gc.disable()  # what is collected stays
     if share is None or [top] != [Path(arg).resolve() for arg in session.config.args]:
         return
     modules = [*top.parent.glob("bgresp/**/*.py"), *top.glob("**/*.py")]
@@ -119,6 +122,12 @@ def pytest_collection(session: pytest.Session) -> None:
                 import_module(name)
         else:
             SourceFileLoader(name, str(path)).get_code(name)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, and nowhere among what was collected."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
