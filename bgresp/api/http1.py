@@ -418,7 +418,7 @@ class Client:
             raise ExchangeError(Failure.UNCONNECTED, said) from error
         except UnicodeError:
             said = "not the name of a host"
-            raise ExchangeError(Failure.UNFORMED, said) from None
+            raise ExchangeError(Failure.UNCONNECTED, said) from None
         except OSError as error:  # an ssl.SSLError and a socket.gaierror are, too
             raise ExchangeError(Failure.UNCONNECTED, _first(error)) from error
         return self._wire

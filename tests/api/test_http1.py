@@ -791,6 +791,14 @@ def test_of_several_addresses_one_reason_is_told() -> None:
     assert "Connection refused" == http1._first(error)
 
 
+@pytest.mark.parametrize("host", [".test", "a..test", "a" * 64 + ".test"])
+def test_what_no_name_may_be_is_not_reached(host: str) -> None:
+    """A host that cannot be looked up refused nothing: it was not reached."""
+    found = retrieved(f"http://{host}/v1")
+    told = (FaultKind.UNREACHABLE, "not the name of a host")
+    assert told == (found.kind, found.message)
+
+
 def test_a_name_with_two_addresses_is_refused_in_one_word(free_port: int) -> None:
     """Of several addresses that refuse, the first one's reason is told, no address."""
     found = retrieved(f"http://localhost:{free_port}/v1")
