@@ -98,18 +98,17 @@ class Following:
         try:
             async with AsyncExitStack() as stack:
                 is_over = await self._prepare(jobs, opened, stack)
-                scheduler = Scheduler(self._connections(), self._has_ended)
                 if not is_over:
                     async with (
                         asyncio.timeout(self.options.timeout),
                         moving(self.observer),
                     ):
-                        await self._follow(scheduler)
+                        await self._follow()
         except TimeoutError:
             ended_early = True
         finally:
             self.observer.stop()
-        self._final |= {tracker.job.key: tracker.job for tracker in self.trackers}
+        self._final.update((each.job.key, each.job) for each in self.trackers)
         final = [job for job in self._final.values() if job is not None]
         if ended_early:
             output.say_open(self.context, final)
@@ -171,8 +170,9 @@ class Following:
         troubles.tell()
         return is_over
 
-    async def _follow(self, scheduler: Scheduler) -> None:
+    async def _follow(self) -> None:
         """Follow the jobs to their end, or with those that come until it is left."""
+        scheduler = Scheduler(self._connections(), self._has_ended)
         if self.options.follow_new is None or self._trackers is None:
             await scheduler.run(self.trackers)
             return

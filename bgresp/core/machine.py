@@ -5,7 +5,7 @@ answered. What a table cannot say (budgets, a job's age) stands in `_guarded`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -29,12 +29,15 @@ class Poll:
     """Retrieve the response once."""
 
 
+POLL: Final = Poll()  # many jobs wait for one: it is held once
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Let `seconds` pass, then do what follows."""
 
     seconds: float
-    then: Stream | Poll = field(default_factory=Poll)
+    then: Stream | Poll = POLL
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,7 @@ def begin(job: Job, policy: Policy) -> tuple[Follow, Action]:
         fault = Fault(FaultKind.NOT_STREAMABLE, reason)
         return replace(follow, state=State.ENDED), Done(fault=fault)
     if reason:
-        return replace(follow, streams_ruled_out=reason), Poll()
+        return replace(follow, streams_ruled_out=reason), POLL
     return replace(follow, state=State.STREAMING), Stream(job.cursor)
 
 
@@ -540,7 +543,7 @@ def _answer(
     if after.state is State.ENDED:
         return _done(after, signal, policy)
     if isinstance(signal, Event):
-        return None if after.state is before.state else Poll()
+        return None if after.state is before.state else POLL
     if isinstance(signal, Fault):
         return _after_fault(before, after, signal, jitter)
     return _after_reply(after, policy=policy, jitter=jitter, now=now)
@@ -562,10 +565,10 @@ def _done(follow: Follow, signal: Signal, policy: Policy) -> Done:
 
 def _after_fault(before: Follow, after: Follow, fault: Fault, jitter: float) -> Action:
     stream = after.state is State.STREAMING
-    then: Stream | Poll = Stream(after.cursor) if stream else Poll()
+    then: Stream | Poll = Stream(after.cursor) if stream else POLL
     left_stream = before.state is State.STREAMING and not stream
     if fault.retry_after is None and left_stream:
-        return Poll()
+        return POLL
     own = schedule.backoff(after.faults - 1, jitter)
     if fault.kind is FaultKind.GONE:
         own = schedule.upward(5.0, jitter)
@@ -581,10 +584,10 @@ def _after_reply(
     if follow.state is State.STREAMING:
         return Wait(schedule.backoff(follow.cuts - 1, jitter), Stream(follow.cursor))
     if follow.held is not None:
-        return Wait(schedule.backoff(follow.faults - 1, jitter), Poll())
+        return Wait(schedule.backoff(follow.faults - 1, jitter), POLL)
     if policy.interval is not None:
-        return Wait(schedule.upward(policy.interval, jitter), Poll())
+        return Wait(schedule.upward(policy.interval, jitter), POLL)
     pace = schedule.pace(
         now, bounds=policy.poll, expect=follow.expect, tiers=policy.tiers
     )
-    return Wait(schedule.upward(pace, jitter), Poll())
+    return Wait(schedule.upward(pace, jitter), POLL)

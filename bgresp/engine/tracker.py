@@ -11,7 +11,17 @@ from bgresp.api.client import Api
 from bgresp.config.settings import Settings
 from bgresp.core import machine, update
 from bgresp.core.dialect import Dialect
-from bgresp.core.machine import Action, Done, Follow, Policy, Poll, State, Stream, Wait
+from bgresp.core.machine import (
+    POLL,
+    Action,
+    Done,
+    Follow,
+    Policy,
+    Poll,
+    State,
+    Stream,
+    Wait,
+)
 from bgresp.core.model import Job, ResponseError, Status
 from bgresp.core.observer import JobProgress, Missing, Observer, Outage
 from bgresp.core.output import Answer
@@ -357,7 +367,7 @@ class Tracker:
         except TimeoutError:
             last = silence.verdict()
         self._show_deltas()
-        return self._step(last) or Poll()
+        return self._step(last) or POLL
 
     def _put_off(self, signal: Signal, silence: SilenceTimeout) -> bool:
         """Put a delta off until the others that came with it are there; say if so."""
@@ -427,7 +437,7 @@ class Tracker:
 
     def hear(self, signal: Snapshot | Fault) -> None:
         """Take what a question about the job came to, whoever asked it."""
-        self.action = self._step(signal) or Poll()
+        self.action = self._step(signal) or POLL
 
     def _step(self, signal: Signal) -> Action | None:
         asked = None if isinstance(signal, Event) else signal.retry_after
