@@ -3,6 +3,7 @@
 What httpcore tells of its steps says whether a byte of the request itself left.
 """
 
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -98,6 +99,7 @@ _HEADER: Final = (httpx.LocalProtocolError, UnicodeEncodeError)
 _FAILURES: Final = (
     *(httpx.TransportError, httpx.InvalidURL, httpx.StreamError),
     UnicodeEncodeError,
+    ssl.SSLError,  # of a record that is none, where httpx passes it on as it is
 )
 
 

@@ -15,10 +15,10 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.api import http1, transport
+from bgresp.api import http1, proxied, transport
 from bgresp.api.client import Api
 from bgresp.api.http1 import Client, address, target
-from bgresp.api.transport import ExchangeError, Failure, Request, Sent
+from bgresp.api.transport import ExchangeError, Failure, Request, Route, Sent
 from bgresp.core.signals import Fault, FaultKind
 from tests.endpoint import endpoint, listening
 from tests.virtualclock import run_virtual
@@ -873,3 +873,40 @@ def test_a_certificate_is_checked(is_known: bool, tmp_path: Path) -> None:
         assert FaultKind.UNREACHABLE is found.kind
         assert "certificate verify failed" in found.message
         assert "SSL_CERT_FILE" in found.setup
+
+
+# ---- by a proxy ---------------------------------------------------------------
+
+
+def test_tls_that_breaks_behind_a_proxy_is_a_failure_in_words(tmp_path: Path) -> None:
+    """A record that is none, in mid-body, is no traceback, and leaves a doubt."""
+    authority, known = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(known)
+    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("h.test").configure_cert(mine)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await writer.drain()
+        below = writer.transport
+        await writer.start_tls(mine)
+        await head_of(reader)
+        writer.write(LONG[:-20])
+        below.write(b"\x17\x03\x03\x00\x20" + bytes(32))
+        await reader.read()
+
+    async def main() -> tuple[ExchangeError, Sent]:
+        sent = Sent()
+        async with listening(talk) as place:
+            way = Route(f"http://{place}", "HTTPS_PROXY", str(known), "SSL_CERT_FILE")
+            client = proxied.client(way, patience=60.0, keep_alive=True)
+            with pytest.raises(ExchangeError) as caught:
+                async with client.exchange(get("https://h.test/x"), sent) as reply:
+                    assert [] != [piece async for piece in reply.body]
+            await client.aclose()
+        return caught.value, sent
+
+    error, sent = asyncio.run(main())
+    assert (Failure.BROKEN, True, True) == (error.failure, sent.started, sent.written)
+    assert "SSL" in str(error)
