@@ -15,7 +15,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, asynccontextmanager, nullcontext
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -62,28 +61,32 @@ def connection(endpoint: Endpoint, way: Route, *, keep_alive: bool) -> Client:
         return proxied.client(way, patience=patience, keep_alive=keep_alive)
     is_plain = endpoint.base_url.startswith("http:")
     trusted = None if is_plain else context(way)
-    return http1.Client(endpoint.base_url, trusted, patience, keep_alive)
+    return http1.Client(endpoint.base_url, trusted, patience, keep_alive=keep_alive)
 
 
-@dataclass(slots=True)
 class Clients:
     """Clients of one connection each, used again by who comes next.
 
     Whoever comes while `most` are in use waits.
     """
 
-    endpoint: Endpoint
-    way: Route
-    most: int | None = None
-    keep_alive: bool = field(default=True, kw_only=True)
-    _free: list[Client] = field(default_factory=list, repr=False)
-    _used: set[Client] = field(default_factory=set, repr=False)
-    _permits: asyncio.Semaphore | None = None
+    __slots__ = ("_free", "_permits", "_used", "endpoint", "keep_alive", "way")
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        way: Route,
+        most: int | None = None,
+        *,
+        keep_alive: bool = True,
+    ) -> None:
         """Make the permits."""
-        if self.most is not None:
-            self._permits = asyncio.Semaphore(self.most)
+        self.endpoint = endpoint
+        self.way = way
+        self.keep_alive = keep_alive
+        self._free: list[Client] = []
+        self._used: set[Client] = set()
+        self._permits = None if most is None else asyncio.Semaphore(most)
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[Client]:
@@ -114,22 +117,35 @@ class Clients:
         self._free.clear()
 
 
-@dataclass(slots=True)
 class Api:
     """One endpoint; its connections are opened when first needed, closed by aclose.
 
     `trace` is told of each request and of what became of it, without secrets.
     """
 
-    endpoint: Endpoint
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
-    say: Callable[[str], None] = lambda _: None
-    trace: Callable[[str], None] | None = None
-    now: Callable[[], float] = time.time
-    _takes_no_include: bool = False
-    _clients: Clients | None = field(default=None, repr=False)
-    _posting: Clients | None = field(default=None, repr=False)
-    _way: Route | None = field(default=None, repr=False)
+    __slots__ = (
+        *("_clients", "_posting", "_takes_no_include", "_way"),
+        *("endpoint", "environ", "now", "say", "trace"),
+    )
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        environ: Mapping[str, str] = os.environ,
+        say: Callable[[str], None] = lambda _: None,
+        trace: Callable[[str], None] | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Speak to an endpoint; nothing is connected yet."""
+        self.endpoint = endpoint
+        self.environ = environ
+        self.say = say
+        self.trace = trace
+        self.now = now
+        self._takes_no_include = False
+        self._clients: Clients | None = None
+        self._posting: Clients | None = None
+        self._way: Route | None = None
 
     @property
     def way(self) -> Route:
@@ -336,7 +352,7 @@ class Api:
             return reply
         text = reply.body.decode("latin-1")  # any bytes, and the same ones again
         text = replies.without_webhook_secret(text, self.endpoint)
-        return replace(reply, body=text.encode("latin-1"))
+        return reply._replace(body=text.encode("latin-1"))
 
     @asynccontextmanager
     async def _send(

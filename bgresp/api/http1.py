@@ -13,7 +13,6 @@ import select
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -340,7 +339,6 @@ class _Wire(asyncio.Protocol):
             self._waiter.set_exception(TimeoutError())
 
 
-@dataclass(slots=True, eq=False)
 class Client:
     """One connection to one base URL, opened when it is needed; no redirects.
 
@@ -348,12 +346,25 @@ class Client:
     exchange has a connection of its own.
     """
 
-    base_url: str
-    context: "ssl.SSLContext | None"
-    patience: float
-    keep_alive: bool
-    _address: Address | None = field(default=None, repr=False)
-    _wire: _Wire | None = field(default=None, repr=False)
+    __slots__ = (
+        *("_address", "_wire", "base_url", "context", "keep_alive", "patience"),
+    )
+
+    def __init__(
+        self,
+        base_url: str,
+        context: "ssl.SSLContext | None",
+        patience: float,
+        *,
+        keep_alive: bool,
+    ) -> None:
+        """Connect to nothing yet."""
+        self.base_url = base_url
+        self.context = context
+        self.patience = patience
+        self.keep_alive = keep_alive
+        self._address: Address | None = None
+        self._wire: _Wire | None = None
 
     @asynccontextmanager
     async def exchange(self, request: Request, sent: Sent) -> AsyncIterator[Response]:

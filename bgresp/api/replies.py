@@ -5,9 +5,8 @@ Figures: DESIGN.md, Limits of what is parsed.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bgresp.core import schedule
 from bgresp.core.dialect import HTTP_STATUS, Dialect, first_at
@@ -36,8 +35,7 @@ _COLON: Final = re.compile(rb"\s*:")
 _MOST_TOKENS: Final = 2_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One whole HTTP reply; header names in lower case; `now` is the wall clock."""
 
     status: int

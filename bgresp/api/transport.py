@@ -24,7 +24,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from pathlib import Path
@@ -95,7 +94,6 @@ class ExchangeError(Exception):
 FAILURES: Final = (ExchangeError, ValueError)
 
 
-@dataclass(slots=True)
 class Sent:
     """Whether the first byte of a request may have left this machine: in doubt it has.
 
@@ -103,10 +101,14 @@ class Sent:
     is called before the first byte of all does leave, and may raise.
     """
 
-    started: bool = False
-    written: bool = False
-    leaving: Callable[[], None] | None = None
-    _is_told: bool = False
+    __slots__ = ("_is_told", "leaving", "started", "written")
+
+    def __init__(self, leaving: Callable[[], None] | None = None) -> None:
+        """Take that nothing left yet."""
+        self.started = False
+        self.written = False
+        self.leaving = leaving
+        self._is_told = False
 
     def leave(self) -> None:
         """Take that the first byte is about to leave."""
@@ -139,14 +141,23 @@ class Request(NamedTuple):
         )
 
 
-@dataclass(slots=True)
 class Response:
     """A reply whose body is still to come; `secrets` are its request's."""
 
-    status_code: int
-    raw_headers: Sequence[tuple[bytes, bytes]]
-    body: AsyncIterator[bytes]
-    secrets: Sequence[bytes] = ()
+    __slots__ = ("body", "raw_headers", "secrets", "status_code")
+
+    def __init__(
+        self,
+        status_code: int,
+        raw_headers: Sequence[tuple[bytes, bytes]],
+        body: AsyncIterator[bytes],
+        secrets: Sequence[bytes] = (),
+    ) -> None:
+        """Take the head of a reply; its body is still to come."""
+        self.status_code = status_code
+        self.raw_headers = raw_headers
+        self.body = body
+        self.secrets = secrets
 
     @property
     def is_success(self) -> bool:
@@ -184,8 +195,7 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """The way to one base URL; None where there is no proxy, or no own certificates.
 
     `proxy` may hold a password: `proxy_name` is for people. `ca_source` is the variable
@@ -340,7 +350,6 @@ class UnknownEncodingError(EncodingError):
     """A body in an encoding that is none of ours: `head` is as it came."""
 
 
-@dataclass(slots=True)
 class Inflater:
     """Decodes gzip, in any number of members, or deflate, as bytes come.
 
@@ -348,10 +357,14 @@ class Inflater:
     some. Gateways compress, though identity was asked for.
     """
 
-    coding: str
-    _head: bytes = b""
-    _zip: "zlib._Decompress | None" = None
-    _is_over: bool = False
+    __slots__ = ("_head", "_is_over", "_zip", "coding")
+
+    def __init__(self, coding: str) -> None:
+        """Decode nothing yet."""
+        self.coding = coding
+        self._head = b""
+        self._zip: zlib._Decompress | None = None
+        self._is_over = False
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what these bytes tell, in pieces of a MiB at most.

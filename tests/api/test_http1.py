@@ -48,7 +48,7 @@ async def speaking(
 ) -> AsyncIterator[tuple[Client, str]]:
     """Lend a client of a server that talks like this, and the server's URL."""
     async with listening(talk) as place:
-        client = Client(f"http://{place}", None, patience, keep_alive)
+        client = Client(f"http://{place}", None, patience, keep_alive=keep_alive)
         try:
             yield client, f"http://{place}/v1/x"
         finally:
