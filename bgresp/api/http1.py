@@ -10,7 +10,6 @@ import asyncio
 import os
 import re
 import select
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -439,7 +438,7 @@ def _is_readable(number: int) -> bool:
     """Say whether a socket has something to read, were it its end."""
     if number < 0:
         return True  # closed, and about to say so
-    if sys.platform == "win32" or not hasattr(select, "poll"):  # eventlet takes it
+    if not hasattr(select, "poll"):  # eventlet takes it
         return bool(select.select([number], [], [], 0)[0])
     poll = select.poll()
     poll.register(number, select.POLLIN)
