@@ -224,7 +224,13 @@ class Command:
     async def run(self, work: Work) -> AsyncIterator[EngineNews]:
         """Stream what the program writes, in whole characters. Raises EngineError."""
         self.watchdog.start(self.kill_after)
-        process = await self._started(work)
+        starting = asyncio.ensure_future(self._started(work))
+        try:
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # asyncio would end the program alone, and wait for what it began meanwhile.
+            await asyncio.shield(self._end_started(starting))
+            raise
         self.watchdog.started(process.pid)
         stdin = asyncio.ensure_future(_feed(process, self._input(work)))
         stderr = asyncio.ensure_future(_tail(process))
@@ -285,6 +291,15 @@ class Command:
         code = await _exited(process)
         _signal(process, signal.SIGKILL)
         return code
+
+    async def _end_started(self, starting: asyncio.Future[Process]) -> None:
+        """End a program that is being started, if it starts."""
+        with suppress(EngineError):
+            process = await starting
+            assert process.stdin is not None
+            process.stdin.close()
+            await self._end(process)
+            await process.wait()  # nobody is left who holds its pipes
 
     async def _end(self, process: Process) -> None:
         """End the whole group: ask, wait, then do not ask."""

@@ -1,8 +1,10 @@
 """Jobs that a program answers: its stdout, its end, and what it leaves behind."""
 
+import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from bgresp.serve.engine_options import EngineOptions, is_key, without_keys
-from bgresp.serve.engines import Command
+from bgresp.serve.engines import Command, Work
 from tests.serve.endpoints import (
     Serve,
     Served,
@@ -144,6 +146,35 @@ def test_a_cancel_ends_the_whole_group(serve: Serve, tmp_path: Path, trap: str) 
     job = create(sdk, "x")
     wait_until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
     assert "cancelled" == sdk.responses.cancel(job.id).status
+    for pid in map(int, pids.read_text().split()):
+        wait_until(partial(is_gone, pid))
+
+
+def test_a_cancel_during_the_start_ends_the_whole_group(tmp_path: Path) -> None:
+    """A program that began before we came to know of it is ended with all it began."""
+    pids = tmp_path / "pids"
+    inner = f"echo $$ >> {pids}; while :; do sleep 0.1; done"
+    (tmp_path / "inner.sh").write_text(inner)
+    script = f"sh {tmp_path}/inner.sh & {inner}"
+    engine = Command(("/bin/sh", "-c", script), ENVIRON, kill_after=0.2)
+
+    def are_up() -> bool:
+        return pids.exists() and len(pids.read_text().split()) == 2
+
+    async def main() -> None:
+        running = engine.run(Work("resp_1", {}, []))
+        asking = asyncio.ensure_future(anext(running))
+        for _ in range(4):  # turns of the loop, in one of which the program begins
+            await asyncio.sleep(0)
+            # Meanwhile the loop stands still: it hears of nothing.
+            with suppress(AssertionError):
+                wait_until(are_up, deadline=0.5)
+                break
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(main())
     for pid in map(int, pids.read_text().split()):
         wait_until(partial(is_gone, pid))
 
