@@ -44,6 +44,7 @@ TOO_LONG: Final = f"longer than {MOST >> 20} MiB"
 BUILD_BYTES: Final = 8 * 1024 * 1024
 MOST_TERM: Final = 60
 GROWTH: Final = 3
+_READ_AT_ONCE: Final = 1 << 20  # bytes of a run, whole pages
 _TOGETHER: Final = 4096  # lines of a run that are written at once
 PREFIX: Final = "resp_"
 DAMAGED: Final = "damaged"
@@ -179,11 +180,14 @@ class Run:
             at = start
 
     def lines(self) -> Iterator[bytes]:
-        """Yield every index line."""
-        at = 0
+        """Yield every index line; the memory of those that were taken is let go."""
+        at = free = 0
         while at < self._end:
             line, at = self._line(at)
             yield line
+            if at - free >= _READ_AT_ONCE:
+                self._mapped().madvise(mmap.MADV_DONTNEED, free, _READ_AT_ONCE)
+                free += _READ_AT_ONCE
 
     def _bound(self, wanted: bytes) -> int:
         """Return the offset of the first line that is not below `wanted`."""
