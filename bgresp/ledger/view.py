@@ -177,6 +177,7 @@ class Checkpoint:
         """Read the file; return the place up to which it holds."""
         horizon = self.latest.horizon
         self._unsaved = self._file_size = 0
+        self._places = {}  # not held beside what comes in their place
         try:
             data = self.path.read_bytes()
             said: Any = json.loads(data)
@@ -191,7 +192,7 @@ class Checkpoint:
                 return number, offset
         except (OSError, ValueError, KeyError, TypeError, StopIteration, LedgerError):
             pass
-        self._places, self.latest = {}, LatestKeys(horizon)
+        self.latest = LatestKeys(horizon)
         return segments[0].number, 0
 
 
