@@ -33,6 +33,8 @@ for module, names in {_LACKING!r}.items():
     for name in names:
         if hasattr(found, name):
             delattr(found, name)
+if hasattr(os, "process_cpu_count"):  # since 3.13; made of what macOS lacks
+    os.process_cpu_count = os.cpu_count
 if "WITNESS" in os.environ:
     open(os.environ["WITNESS"], "a").write("x")
 """
