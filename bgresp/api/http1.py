@@ -373,7 +373,7 @@ class Client:
         """
         if self._address is None:
             self._address = address(self.base_url)
-        head = _head(request, self._address)
+        head = _formed(request, self._address)
         wire = await self._connected(self._address)
         try:
             if wire.idle_since is None:
@@ -455,7 +455,7 @@ def _first(error: Exception) -> str:
     return of_system(error)
 
 
-def _head(request: Request, place: Address) -> h11.Request:
+def _formed(request: Request, place: Address) -> h11.Request:
     """Put a request's first line and headers together. Raises ExchangeError."""
     headers = {"host": place.authority, **request.headers}
     headers.pop("transfer-encoding", None)  # how long a body is, is ours to say

@@ -6,7 +6,7 @@ What a row came to is told at once; ids are told in the order of the rows.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Protocol
@@ -356,20 +356,15 @@ class Rows:
     async def _send(self, draft: Draft, place: Place) -> None:
         """Send a row, tell what came of it, and follow it where somebody waits."""
         job: Job | None = None
-        held = list[asyncio.Semaphore]()
-
-        def replied() -> None:
-            """Let the next row post: what is left to be synced needs no connection."""
-            if held:
-                held.pop().release()
-
+        turn = ExitStack()
         try:
             await self._posts.acquire()
-            held.append(self._posts)
+            turn.callback(self._posts.release)
             if not self.pool.stopping:
-                job = await self._posted(draft, replied)
+                # Once it was replied to, what is left to be synced needs no connection.
+                job = await self._posted(draft, turn.close)
         finally:
-            replied()
+            turn.close()
             self._sending.discard(place)
             self._put(place, job)
         tracker = None if job is None else await self._to_follow(job)

@@ -145,7 +145,7 @@ def resolve(
         home=_home(name, config),
         origins={"profile": why, "base_url": origin, "model": model_origin},
         tables=kept_tables(spoken.name, config),
-        hidden=_hidden(config, name) if source.kind == "cmd" else frozenset(),
+        hidden=_hidden(config, name, source),
     )
     if flags.webhook is None and not is_same_url(settings.home, base_url):
         settings = settings._replace(webhook=None)  # its secret is not for others
@@ -255,9 +255,7 @@ def of_job(job: Job, machine: Machine) -> Settings:
         headers={**_strings(table, "headers", grant.profile), **flags.headers},
         webhook=_lent_webhook(table, spoken),
         tables=tables or kept_tables(spoken.name, config),
-        hidden=_hidden(config, grant.profile)
-        if grant.source.kind == "cmd"
-        else frozenset(),
+        hidden=_hidden(config, grant.profile, grant.source),
     )
     allow_http = flags.allow_http or bool(table.get("allow_http", False))
     keyed = settings.key_source.kind != "none" or settings.webhook is not None
@@ -372,8 +370,10 @@ def _dialects(job: Job, machine: Machine) -> frozenset[str]:
     return machine.noted.dialects | {now}
 
 
-def _hidden(config: Config, profile: str) -> frozenset[str]:
+def _hidden(config: Config, profile: str, source: KeySource) -> frozenset[str]:
     """Return the variables that a profile's program for its key must not see."""
+    if source.kind != "cmd":
+        return frozenset()
     return config.key_variables - config.env_pass(profile)
 
 

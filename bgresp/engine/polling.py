@@ -291,11 +291,7 @@ class JobPoller:
 
         def is_open(id_: str, snapshot: Snapshot) -> None:
             job = left.pop(id_)
-            if not self._is_known(job, snapshot):
-                dialect = self.api.endpoint.dialect
-                self.tell(News(job, self.recorder.heard(job, snapshot, dialect)))
-            else:
-                self.tell(News(job, job))
+            self.tell(News(job, self._record(job, snapshot)))
 
         await poller.call(dict(left), is_open)
         self.closed = poller.refused
@@ -402,10 +398,14 @@ class JobPoller:
         age = abs(self.recorder.now() - (job.checked_at or 0.0))
         return self.thrifty and known and age < FRESH
 
-    async def _recorded(self, job: Job, answer: Snapshot) -> Job:
-        dialect = self.api.endpoint.dialect
+    def _record(self, job: Job, answer: Snapshot) -> Job:
         if self._is_known(job, answer):
             return job
-        if self._group is None:
-            return self.recorder.heard(job, answer, dialect)
+        return self.recorder.heard(job, answer, self.api.endpoint.dialect)
+
+    async def _recorded(self, job: Job, answer: Snapshot) -> Job:
+        """Record an answer with those of others."""
+        if self._group is None or self._is_known(job, answer):
+            return self._record(job, answer)
+        dialect = self.api.endpoint.dialect
         return await self.recorder.heard_with(self._group, job, answer, dialect)

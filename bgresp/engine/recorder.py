@@ -11,7 +11,7 @@ import os
 import shlex
 import stat
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -169,13 +169,9 @@ class Recorder:
         """
         if news.reading is not None and news.reading.status.is_terminal:
             group = None  # its answer is on disk before its record is written
-        steps = self._recorded(job, news, dialect, text=text, group=group)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                recorded: Job = end.value
-                return recorded
+        for found in self._recorded(job, news, dialect, text=text, group=group):
+            job = found or job
+        return job
 
     async def heard_with(
         self,
@@ -190,14 +186,11 @@ class Recorder:
 
         Nothing of it is left undone where we are asked to leave.
         """
-        steps = self._recorded(job, news, dialect, text=text, group=group)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                recorded: Job = end.value
-                return recorded
-            await group.synced()
+        for found in self._recorded(job, news, dialect, text=text, group=group):
+            if found is None:
+                await group.synced()
+            job = found or job
+        return job
 
     def _recorded(
         self,
@@ -207,10 +200,14 @@ class Recorder:
         *,
         text: str,
         group: GroupCommit | None = None,
-    ) -> Generator[None, None, Job]:
-        """Record news; yield where what a group has is to be on disk to go on."""
+    ) -> Iterator[Job | None]:
+        """Record news; yield the record last.
+
+        None before it, where what a group has is to be on disk to go on.
+        """
         if news.reading is None:
-            return job
+            yield job
+            return
         told = update.heard(
             job,
             news.reading,
@@ -221,21 +218,23 @@ class Recorder:
         later = None if group is None else group.add_line
         if not told.status.is_terminal or told.status.rank < job.status.rank:
             recorded = self.ledger.record(told, later=later)
-            yield
-            return recorded
+            yield None
+            yield recorded
+            return
         if self.ledger.is_forgotten(job.key):
-            return told
+            yield told
+            return
         answer = self._save(told.key, news, dialect, streamed=text, group=group)
-        yield
+        yield None
         if isinstance(news, Snapshot) and news.unread is not None and not answer.text:
             told = told._replace(ended_with=None, told=None)  # nobody could read it
         else:
             told = update.ended_with(told, answer)
         recorded = self.ledger.record(told, later=later)
-        yield
+        yield None
         if self.ledger.is_forgotten(job.key):  # while the answer was saved
             self.answers.forget(job.key)
-        return recorded
+        yield recorded
 
     def keep_accepted(
         self, job: Job, later: Later | None = None

@@ -355,7 +355,7 @@ async def received(pieces: list[bytes], *, slow: bool) -> bytes:
     loop = asyncio.get_running_loop()
     wire, socket = http1._Wire(loop), Socket()
     wire.connection_made(socket)
-    request = http1._head(get("http://h.test/"), address("http://h.test"))
+    request = http1._formed(get("http://h.test/"), address("http://h.test"))
     await wire.send(request, b"", Sent())
     left = [*pieces]
 
@@ -404,7 +404,7 @@ def test_a_cut_tells_all_that_came(at: int) -> None:
         loop = asyncio.get_running_loop()
         wire = http1._Wire(loop)
         wire.connection_made(Socket())
-        request = http1._head(get("http://h.test/"), address("http://h.test"))
+        request = http1._formed(get("http://h.test/"), address("http://h.test"))
         await wire.send(request, b"", Sent())
         if at:
             wire.data_received(CHUNKED[:at])
@@ -429,7 +429,7 @@ def test_what_nobody_takes_is_left_in_the_socket() -> None:
     async def main() -> None:
         wire, socket = http1._Wire(asyncio.get_running_loop()), Socket()
         wire.connection_made(socket)
-        request = http1._head(get("http://h.test/"), address("http://h.test"))
+        request = http1._formed(get("http://h.test/"), address("http://h.test"))
         await wire.send(request, b"", Sent())
         wire.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n")
         await wire.response(60.0)
@@ -453,7 +453,7 @@ def test_patience_begins_anew_with_every_piece() -> None:
         loop = asyncio.get_running_loop()
         wire = http1._Wire(loop)
         wire.connection_made(Socket())
-        request = http1._head(get("http://h.test/"), address("http://h.test"))
+        request = http1._formed(get("http://h.test/"), address("http://h.test"))
         await wire.send(request, b"", Sent())
         wire.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
         await wire.response(10.0)
@@ -477,7 +477,7 @@ def test_hints_put_no_reply_off(every: float) -> None:
         loop = asyncio.get_running_loop()
         wire = http1._Wire(loop)
         wire.connection_made(Socket())
-        request = http1._head(get("http://h.test/"), address("http://h.test"))
+        request = http1._formed(get("http://h.test/"), address("http://h.test"))
         await wire.send(request, b"", Sent())
         for times in range(20):
             loop.call_later(every * times, wire.data_received, HINTS)
@@ -704,7 +704,7 @@ async def sending(
     _, wire = await loop.create_connection(lambda: http1._Wire(loop), *place)
     served = accepted(listener)
     big = Request("POST", "http://h.test/", {}, {}, bytes(5 << 20))
-    head = http1._head(big, address(big.url))
+    head = http1._formed(big, address(big.url))
     with served:
         try:
             await wire.send(head, big.body, Sent(leaving=lambda: before(served)))

@@ -320,13 +320,8 @@ def ours(words: str, env: Changes | None = None) -> list[str]:
     return [name for name in found if name.startswith("bgresp")]
 
 
-def imported(words: str, env: Changes, *, but: str) -> list[str]:
-    """Run a command to its end; return what it imported, but the modules of a package."""
-    script = (
-        "import atexit, sys; there = {*sys.modules}; from bgresp.__main__ import main;"
-        "tell = lambda: print(*sys.modules.keys() - there, file=sys.stderr);"
-        "atexit.register(tell); main()"
-    )
+def stderr_of(script: str, words: str, env: Changes) -> str:
+    """Run a command by a script, to its end; return what stood on stderr."""
     done = subprocess.run(
         [sys.executable, "-c", script, *words.split()],
         capture_output=True,
@@ -334,7 +329,18 @@ def imported(words: str, env: Changes, *, but: str) -> list[str]:
         check=True,
         env=environment(env),
     )
-    names = done.stderr.splitlines()[-1].split() if done.stderr.strip() else []
+    return done.stderr
+
+
+def imported(words: str, env: Changes, *, but: str) -> list[str]:
+    """Run a command to its end; return what it imported, but the modules of a package."""
+    script = (
+        "import atexit, sys; there = {*sys.modules}; from bgresp.__main__ import main;"
+        "tell = lambda: print(*sys.modules.keys() - there, file=sys.stderr);"
+        "atexit.register(tell); main()"
+    )
+    told = stderr_of(script, words, env)
+    names = told.splitlines()[-1].split() if told.strip() else []
     return sorted(name for name in names if not (but and name.startswith(but)))
 
 
@@ -349,14 +355,7 @@ def built(words: str, env: Changes) -> tuple[list[str], list[str]]:
         "tell = lambda: print(json.dumps([[*sys.modules], found()]), file=sys.stderr);"
         "atexit.register(tell); main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *words.split()],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment(env),
-    )
-    modules, dataclasses = json.loads(done.stderr.splitlines()[-1])
+    modules, dataclasses = json.loads(stderr_of(script, words, env).splitlines()[-1])
     return modules, dataclasses
 
 
@@ -369,14 +368,7 @@ def heavy(
         f"print(sorted(set({modules!r}) & set(sys.modules)), file=sys.stderr);"
         "sys.exit(code)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *words.split()],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment(env or {}),
-    )
-    return done.stderr.strip()
+    return stderr_of(script, words, env or {}).strip()
 
 
 def test_the_man_page_tells_everything() -> None:

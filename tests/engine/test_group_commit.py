@@ -306,6 +306,25 @@ async def follow(
     await (scheduler or Scheduler(MANY)).run(trackers)
 
 
+def held_up(disk: Disk, what: str) -> tuple[threading.Event, threading.Event]:
+    """Hold up the syncs of ended jobs' answers, or of the first line of one.
+
+    Returns what tells that one began, and what lets it go on.
+    """
+    syncing, go_on = threading.Event(), threading.Event()
+    answers = disk.journal.parent / "responses"
+
+    def wait() -> None:
+        syncing.set()
+        assert go_on.wait(60)
+
+    if what == "line":
+        disk.before = lambda number: wait() if number == MANY + 1 else None
+    else:
+        disk.before_file = lambda path: wait() if path.parent == answers else None
+    return syncing, go_on
+
+
 def test_an_end_is_told_when_all_of_it_is_on_disk(state: Path, disk: Disk) -> None:
     """An end is told, or written, before the answer is on disk; or costs its syncs."""
     heard = Sure(disk=disk)
@@ -325,17 +344,7 @@ def test_an_end_is_told_when_all_of_it_is_on_disk(state: Path, disk: Disk) -> No
 def test_who_insists_on_leaving_leaves(state: Path, disk: Disk, what: str) -> None:
     """A second Ctrl-C while ends are synced waits for ever, as nobody syncs any more."""
     heard = Sure(disk=disk)
-    syncing, go_on = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        syncing.set()
-        assert go_on.wait(60)
-
-    if what == "line":
-        disk.before = lambda number: wait() if number == MANY + 1 else None
-    else:
-        disk.before_file = lambda path: wait() if path.parent == answers else None
-    answers = disk.journal.parent / "responses"
+    syncing, go_on = held_up(disk, what)
 
     async def main() -> None:
         task = asyncio.create_task(follow(state, heard, MANY))
@@ -349,6 +358,7 @@ def test_who_insists_on_leaving_leaves(state: Path, disk: Disk, what: str) -> No
 
     asyncio.run(main())
     ended = [one for one in recorder_at(state).ledger.newest() if one.ended_with]
+    answers = disk.journal.parent / "responses"
     assert all((answers / f"{one.key}.json").exists() for one in ended)
 
 
@@ -428,21 +438,11 @@ def test_who_leaves_while_ends_are_synced_has_them_told(
 ) -> None:
     """Ctrl-C loses answers that were received, or leaves an end untold."""
     heard, over = Sure(disk=disk), list[str]()
-    syncing, go_on = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        syncing.set()
-        assert go_on.wait(60)
+    syncing, go_on = held_up(disk, what)
 
     def stop(one: Tracker) -> bool:
         over.append(one.job.key)
         return False
-
-    if what == "line":
-        disk.before = lambda number: wait() if number == MANY + 1 else None
-    else:
-        disk.before_file = lambda path: wait() if path.parent == answers else None
-    answers = disk.journal.parent / "responses"
 
     async def main() -> None:
         task = asyncio.create_task(follow(state, heard, MANY, Scheduler(MANY, stop)))
