@@ -1,21 +1,24 @@
 """`--notify`: told of each job that ended, once ever, and harmless whatever it does."""
 
+import asyncio
 import json
 import os
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bgresp.core.model import Job, Status
-from bgresp.engine.notify import Notifier, argv_of
+from bgresp.engine.notify import TIMEOUT, Notifier, argv_of
 from bgresp.engine.recorder import Recorder
 from tests.cli.books import ident, seed
-from tests.cli.processes import Start
+from tests.cli.processes import Start, eventually
 from tests.command import Run
 from tests.fakeserver import FakeServer
+from tests.serve.endpoints import is_gone
 
 APPEND = "import sys; open('told', 'a').write(sys.stdin.read())"
 
@@ -98,28 +101,42 @@ def test_a_failing_hook_harms_nothing(
     assert ran.err.count("bgresp:") == ("ended" in said)
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop whose clock can be put forward, while programs run in the real world."""
+
+    late = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.late
+
+
 def test_a_hanging_hook_is_stopped(tmp_path: Path) -> None:
     """It is killed with all that it started, and one line says so."""
-    import asyncio
-
     said: list[str] = []
-    script = "sleep 600 & echo $! > child; wait"
-    command = shlex.join(["sh", "-c", f"cd {shlex.quote(str(tmp_path))}; {script}"])
+    pids = tmp_path / "pids"
+    script = f"sleep 600 & echo $$ $! >> {shlex.quote(str(pids))}; wait"
+
+    def started() -> list[int]:
+        return [int(pid) for pid in pids.read_text().split()] if pids.exists() else []
 
     async def main() -> None:
         recorder, environ = Recorder.at(tmp_path / "state"), {**os.environ}
+        command = shlex.join(["sh", "-c", script])
         notifier = Notifier(argv_of(command), recorder, said.append, lambda _: environ)
-        notifier.timeout = 0.5
         notifier.recorder.ledger.prepare()
         for number in range(2):
             notifier.tell(Job(key=f"K{number}", status=Status.FAILED))
-        await notifier.drain()
+        drained = asyncio.create_task(notifier.drain())
+        while not drained.done():
+            await asyncio.wait([drained], timeout=0.01)
+            loop.late += TIMEOUT if len(started()) == 4 else 0.0
 
-    asyncio.run(main())
-    assert [True] == ["was stopped after" in line for line in said]
-    child = int((tmp_path / "child").read_text())
-    status = Path(f"/proc/{child}/stat")
-    assert not status.exists() or status.read_text().split()[2] == "Z"
+    loop = _Loop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+    assert [True] == ["was stopped after 60 s" in line for line in said]
+    for pid in started():
+        eventually(partial(is_gone, pid), f"the end of {pid}")
 
 
 def test_a_hook_that_is_no_program(bgresp: Run, state: Path) -> None:

@@ -140,10 +140,11 @@ def is_gone(pid: int) -> bool:
     """Say whether a process has ended; one that nobody has waited for has, too."""
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z"
     except ProcessLookupError:
         return True
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().split(") ")[1][0] == "Z"
+    except FileNotFoundError:  # it ended between the two questions: is there a /proc?
+        return Path("/proc/self/stat").exists()
 
 
 def create(sdk: openai.OpenAI, prompt: str, **fields: Any) -> Response:
