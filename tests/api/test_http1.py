@@ -542,6 +542,12 @@ def test_what_is_no_reply_is_not_quoted(reply: bytes) -> None:
 # ---- one after the other ------------------------------------------------------
 
 
+async def arrival() -> None:
+    """Turn the loop so often that all arrives which was sent on it to itself."""
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+
+
 def counted(replies: list[bytes], pause: float = 0.0) -> list[int]:
     """Ask so many times with a pause between; return what each connection got."""
     talk, counts = answering(*replies)
@@ -591,7 +597,7 @@ def test_what_nobody_asked_for_answers_nothing() -> None:
         async with speaking(talk) as (client, url):
             assert b"hello" == await asked(client, get(url))
             came.set()
-            await asyncio.sleep(0.05)
+            await arrival()
             assert b"hello" == await asked(client, get(url))
 
     asyncio.run(main())
@@ -604,7 +610,7 @@ def test_a_connection_that_the_server_left_is_not_used() -> None:
     async def main() -> None:
         async with speaking(talk) as (client, url):
             assert b"hello" == await asked(client, get(url))
-            await asyncio.sleep(0.05)  # its farewell arrives
+            await arrival()  # of its farewell
             with pytest.raises(ExchangeError, match=r"disconnected|reset"):
                 await asked(client, get(url))
 
@@ -752,18 +758,21 @@ def test_who_leaves_early_leaves_no_connection(reads: bool) -> None:
 
 def test_who_is_cancelled_leaves_no_connection() -> None:
     """A wait that is cancelled closes its connection at once."""
-    gone = asyncio.Event()
+    heard, gone = asyncio.Event(), asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await head_of(reader)
+        heard.set()
         if await reader.read() == b"":
             gone.set()
 
     async def main() -> None:
         async with speaking(talk) as (client, url):
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.05):
-                    await asked(client, get(url))
+            asking = asyncio.create_task(asked(client, get(url)))
+            await heard.wait()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
             await gone.wait()
 
     asyncio.run(main())

@@ -313,14 +313,19 @@ def test_comments_alone_keep_a_stream_alive(server: FakeServer) -> None:
     place = endpoint(server.base_url, spoken=dialect(streaming={"idle_bytes": 5.0}))
 
     async def ask(api: Api) -> list[Signal]:
-        found: list[Signal] = []
-        try:
-            async with asyncio.timeout(0.3):
-                async for signal in api.stream(ID, None):
-                    found.append(signal)  # noqa: PERF401 - kept over the timeout
-        except TimeoutError:
-            return found
-        return [*found, Fault(FaultKind.CLOSED, "ended by itself")]
+        found, begun = list[Signal](), asyncio.Event()
+
+        async def read() -> None:
+            async for signal in api.stream(ID, None):
+                found.append(signal)
+                begun.set()
+            found.append(Fault(FaultKind.CLOSED, "ended by itself"))
+
+        reading = asyncio.create_task(read())
+        await begun.wait()
+        await asyncio.wait([reading], timeout=0.3)
+        reading.cancel()
+        return found
 
     assert ["response.created"] == kinds(using(place, ask))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from subprocess import Popen
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -124,6 +126,13 @@ class Served:
 Serve = Callable[..., Served]
 Launch = Callable[..., Popen[str]]
 Connect = Callable[[Path], "openai.OpenAI"]
+
+
+def connected(served: Served) -> socket.socket:
+    """Connect to an endpoint, to talk to it byte by byte."""
+    address = urlsplit(served.base_url)
+    assert address.port is not None
+    return socket.create_connection(("127.0.0.1", address.port), DEADLINE)
 
 
 def wait_until(true: Callable[[], Any], *, deadline: float = DEADLINE) -> Any:

@@ -75,15 +75,21 @@ def test_a_conversation_is_told_with_its_roles(serve: Serve) -> None:
     assert "User: one\n\nAssistant: one\n\nUser: two" == second.output_text
 
 
-def test_output_streams_in_whole_characters(serve: Serve) -> None:
+def test_output_streams_in_whole_characters(serve: Serve, tmp_path: Path) -> None:
     """A character that comes in two writes is one delta; half of one at the end is �."""
+    seen = tmp_path / "seen"
     script = (
-        "import sys, time\n"
+        "import os, sys, time\n"
         "for piece in (b'a', b'\\xc3', b'\\xa4', b'\\xf0\\x9f', b'\\x8c\\x8d', b'\\xe4\\xb8'):\n"
         "    sys.stdout.buffer.write(piece); sys.stdout.flush(); time.sleep(0.05)\n"
+        f"    while not os.path.exists({str(seen)!r}): time.sleep(0.01)\n"
     )
-    events = list(stream(python(serve, script).sdk(), "x"))
-    deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
+    events, deltas = [], list[str]()
+    for event in stream(python(serve, script).sdk(), "x"):
+        events.append(event)
+        if event.type == "response.output_text.delta":
+            deltas.append(event.delta)
+            seen.touch()
     assert "aä🌍\ufffd" == "".join(deltas) == events[-1].response.output_text
     assert set("".join(deltas[:-1])) <= set("aä🌍")
     assert len(deltas) > 1
@@ -164,7 +170,7 @@ def test_a_cancel_during_the_start_ends_the_whole_group(tmp_path: Path) -> None:
     async def main() -> None:
         running = engine.run(Work("resp_1", {}, []))
         asking = asyncio.ensure_future(anext(running))
-        for _ in range(4):  # turns of the loop, in one of which the program begins
+        for _ in range(100):  # turns of the loop, in one of which the program begins
             await asyncio.sleep(0)
             # Meanwhile the loop stands still: it hears of nothing.
             with suppress(AssertionError):

@@ -1,25 +1,16 @@
 """Requests that never come to their end, and uploads that are cut."""
 
-import socket
-from urllib.parse import urlsplit
-
 import pytest
 
-from tests.serve.endpoints import DEADLINE, Serve, Served, create, poll, wait_until
+from tests.serve.endpoints import Serve, Served, connected, create, poll, wait_until
 
 HEAD = b"POST /v1/responses HTTP/1.1\r\nHost: localhost\r\n"
-
-
-def connected(served: Served) -> socket.socket:
-    address = urlsplit(served.base_url)
-    assert address.port is not None
-    return socket.create_connection(("127.0.0.1", address.port), DEADLINE)
 
 
 @pytest.mark.parametrize("begun", [b"", b"POST", HEAD])
 def test_headers_must_come_to_their_end(serve: Serve, begun: bytes) -> None:
     """A connection whose request's headers stop half-way, or never begin, is closed."""
-    served = serve(headers_timeout=0.1)
+    served = serve(headers_timeout=0.5)
     with connected(served) as client:
         client.sendall(begun)
         assert b"" == client.recv(1000)
@@ -28,7 +19,7 @@ def test_headers_must_come_to_their_end(serve: Serve, begun: bytes) -> None:
 
 def test_a_second_request_must_come_to_its_end(serve: Serve) -> None:
     """On a kept connection the time runs from the first byte of the next request."""
-    served = serve(headers_timeout=0.1)
+    served = serve(headers_timeout=0.5)
     with connected(served) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET")
         said = b""
@@ -40,7 +31,7 @@ def test_a_second_request_must_come_to_its_end(serve: Serve) -> None:
 
 def test_a_body_must_make_progress(serve: Serve) -> None:
     """An upload that stalls is 408 and closed; a slow one that goes on is taken."""
-    served = serve(headers_timeout=0.1, body_timeout=0.5)
+    served = serve(body_timeout=0.5)
     with connected(served) as client:
         client.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
         said = b""
