@@ -10,9 +10,10 @@ import asyncio
 import os
 import re
 import select
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 import h11
@@ -28,9 +29,6 @@ from bgresp.api.transport import (
     Sent,
     of_system,
 )
-
-if TYPE_CHECKING:
-    import ssl
 
 KEPT: Final = 5.0  # seconds for which an idle connection is used again, as httpx does
 _LARGEST_HEAD: Final = 100 << 10  # bytes of a reply's status line and headers
@@ -97,14 +95,15 @@ class _Wire(asyncio.Protocol):
     """
 
     __slots__ = (
-        *("gone", "idle_since", "_ended", "_error", "_held", "_http", "_is_full"),
-        *("_is_spoiled", "_is_stopped", "_loop", "_reply", "_socket", "_timer"),
-        *("_until", "_waiter"),
+        *("gone", "idle_since", "is_torn", "_ended", "_error", "_held", "_http"),
+        *("_is_full", "_is_spoiled", "_is_stopped", "_loop", "_reply", "_socket"),
+        *("_timer", "_until", "_waiter", "_was_cut"),
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.gone: asyncio.Future[None] = loop.create_future()
         self.idle_since: float | None = None
+        self.is_torn = self._was_cut = False
         self._loop = loop
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
         self._held = 0
@@ -131,10 +130,22 @@ class _Wire(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> None:
-        self._ended = True
+        self._ended, self._was_cut = True, self._lacks_farewell()
         self._wake()
 
+    def _lacks_farewell(self) -> bool:
+        """Say whether anybody between may have ended what TLS protects.
+
+        asyncio tells of both ends alike; what is read after a farewell is nothing.
+        """
+        tls = self._socket.get_extra_info("ssl_object")
+        try:
+            return tls is not None and tls.read(1) != b""
+        except ssl.SSLError:  # it still waits for one
+            return True
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._was_cut |= not self._ended  # by ourselves
         self._ended, self._error = True, exc
         if not self.gone.done():
             self.gone.set_result(None)
@@ -305,6 +316,7 @@ class _Wire(asyncio.Protocol):
             if self._http.their_state is h11.SEND_RESPONSE:
                 said = "Server disconnected without sending a response."
                 raise ExchangeError(Failure.BROKEN, said)
+            self.is_torn = self._was_cut
             self._http.receive_data(b"")
 
     async def _more(self, patience: float, failure: Failure) -> None:
@@ -352,7 +364,7 @@ class Client:
     def __init__(
         self,
         base_url: str,
-        context: "ssl.SSLContext | None",
+        context: ssl.SSLContext | None,
         patience: float,
         *,
         keep_alive: bool,
@@ -382,7 +394,11 @@ class Client:
             reply = await wire.response(self.patience)
             raw: Sequence[tuple[bytes, bytes]] = reply.headers
             yield Response(
-                reply.status_code, raw, wire.body(self.patience), request.secrets
+                reply.status_code,
+                raw,
+                wire.body(self.patience),
+                request.secrets,
+                lambda: wire.is_torn,
             )
         except BaseException:
             self._drop()

@@ -142,9 +142,13 @@ class Request(NamedTuple):
 
 
 class Response:
-    """A reply whose body is still to come; `secrets` are its request's."""
+    """A reply whose body is still to come; `secrets` are its request's.
 
-    __slots__ = ("body", "raw_headers", "secrets", "status_code")
+    `is_torn` says at a body's end whether anybody may have cut it there: it said no
+    length, and TLS ended without a farewell. What tells its own end needs none.
+    """
+
+    __slots__ = ("body", "is_torn", "raw_headers", "secrets", "status_code")
 
     def __init__(
         self,
@@ -152,12 +156,14 @@ class Response:
         raw_headers: Sequence[tuple[bytes, bytes]],
         body: AsyncIterator[bytes],
         secrets: Sequence[bytes] = (),
+        is_torn: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take the head of a reply; its body is still to come."""
         self.status_code = status_code
         self.raw_headers = raw_headers
         self.body = body
         self.secrets = secrets
+        self.is_torn = is_torn
 
     @property
     def is_success(self) -> bool:
@@ -439,13 +445,15 @@ def _check_room(size: int, most: int) -> None:
 async def pieces(response: Response, *, most: int) -> AsyncIterator[bytes]:
     """Yield a body piece by piece, decoded, up to `most` bytes.
 
-    Raises TooLargeError and EncodingError.
+    Raises TooLargeError and EncodingError; ExchangeError where it may be cut.
     """
     size = 0
     async for piece in _decoded(response, to_its_end=True):
         size += len(piece)
         _check_room(size, most)
         yield piece
+    if response.is_torn():
+        raise ExchangeError(Failure.BROKEN, "it may be cut: TLS ended without a word")
 
 
 async def _decoded(response: Response, *, to_its_end: bool) -> AsyncIterator[bytes]:

@@ -60,7 +60,7 @@ def check(base_url: str, *, keyed: bool, allow_http: bool) -> None:
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         shown = "" if "@" in base_url or "?" in base_url else f": {base_url!r}"
         raise ConfigError(f"not a base URL{shown}", hint="write https://HOST/v1")
-    if parts.query or parts.fragment:
+    if not {"?", "#"}.isdisjoint(base_url):  # an empty one would take the path, too
         raise ConfigError("the base URL must not have a query or a fragment")
     if parts.scheme == "http" and keyed and not (allow_http or is_loopback(base_url)):
         raise ConfigError(

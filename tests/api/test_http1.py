@@ -1,12 +1,13 @@
 """Our own connection: what leaves and when, what comes in any pieces, and its ends."""
 
 import asyncio
+import json
 import socket
 import ssl
 import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,8 @@ from bgresp.api import http1, proxied, transport
 from bgresp.api.client import Api
 from bgresp.api.http1 import Client, address, target
 from bgresp.api.transport import ExchangeError, Failure, Request, Route, Sent
-from bgresp.core.signals import Fault, FaultKind
+from bgresp.core.signals import Fault, FaultKind, Snapshot
+from tests import fakewire as fw
 from tests.endpoint import endpoint, listening
 from tests.virtualclock import run_virtual
 
@@ -882,6 +884,84 @@ def test_a_certificate_is_checked(is_known: bool, tmp_path: Path) -> None:
         assert FaultKind.UNREACHABLE is found.kind
         assert "certificate verify failed" in found.message
         assert "SSL_CERT_FILE" in found.setup
+
+
+def ended_by_tls(framing: bytes, *, says_farewell: bool, folder: Path) -> list[Any]:
+    """Fetch a file, then ask for a job, over TLS that ends with a farewell or without.
+
+    Returns what came of the file, why it failed, and whether the job's object was read.
+    """
+    authority, known = trustme.CA(), folder / "ca.pem"
+    authority.cert_pem.write_to_path(known)
+    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(mine)
+    whole = json.dumps(fw.response_of("completed", fw.FOX)).encode()
+
+    def serve() -> None:
+        for _ in range(2):
+            with mine.wrap_socket(accepted(listener), server_side=True) as served:
+                served.recv(65_536)
+                length = b"Content-Length: %d\r\n" % len(whole)
+                head = b"HTTP/1.1 200 OK\r\n" + framing.replace(b"LENGTH", length)
+                served.sendall(head + b"\r\n" + whole)
+                if says_farewell:
+                    with suppress(OSError):  # ours is no answer to it
+                        served.unwrap()
+
+    async def main(port: int) -> list[Any]:
+        place = endpoint(f"https://127.0.0.1:{port}/v1")
+        came = bytearray()
+        for ask in ("file", "job"):
+            api = Api(place, {"SSL_CERT_FILE": str(known)})
+            if ask == "file":
+                fault = await api.file("cntr_1", "cfile_1", came.extend)
+            else:
+                found = await api.retrieve("resp_1")
+            await api.aclose()
+        return [bytes(came) == whole, fault, isinstance(found, Snapshot)]
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        found = asyncio.run(main(listener.getsockname()[1]))
+        thread.join()
+    return found
+
+
+@pytest.mark.parametrize("says_farewell", [True, False])
+@pytest.mark.parametrize("framing", [b"", b"LENGTH"])
+def test_a_file_that_tls_does_not_end_may_be_cut(
+    framing: bytes, says_farewell: bool, tmp_path: Path
+) -> None:
+    """A file without a length is whole only if the server itself ended it.
+
+    An answer says where it ends: many servers close without a farewell.
+    """
+    found = ended_by_tls(framing, says_farewell=says_farewell, folder=tmp_path)
+    is_whole, fault, is_read = found
+    assert (True, True) == (is_whole, is_read)
+    if framing or says_farewell:
+        assert fault is None
+    else:
+        assert (FaultKind.CLOSED, True) == (fault.kind, "may be cut" in fault.message)
+
+
+def test_a_body_that_we_leave_is_not_whole() -> None:
+    """A reply whose connection is closed on our side is not taken for its end."""
+
+    async def main() -> bool:
+        loop = asyncio.get_running_loop()
+        wire = http1._Wire(loop)
+        wire.connection_made(Socket())
+        request = http1._formed(get("http://h.test/"), address("http://h.test"))
+        await wire.send(request, b"", Sent())
+        wire.data_received(UNTIL_END)
+        await wire.response(60.0)
+        wire.connection_lost(None)
+        assert BODY == b"".join([piece async for piece in wire.body(60.0)])
+        return wire.is_torn
+
+    assert asyncio.run(main())
 
 
 # ---- by a proxy ---------------------------------------------------------------

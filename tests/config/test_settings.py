@@ -321,6 +321,8 @@ def test_a_password_in_a_url_is_refused_unseen(base_url: str) -> None:
         "https://[bad/v1",
         "https://llm.example/v1?key=hunter2",
         "https://llm.example/v1#x",
+        "https://llm.example/v1?",
+        "https://llm.example/v1#",
         "https://llm.example/a b",
         "https://llm.example/\n",
         "",
