@@ -393,8 +393,7 @@ class Rows:
         await let_go(submitted, self.keyed.submitter.recorder)
         job = submitted.job
         if submitted.rescued is not None:
-            hint = "make room, then: bgresp doctor --fix"
-            self._failed(job, LedgerError(submitted.rescued, hint=hint))
+            self._failed(job, error_of(submitted))
         return job
 
     async def _follow(self) -> None:

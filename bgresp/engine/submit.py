@@ -90,10 +90,16 @@ def failed(job: Job, fault: Fault) -> Job:
 
 
 def error_of(submitted: Submitted) -> BgrespError:
-    """Return the error that says why a submit did not end with an id."""
+    """Return the error that says why a submit has no id, or the ledger no record of it.
+
+    Raises ValueError where nothing went wrong.
+    """
     fault, job = submitted.fault, submitted.job
     if fault is None:
-        raise ValueError("nothing went wrong")
+        if submitted.rescued is None:
+            raise ValueError("nothing went wrong")
+        hint = "make room, then: bgresp doctor --fix"
+        return LedgerError(submitted.rescued, hint=hint)
     rid = fault.request_id
     if job.status is Status.UNKNOWN:
         message = f"{job.key}: {_clause(fault)}; it may have been accepted"

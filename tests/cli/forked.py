@@ -33,7 +33,7 @@ _LOADED = (
     # What a command loads with its first request costs ten times the rest of it.
     *("bgresp.cli.main", "bgresp.ledger.upkeep", "httpcore"),
     *("certifi", "anyio._backends._asyncio", "encodings.idna", "h11"),
-    *("bgresp.__main__", "bgresp.engine.resubmit", "bgresp.cli.sending"),
+    *("bgresp.__main__", "bgresp.engine.resubmit", "bgresp.cli.commands.submit"),
     *("bgresp.cli.batch_output", "concurrent.futures.thread"),
     "typer._click.decorators",
 )

@@ -1,17 +1,15 @@
 """`bgresp retry`: a new job from the request of an old one, at the same endpoint."""
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 from bgresp.cli import refs
+from bgresp.cli.commands.submit import Sending
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.core.errors import NoSuchJobError, worst
 from bgresp.core.model import WEBHOOK, Job, Status
 from bgresp.core.request import Draft
-
-if TYPE_CHECKING:
-    from bgresp.cli.sending import Sending
 
 
 class Options(NamedTuple):
@@ -35,7 +33,6 @@ def retry(which: Refs, options: Options, common: Common) -> int:
       bgresp retry @last
       bgresp retry --failed --group night
     """
-    from bgresp.cli.sending import Sending
     from bgresp.engine.resubmit import to_retry
 
     context = Context.of(common)
@@ -58,7 +55,7 @@ def retry(which: Refs, options: Options, common: Common) -> int:
 
 
 def _drafts(
-    sending: "Sending", jobs: list[Job], *, failed: bool
+    sending: Sending, jobs: list[Job], *, failed: bool
 ) -> list[tuple[Job, Draft]]:
     """Return a draft for each job; nothing was sent yet.
 
@@ -81,7 +78,7 @@ def _drafts(
 
 
 async def _sent(
-    sending: "Sending", drafts: list[tuple[Job, Draft]], *, single: bool
+    sending: Sending, drafts: list[tuple[Job, Draft]], *, single: bool
 ) -> int:
     """Send all, each at the endpoint of its old job; return the exit code."""
     context = sending.context
