@@ -11,7 +11,7 @@ from bgresp.batch.files import Folder, Results
 from bgresp.batch.rows import RowCounts, RowDecision, Rows
 from bgresp.cli import errors
 from bgresp.cli.context import Context
-from bgresp.cli.following import moving
+from bgresp.cli.following import durations, moving
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job, Status
 from bgresp.core.observer import JobProgress, Observer
@@ -64,7 +64,7 @@ class BatchOutput:
             from bgresp.render.board import LiveMany
 
             self._told = self.live = LiveMany(
-                streams, planned, context.durations(model=model)
+                streams, planned, durations(context, model=model)
             )
             return self._told
         from bgresp.render.board import LiveSent

@@ -8,26 +8,22 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
-    Iterable,
-    Iterator,
     MutableMapping,
     Sequence,
 )
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bgresp.cli import errors
 from bgresp.cli.options import Common
 from bgresp.config import places
 from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.core.model import Job
-from bgresp.core.text import counted, one_line, printable
+from bgresp.core.text import printable
 from bgresp.ledger import files
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.words import save_profiles
-from bgresp.render.streams import Streams, as_json, closed_at_start, of_process
+from bgresp.render.streams import Streams, closed_at_start, of_process
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -42,12 +38,9 @@ if TYPE_CHECKING:
     from bgresp.engine.notify import Notifiers
     from bgresp.engine.recorder import Recorder
     from bgresp.ledger.saved import Answers
-    from bgresp.render.columns import Look, Times
     from bgresp.serve.daemon import Launch
 
-TITLED: Final = 500  # jobs of a table whose prompts are read
-LONGEST_TITLE: Final = 96  # characters of a prompt as a title
-LOOKED_AT: Final = 500  # jobs, for how long others like them took
+SPELLED: Final = 3  # lines and submits that are named; more are counted
 
 
 class Context:
@@ -338,6 +331,7 @@ class Context:
         """
         if next(self.recorder.ledger.unsettled(), None) is None:
             return
+        from bgresp.cli import errors
         from bgresp.engine.settle import settle_all
 
         def failed(error: BgrespError) -> None:
@@ -404,6 +398,7 @@ class Context:
         Raises DetachedError when a signal came first; stderr says then how to go on.
         Raises LedgerError where the state folder's file system answers for no lock.
         """
+        from bgresp.cli import errors  # what asks nobody needs none
 
         async def whole() -> int:
             try:
@@ -439,17 +434,6 @@ class Context:
         hook: Sequence[str] = self.config.profiles.get(profile, {}).get("notify", ())
         return hook
 
-    def durations(
-        self, jobs: Iterable[Job] = (), *, model: str | None = None
-    ) -> tuple[float, ...]:
-        """Return the seconds that the newest jobs of these models took, where told."""
-        from bgresp.core.stats import lasted
-
-        models = {model, *(job.wanted_model for job in jobs)}
-        newest = islice(self.ledger.newest(), LOOKED_AT)
-        exact = (job for job in newest if job.took_exact and job.wanted_model in models)
-        return tuple(seconds for job in exact if (seconds := lasted(job)) is not None)
-
     def say(self, message: str) -> None:
         """Say something on stderr."""
         self.streams.note(message)
@@ -472,13 +456,6 @@ class Context:
         self.say("nothing was done")
         return False
 
-    def list_planned(self, jobs: list[Job], what: str) -> int:
-        """List what --dry-run would have done to jobs; return the exit code."""
-        self.show_jobs(jobs, single=False)
-        if not self.is_json:
-            self.say(f"nothing was done; {what} {counted(len(jobs))}")
-        return 0
-
     def report_ledger(self) -> None:
         """Say once what is wrong with the ledger; nobody is asked."""
         self.ledger.tend_words()
@@ -487,58 +464,9 @@ class Context:
             save_profiles(self.state / "index", sorted(own))
         if not self._reported_dead:
             self._reported_dead = True
-            errors.report_dead(self.ledger, self.say)
+            _report_dead(self.ledger, self.say)
         if not self._reported:
-            self._reported = errors.report_bad(self.ledger, self.say)
-
-    def look(
-        self,
-        times: "Times | None" = None,
-        *,
-        titled: Iterable[Job] = (),
-        texts_of: Iterable[Job] = (),
-    ) -> "Look":
-        """Return how rows are written now; `titled` jobs by short ids on a terminal.
-
-        `texts_of` are jobs whose answers --fields may ask for.
-        """
-        from bgresp.render.columns import Look
-
-        terminal = self.streams.out_is_terminal
-        titles = self.titles_of([*titled]) if terminal else {}
-        if "text" in self.common.wanted_fields():
-            texts = {job.key: self.text_of(job) for job in texts_of}
-            titles = {k: {"text": one_line(t)} for k, t in texts.items() if t}
-        return Look(self.now, times, terminal=terminal, titles=titles)
-
-    def titles_of(self, jobs: list[Job]) -> dict[str, dict[str, str]]:
-        """Return by key what a terminal calls jobs: "id", a short one, and "name".
-
-        That is the row or the first words of the prompt of a job that has no name; of
-        very many jobs prompts are not read.
-        """
-        shorts = self.ledger.shortened(jobs)
-        found = {key: {"id": short} for key, short in shorts.items()}
-        for job in jobs[:TITLED]:
-            if job.name is None:
-                words = job.row or self.request_of(job).prompt
-                if words:
-                    said = one_line(words, limit=LONGEST_TITLE)
-                    title = said if job.row else f'"{said}"'
-                    found.setdefault(job.key, {})["name"] = title
-        return found
-
-    def priced(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """Yield jobs with their cost, where their profile has `prices`."""
-        from bgresp.core.stats import priced
-
-        try:
-            profiles = self.config.profiles
-        except ConfigError:
-            profiles = {}  # what is known is shown, whatever the files say
-        for job in jobs:
-            table = profiles.get(job.profile or "", {})
-            yield priced(job, table.get("prices", {}))
+            self._reported = _report_bad(self.ledger, self.say)
 
     def request_of(self, job: Job) -> "StoredRequest":
         """Read the stored request of a job; what nobody kept is not there."""
@@ -558,42 +486,26 @@ class Context:
         """
         return self.answers.text(job.key, self.dialect_of(job))
 
-    def show_jobs(self, jobs: list[Job], *, single: bool) -> None:
-        """Print jobs in the asked mode: ids, JSON, JSON Lines, or rows."""
-        if not self.show_as_data(jobs, single=single):
-            from bgresp.render.columns import DEFAULT
-            from bgresp.render.table import STEPS, Table
 
-            wanted = self.common.wanted_fields()
-            columns, steps = (wanted, ()) if wanted else (DEFAULT, STEPS)
-            look = self.look(titled=[] if wanted else jobs, texts_of=jobs)
-            Table(self.streams, look, columns, steps).show(jobs)
+def _report_bad(ledger: Ledger, say: Callable[[str], None]) -> bool:
+    """Name the first lines that cannot be read; say whether there are any."""
+    count, bad = ledger.first_bad(SPELLED)
+    if not bad:
+        return False
+    places = ", ".join(place for place, _ in bad)
+    more = f" and {count - SPELLED} more" if count > SPELLED else ""
+    kept = "kept as it is, the other lines are fine"
+    say(f"{places}{more}: cannot be read ({bad[0][1]}); {kept}")
+    return True
 
-    def show_as_data(self, jobs: list[Job], *, single: bool) -> bool:
-        """Print jobs as ids, JSON or JSON Lines; say whether one of them was asked."""
-        wanted = self.common.wanted_fields()
-        if self.common.quiet:
-            for job in jobs:
-                self.streams.line(job.ref)
-        elif self.is_json:
-            from bgresp.render.columns import record
 
-            has_text = "text" in wanted
-            self.show_records(
-                [
-                    record(job, wanted, text=self.text_of(job) if has_text else None)
-                    for job in jobs
-                ],
-                single,
-            )
-        return self.common.quiet or self.is_json
-
-    def show_records(self, records: list[dict[str, Any]], single: bool) -> None:
-        """Print records: an object for exactly one, else an array; or one a line."""
-        if self.common.jsonl:
-            for record in records:
-                self.streams.raw(as_json(record).encode("ascii") + b"\n")
-        else:
-            value = records[0] if single and len(records) == 1 else records
-            text = as_json(value, indented=self.streams.out_is_terminal)
-            self.streams.raw(text.encode("ascii") + b"\n")
+def _report_dead(ledger: Ledger, say: Callable[[str], None]) -> None:
+    """Name submissions that died before their outcome was known."""
+    dead = [job.key for job in ledger.unsettled() if ledger.is_dead(job)]
+    if not dead:
+        return
+    names = ", ".join(dead[:SPELLED])
+    more = f" and {len(dead) - SPELLED} more" if len(dead) > SPELLED else ""
+    are = "submit has" if len(dead) == 1 else "submits have"
+    how = f"(bgresp resolve {dead[0]})"
+    say(f"{len(dead)} {are} no known outcome: {names}{more} {how}")

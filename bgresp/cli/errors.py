@@ -4,14 +4,13 @@ A bug of ours shows its traceback with -v alone; what the environment and -H kee
 is taken out of both. Ctrl-C, SIGTERM and SIGHUP detach instead of killing.
 """
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from bgresp.core.errors import BgrespError
 from bgresp.core.model import Job
 from bgresp.core.text import one_line, without_secrets
-from bgresp.ledger.ledger import Ledger
 from bgresp.render.streams import Streams
 from bgresp.render.streams import as_json as encode
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from bgresp.core.signals import Fault
 
 SCHEMA: Final = "bgresp.error/1"
-SPELLED: Final = 3  # lines and submits that are named; more are counted
 _SECRETS: Final = ("KEY", "TOKEN", "SECRET", "PASS", "AUTH")  # in names of variables
 _SHORTEST: Final = 8
 _VERBOSE: Final = frozenset({"-v", "--verbose"})
@@ -93,30 +91,6 @@ def record(error: BgrespError) -> dict[str, Any]:
         "request_id": error.request_id,
         "retryable": error.retryable,
     }
-
-
-def report_bad(ledger: Ledger, say: Callable[[str], None]) -> bool:
-    """Name the first lines that cannot be read; say whether there are any."""
-    count, bad = ledger.first_bad(SPELLED)
-    if not bad:
-        return False
-    places = ", ".join(place for place, _ in bad)
-    more = f" and {count - SPELLED} more" if count > SPELLED else ""
-    kept = "kept as it is, the other lines are fine"
-    say(f"{places}{more}: cannot be read ({bad[0][1]}); {kept}")
-    return True
-
-
-def report_dead(ledger: Ledger, say: Callable[[str], None]) -> None:
-    """Name submissions that died before their outcome was known."""
-    dead = [job.key for job in ledger.unsettled() if ledger.is_dead(job)]
-    if not dead:
-        return
-    names = ", ".join(dead[:SPELLED])
-    more = f" and {len(dead) - SPELLED} more" if len(dead) > SPELLED else ""
-    are = "submit has" if len(dead) == 1 else "submits have"
-    how = f"(bgresp resolve {dead[0]})"
-    say(f"{len(dead)} {are} no known outcome: {names}{more} {how}")
 
 
 def of_bug(

@@ -8,14 +8,15 @@ import asyncio
 import os
 import shlex
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import takewhile
+from functools import partial
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bgresp.cli import errors, output
+from bgresp.cli import errors, output, records
 from bgresp.cli.context import Context
 from bgresp.core.errors import (
     ConfigError,
@@ -27,6 +28,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.observer import Observer
 from bgresp.core.selection import Selector
 from bgresp.core.signals import Event, Fault, FaultKind, Signal, exit_code
+from bgresp.core.stats import lasted
 from bgresp.engine.recorder import GroupCommit
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.shown_text import ShownText
@@ -37,6 +39,7 @@ from bgresp.render.columns import record, summary
 from bgresp.render.live import Events, JsonLines, LiveOne, Plain, Quiet
 
 LOOK_AGAIN: Final = 2.0  # seconds between two looks for jobs that came
+LOOKED_AT: Final = 500  # jobs, for how long others like them took
 REPLAYED_WITHIN: Final = 60.0  # seconds for the events of a job that is over
 
 
@@ -298,8 +301,8 @@ class Following:
 
         return LiveMany(
             streams,
-            durations=self.context.durations(jobs),
-            titled=self.context.titles_of,
+            durations=durations(self.context, jobs),
+            titled=partial(records.titles_of, self.context),
         )
 
     def _connections(self) -> int:
@@ -317,8 +320,9 @@ class Following:
             self._write_output(jobs[0])
         if common.json or (common.jsonl and self.options.silent):
             wanted = common.wanted_fields()
-            records = [record(j, wanted, text=self.context.text_of(j)) for j in jobs]
-            self.context.show_records(records, self.single and not self.options.array)
+            found = [record(j, wanted, text=self.context.text_of(j)) for j in jobs]
+            single = self.single and not self.options.array
+            records.show(self.context, found, single=single)
         elif self.options.answer:
             for job in jobs:
                 output.print_text(self.context.streams, self.context.text_of(job))
@@ -392,6 +396,16 @@ def _how_to_go_on(jobs: list[Job]) -> str:
     one = groups.pop() if len(groups) == 1 else None
     which = f" --group {shlex.quote(one)}" if one else ""
     return f"the jobs go on: bgresp watch{which}"
+
+
+def durations(
+    context: Context, jobs: Iterable[Job] = (), *, model: str | None = None
+) -> tuple[float, ...]:
+    """Return the seconds that the newest jobs of these models took, where told."""
+    models = {model, *(job.wanted_model for job in jobs)}
+    newest = islice(context.ledger.newest(), LOOKED_AT)
+    exact = (job for job in newest if job.took_exact and job.wanted_model in models)
+    return tuple(seconds for job in exact if (seconds := lasted(job)) is not None)
 
 
 @asynccontextmanager

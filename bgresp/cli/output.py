@@ -73,16 +73,6 @@ def say_gone(context: Context, job: Job) -> ExitCode:
     return ExitCode.LOST
 
 
-def print_document(context: Context, record: dict[str, str]) -> None:
-    """Print the text that is a record's last field; where JSON is asked, the record."""
-    if context.is_json:
-        wanted = context.common.wanted_fields() or tuple(record)
-        context.show_records([{name: record[name] for name in wanted}], single=True)
-    else:
-        *_, text = record.values()
-        context.streams.answer(text)
-
-
 def _pieces(text: str | bytes) -> Iterator[bytes]:
     """Yield an answer as bytes, a piece at a time, with a newline at its end."""
     for start in range(0, len(text), PIECE):

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.cli.options import Refs
 from bgresp.core.errors import (
@@ -95,6 +94,8 @@ class Choice:
             except BgrespError as error:
                 if self.single:
                     raise
+                from bgresp.cli import errors
+
                 errors.show(context.streams, error)
                 self.codes.append(int(error.code))
         return found
@@ -328,6 +329,7 @@ async def refreshed(
     if not worth:  # what speaks HTTP takes long to import
         return Refreshed(jobs, [])
 
+    from bgresp.cli import errors
     from bgresp.engine.polling import JobPoller
 
     found = {job.key: job for job in jobs}

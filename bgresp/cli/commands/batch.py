@@ -20,7 +20,7 @@ from bgresp.batch.files import (
     from_disk,
     from_thread,
 )
-from bgresp.cli import inputs
+from bgresp.cli import inputs, records
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import (
     Shape,
@@ -284,7 +284,7 @@ class Batching:
                 first = first or draft.body
                 size += len(as_json(draft.body))
         if first is not None:
-            self.context.show_records([first], single=True)
+            records.show(self.context, [first], single=True)
         for line in self._counted(size):
             self.context.say(line)
         return 0

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bgresp.cli import errors, refs
+from bgresp.cli import errors, records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, DryRun, Refs, Yes
 from bgresp.core.errors import (
@@ -45,7 +45,7 @@ def cancel(which: Refs, options: Options, common: Common) -> int:
         if not choice.jobs:
             return 0
     if options.dry_run:
-        return context.list_planned(choice.known(), "would cancel")
+        return records.list_planned(context, choice.known(), "would cancel")
     # What ended is only told of, and takes no question.
     several = sum(job.status.may_change for job in choice.jobs)
     several += len(choice.foreign)
@@ -58,7 +58,7 @@ def cancel(which: Refs, options: Options, common: Common) -> int:
         cancelling = Cancelling(context, alone=len(jobs) == 1)
         verdicts = [await cancelling.one(job) for job in jobs]
         cancelling.troubles.tell()
-        context.show_jobs([v.job for v in verdicts], single=choice.single)
+        records.show_jobs(context, [v.job for v in verdicts], single=choice.single)
         return int(worst([*choice.codes, *(int(v.code) for v in verdicts)]))
 
     return context.run(work())

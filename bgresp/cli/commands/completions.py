@@ -20,7 +20,8 @@ from bgresp.cli import panels
 from bgresp.cli.commands.help_ import topics
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
-from bgresp.cli.output import PARTS, print_document
+from bgresp.cli.output import PARTS
+from bgresp.cli.records import print_document
 from bgresp.config.files import built_in
 from bgresp.core.model import RECORD_FIELDS, Status
 from bgresp.core.output import KINDS

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
-from bgresp.cli import errors, output
+from bgresp.cli import errors, output, records
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import pairs
 from bgresp.cli.options import (
@@ -61,7 +61,7 @@ def path(common: Common) -> int:
         "state": str(places.state_path(context.environ)),
     }
     if context.is_json:
-        context.show_records([found], single=True)
+        records.show(context, [found], single=True)
     else:
         show_rows(context.streams, [list(place) for place in found.items()])
     return 0
@@ -84,11 +84,11 @@ def show(common: Common) -> int:
     effective = Effective(context.flags, context.environ, context.config)
     values = list(effective.all(everything=common.verbose))
     if common.jsonl:
-        context.show_records([asdict(value) for value in values], single=False)
+        records.show(context, [asdict(value) for value in values], single=False)
     elif common.json:
         held = {v.key: {"value": v.value, "origin": v.origin} for v in values}
         record = {"schema": SCHEMA, "config": str(context.config.path), "values": held}
-        context.show_records([record], single=True)
+        records.show(context, [record], single=True)
     else:
         show_rows(context.streams, [[v.key, _plain(v.value), v.origin] for v in values])
     lost = files.astray(context.environ)
@@ -182,7 +182,9 @@ def list_(common: Common) -> int:
     rows.sort(key=lambda row: (row["origin"] == BUILT_IN, row["name"]))
     if context.is_json:
         named = wanted or PROFILE_FIELDS
-        context.show_records([{n: row[n] for n in named} for row in rows], single=False)
+        records.show(
+            context, [{n: row[n] for n in named} for row in rows], single=False
+        )
     elif common.quiet:
         for row in rows:
             context.streams.line(row["name"])
@@ -357,7 +359,7 @@ def _write(path: Path, text: str, *, force: bool = False) -> None:
 def _done(context: Context, record: dict[str, str]) -> int:
     """Print which file it was."""
     if context.is_json:
-        context.show_records([record], single=True)
+        records.show(context, [record], single=True)
     else:
         context.streams.line(record.get("path") or record["config"])
     return 0
@@ -586,7 +588,7 @@ def trust(options: Trust, common: Common) -> int:
     if context.is_json:
         record = {"endpoints": str(path), "base_url": pair.base_url}
         record |= {"key_source": source, "profile": pair.profile}
-        context.show_records([record], single=True)
+        records.show(context, [record], single=True)
     else:
         context.streams.line(f"{source} of {pair.profile} may go to {pair.base_url}")
     return 0

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
+from bgresp.cli import records
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
 from bgresp.cli.refs import PROBE
@@ -68,7 +69,7 @@ def doctor(options: Options, common: Common) -> int:
     configuration = list(_configuration(context))
     checks = [*configuration, *checkup.all()]
     if context.is_json:
-        context.show_records([asdict(check) for check in checks], single=False)
+        records.show(context, [asdict(check) for check in checks], single=False)
     else:
         rows = [(one.level, one.check, one.detail) for one in checks]
         show_rows(context.streams, rows)
@@ -197,7 +198,7 @@ def _show_capabilities(context: Context, card: "Capabilities") -> None:
     from bgresp.engine.endpoints import Ability
 
     if context.is_json:
-        context.show_records([card.to_dict()], single=True)
+        records.show(context, [card.to_dict()], single=True)
         return
     rows = []
     for ability in Ability:

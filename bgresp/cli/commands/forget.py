@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Final, NamedTuple
 
-from bgresp.cli import errors, refs
+from bgresp.cli import errors, records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, DryRun, OpenToo, Refs, Remote, Yes
 from bgresp.core.errors import ExitCode
@@ -43,12 +43,12 @@ def forget(which: Refs, options: Options, common: Common) -> int:
         if reason is not None:
             raise reason
     if options.dry_run:
-        return context.list_planned(jobs, "would forget")
+        return records.list_planned(context, jobs, "would forget")
     if not may_drop(context, jobs, yes=options.yes):
         return int(ExitCode.STOPPED_EARLY)
     code, dropped = drop(context, jobs, remote=options.remote)
     if context.is_json or common.quiet:
-        context.show_jobs(dropped, single=choice.single)
+        records.show_jobs(context, dropped, single=choice.single)
     else:
         _tell(context, dropped)
     return code

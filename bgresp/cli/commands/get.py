@@ -212,18 +212,20 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
             context.streams.line(job.ref)
         return
     jobs = [job for job in jobs if not job.status.is_open]
+    from bgresp.cli import records  # a text alone needs none
+
     if not context.is_json:
-        context.show_jobs(jobs, single=single)
+        records.show_jobs(context, jobs, single=single)
         return
     from bgresp.render.columns import record
 
-    records = []
+    rows = []
     for job in jobs:
         text = context.text_of(job)
         has = text is not None or not context.answers.owes(job)
-        records.append(record(job, wanted, text=(text or "") if has else None))
-    if records or not single:
-        context.show_records(records, single)
+        rows.append(record(job, wanted, text=(text or "") if has else None))
+    if rows or not single:
+        records.show(context, rows, single=single)
 
 
 def _show_parts(

@@ -17,8 +17,8 @@ import typer
 from bgresp import __version__
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
-from bgresp.cli.output import print_document
 from bgresp.cli.panels import below, names, opened, sections
+from bgresp.cli.records import print_document
 from bgresp.core.errors import UsageError
 from bgresp.core.text import did_you_mean
 from bgresp.render.streams import Streams

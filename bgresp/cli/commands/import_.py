@@ -9,7 +9,7 @@ from typing import Annotated, BinaryIO, Final, NamedTuple
 
 import typer
 
-from bgresp.cli import errors, inputs, refs
+from bgresp.cli import errors, inputs, records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import pairs
 from bgresp.cli.options import Common, JobGroup, JobLabels, JobName, opt
@@ -83,7 +83,7 @@ def import_(options: Options, common: Common) -> int:
     context.run(adopt())
     context.report_ledger()
     if jobs:
-        context.show_jobs(jobs, single=len(ids) == 1)
+        records.show_jobs(context, jobs, single=len(ids) == 1)
     return int(worst(codes))
 
 
@@ -165,7 +165,7 @@ def _take(context: Context, line: bytes, counts: Counts) -> None:
     counts.new += before is None
     counts.changed += before is not None and before != now
     if before != now:
-        context.show_jobs([now], single=True)
+        records.show_jobs(context, [now], single=True)
 
 
 @contextmanager

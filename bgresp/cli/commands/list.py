@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
-from bgresp.cli import refs
+from bgresp.cli import records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Annotated, Common, Refs, chosen_word, opt
 from bgresp.core.errors import UsageError, worst
@@ -67,7 +67,7 @@ def list_(which: Refs, options: Options, common: Common) -> int:
     times = chosen_word(Times, options.time, "--time")
     jobs, more = _jobs(context, which, options)
     if "cost" in common.wanted_fields():
-        jobs = list(context.priced(jobs))
+        jobs = list(records.priced(context, jobs))
     codes: list[int] = []
     if options.refresh:
         from bgresp.cli.refs import refreshed
@@ -83,7 +83,7 @@ def list_(which: Refs, options: Options, common: Common) -> int:
         context.run(ask())
     if not jobs and not common.quiet:
         _say_unknown(context, which)
-    if not context.show_as_data(jobs, single=len(which.refs or []) == 1):
+    if not records.show_as_data(context, jobs, single=len(which.refs or []) == 1):
         _show(context, jobs, options, times)
         _say_more(context, which, options, jobs, more=more)
     return int(worst(codes))
@@ -96,7 +96,7 @@ def _show(
     # Whole ids are what --wide and --fields are for.
     is_usual = not (wanted or options.wide)
     streams = context.streams
-    look = context.look(times, titled=jobs if is_usual else [], texts_of=jobs)
+    look = records.look(context, times, titled=jobs if is_usual else [], texts_of=jobs)
     if options.timeline and streams.out_is_terminal:
         from bgresp.render.charts import Timeline
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bgresp.cli import records
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common
 from bgresp.core.errors import RefusedError
@@ -53,7 +54,7 @@ def _show(context: Context, found: list[dict[str, Any]]) -> None:
     wanted = context.common.wanted_fields()
     if context.is_json:
         rows = [{n: item.get(n) for n in wanted} if wanted else item for item in found]
-        context.show_records(rows, single=False)
+        records.show(context, rows, single=False)
         return
     for item in sorted(found, key=lambda item: item["id"]):
         cells = (item.get(name) for name in wanted or ("id",))

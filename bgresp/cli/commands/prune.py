@@ -3,7 +3,7 @@
 from itertools import islice
 from typing import Annotated, Final, NamedTuple
 
-from bgresp.cli import refs
+from bgresp.cli import records, refs
 from bgresp.cli.commands.forget import drop, may_drop
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, DryRun, OpenToo, Refs, Remote, Yes, opt, seconds
@@ -51,7 +51,7 @@ def prune(which: Refs, options: Options, common: Common) -> int:
         if options.force or drop_refusal(context.recorder, job) is None
     ]
     if options.dry_run:
-        return context.list_planned(jobs, "would drop")
+        return records.list_planned(context, jobs, "would drop")
     if not may_drop(context, jobs, yes=options.yes):
         return int(ExitCode.STOPPED_EARLY)
     code, dropped = drop(context, jobs, remote=options.remote)
@@ -60,7 +60,7 @@ def prune(which: Refs, options: Options, common: Common) -> int:
     if len(old) > len(jobs):
         context.say(f"{len(old) - len(jobs)} are open or unsettled: kept")
     if context.is_json or common.quiet:
-        context.show_jobs(dropped, single=False)
+        records.show_jobs(context, dropped, single=False)
     else:
         count = len(dropped)
         context.streams.line(f"{count} {'job' if count == 1 else 'jobs'} dropped")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
-from bgresp.cli import refs
+from bgresp.cli import records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, opt
 from bgresp.core.errors import (
@@ -55,7 +55,7 @@ def resolve(options: Options, common: Common) -> int:
     if options.adopt is not None:
         refs.check_typed(options.adopt)
     job = _unsettled_job(context, options.ref)
-    context.show_jobs([resolved(context, job, options)], single=True)
+    records.show_jobs(context, [resolved(context, job, options)], single=True)
     return 0
 
 

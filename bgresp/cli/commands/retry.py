@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from typing import Annotated, NamedTuple
 
-from bgresp.cli import refs
+from bgresp.cli import records, refs
 from bgresp.cli.commands.submit import Sending
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
@@ -92,5 +92,5 @@ async def _sent(
             await sending.send(api, [by_key[job.key] for job in jobs])
             await sending.let_go()
     if context.common.json and (sending.jobs or not single):
-        context.show_jobs(sending.jobs, single=single)
+        records.show_jobs(context, sending.jobs, single=single)
     return int(worst(sending.codes))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Annotated, Any, Final, NamedTuple
 
-from bgresp.cli import refs
+from bgresp.cli import records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Refs, opt
 from bgresp.core.model import EndedWith, Job
@@ -50,7 +50,7 @@ def show(which: Refs, options: Options, common: Common) -> int:
     """
     context = Context.of(common, (*FIELDS, "prompt"))
     choice = refs.chosen(context, which, default="@last")
-    jobs = list(context.priced(map(context.with_ending, choice.known())))
+    jobs = list(records.priced(context, map(context.with_ending, choice.known())))
     if not refs.require_some(context, jobs, which):
         return 0
     if context.is_json or common.quiet or common.fields:
@@ -66,7 +66,7 @@ def show(which: Refs, options: Options, common: Common) -> int:
 def _show_records(context: Context, jobs: list[Job], *, single: bool) -> None:
     """Print records with what was asked and answered, as far as it is kept."""
     if context.common.quiet:
-        context.show_jobs(jobs, single=single)
+        records.show_jobs(context, jobs, single=single)
         return
     wanted = context.common.wanted_fields()
     whole = []
@@ -75,7 +75,7 @@ def _show_records(context: Context, jobs: list[Job], *, single: bool) -> None:
         told["text"] = context.text_of(job)
         more = record(job, tuple(set(wanted) - set(told)))
         whole.append({name: {**told, **more}[name] for name in wanted or told})
-    context.show_records(whole, single)
+    records.show(context, whole, single=single)
 
 
 def _show(context: Context, job: Job, *, full: bool) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, NamedTuple
 
-from bgresp.cli import refs
+from bgresp.cli import records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import OUTPUT, Common, Refs, chosen_word, opt
 from bgresp.core.errors import UsageError
@@ -51,7 +51,7 @@ def stats(which: Refs, options: Options, common: Common) -> int:
         raise UsageError("--time takes utc or local for days")
     written = local if times is Times.LOCAL else _utc
     groups_of = grouping(options.by, lambda moment: written(moment)[:10])
-    jobs = context.priced(_jobs(context, which))
+    jobs = records.priced(context, _jobs(context, which))
     found = stats_of(jobs, groups_of, options.by)
     context.report_ledger()
     _show(context, found, options.by)
@@ -77,11 +77,11 @@ def _show(context: Context, found: Stats, by: str) -> None:
     wanted = context.common.wanted_fields()
     rows = [_cut(group.row(), wanted) for group in found.groups]
     if context.common.jsonl:
-        context.show_records(rows, single=False)
+        records.show(context, rows, single=False)
     elif context.common.json:
         total = _cut(found.total.row(), wanted)
         whole = {"schema": SCHEMA, "by": by, "total": total, "groups": rows}
-        context.show_records([whole], single=True)
+        records.show(context, [whole], single=True)
     elif context.common.quiet:
         for group in found.groups:
             context.streams.line(one_line(group.value))

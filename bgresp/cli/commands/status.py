@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from bgresp.cli import refs
+from bgresp.cli import records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Annotated, Common, Refs, opt
 from bgresp.core.errors import worst
@@ -46,7 +46,7 @@ def status(which: Refs, options: Options, common: Common) -> int:
         context.run(ask())
     if not codes and not refs.require_some(context, jobs, which):
         return 0
-    context.show_jobs(jobs, single=choice.single)
+    records.show_jobs(context, jobs, single=choice.single)
     if options.exit_status:
         # What was not heard of counts by its fault alone.
         codes += [int(job.exit_code) for job in jobs if job.key not in unheard]

@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bgresp.cli import errors, inputs, output
+from bgresp.cli import errors, inputs, output, records
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import Shape, ask_for_webhook, check_webhook, request_of
 from bgresp.cli.options import (
@@ -344,7 +344,7 @@ def _record(context: Context, settings: "Settings", options: Options) -> Job:
 def _dry_run(context: Context, settings: "Settings", drafts: "list[Draft]") -> int:
     from bgresp.config.profiles import destination
 
-    context.show_records([draft.body for draft in drafts], single=True)
+    records.show(context, [draft.body for draft in drafts], single=True)
     where = destination(settings, context.environ)
     requests = counted(len(drafts), "request")
     context.say(f"nothing was sent; {requests} would go to {where}")
@@ -399,7 +399,7 @@ class Sending:
             if how is None or not self._accepted:
                 await self.let_go()
                 if self.context.common.json and self._accepted:
-                    self.context.show_jobs(self.jobs, single=single)
+                    records.show_jobs(self.context, self.jobs, single=single)
                 return int(worst(self.codes))
             from bgresp.cli.following import Following
 
@@ -472,7 +472,7 @@ class Sending:
         if self.ids_to_stderr:
             self.context.say(f"submitted {job.ref}")
         elif common.jsonl and not self.waits:
-            self.context.show_jobs([job], single=True)
+            records.show_jobs(self.context, [job], single=True)
         elif not self.context.is_json:
             self.context.streams.line(job.ref)
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from bgresp.cli import errors, refs
+from bgresp.cli import errors, records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Common, Notify, Refs, opt
 from bgresp.core.errors import NotFinishedError, OutputError, worst
@@ -88,7 +88,7 @@ class Syncing:
             troubles.unheard(job, fault)
         self.codes += troubles.tell()
         if context.common.json:
-            context.show_jobs(self._changed, single=False)
+            records.show_jobs(context, self._changed, single=False)
         if exit_status:
             unheard = {job.key for job, _ in one.unheard}  # its fault counts alone
             heard = (job for key, job in self._jobs.items() if key not in unheard)
@@ -123,7 +123,7 @@ class Syncing:
 def show_change(context: Context, before: Job, job: Job) -> None:
     """Print how a job changed: its id, old status, new status; or its record."""
     if context.common.quiet or context.is_json:
-        context.show_jobs([job], single=True)
+        records.show_jobs(context, [job], single=True)
     else:
         cells = (job.ref, before.status.value, job.status.value)
         gap = GAP if context.streams.out_is_terminal else "\t"
