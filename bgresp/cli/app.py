@@ -96,25 +96,25 @@ CONFIG: Final = (
         "path",
         "commands.config:path",
         CONFIGURATION,
-        "Print where config.toml, the profiles and the ledger's folder lie.",
+        "Print where config.toml, the profiles and the ledger's folder are.",
     ),
     Verb(
         "show",
         "commands.config:show",
         CONFIGURATION,
-        "Print each value that holds, and its origin; keys only as `set`.",
+        "Print each value in effect and its origin; keys only as `set`.",
     ),
     Verb(
         "list",
         "commands.config:list_",
         CONFIGURATION,
-        "List every profile: where it stands, where it goes, whether a key is there.",
+        "List every profile: its endpoint, its file, and whether its key is set.",
     ),
     Verb(
         "use",
         "commands.config:use",
         CONFIGURATION,
-        "Use a profile where no -p is given; it need not have its key yet.",
+        "Make a profile the default; it need not have its key yet.",
     ),
     Verb(
         "init",
@@ -132,13 +132,13 @@ CONFIG: Final = (
         "remove",
         "commands.config:remove",
         CONFIGURATION,
-        "Drop a profile that `config add` made.",
+        "Remove a profile that `config add` made.",
     ),
     Verb(
         "trust",
         "commands.config:trust",
         CONFIGURATION,
-        "Let the key of a profile go to a base URL that jobs in the ledger name.",
+        "Let a profile's key be sent to a base URL that jobs in the ledger name.",
     ),
     Verb(
         "edit",
@@ -200,7 +200,7 @@ VERBS: Final = (
         "get",
         "commands.get:get",
         JOBS,
-        "Print answers, from disk where they are saved, else fetched.",
+        "Print answers: from disk where they are saved, else from the endpoint.",
     ),
     Verb(
         "retry",
@@ -225,13 +225,13 @@ VERBS: Final = (
         "listen",
         "commands.listen:listen",
         MANY,
-        "Receive signed webhooks, and bring in the jobs that they name.",
+        "Receive signed webhooks, and fetch the jobs that they name.",
     ),
     Verb(
         "import",
         "commands.import_:import_",
         LEDGER,
-        "Take ids from elsewhere into the ledger; -p says which endpoint has them.",
+        "Add ids from elsewhere to the ledger; -p says which endpoint has them.",
     ),
     Verb(
         "resolve",
@@ -249,7 +249,7 @@ VERBS: Final = (
         "prune",
         "commands.prune:prune",
         LEDGER,
-        "Drop jobs that ended longer ago, with their answers, and tidy the ledger.",
+        "Drop jobs that ended long ago, with their answers, and tidy the ledger.",
     ),
     Verb(
         "models",
@@ -269,7 +269,7 @@ VERBS: Final = (
         SETUP,
         "Print the completion script of a shell.",
     ),
-    Verb("help", "commands.help_:help_", SETUP, "Tell about a command or a topic."),
+    Verb("help", "commands.help_:help_", SETUP, "Explain a command or a topic."),
     Verb(
         "serve",
         "commands.serve:serve",

@@ -182,7 +182,7 @@ class Shape(NamedTuple):
     ] = None
     schema: Annotated[
         str | None,
-        opt("--schema", help="The answer is JSON of this schema.", metavar="@FILE"),
+        opt("--schema", help="Ask for JSON of this schema.", metavar="@FILE"),
     ] = None
     tool: Annotated[
         list[str] | None,
@@ -190,10 +190,11 @@ class Shape(NamedTuple):
     ] = None
     max_output_tokens: Annotated[
         int | None,
-        opt("--max-output-tokens", help="Stop the answer there.", metavar="N"),
+        opt("--max-output-tokens", help="End the answer after N tokens.", metavar="N"),
     ] = None
     previous: Annotated[
-        str | None, opt("--previous", help="Continue from a job.", metavar="REF")
+        str | None,
+        opt("--previous", help="Continue from an earlier job.", metavar="REF"),
     ] = None
     metadata: Annotated[
         list[str] | None,
@@ -212,7 +213,7 @@ class Shape(NamedTuple):
         str | None,
         opt(
             "--webhook-url",
-            help="The endpoint is to tell it of the end.",
+            help="Let the endpoint notify URL of the end.",
             metavar="URL",
         ),
     ] = None
@@ -220,7 +221,7 @@ class Shape(NamedTuple):
         str | None,
         opt(
             "--webhook-secret-env",
-            help="The variable with the secret that signs.",
+            help="The variable with the webhook's secret.",
             metavar="NAME",
         ),
     ] = None

@@ -76,13 +76,17 @@ VERSION: Final = opt("-V", "--version", help="Print the version.")
 
 Notify = Annotated[
     str | None,
-    opt("--notify", help="Run it, or bell, for each job that ended.", metavar="CMD"),
+    opt(
+        "--notify",
+        help="Run CMD, or ring the bell, for each job that ends.",
+        metavar="CMD",
+    ),
 ]
 
-Yes = Annotated[bool, opt("--yes", help="Ask no question.")]
+Yes = Annotated[bool, opt("--yes", help="Do not ask first.")]
 DryRun = Annotated[bool, opt("--dry-run", help="List the jobs; do nothing.")]
 Remote = Annotated[bool, opt("--remote", help="Delete them at the endpoint too.")]
-OpenToo = Annotated[bool, opt("--force", help="Those that are open or unsettled too.")]
+OpenToo = Annotated[bool, opt("--force", help="Drop open and unsettled jobs, too.")]
 
 JobName = Annotated[
     str | None, opt("-n", "--name", help="A name to find it by.", metavar="NAME")
@@ -103,7 +107,7 @@ Uds = Annotated[
 ]
 
 WholeRequest = Annotated[
-    bool, opt("--exec-json", help="Give CMD the whole request.", panel=ENGINE)
+    bool, opt("--exec-json", help="Give CMD the whole request, as JSON.", panel=ENGINE)
 ]
 UpstreamKeyEnv = Annotated[
     str | None,
@@ -118,7 +122,7 @@ UpstreamApi = Annotated[
     str | None,
     opt(
         "--upstream-api",
-        help="What it speaks; else it is found out.",
+        help="The API that it speaks; else found out by asking.",
         metavar="responses|chat",
         panel=ENGINE,
     ),
@@ -130,17 +134,17 @@ class Common(NamedTuple):
 
     profile: Annotated[
         str | None,
-        opt("-p", "--profile", help="The endpoint to use.", metavar="P"),
+        opt("-p", "--profile", help="The profile to use.", metavar="P"),
     ] = None
     base_url: Annotated[
         str | None, opt("--base-url", help="Its base URL.", metavar="URL")
     ] = None
     header: Annotated[
         list[str] | None,
-        opt("-H", "--header", help="Send 'K: V' too (repeat).", metavar="'K: V'"),
+        opt("-H", "--header", help="Send this header, too (repeat).", metavar="'K: V'"),
     ] = None
     allow_http: Annotated[
-        bool, opt("--allow-http", help="Let a key travel over http://.")
+        bool, opt("--allow-http", help="Let a key be sent over http://.")
     ] = False
     json: Annotated[bool, opt("--json", help="Print JSON.")] = False
     jsonl: Annotated[bool, opt("--jsonl", help="Print JSON, an object a line.")] = False
@@ -152,7 +156,7 @@ class Common(NamedTuple):
     color: Annotated[
         str, opt("--color", help="auto, always or never.", metavar="WHEN")
     ] = "auto"
-    no_progress: Annotated[bool, opt("--no-progress", help="Animate nothing.")] = False
+    no_progress: Annotated[bool, opt("--no-progress", help="No animation.")] = False
     version: Annotated[bool, VERSION] = False
 
     def headers(self) -> dict[str, str]:
@@ -191,25 +195,30 @@ class Refs(NamedTuple):
     ] = None
     label: Annotated[
         list[str] | None,
-        opt("-l", "--label", help="Jobs with a label (repeat: and).", metavar="K[=V]"),
+        opt(
+            "-l",
+            "--label",
+            help="Jobs with a label (repeat: with all).",
+            metavar="K[=V]",
+        ),
     ] = None
     status: Annotated[
         str | None, opt("--status", help="Jobs in a status.", metavar="S[,S]")
     ] = None
     since: Annotated[
-        str | None, opt("--since", help="Submitted since.", metavar="T")
+        str | None, opt("--since", help="Submitted since T.", metavar="T")
     ] = None
     until: Annotated[
-        str | None, opt("--until", help="Submitted before.", metavar="T")
+        str | None, opt("--until", help="Submitted before T.", metavar="T")
     ] = None
     model: Annotated[
         str | None, opt("--model", help="Jobs of a model.", metavar="M")
     ] = None
-    open: Annotated[bool, opt("--open", help="Jobs that are not over.")] = False
+    open: Annotated[bool, opt("--open", help="Jobs that have not ended.")] = False
     all: Annotated[bool, opt("--all", help="Every job.")] = False
-    allow_empty: Annotated[bool, opt("--allow-empty", help="No match is no error.")] = (
-        False
-    )
+    allow_empty: Annotated[
+        bool, opt("--allow-empty", help="Finding none is no error.")
+    ] = False
 
     def selector(self, common: Common, *, now: float) -> Selector:
         """Return the selectors; `-p` selects too.

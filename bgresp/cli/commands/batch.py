@@ -59,25 +59,35 @@ class Options(NamedTuple):
         str,
         typer.Argument(
             metavar="MANIFEST",
-            help="JSON Lines, CSV or TSV by its name, a request a row; - is stdin.",
+            help="JSON Lines, CSV or TSV (by its name), a request a row; - is stdin.",
         ),
     ]
-    csv: Annotated[bool, opt("--csv", help="It is a CSV, whatever its name.")] = False
+    csv: Annotated[bool, opt("--csv", help="Read it as CSV, whatever its name.")] = (
+        False
+    )
     prompt: Annotated[
         str | None,
         opt(
             "--prompt",
-            help="The rows' prompt, of their fields: {{column}}.",
+            help="The prompt of each row, with its fields: {{column}}.",
             metavar="STR|@FILE",
         ),
     ] = None
     id: Annotated[
         str | None,
-        opt("--id", help="What names a row (id); row: its number.", metavar="COLUMN"),
+        opt(
+            "--id",
+            help="The field that names a row (id); row: its number.",
+            metavar="COLUMN",
+        ),
     ] = None
     group: Annotated[
         str | None,
-        opt("--group", help="Its group: else the manifest's name.", metavar="G"),
+        opt(
+            "--group",
+            help="The group of its jobs; else the manifest's name.",
+            metavar="G",
+        ),
     ] = None
     label: Annotated[
         list[str] | None,
@@ -92,11 +102,14 @@ class Options(NamedTuple):
     in_flight: Annotated[
         int | None,
         opt(
-            "--in-flight", help="Rows at once; with --wait until they end.", metavar="N"
+            "--in-flight",
+            help="N rows at once; with --wait until they end.",
+            metavar="N",
         ),
     ] = None
     rate: Annotated[
-        str | None, opt("--rate", help="Submit so many: 30/m, 2/s.", metavar="N/UNIT")
+        str | None,
+        opt("--rate", help="Submit at most so fast: 30/m, 2/s.", metavar="N/UNIT"),
     ] = None
     max_failures: Annotated[
         int | None,
@@ -106,21 +119,23 @@ class Options(NamedTuple):
         str,
         opt(
             "--changed",
-            help="A row submitted with another request: refuse, resubmit or skip.",
+            help="Of a row whose request is another now: refuse, resubmit or skip.",
             metavar="HOW",
         ),
     ] = "refuse"
     retry_failed: Annotated[
-        bool, opt("--retry-failed", help="Submit rows anew that did not complete.")
+        bool, opt("--retry-failed", help="Submit rows again that did not complete.")
     ] = False
-    wait: Annotated[bool, opt("--wait", help="Wait for every row's end.")] = False
+    wait: Annotated[bool, opt("--wait", help="Wait until every row has ended.")] = False
     results: Annotated[
         str | None,
-        opt("--results", help="Wait; append a line a row there.", metavar="FILE.jsonl"),
+        opt(
+            "--results", help="Wait; append a line a row to FILE.", metavar="FILE.jsonl"
+        ),
     ] = None
     out_dir: Annotated[
         str | None,
-        opt("--out-dir", help="Wait; write a file a row there.", metavar="DIR"),
+        opt("--out-dir", help="Wait; write a file a row into DIR.", metavar="DIR"),
     ] = None
     allow_empty: Annotated[
         bool, opt("--allow-empty", help="A manifest without rows is no error.")
@@ -136,7 +151,8 @@ class Options(NamedTuple):
         bool, opt("--no-keep-prompt", help="Keep no copy of the requests.")
     ] = False
     expect: Annotated[
-        str | None, opt("--expect", help="How long a row may take.", metavar="D")
+        str | None,
+        opt("--expect", help="How long a row is expected to take.", metavar="D"),
     ] = None
     stream: Annotated[
         bool | None, opt("--stream/--no-stream", help="Create them streamable.")

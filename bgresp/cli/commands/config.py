@@ -46,7 +46,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile.")]
 
 
 def path(common: Common) -> int:
-    """Print where config.toml, the profiles and the ledger's folder lie.
+    """Print where config.toml, the profiles and the ledger's folder are.
 
     Examples:
 
@@ -68,10 +68,10 @@ def path(common: Common) -> int:
 
 
 def show(common: Common) -> int:
-    """Print each value that holds, and its origin; keys only as `set`.
+    """Print each value in effect and its origin; keys only as `set`.
 
-    -p asks about another profile; -v adds what its dialect says. No key is read, no
-    api_key_cmd is run. What is wrong elsewhere in the configuration is told: exit 4.
+    -p shows another profile; -v adds what its dialect says. No key is read, no
+    api_key_cmd is run. Mistakes elsewhere in the configuration are told: exit 4.
 
     Examples:
 
@@ -128,7 +128,7 @@ def init(common: Common) -> int:
 
 
 def remove(options: Remove, common: Common) -> int:
-    """Drop a profile that `config add` made.
+    """Remove a profile that `config add` made.
 
     config.toml is never touched.
 
@@ -164,9 +164,9 @@ def _forget_default(context: Context, path: Path, name: str) -> None:
 
 
 def list_(common: Common) -> int:
-    """List every profile: where it stands, where it goes, whether a key is there.
+    """List every profile: its endpoint, its file, and whether its key is set.
 
-    Those that are built in need their key alone. No key is read.
+    Built-in ones need nothing but their key. No key is read.
 
     Examples:
 
@@ -242,7 +242,7 @@ class Use(NamedTuple):
 
 
 def use(options: Use, common: Common) -> int:
-    """Use a profile where no -p is given; it need not have its key yet.
+    """Make a profile the default; it need not have its key yet.
 
     Examples:
 
@@ -371,10 +371,10 @@ class Add(NamedTuple):
     name: Name
     dialect: Annotated[
         str | None,
-        opt("--dialect", help="How it is spoken to (openai).", metavar="D"),
+        opt("--dialect", help="The API that it speaks (openai).", metavar="D"),
     ] = None
     model: Annotated[
-        str | None, opt("-m", "--model", help="Its usual model.", metavar="M")
+        str | None, opt("-m", "--model", help="Its default model.", metavar="M")
     ] = None
     api_key_env: Annotated[
         str | None,
@@ -397,7 +397,7 @@ class Add(NamedTuple):
         str | None,
         opt(
             "--exec",
-            help="Serve this program here (dialect local).",
+            help="Serve a program on this machine (dialect local).",
             metavar="CMD",
             panel=ENGINE,
         ),
@@ -407,7 +407,7 @@ class Add(NamedTuple):
         str | None,
         opt(
             "--upstream",
-            help="Serve this server here (dialect local).",
+            help="Serve a server on this machine (dialect local).",
             metavar="URL",
             panel=ENGINE,
         ),
@@ -561,17 +561,17 @@ class Trust(NamedTuple):
     """What `config trust` takes."""
 
     url: Annotated[
-        str, typer.Argument(metavar="BASE_URL", help="Where the key may go.")
+        str, typer.Argument(metavar="BASE_URL", help="Where the key may be sent.")
     ]
 
 
 def trust(options: Trust, common: Common) -> int:
-    """Let the key of a profile go to a base URL that jobs in the ledger name.
+    """Let a profile's key be sent to a base URL that jobs in the ledger name.
 
-    A ledger may come from elsewhere: a key goes to the base URL of a job only where
-    the configuration, an earlier submit or this command says so. Which key: the one
-    that submit --base-url BASE_URL would use; -p says of which profile. No key is
-    read; the pair is kept in endpoints.jsonl beside config.toml.
+    A ledger may come from elsewhere: a key is sent to the base URL of a job only where
+    the configuration, an earlier submit or this command says so. It is the key that
+    submit --base-url BASE_URL would use; -p says of which profile. No key is read; the
+    pair is kept in endpoints.jsonl beside config.toml.
 
     Examples:
 

@@ -30,10 +30,10 @@ class Options(NamedTuple):
 
     fix: Annotated[
         bool,
-        opt("--fix", help="Tighten modes, bring records home, set bad lines aside."),
+        opt("--fix", help="Make files private, restore records, set bad lines aside."),
     ] = False
     probe: Annotated[
-        bool, opt("--probe", help="Make small jobs to see what the endpoint can.")
+        bool, opt("--probe", help="Submit short jobs to see what the endpoint can do.")
     ] = False
     yes: Annotated[bool, opt("--yes", help="Probe without asking first.")] = False
     model: Annotated[
@@ -45,8 +45,8 @@ def doctor(options: Options, common: Common) -> int:
     """Check configuration, ledger, locks and clock; or probe an endpoint.
 
     Prints a line a check: ok, warn or bad, what, detail. Exits 0 when nothing is bad.
-    Without --probe no endpoint is asked. A probe makes up to two small jobs, which cost
-    what jobs cost, and keeps what it saw: watch and cancel go by it.
+    Without --probe no endpoint is asked. A probe submits up to two short jobs, which
+    cost what jobs cost, and saves what it saw: watch and cancel rely on it.
 
     Examples:
 

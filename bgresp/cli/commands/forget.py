@@ -26,7 +26,7 @@ class Options(NamedTuple):
 def forget(which: Refs, options: Options, common: Common) -> int:
     """Drop jobs and their answers from the ledger and the disk.
 
-    A submit key keeps its id, so that --key never sends it again.
+    What was submitted under --key is never sent again: the key and its id are kept.
 
     Examples:
 

@@ -34,24 +34,27 @@ class Options(NamedTuple):
         opt("--part", help=" ".join(PARTS) + "."),
     ] = "text"
     extract: Annotated[
-        bool, opt("-x", "--extract", help="Of the text, the first code block.")
+        bool,
+        opt("-x", "--extract", help="Print only the first code block of the text."),
     ] = False
     pretty: Annotated[
         bool, opt("--pretty", help="Draw Markdown on a terminal; a pipe gets the text.")
     ] = False
     output: Annotated[
         str | None,
-        opt("-o", "--output", help="Write it there.", metavar="FILE"),
+        opt("-o", "--output", help="Write it to FILE.", metavar="FILE"),
     ] = None
     out_dir: Annotated[
         str | None,
-        opt("--out-dir", help="Write each to a file there (-o DIR/).", metavar="DIR"),
+        opt(
+            "--out-dir", help="Write each to a file in DIR (or -o DIR/).", metavar="DIR"
+        ),
     ] = None
     force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
 
 
 def get(which: Refs, options: Options, common: Common) -> int:
-    """Print answers, from disk where they are saved, else fetched.
+    """Print answers: from disk where they are saved, else from the endpoint.
 
     Examples:
 

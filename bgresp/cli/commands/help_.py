@@ -142,15 +142,15 @@ class Options(NamedTuple):
 
     topic: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[COMMAND|TOPIC]", help="What to tell about."),
+        typer.Argument(metavar="[COMMAND|TOPIC]", help="The command or the topic."),
     ] = None
     man: Annotated[
-        bool, opt("--man", help="Print the man page, as roff, of everything.")
+        bool, opt("--man", help="Print the man page of all commands, as roff.")
     ] = False
 
 
 def help_(context: typer.Context, options: Options, common: Common) -> int:
-    """Tell about a command or a topic.
+    """Explain a command or a topic.
 
     Examples:
 

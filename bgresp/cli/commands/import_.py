@@ -49,11 +49,11 @@ class Options(NamedTuple):
 
 
 def import_(options: Options, common: Common) -> int:
-    """Take ids from elsewhere into the ledger; -p says which endpoint has them.
+    """Add ids from elsewhere to the ledger; -p says which endpoint has them.
 
     An id that the ledger knows already is only printed. --from merges the ledger of
-    another machine: of each job the further state holds; a second time
-    changes nothing. Answers stay there: get fetches them from the endpoint.
+    another machine: of each job the later state holds, and doing it twice changes
+    nothing. Answers are not merged: get fetches them from the endpoint.
 
     Examples:
 

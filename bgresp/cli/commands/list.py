@@ -20,25 +20,25 @@ class Options(NamedTuple):
     """What `list` takes."""
 
     limit: Annotated[
-        int, opt("--limit", help="At most so many; 0 is every job.", metavar="N")
+        int, opt("--limit", help="At most N jobs; 0 is every job.", metavar="N")
     ] = 50
     grep: Annotated[
         str | None,
-        opt("--grep", help="Found in name, prompt or answer.", metavar="RE"),
+        opt("--grep", help="Jobs with this in name, prompt or answer.", metavar="RE"),
     ] = None
     sort: Annotated[
-        str, opt("--sort", help=f"By {' '.join(SORTS)}.", metavar="FIELD")
+        str, opt("--sort", help=f"Sort by {' '.join(SORTS)}.", metavar="FIELD")
     ] = "age"
-    reverse: Annotated[bool, opt("--reverse", help="The other way round.")] = False
+    reverse: Annotated[bool, opt("--reverse", help="Reverse the order.")] = False
     wide: Annotated[
         bool,
-        opt("--wide", help="Group, labels, profile, key, reason too."),
+        opt("--wide", help="Show group, labels, profile, key, reason, too."),
     ] = False
     time: Annotated[
         str | None,
         opt(
             "--time",
-            help="relative, local or utc (terminal: relative; pipe: utc).",
+            help="Times relative, local or utc (pipe: utc).",
             metavar="HOW",
         ),
     ] = None

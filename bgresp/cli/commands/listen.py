@@ -50,7 +50,7 @@ class Options(NamedTuple):
     port: Port = 0
     uds: Uds = None
     path: Annotated[
-        str | None, opt("--path", help="Take this path alone.", metavar="PATH")
+        str | None, opt("--path", help="Accept this path alone.", metavar="PATH")
     ] = None
     secret_env: Annotated[
         list[str] | None,
@@ -61,24 +61,33 @@ class Options(NamedTuple):
         ),
     ] = None
     adopt: Annotated[
-        bool, opt("--adopt", help="Take jobs into the ledger that it does not know.")
+        bool, opt("--adopt", help="Add jobs that the ledger does not know.")
     ] = False
     print_url: Annotated[bool, opt("--print-url", help="Print the address first.")] = (
         False
     )
     once: Annotated[
         bool,
-        opt("--once", help="Until the named jobs end; exit as they did.", panel=FOLLOW),
+        opt(
+            "--once",
+            help="Stop when the named jobs have ended; exit as they did.",
+            panel=FOLLOW,
+        ),
     ] = False
     interval: Annotated[
         str,
-        opt("--interval", help="Ask anyway so often.", metavar="D", panel=FOLLOW),
+        opt(
+            "--interval",
+            help="Ask the endpoint every D all the same.",
+            metavar="D",
+            panel=FOLLOW,
+        ),
     ] = "5m"
     notify: Notify = None
 
 
 def listen(which: Refs, options: Options, common: Common) -> int:
-    """Receive signed webhooks, and bring in the jobs that they name.
+    """Receive signed webhooks, and fetch the jobs that they name.
 
     A delivery is a hint: the endpoint is asked for the job, and what it answers is
     saved. Prints a line a changed job: id, old status, new status.

@@ -14,7 +14,7 @@ FIELDS = ("id", "created", "object", "owned_by")
 def models(common: Common) -> int:
     """List the models of an endpoint, where it lists them; it costs nothing.
 
-    What comes back proves that key and network are well.
+    An answer proves that key and network are all right.
 
     Examples:
 

@@ -22,7 +22,7 @@ class Options(NamedTuple):
     """What `prune` takes."""
 
     older: Annotated[
-        str | None, opt("--older", help="What ended before.", metavar="D")
+        str | None, opt("--older", help="Jobs that ended more than D ago.", metavar="D")
     ] = None
     remote: Remote = False
     force: OpenToo = False
@@ -31,7 +31,7 @@ class Options(NamedTuple):
 
 
 def prune(which: Refs, options: Options, common: Common) -> int:
-    """Drop jobs that ended longer ago, with their answers, and tidy the ledger.
+    """Drop jobs that ended long ago, with their answers, and tidy the ledger.
 
     Examples:
 

@@ -30,9 +30,12 @@ class Options(NamedTuple):
         typer.Argument(metavar="KEY", help="The key that the submit printed."),
     ] = None
     adopt: Annotated[
-        str | None, opt("--adopt", help="It made this response.", metavar="ID")
+        str | None,
+        opt("--adopt", help="It was accepted: as the response ID.", metavar="ID"),
     ] = None
-    abandon: Annotated[bool, opt("--abandon", help="Give it up: rejected.")] = False
+    abandon: Annotated[
+        bool, opt("--abandon", help="Give it up: it counts as rejected.")
+    ] = False
     resend: Annotated[
         bool, opt("--resend", help="Send it again, at the risk of paying twice.")
     ] = False

@@ -17,7 +17,7 @@ class Options(NamedTuple):
 
     failed: Annotated[
         bool,
-        opt("--failed", help="Those that did not complete and were not retried."),
+        opt("--failed", help="Jobs that did not complete and were not retried."),
     ] = False
 
 
@@ -25,8 +25,8 @@ def retry(which: Refs, options: Options, common: Common) -> int:
     """Submit the stored request of a job again, as a new job at the same endpoint.
 
     The new job takes over name, group and labels. A job that is open, or whose submit
-    has no known outcome, is refused. --failed leaves those alone that are lost, which
-    may still answer, unless --status lost is said.
+    has no known outcome, is refused. --failed leaves out lost jobs, which may still
+    answer, unless --status lost is given.
 
     Examples:
 

@@ -36,23 +36,23 @@ class Options(NamedTuple):
     uds: Uds = None
     key_env: Annotated[
         str | None,
-        opt("--key-env", help="Ask for the key in this variable.", metavar="NAME"),
+        opt("--key-env", help="Require the key in this variable.", metavar="NAME"),
     ] = None
     idle: Annotated[
         str | None,
-        opt("--idle", help="Stop when idle for so long.", metavar="D"),
+        opt("--idle", help="Stop after D without a job.", metavar="D"),
     ] = None
     opens: Annotated[
         bool, opt("--open", help="Open its page in a browser: the jobs, live.")
     ] = False
     stop: Annotated[
-        bool, opt("--stop", help="Stop what runs; with -p that profile's.")
+        bool, opt("--stop", help="Stop the one that runs; with -p that profile's.")
     ] = False
     command: Annotated[
         str | None,
         opt(
             "--exec",
-            help="Run this for each job: prompt on stdin, answer on stdout.",
+            help="Run CMD for each job: prompt on stdin, answer on stdout.",
             metavar="CMD",
             panel=ENGINE,
         ),
@@ -62,7 +62,7 @@ class Options(NamedTuple):
         str | None,
         opt(
             "--upstream",
-            help="Ask this server of Responses or chat completions.",
+            help="Ask a server that speaks Responses or chat completions.",
             metavar="URL",
             panel=ENGINE,
         ),
@@ -71,29 +71,34 @@ class Options(NamedTuple):
     upstream_api: UpstreamApi = None
     workers: Annotated[
         int | None,
-        opt("--workers", help="So many jobs at once (2).", metavar="N", panel=LIMITS),
+        opt("--workers", help="Run N jobs at once (2).", metavar="N", panel=LIMITS),
     ] = None
     queue: Annotated[
         int,
-        opt("--queue", help="So many may wait; then 429.", metavar="N", panel=LIMITS),
+        opt(
+            "--queue",
+            help="Let N jobs wait; more get a 429.",
+            metavar="N",
+            panel=LIMITS,
+        ),
     ] = 10_000
     max_run: Annotated[
         str,
-        opt("--max-run", help="A job may run so long.", metavar="D", panel=LIMITS),
+        opt("--max-run", help="A job may run for D.", metavar="D", panel=LIMITS),
     ] = "30m"
     retention: Annotated[
         str,
-        opt("--retention", help="Keep answers so long.", metavar="D", panel=LIMITS),
+        opt("--retention", help="Keep answers for D.", metavar="D", panel=LIMITS),
     ] = "24h"
     disk: Annotated[
         int,
-        opt("--disk", help="All jobs may take so many MiB.", metavar="N", panel=LIMITS),
+        opt("--disk", help="All jobs may take N MiB.", metavar="N", panel=LIMITS),
     ] = 8192
     grace: Annotated[
         str,
         opt(
             "--grace",
-            help="At a stop, running jobs have so long to end.",
+            help="When stopped, give running jobs D to end.",
             metavar="D",
             panel=LIMITS,
         ),
@@ -102,7 +107,7 @@ class Options(NamedTuple):
         str | None,
         opt(
             "--webhook-url",
-            help="Tell this address of each job that ended.",
+            help="Notify URL of each job that ends.",
             metavar="URL",
             panel=WEBHOOKS,
         ),
@@ -111,7 +116,7 @@ class Options(NamedTuple):
         str | None,
         opt(
             "--webhook-secret-env",
-            help="What signs webhooks is in this variable.",
+            help="The variable with the secret that signs them.",
             metavar="NAME",
             panel=WEBHOOKS,
         ),
@@ -120,7 +125,7 @@ class Options(NamedTuple):
         list[str] | None,
         opt(
             "--webhook-allow",
-            help="A request may name an address there (repeat).",
+            help="Let a request name a URL there (repeat).",
             metavar="ORIGIN",
             panel=WEBHOOKS,
         ),
@@ -129,7 +134,7 @@ class Options(NamedTuple):
         bool,
         opt(
             "--rerun",
-            help="After a crash, run again what ran.",
+            help="After a crash, run the jobs again that ran.",
             panel=LIMITS,
         ),
     ] = False

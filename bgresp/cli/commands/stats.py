@@ -23,14 +23,14 @@ class Options(NamedTuple):
         str,
         opt(
             "--by",
-            help="status day model label label=K profile group.",
+            help="Group by status day model label label=K profile group.",
             metavar="WHAT",
             panel=OUTPUT,
         ),
     ] = "status"
     time: Annotated[
         str,
-        opt("--time", help="The days are local or utc.", metavar="HOW", panel=OUTPUT),
+        opt("--time", help="Days are local or utc.", metavar="HOW", panel=OUTPUT),
     ] = "local"
 
 

@@ -11,7 +11,9 @@ from bgresp.core.errors import worst
 class Options(NamedTuple):
     """What `status` takes."""
 
-    local: Annotated[bool, opt("--local", help="Ask nobody: the ledger only.")] = False
+    local: Annotated[
+        bool, opt("--local", help="Ask no endpoint; print what the ledger says.")
+    ] = False
     exit_status: Annotated[
         bool, opt("--exit-status", help="Exit as the job ended.")
     ] = False

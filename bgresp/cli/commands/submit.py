@@ -59,55 +59,62 @@ class Options(NamedTuple):
         list[str] | None,
         opt(
             "--tool-output",
-            help="With --previous: what a call gave (repeat).",
+            help="With --previous: the output of a call (repeat).",
             metavar="[CALL_ID=]TEXT|@FILE",
         ),
     ] = None
     approve: Annotated[
         list[str] | None,
-        opt("--approve", help="With --previous: let a call run.", metavar="[ID]"),
+        opt("--approve", help="With --previous: approve a call.", metavar="[ID]"),
     ] = None
     deny: Annotated[
         list[str] | None,
-        opt("--deny", help="With --previous: let it not.", metavar="[ID]"),
+        opt("--deny", help="With --previous: deny a call.", metavar="[ID]"),
     ] = None
     name: JobName = None
     label: JobLabels = None
     group: JobGroup = None
     key: Annotated[
         str | None,
-        opt("--key", help="One job under KEY, ever: else print its id.", metavar="KEY"),
+        opt(
+            "--key",
+            help="One job for each KEY, ever: a repeat prints its id.",
+            metavar="KEY",
+        ),
     ] = None
     unique: Annotated[
-        bool, opt("--unique", help="Print the id of the same request still open.")
+        bool, opt("--unique", help="If the same request is open already, print its id.")
     ] = False
     no_keep_prompt: Annotated[
         bool, opt("--no-keep-prompt", help="Keep no copy of the request.")
     ] = False
     expect: Annotated[
-        str | None, opt("--expect", help="How long it may take.", metavar="D")
+        str | None,
+        opt("--expect", help="How long it is expected to take.", metavar="D"),
     ] = None
     dry_run: Annotated[
         bool, opt("--dry-run", help="Print the request; send nothing.")
     ] = False
     watch: Annotated[
-        bool, opt("-w", "--watch", help="Follow it; its answer is stdout.")
+        bool, opt("-w", "--watch", help="Follow it; print its answer as it comes.")
     ] = False
     show: Annotated[
         str | None,
         opt(
             "--show",
-            help="With --watch: reasoning, tools, commentary, all.",
+            help="With --watch: also reasoning, tools, commentary, all.",
             metavar="A,B",
         ),
     ] = None
-    wait: Annotated[bool, opt("--wait", help="Wait for its end; no text.")] = False
+    wait: Annotated[bool, opt("--wait", help="Wait until it ends; print no text.")] = (
+        False
+    )
     timeout: Annotated[
-        str | None, opt("--timeout", help="Stop waiting after.", metavar="D")
+        str | None, opt("--timeout", help="Stop waiting after D.", metavar="D")
     ] = None
     output: Annotated[
         str | None,
-        opt("-o", "--output", help="Wait; write the answer there.", metavar="FILE"),
+        opt("-o", "--output", help="Wait; write the answer to FILE.", metavar="FILE"),
     ] = None
     force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
     stream: Annotated[

@@ -19,15 +19,17 @@ from bgresp.ledger.saved import Answers
 class Options(NamedTuple):
     """What `wait` takes."""
 
-    any: Annotated[bool, opt("--any", help="Until one ends, not all.")] = False
+    any: Annotated[bool, opt("--any", help="Wait for one of them, not for all.")] = (
+        False
+    )
     interval: Annotated[
-        str | None, opt("--interval", help="Between polls.", metavar="D")
+        str | None, opt("--interval", help="The time between polls.", metavar="D")
     ] = None
     timeout: Annotated[
-        str | None, opt("--timeout", help="Stop waiting after.", metavar="D")
+        str | None, opt("--timeout", help="Stop waiting after D.", metavar="D")
     ] = None
     fail_fast: Annotated[
-        bool, opt("--fail-fast", help="Stop when one did not complete.")
+        bool, opt("--fail-fast", help="Stop when one does not complete.")
     ] = False
     notify: Notify = None
 

@@ -22,32 +22,33 @@ class Options(NamedTuple):
         str, opt("--mode", help="auto, stream or poll.", metavar="MODE")
     ] = "auto"
     interval: Annotated[
-        str | None, opt("--interval", help="Between polls.", metavar="D")
+        str | None, opt("--interval", help="The time between polls.", metavar="D")
     ] = None
     timeout: Annotated[
-        str | None, opt("--timeout", help="Stop waiting after.", metavar="D")
+        str | None, opt("--timeout", help="Stop waiting after D.", metavar="D")
     ] = None
     events: Annotated[
-        bool, opt("--events", help="Print the endpoint's events as they are.")
+        bool, opt("--events", help="Print the endpoint's events as they come.")
     ] = False
     show: Annotated[
         str | None,
         opt(
             "--show",
-            help="Beside the text: reasoning, tools, commentary, all.",
+            help="Show more: reasoning, tools, commentary, all.",
             metavar="A,B",
         ),
     ] = None
     fail_fast: Annotated[
-        bool, opt("--fail-fast", help="Stop when one did not complete.")
+        bool, opt("--fail-fast", help="Stop when one does not complete.")
     ] = False
     output: Annotated[
         str | None,
-        opt("-o", "--output", help="Write the answer there.", metavar="FILE"),
+        opt("-o", "--output", help="Write the answer to FILE.", metavar="FILE"),
     ] = None
     force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
     follow_new: Annotated[
-        bool, opt("--follow-new", help="Take selected jobs that come; Ctrl-C ends it.")
+        bool,
+        opt("--follow-new", help="Follow selected jobs to come, too; Ctrl-C ends it."),
     ] = False
     notify: Notify = None
 
