@@ -3,10 +3,11 @@
 What httpcore tells of its steps says whether a byte of the request itself left.
 """
 
+import asyncio
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,9 +40,9 @@ if not _is_to_be_had:
     del sys.modules[_NAME]
 
 # What httpcore 1.0 calls its steps before a request is written.
+_SOCKS: Final = "setup_socks5_connection"
 _CONNECTING: Final = frozenset(
-    {"connect_tcp", "connect_unix_socket", "setup_socks5_connection", "start_tls"}
-    | {"retry"}
+    {"connect_tcp", "connect_unix_socket", _SOCKS, "start_tls", "retry"}
 )
 _FORMING: Final = "send_request_headers"  # they are put together, and then written
 
@@ -55,9 +56,14 @@ class Steps:
     another httpcore makes outcomes unknown, and never makes a job paid for twice.
     Once the request's own steps began, nothing takes that back; it is written where
     they went beyond putting its headers together.
+
+    `limit` ends what a SOCKS proxy may take, for `patience` seconds: httpcore waits for
+    its word for ever.
     """
 
     sent: Sent
+    limit: asyncio.Timeout | None = None
+    patience: float | None = None
     _is_its_own: bool = False
     _is_tunnelling: bool = False
 
@@ -76,6 +82,8 @@ class Steps:
             sent.written |= step != _FORMING
         elif step in _CONNECTING:
             sent.started, self._is_tunnelling = stage == "complete", False
+            if step == _SOCKS and stage != "failed":
+                self._bound(is_asked=stage == "started")
         elif getattr(info.get("request"), "method", b"") == b"CONNECT":
             sent.started, self._is_tunnelling = False, True
         elif self._is_tunnelling and "request" not in info:
@@ -86,6 +94,11 @@ class Steps:
             self._is_tunnelling = False
             self._is_its_own, sent.written = True, step != _FORMING
 
+    def _bound(self, *, is_asked: bool) -> None:
+        if self.limit is not None and self.patience is not None:
+            now = asyncio.get_running_loop().time()
+            self.limit.reschedule(now + self.patience if is_asked else None)
+
 
 # Raised before the first byte of a request: by name resolution, a refused connection,
 # TLS, the pool (httpx 0.28, httpcore 1.0); everything else leaves a doubt.
@@ -95,6 +108,7 @@ _UNFORMED: Final = (
     *(httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL),
     UnicodeEncodeError,
 )
+_OF_SOCKS: Final = "socksio"  # whose errors httpx passes on; it need not be installed
 _HEADER: Final = (httpx.LocalProtocolError, UnicodeEncodeError)
 _FAILURES: Final = (
     *(httpx.TransportError, httpx.InvalidURL, httpx.StreamError),
@@ -117,19 +131,40 @@ class Client:
         """
         self.http.cookies.clear()
         try:
-            async with self.http.stream(
-                request.method,
-                request.url,
-                params=request.params or None,
-                headers=request.headers,
-                content=request.body,
-                extensions={"trace": Steps(sent).trace},
-            ) as reply:
+            async with AsyncExitStack() as stack:
+                reply = await self._replied(request, sent, stack)
                 raw = reply.headers.raw
                 body = reply.aiter_raw()
                 yield Response(reply.status_code, raw, body, request.secrets)
         except _FAILURES as error:
             raise _failed(error) from error
+
+    async def _replied(
+        self, request: Request, sent: Sent, stack: AsyncExitStack
+    ) -> httpx.Response:
+        """Send a request; return the head of its reply, whose body ends with a stack.
+
+        Raises ExchangeError, what httpx does, and what `sent.leaving` raises.
+        """
+        try:
+            async with asyncio.timeout(None) as limit:
+                steps = Steps(sent, limit, self.http.timeout.read)
+                return await stack.enter_async_context(
+                    self.http.stream(
+                        request.method,
+                        request.url,
+                        params=request.params or None,
+                        headers=request.headers,
+                        content=request.body,
+                        extensions={"trace": steps.trace},
+                    )
+                )
+        except TimeoutError as error:
+            raise ExchangeError(Failure.SILENT, "the proxy said nothing") from error
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != _OF_SOCKS:
+                raise
+            raise ExchangeError(Failure.PROXY, "it speaks no SOCKS") from error
 
     async def aclose(self) -> None:
         """Close the connection."""

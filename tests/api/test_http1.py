@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 import trustme
 from hypothesis import given
@@ -38,7 +39,9 @@ async def head_of(reader: asyncio.StreamReader) -> bytes:
     return await reader.readuntil(b"\r\n\r\n")
 
 
-async def asked(client: Client, request: Request, sent: Sent | None = None) -> bytes:
+async def asked(
+    client: transport.Client, request: Request, sent: Sent | None = None
+) -> bytes:
     """Exchange once; return the whole body."""
     async with client.exchange(request, sent or Sent()) as response:
         return b"".join([piece async for piece in response.body])
@@ -471,6 +474,25 @@ def test_patience_begins_anew_with_every_piece() -> None:
     assert ([b"x"] * 3, 34.0) == run_virtual(main())
 
 
+def test_a_shorter_wait_ends_before_a_longer_one_would_have() -> None:
+    """The timer of a wait that is over puts no other wait off."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        wire = http1._Wire(loop)
+        wire.connection_made(Socket())
+        request = http1._formed(get("http://h.test/"), address("http://h.test"))
+        await wire.send(request, b"", Sent())
+        reply = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+        loop.call_later(1.0, wire.data_received, reply)
+        await wire.response(60.0)
+        with pytest.raises(ExchangeError):
+            assert [] == [piece async for piece in wire.body(10.0)]
+        return loop.time()
+
+    assert 11.0 == run_virtual(main())
+
+
 @pytest.mark.parametrize("every", [1.0, 4.0, 10.0])
 def test_hints_put_no_reply_off(every: float) -> None:
     """A server that hints for ever at a reply is left when it should have come."""
@@ -706,6 +728,7 @@ async def sending(
     """Send a large body to who does something before its first byte leaves.
 
     Returns the status of the reply, or the failure, and what came of the request.
+    A connection on which a body was left half-way takes no other request.
     """
     loop = asyncio.get_running_loop()
     place = listener.getsockname()
@@ -717,6 +740,10 @@ async def sending(
         try:
             await wire.send(head, big.body, Sent(leaving=lambda: before(served)))
             found: ExchangeError | int = (await wire.response(60.0)).status_code
+            assert [] == [piece async for piece in wire.body(60.0)]
+            wire.settle()
+            assert not wire.is_usable(loop.time())
+            assert wire.idle_since is None
         except ExchangeError as error:
             found = error
         wire.abort()
@@ -724,12 +751,13 @@ async def sending(
         return found, b"" if served.fileno() < 0 else served.recv(1 << 20)
 
 
-def test_a_refusal_that_is_there_is_read_before_more_is_written() -> None:
+@pytest.mark.parametrize("status", [300, 401])
+def test_a_refusal_that_is_there_is_read_before_more_is_written(status: int) -> None:
     """Else the write might fail, as the server is leaving, and the refusal be lost."""
-    refusal = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+    refusal = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        status, came = asyncio.run(sending(listener, lambda s: s.sendall(refusal)))
-    assert 401 == status
+        found, came = asyncio.run(sending(listener, lambda s: s.sendall(refusal)))
+    assert status == found
     assert came.endswith(b"\r\n\r\n")  # the head, and nothing of the body
 
 
@@ -999,3 +1027,84 @@ def test_tls_that_breaks_behind_a_proxy_is_a_failure_in_words(tmp_path: Path) ->
     error, sent = asyncio.run(main())
     assert (Failure.BROKEN, True, True) == (error.failure, sent.started, sent.written)
     assert "SSL" in str(error)
+
+
+class SocksError(Exception):
+    """What httpx passes on of a proxy that speaks no SOCKS."""
+
+    __module__ = "socksio.exceptions"
+
+
+class ByProxy(httpx.AsyncBaseTransport):
+    """A way by a SOCKS proxy that ends in an error, or is silent, and then a reply."""
+
+    def __init__(self, error: Exception | None, *, stands: bool) -> None:
+        self.error, self.stands = error, stands
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        trace = request.extensions["trace"]
+        await trace("socks.setup_socks5_connection.started", {})
+        try:
+            await self._negotiate()
+        except BaseException:
+            await trace("socks.setup_socks5_connection.failed", {})
+            raise
+        await trace("socks.setup_socks5_connection.complete", {})
+        await trace("http11.send_request_headers.started", {"request": request})
+        await asyncio.sleep(1e3)
+        return httpx.Response(200, stream=httpx.ByteStream(b"late"))
+
+    async def _negotiate(self) -> None:
+        if self.error is not None:
+            raise self.error
+        if not self.stands:
+            await asyncio.sleep(1e3)
+
+
+@pytest.mark.parametrize(
+    ("error", "stands", "failure", "took"),
+    [
+        (SocksError("Malformed reply"), False, Failure.PROXY, 0.0),
+        (None, False, Failure.SILENT, 10.0),
+        (None, True, None, 1e3),
+    ],
+)
+def test_a_socks_proxy_that_makes_no_way_is_left(
+    error: Exception | None, stands: bool, failure: Failure | None, took: float
+) -> None:
+    """One that speaks otherwise is no traceback, and one that is silent no wait.
+
+    Once the way stands a reply may take as long as httpx lets it.
+    """
+
+    async def main() -> tuple[Failure | None, bool, float]:
+        way, sent, found = ByProxy(error, stands=stands), Sent(), None
+        http = httpx.AsyncClient(transport=way, timeout=10.0)
+        client = proxied.Client(http)
+        try:
+            assert b"late" == await asked(client, get("http://h.test/"), sent)
+        except ExchangeError as caught:
+            found = caught.failure
+        await client.aclose()
+        return found, sent.started, asyncio.get_running_loop().time()
+
+    assert (failure, stands, took) == run_virtual(main())
+
+
+@pytest.mark.parametrize("error", [KeyError("ours"), TimeoutError("ours")])
+def test_what_its_user_raises_is_passed_on(error: Exception) -> None:
+    """An error of who reads a reply, or is told before it leaves, is no proxy's."""
+    http = httpx.AsyncClient(
+        transport=httpx.MockTransport(lambda _: httpx.Response(200))
+    )
+
+    async def main() -> None:
+        client = proxied.Client(http)
+        try:
+            async with client.exchange(get("http://h.test/"), Sent()):
+                raise error
+        finally:
+            await client.aclose()
+
+    with pytest.raises(type(error), match="ours"):
+        asyncio.run(main())
