@@ -128,7 +128,7 @@ def listed(reply: Reply) -> Mapping[str, Any] | Fault:
     payload = reply.payload
     if isinstance(payload, Mapping) and isinstance(payload.get("data"), list):
         return payload
-    return _fault(FaultKind.UNREADABLE, reply, "the reply is no list")
+    return _fault(FaultKind.UNREADABLE, reply, "the reply is not a list")
 
 
 def unheard(reply: Reply) -> Fault:

@@ -149,7 +149,7 @@ class BatchOutput:
         counts = self.rows.counts
         parts = [f"{counts.accepted} submitted"]
         if counts.kept:
-            parts.append(f"{counts.kept} had their job")
+            parts.append(f"{counts.kept} submitted before")
         if counts.refused:
             parts.append(f"{counts.refused} refused")
         if counts.unsent:

@@ -301,9 +301,9 @@ def meant(name: str, known: Sequence[str]) -> str:
 def wrong_default(config: Config) -> ConfigError:
     """Return what to say of a default profile that is none: where it stands."""
     name, known = config.default_profile or "", known_profiles(config)
-    said = f"{config.default_origin}: {name!r} is no profile"
+    said = f"{config.default_origin}: {name!r} is not a profile"
     if config.default_origin == f"{config.path}: default_profile":
-        said = f"{config.path}: 'default_profile' is {name!r}, which is no profile"
+        said = f"{config.path}: 'default_profile' is {name!r}, which is not a profile"
     return ConfigError(said, hint=meant(name, known))
 
 

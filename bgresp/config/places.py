@@ -38,7 +38,7 @@ def state_path(environ: Mapping[str, str]) -> Path:
     if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112  these never raise
         or_not = f", or unset {STATE_DIR}" if chosen else ""
         raise LedgerError(
-            f"{path} is no folder: the ledger cannot lie there",
+            f"{path} is not a folder, which the ledger needs",
             hint=f"export {STATE_DIR}=FOLDER{or_not}",
         )
     return path
@@ -111,6 +111,6 @@ def _drop_relative_homes() -> None:
 
 def _homeless() -> ConfigError:
     return ConfigError(
-        "there is no home: HOME is no whole path, and passwd has none for this user",
+        "there is no home folder: HOME is no absolute path, and passwd names none",
         hint=f"export {STATE_DIR}=FOLDER {CONFIG}=FILE",
     )

@@ -337,7 +337,7 @@ def told(source: KeySource, environ: Mapping[str, str]) -> str:
         case secret.MISSING:
             there = bool(environ.get(source.name))
             missing = f"{'not for this host' if there else 'not set'} ({source.name})"
-            return missing.replace("(", "(env ") if source.name else "no way to a key"
+            return missing.replace("(", "(env ") if source.name else "not configured"
         case "local":
             return "set (the local endpoint's own)"
     return "not needed"

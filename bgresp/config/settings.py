@@ -302,7 +302,7 @@ def _granted(job: Job, base_url: str, machine: Machine) -> _Grant:
     source = one_line(stored, limit=80)
     known = f" -p {shlex.quote(name)}" if name in known_profiles(config) else ""
     raise ConfigError(
-        f"the key of {job.ref} is from {source}: nothing here joins it to {base_url}",
+        f"the key of {job.ref} is from {source}: nothing here lets it go to {base_url}",
         hint=f"{hint}{known}",
     )
 

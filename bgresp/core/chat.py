@@ -168,7 +168,7 @@ def _items_of(messages: Sequence[Any]) -> Iterator[Json]:
         elif role == "assistant":
             yield from _assistant_items(message, where)
         else:
-            raise ChatError(f"{where}.role", f"{str(role)[:40]!r} is none")
+            raise ChatError(f"{where}.role", f"{str(role)[:40]!r} is not known")
 
 
 def _assistant_items(message: Json, where: str) -> Iterator[Json]:
@@ -240,7 +240,9 @@ def _format_of(found: Json) -> Json:
         return {"type": "json_schema", **_object(found.get("json_schema"), where)}
     if found.get("type") in ("text", "json_object"):
         return {"type": found["type"]}
-    raise ChatError("response_format.type", f"{str(found.get('type'))[:40]!r} is none")
+    raise ChatError(
+        "response_format.type", f"{str(found.get('type'))[:40]!r} is not known"
+    )
 
 
 def _tool_of(found: Any, where: str) -> Json:
@@ -255,7 +257,7 @@ def _tool_of(found: Any, where: str) -> Json:
         if isinstance(wanted, dict) and isinstance(wanted.get("grammar"), dict):
             custom["format"] = {"type": "grammar", **wanted["grammar"]}
         return {"type": "custom", **custom}
-    raise ChatError(f"{where}.type", f"{str(tool.get('type'))[:40]!r} is none")
+    raise ChatError(f"{where}.type", f"{str(tool.get('type'))[:40]!r} is not known")
 
 
 def _choice_of(found: Any) -> Any:
@@ -269,7 +271,7 @@ def _choice_of(found: Any) -> Any:
         allowed = _object(choice.get(kind), "tool_choice.allowed_tools")
         tools = _list(allowed.get("tools"), "tool_choice.allowed_tools.tools")
         return {"type": kind, **allowed, "tools": [_choice_of(tool) for tool in tools]}
-    raise ChatError("tool_choice.type", f"{str(kind)[:40]!r} is none")
+    raise ChatError("tool_choice.type", f"{str(kind)[:40]!r} is not known")
 
 
 # --- requests, to chat -----------------------------------------------------------

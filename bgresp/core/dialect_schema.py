@@ -293,7 +293,7 @@ def _check_templates(table: Table) -> None:
         raise ValueError("'auth.value' must have {key} in it")
     for name in _names(table["require"]):
         if not re.fullmatch(_VARIABLE, name):
-            raise ValueError(f"'require': {name!r} is no name of a variable")
+            raise ValueError(f"'require': {name!r} is not the name of a variable")
     for key, template in table["request"]["body"].items():
         _check_holes(template, f"request.body.{key}", _BODY)
     for key, template in table["answers"].items():
@@ -304,7 +304,7 @@ def _check_templates(table: Table) -> None:
 
 def _check_header(name: str, where: str) -> None:
     if not re.fullmatch(_HEADER, name):
-        raise ValueError(f"{where!r}: {name!r} is no name of an HTTP header")
+        raise ValueError(f"{where!r}: {name!r} is not the name of an HTTP header")
     if name.lower() in _CONNECTION:
         raise ValueError(f"{where!r}: {name!r} is the connection's own")
 

@@ -204,7 +204,7 @@ def _from_openai(table: Mapping[str, Any]) -> Row:
     chat = isinstance(url, str) and url.endswith(_CHAT)
     if not isinstance(url, str) or not (chat or url.endswith("/responses")):
         raise UsageError(
-            f"url: {str(url)[:80]!r} is no background response",
+            f"url: {str(url)[:80]!r} is not a background response",
             hint="rows for /v1/responses and /v1/chat/completions can be sent",
         )
     if "body" not in table:

@@ -145,7 +145,7 @@ def assign(body: dict[str, Any], path: str, value: Any) -> None:
     for name in parents:
         place = place.setdefault(name, {})
         if not isinstance(place, dict):
-            raise UsageError(f"--set {path}: {name!r} is no object")
+            raise UsageError(f"--set {path}: {name!r} is not an object")
     place[last] = value
 
 

@@ -67,7 +67,7 @@ class Findings:
         elif job.status is not Status.COMPLETED:
             found = UNKNOWN, f"the job is {job.status}"
         elif whole:
-            found = UNKNOWN, f"max_output_tokens = {most} was not minded"
+            found = UNKNOWN, f"max_output_tokens = {most} was ignored"
         elif used >= most:
             found = NO, "a cut answer is called completed"
         else:
@@ -148,7 +148,7 @@ class StreamProbe:
             said = f"began with {number!r} after {cursor!r}"
             self.findings.note(Ability.RESUME, UNKNOWN, said)
         elif number < cursor:
-            said = f"the cursor {cursor} is not minded: it began with {number}"
+            said = f"the cursor {cursor} is ignored: it began with {number}"
             self.findings.note(Ability.RESUME, NO, said)
         else:
             said = f"went on with {number} after {cursor}"

@@ -87,13 +87,13 @@ def verified(
     if is_bare or not id_:
         id_ = hashlib.sha256(body).hexdigest()  # it has no other name
     if not 0 < len(id_) <= _MOST_ID or not id_.isprintable():
-        raise DeliveryError("its id is none")
+        raise DeliveryError("its id cannot be one")
     try:
         payload = parse_bounded(body)
     except ValueError:
-        raise DeliveryError("its body is no JSON") from None
+        raise DeliveryError("its body is not JSON") from None
     if not isinstance(payload, dict):
-        raise DeliveryError("its body is no object")
+        raise DeliveryError("its body is not an object")
     return _read(payload, id_, now)
 
 

@@ -403,7 +403,7 @@ class LiveSent(Observer):
             [(f"{number(counts.failures)} failed", RED)] if counts.failures else [],
             [(f"{_speed(rate)}", "")] if rate else [],
             [(f"ETA ~{brief(left)}", "")] if left else [],
-            [(f"{number(counts.kept)} had their job", DIM)] if counts.kept else [],
+            [(f"{number(counts.kept)} submitted before", DIM)] if counts.kept else [],
         ]
         width = self.streams.size()[0] - 1
         return self._painter.line(fitting(fields, width), width)

@@ -12,7 +12,7 @@ from bgresp.core.times import brief, local, rfc3339
 from bgresp.render.streams import as_json
 
 NONE: Final = "-"
-UNTOLD: Final = "when they ended was only noticed, not told"
+UNTOLD: Final = "their end was only noticed, not told"
 OVER: Final = "over"
 
 

@@ -382,7 +382,7 @@ def _clear(path: Path, hint: str) -> None:
     """Remove a socket that a killed server left; refuse what is anything else."""
     if not path.is_socket():
         if path.exists():
-            raise _no_socket(path, "it is no socket", hint)
+            raise _no_socket(path, "it is not a socket", hint)
         return
     with socket.socket(socket.AF_UNIX) as probe:
         try:

@@ -82,7 +82,7 @@ class WebhookOptions:
             try:
                 origin(url)
             except ValueError:
-                message = f"{url!r} is no URL: a webhook goes to https://HOST/PATH"
+                message = f"{url!r} is not a URL: a webhook goes to https://HOST/PATH"
                 raise UsageError(message) from None
         if self.url is not None and self.secret is None:
             raise UsageError("a webhook is signed: --webhook-secret-env NAME")
@@ -90,7 +90,7 @@ class WebhookOptions:
             try:
                 sign(self.secret, id_="", timestamp=0, body=b"")
             except ValueError:
-                raise UsageError("the webhook secret is no key") from None
+                raise UsageError("the webhook secret is not a key") from None
 
     def taken(self, request: Json) -> tuple[Json, Json | None]:
         """Take what a request says of webhooks out of it: the rest, and the notice.

@@ -127,7 +127,10 @@ CONFIGS = [
     ("[profiles.a]\nmodell = 'x'\n", "profile 'a' has an unknown key 'modell'"),
     ("[profiles.a]\nmodel = 1\n", "profile 'a': 'model' must be text"),
     ("[profile.a]\n", "unknown key 'profile'"),
-    ("default_profile = 'gone'\n", "'default_profile' is 'gone', which is no profile"),
+    (
+        "default_profile = 'gone'\n",
+        "'default_profile' is 'gone', which is not a profile",
+    ),
     (
         "[dialects.d]\nextends = 'nobody'\n[profiles.a]\ndialect='d'\n",
         "no dialect 'nobody'",
@@ -181,7 +184,7 @@ def test_a_ledger_that_cannot_be_written(
     ):
         ran = bgresp(*command)
         assert (1, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
-        assert f"{state} is no folder" in ran.err
+        assert f"{state} is not a folder" in ran.err
         assert "(export BGRESP_STATE_DIR=FOLDER, or unset BGRESP_STATE_DIR)" in ran.err
     state.unlink()
     seed(state, {"v": 2})

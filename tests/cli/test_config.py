@@ -184,9 +184,11 @@ def test_add_refuses_before_it_writes(
 def test_add_knows_every_way_to_a_key(config: Any, folder: Path) -> None:
     """A profile without a way to a key is made in silence, or one way is unknown."""
     work = ("work", "--base-url", "https://llm.example/v1")
-    config("add", *work, said="work has no way to a key: add it again with --api-key-")
-    assert "no way to a key" == shown(config, "-p", "work")["key"][0]
-    assert "no way to a key" in config("list").splitlines()[0]
+    config(
+        "add", *work, said="work has no key configured: add it again with --api-key-"
+    )
+    assert "not configured" == shown(config, "-p", "work")["key"][0]
+    assert "not configured" in config("list").splitlines()[0]
     config("add", *work, "--force", "--api-key-cmd", "pass 'my work'", "--stream")
     path = folder / "profiles" / "work.toml"
     found = tomllib.loads(path.read_text())
@@ -436,7 +438,7 @@ def test_edit_begins_with_the_explained_file(
         ("[profiles.w]\ndialect = 'opnai'", "profile 'w': no dialect 'opnai'"),
         ("[profiles.w]\nbase_url = 'a'", "profile 'w': not a base URL"),
         ("[dialects.d]\npaths = 1", "dialect 'd': unknown key 'paths'"),
-        ("default_profile = 'w'", "'default_profile' is 'w', which is no profile"),
+        ("default_profile = 'w'", "'default_profile' is 'w', which is not a profile"),
     ],
 )
 def test_edit_names_mistakes(
@@ -494,7 +496,7 @@ def test_use_names_the_default(config: Any, folder: Path) -> None:
     config("use", "openai")
     assert "openai\n" == Path(path).read_text()
     Path(path).write_text("gone\n")
-    config("show", code=4, said=f"{path}: 'gone' is no profile")
+    config("show", code=4, said=f"{path}: 'gone' is not a profile")
 
 
 def test_use_leaves_the_user_s_own_file(config: Any, folder: Path) -> None:

@@ -61,7 +61,7 @@ def test_the_models_are_listed(bgresp: Run, endpoint: Any) -> None:
     [
         (404, {"error": {"message": "Not found"}}, 5, "does not list its models"),
         (401, {"error": {"message": "Bad key"}}, 4, "Bad key"),
-        (200, [], 5, "the reply is no list"),
+        (200, [], 5, "the reply is not a list"),
         (503, {}, 6, ""),
     ],
 )

@@ -159,7 +159,7 @@ NO_ROUTE = Forever(refusal(404, "No such route."))
     [
         ("stream", Forever(Snapshot()), {"stream_later": "no: answered with JSON", "resume": "no: answered with JSON"}),
         ("stream", Forever(NOT_STREAMABLE), {"stream_later": "no: HTTP 400: Response was not created with"}),
-        ("stream", Forever(Stream(resume=Resume.REPLAY)), {"stream_later": "yes", "resume": "no: the cursor 2 is not minded: it began with 0"}),
+        ("stream", Forever(Stream(resume=Resume.REPLAY)), {"stream_later": "yes", "resume": "no: the cursor 2 is ignored: it began with 0"}),
         ("stream", refusal(400, "No starting_after."), {"stream_later": "yes", "resume": "no: HTTP 400: No starting_after."}),
         ("stream", Forever(refusal(503, "Later.")), {"stream_later": "unknown: HTTP 503: Later."}),
         ("create", Snapshot(), {"stream_create": "no: answered with JSON", "stream_later": "yes"}),
@@ -226,7 +226,7 @@ def test_a_job_that_cannot_be_asked_for_is_named(
     [
         (CUT, "no: a cut answer is called completed"),
         ("1\n2\n3", "unknown: the answer was a short one"),
-        ("1 and so on, to 300", "unknown: max_output_tokens = 16 was not minded"),
+        ("1 and so on, to 300", "unknown: max_output_tokens = 16 was ignored"),
     ],
 )
 def test_an_untruthful_end_is_seen(

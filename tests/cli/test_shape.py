@@ -181,7 +181,7 @@ MISTAKES = [
     ("-l a=1 -l a=2", "-l gives 'a' twice, with two values"),
     ("--set a.b=1 --set a.b=true", "--set gives 'a.b' twice, with two values"),
     ("--body=", "--body: not JSON"),
-    ('--body {"a":NaN}', "--body: not JSON (NaN is no JSON)"),
+    ('--body {"a":NaN}', "--body: not JSON (NaN is not JSON)"),
     ("--body @deep.json", "--body @deep.json: not JSON (nested deeper than 200)"),
     ("-s @- --schema @-", "stdin can be read once only"),
 ]

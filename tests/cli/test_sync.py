@@ -132,7 +132,7 @@ def test_a_second_sync_leaves_at_once(
     server.wait_for("get")
     ran = bgresp("sync")
     assert (0, "") == (ran.code, ran.out)
-    assert "another sync is at work" in ran.err
+    assert "another sync is running" in ran.err
     assert 1 == len(server.requests)
     assert 143 == first.finish(signal.SIGTERM).code
     server.script("get", DONE)

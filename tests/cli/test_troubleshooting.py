@@ -232,7 +232,7 @@ SCENES: Final[dict[str, Callable[[Scene], Ran]]] = {
     "completed without text": no_text,
     "incomplete (max_output_tokens)": cut_short,
     "the endpoint no longer has it": gone,
-    "nothing here joins it to": from_elsewhere,
+    "nothing here lets it go to": from_elsewhere,
     "a prompt on the command line needs -t": bare_word,
     "exists already": in_the_way,
     "no column 'id'": no_ids,

@@ -121,7 +121,7 @@ def test_what_a_dialect_says_is_what_it_gets(
         ({"headers": {"X-A": "{end_user}"}}, "expected {var.NAME}"),
         ({"auth": {"value": "Bearer"}}, "must have {key} in it"),
         ({"auth": {"value": "Bearer {token}"}}, "expected {key}, {var.NAME}"),
-        ({"auth": {"header": "X Key"}}, "no name of an HTTP header"),
+        ({"auth": {"header": "X Key"}}, "not the name of an HTTP header"),
         ({"auth": {"header": "Host"}}, "'Host' is the connection's own"),
         ({"headers": {"host": "{var.x}"}}, "'host' is the connection's own"),
         ({"stream": {"resume": "header:HOST"}}, "'HOST' is the connection's own"),
@@ -143,7 +143,7 @@ def test_what_a_dialect_says_is_what_it_gets(
         ({"stream": {"delta": ["x"]}}, "must be a table, not a list"),
         ({"stream": {"delta": {"text": ["a["]}}}, "not a path"),
         ({"stream": {"part": ["a", "b", "c"]}}, "two paths"),
-        ({"require": ["a b"]}, "no name of a variable"),
+        ({"require": ["a b"]}, "not the name of a variable"),
     ],
 )
 def test_a_mistake_is_answered_with_what_was_expected(

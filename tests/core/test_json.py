@@ -19,7 +19,7 @@ def test_a_value_is_read_as_it_was_written(value: object) -> None:
     """What is finite comes back the same; an infinity is refused, wherever it stands."""
     text = json.dumps(value)
     if "Infinity" in text and value != json.loads(text, parse_constant=str):
-        with pytest.raises(ValueError, match="Infinity is no JSON"):
+        with pytest.raises(ValueError, match="Infinity is not JSON"):
             parse_json(text)
     else:
         assert value == parse_json(text) == parse_json(text.encode())

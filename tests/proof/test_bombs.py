@@ -89,7 +89,7 @@ BOMBS = {
     "5 000 digits": Bomb(
         lambda: _whole(b"x", more=b',"n":' + b"9" * 5000), "refused", "cannot be read"
     ),
-    "NaN": Bomb(lambda: _whole(b"x", more=b',"n":NaN'), "refused", "NaN is no JSON"),
+    "NaN": Bomb(lambda: _whole(b"x", more=b',"n":NaN'), "refused", "NaN is not JSON"),
     "surrogates": Bomb(lambda: _whole(b"a\\ud800b\\udfff"), "read"),
 }
 FLOODS = {

@@ -193,7 +193,7 @@ def test_the_units_command_serves_its_socket(
     refused = launch(*words[2:], ready=False)
     assert refused.wait(DEADLINE) != 0
     assert refused.stderr is not None
-    assert f"cannot listen on {path}: it is no socket" in refused.stderr.read()
+    assert f"cannot listen on {path}: it is not a socket" in refused.stderr.read()
     assert "mine" == path.read_text()
 
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 WAITING: Final = 1000  # rows in flight where their ends are waited for
 PATIENCE: Final = 3600.0
-AGAIN: Final = "the same command again goes on: rows that have their job are skipped"
+AGAIN: Final = "the same command again goes on: it skips rows that have a job"
 CHANGED: Final = ("refuse", "resubmit", "skip")
 
 
@@ -497,7 +497,7 @@ def _group(options: "Options") -> str:
             raise UsageError(f"{path}: no such file")
         if not _is_read_twice(options):
             raise UsageError(
-                "a manifest that is no file needs --group",
+                "a manifest that is not a file needs --group",
                 hint="rows are found again by their group and id",
             )
         chosen = path.stem

@@ -464,7 +464,7 @@ def _say_of_key(context: Context, config: files.Config, options: Add) -> None:
         context.say(f"{source.name} is not there yet: it holds the key alone")
     elif source == KeySource(MISSING):
         ways = "--api-key-env, --api-key-file or --api-key-cmd"
-        context.say(f"{name} has no way to a key: add it again with {ways} --force")
+        context.say(f"{name} has no key configured: add it again with {ways} --force")
     elif source.kind == MISSING:
         context.say(f"{source.name} is not set yet: export {source.name}=...")
 

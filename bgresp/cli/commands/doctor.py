@@ -189,7 +189,7 @@ def _agreed(context: Context, settings: Settings, model: str | None) -> bool:
         words = ["bgresp doctor --probe --yes -p", settings.profile]
         words += ["--base-url", given] if given else []
         again = " ".join(words + (["-m", model] if model else []))
-        raise UsageError(f"no terminal to ask at: {what}", hint=again)
+        raise UsageError(f"no terminal to ask on: {what}", hint=again)
     context.say(f"{what}, with the key from {settings.key_source}. Go on? [y/N]")
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

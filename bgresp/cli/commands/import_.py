@@ -92,7 +92,7 @@ def _merged(context: Context, options: Options, source: str) -> int:
     if options.ids or options.name or options.label or options.group:
         raise UsageError("--from takes no IDs, and no names, labels or groups for them")
     if context.common.json:
-        raise UsageError("--from prints jobs as they come: --jsonl")
+        raise UsageError("--from prints jobs as they come: --jsonl, not --json")
     return merged(context, source)
 
 

@@ -124,7 +124,9 @@ def _say_more(
         return
     count = sum(job.took_exact is False for job in jobs)
     if count and options.sort in {"took", "run"}:
-        context.say(f"{count} of {len(jobs)} have no place by {options.sort}: {UNTOLD}")
+        context.say(
+            f"{count} of {len(jobs)} cannot be sorted by {options.sort}: {UNTOLD}"
+        )
     if more:
         context.say(f"{len(jobs)} shown, there are more: --limit N, or --all")
     elif not jobs and which.selector(context.common, now=context.now).given:

@@ -117,7 +117,7 @@ def listen(which: Refs, options: Options, common: Common) -> int:
             lock = files.inflight(context.state / "webhooks.lock", wait=0.0)
             until_done.enter_context(lock)
         except NotFinishedError:
-            message = "another `bgresp listen` is at work for this state folder"
+            message = "another `bgresp listen` is running for this state folder"
             raise UsageError(message, hint="stop it first") from None
         found = listening(
             options.host,

@@ -92,9 +92,9 @@ def _check_clock(context: Context, old: list[Job]) -> None:
     newest = [_latest(job) for job in islice(context.recorder.ledger.newest(), 100)]
     ahead = context.now - max(newest, default=0.0)
     if not -BEHIND < ahead < AHEAD:
-        where = "after" if ahead > 0 else "before"
+        where = "ahead of" if ahead > 0 else "behind"
         raise LedgerError(
-            f"the clock stands {brief(abs(ahead))} {where} the newest record",
+            f"the clock is {brief(abs(ahead))} {where} the newest record",
             hint="nothing was dropped; --force believes the clock",
         )
 

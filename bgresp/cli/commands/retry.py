@@ -87,7 +87,7 @@ async def _sent(
         async with context.api(settings) as api:
             asked = any(job.extra.get(WEBHOOK) for job in jobs)
             if asked and api.endpoint.webhook is None:
-                said = "asked for a webhook, which the profile has not: sent without"
+                said = "asked for a webhook, but the profile has none: sent without"
                 context.say(f"{jobs[0].ref if len(jobs) == 1 else 'jobs'} {said}")
             await sending.send(api, [by_key[job.key] for job in jobs])
             await sending.let_go()

@@ -57,7 +57,9 @@ def stats(which: Refs, options: Options, common: Common) -> int:
     _show(context, found, options.by)
     if found.total.noticed:
         count = found.total.noticed
-        context.say(f"{count} of {found.total.jobs} are in no duration: {UNTOLD}")
+        context.say(
+            f"{count} of {found.total.jobs} are left out of the durations: {UNTOLD}"
+        )
     return 0
 
 

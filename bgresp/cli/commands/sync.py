@@ -53,7 +53,7 @@ def sync(which: Refs, options: Options, common: Common) -> int:
             lock = files.inflight(context.state / "sync.lock", wait=0.0)
             until_done.enter_context(lock)
         except NotFinishedError:
-            context.say("another sync is at work: nothing to do")
+            context.say("another sync is running: nothing to do")
             return 0
         folder = None
         if options.out_dir is not None:
