@@ -336,17 +336,16 @@ class Results:
         with DiskSet() as seen:
             fd = _opened(path)
             try:
-                end = _read(path, fd, seen)
-                os.ftruncate(fd, end)
-                yield cls(path, fd, seen)
-                files.sync_data(fd)
-            except OSError as error:
-                raise OutputError(f"cannot write {path}: {error.strerror}") from error
+                with _blamed(path):
+                    os.ftruncate(fd, _read(path, fd, seen))
+                yield cls(path, fd, seen)  # what fails within is not this file's
+                with _blamed(path):
+                    files.sync_data(fd)
             finally:
                 os.close(fd)
 
     def add(self, job: Job, text: str | None) -> None:
-        """Write a row's line, unless the file has it."""
+        """Write a row's line, unless the file has it. Raises OutputError."""
         if self._seen.add(0, *_what(job.row, job.id, job.status.value)) is not None:
             return
         line = {
@@ -358,14 +357,14 @@ class Results:
             "error": _error(job),
             "ended_with": job.ended_with,
         }
-        data = memoryview(json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n")
-        end = os.fstat(self._fd).st_size
-        try:
-            while data:
-                data = data[os.write(self._fd, data) :]
-        except OSError:
-            os.ftruncate(self._fd, end)
-            raise
+        data = json.dumps(line, ensure_ascii=True).encode("ascii") + b"\n"
+        with _blamed(self.path):
+            end = os.fstat(self._fd).st_size
+            try:
+                files.write_all(self._fd, data)
+            except OSError:
+                os.ftruncate(self._fd, end)
+                raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,9 +392,12 @@ class Folder:
         return cls(path, suffix, by_group)
 
     def add(self, job: Job, text: str | bytes) -> Path:
-        """Write a job's answer whole, or leave the same one; return where it is."""
+        """Write a job's answer whole, or leave the same one; return where it is.
+
+        Raises OutputError.
+        """
         target, data = self.path / self.name_of(job), _bytes(text)
-        try:
+        with _blamed(target):
             if self.by_group:
                 target.parent.mkdir(exist_ok=True)
             if target.exists() and target not in target.parent.iterdir():
@@ -404,8 +406,6 @@ class Folder:
             if target.is_file() and target.read_bytes() == data:
                 return target
             files.write_whole(target, [data], mode=files.PUBLIC_FILE)
-        except OSError as error:
-            raise OutputError(f"cannot write {target}: {error.strerror}") from error
         return target
 
     def name_of(self, job: Job) -> str:
@@ -415,6 +415,15 @@ class Folder:
         alone = self.by_group and group is None
         stem = job.key if alone or not is_safe(job.row or "") else job.row
         return f"{group}/{stem}{self.suffix}" if group else f"{stem}{self.suffix}"
+
+
+@contextmanager
+def _blamed(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into an OutputError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def is_safe(name: str) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.batch.files import Folder, Results, is_safe
-from bgresp.core.errors import UsageError
+from bgresp.core.errors import OutputError, UsageError
 from bgresp.core.model import Job, ResponseError, Status, Usage
 
 
@@ -100,7 +100,7 @@ def test_a_line_that_does_not_fit_leaves_none(tmp_path: Path) -> None:
         size = path.stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
         try:
-            with pytest.raises(OSError, match="File too large"):
+            with pytest.raises(OutputError, match="out.jsonl: File too large"):
                 kept.add(job("b", 2), "second")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -10,7 +10,7 @@ import pytest
 
 from tests import fakeanswers as fa
 from tests.cli.books import records
-from tests.cli.processes import Start
+from tests.cli.processes import Start, Unread
 from tests.cli.terminal import Terminals
 from tests.command import Ran, Run
 from tests.fakeanswers import Forever, Performed, refusal
@@ -482,6 +482,14 @@ def test_results_and_files(
     key = lambda line: line["id"]  # noqa: E731
     assert sorted(lines, key=key) == sorted(results(tmp_path / "r.jsonl"), key=key)
     assert 4 == len(server.creates)
+
+
+def test_a_reader_that_left_is_no_fault_of_the_results(
+    unread: Unread, manifest: Write
+) -> None:
+    """Without a reader of the ids the end is 141, and no file is blamed for it."""
+    ran = unread("batch", manifest(*rows(3)), "-m", "m", "--results", "r.jsonl")
+    assert (141, False) == (ran.code, "r.jsonl" in ran.err)
 
 
 def test_what_did_not_complete_is_retried_where_asked(
