@@ -67,6 +67,7 @@ class Context:
         self._machine: Machine | None = None
         self._endpoints: Endpoints | None = None
         self._dialects: dict[str, Dialect] = {}
+        self._said_of_local: set[str] = set()
 
     @classmethod
     def of(
@@ -321,7 +322,13 @@ class Context:
         from bgresp.serve import daemon
 
         launch = self.launch_of(settings.base_url, settings.profile)
-        local = daemon.ensure(self.state, launch, said=self.say, environ=self.environ)
+
+        def said(message: str) -> None:  # a command may open it more than once
+            if message not in self._said_of_local:
+                self._said_of_local.add(message)
+                self.say(message)
+
+        local = daemon.ensure(self.state, launch, said=said, environ=self.environ)
         return local.base_url, local.key
 
     async def settle(self, *, at: "Settings") -> None:
