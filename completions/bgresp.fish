@@ -286,7 +286,7 @@ complete -c bgresp -n '__bgresp_at "watch"' -l follow-new -d 'Follow selected jo
 complete -c bgresp -n '__bgresp_at "batch"' -F
 complete -c bgresp -n '__bgresp_at "cancel" "forget" "get" "list" "listen" "prune" "retry" "show" "stats" "status" "sync" "wait" "watch"' -a '(__bgresp_ref)'
 complete -c bgresp -n '__bgresp_at "completions"' -a '(__bgresp_words bash zsh fish powershell)'
-complete -c bgresp -n '__bgresp_at "config remove"' -a '(__bgresp_profile)'
+complete -c bgresp -n '__bgresp_at "config remove" "config use"' -a '(__bgresp_profile)'
 complete -c bgresp -n '__bgresp_at "help"' -a '(__bgresp_words submit status watch cancel list show stats wait get retry batch sync listen import resolve forget prune models doctor completions help serve config agents batch-and-cron celery completion configuration contributing design endpoints environment exit-codes fields files lists local-endpoint machines options promises refs requests scale scripting statuses times troubleshooting webhooks)'
 complete -c bgresp -n '__bgresp_at "resolve"' -a '(__bgresp_key)'
 complete -c bgresp -n '__bgresp_at "submit"' -F

@@ -74,7 +74,7 @@ Register-ArgumentCompleter -Native -CommandName bgresp -ScriptBlock {
         }
         'config use' = @{
             commands = [ordered]@{  }
-            argument = 'free'
+            argument = 'index:p'
             options = [ordered]@{ '-p' = 'index:p'; '--profile' = 'index:p'; '--base-url' = 'free'; '-H' = 'free'; '--header' = 'free'; '--allow-http' = ''; '--json' = ''; '--jsonl' = ''; '--fields' = 'list:age,base_url,calls,checked_at,cost,created_at,cursor,ended_with,error,exit_code,expires,expires_at,finished,finished_at,group,id,incomplete_reason,key,labels,last_error,model,model_asked,name,output_path,previous_id,profile,queue,raw_status,reason,refusal,request_sha256,retry_of,row,run,schema,started,status,submit_key,submitted_at,text,tokens,tokens_cached,tokens_in,tokens_out,tokens_reasoning,took,took_exact,usage'; '-q' = ''; '--quiet' = ''; '-v' = ''; '--verbose' = ''; '--color' = 'words:auto,always,never'; '--no-progress' = ''; '-V' = ''; '--version' = ''; '-h' = ''; '--help' = '' }
         }
         'doctor' = @{

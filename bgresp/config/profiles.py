@@ -37,6 +37,7 @@ _HEADER: Final = re.compile(
     r"^\s*\[\s*profiles\s*\.\s*(?:\"([^\"]*)\"|'([^']*)'|([A-Za-z0-9_-]+))",
     re.MULTILINE,
 )
+_DEFAULT: Final = re.compile(r"^\s*([\"']?)default_profile\1\s*=", re.MULTILINE)
 SET: Final = "set"  # what is shown of a header: its name may tell nothing
 _KEYS: Final = ("api_key_env", "api_key_cmd", "api_key_file")
 _TUNED: Final = ("rate", "connections", "streams")
@@ -107,6 +108,12 @@ def line_of(text: str, name: str) -> int | None:
         if name in found.groups():
             return text.count("\n", 0, found.end()) + 1
     return None
+
+
+def line_of_default(text: str) -> int | None:
+    """Return the number of the line in config.toml that names the default profile."""
+    found = _DEFAULT.search(text)
+    return text.count("\n", 0, found.end()) + 1 if found else None
 
 
 def mistakes(config: Config) -> Iterator[ConfigError]:

@@ -499,9 +499,17 @@ def test_use_names_the_default(config: Any, folder: Path) -> None:
     config("show", code=4, said=f"{path}: 'gone' is not a profile")
 
 
-def test_use_leaves_the_user_s_own_file(config: Any, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        '# mine\ndefault_profile = "local"\n',
+        '# mine\n  "default_profile"="local"\n',
+        "\n'default_profile' = 'local'\n",
+        "\ufeff\ndefault_profile = 'local'\n",
+    ],
+)
+def test_use_leaves_the_user_s_own_file(config: Any, folder: Path, text: str) -> None:
     """The default of config.toml is overruled in silence, or the file rewritten."""
-    text = '# mine\ndefault_profile = "local"\n'
     path = put(folder / "config.toml", text)
     config("use", "openai", code=4, said=f"{path}, line 2, names 'local'")
     assert text == path.read_text()

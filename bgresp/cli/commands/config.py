@@ -42,7 +42,7 @@ from bgresp.serve.engine_options import EngineOptions
 
 SCHEMA: Final = "bgresp.config/1"
 EDITORS: Final = ("sensible-editor", "nano", "vi")
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The profile.")]
+Known = Annotated[str, typer.Argument(metavar="PROFILE", help="The profile.")]
 
 
 def path(common: Common) -> int:
@@ -109,7 +109,7 @@ def _plain(value: Any) -> str:
 class Remove(NamedTuple):
     """What `config remove` takes."""
 
-    name: Annotated[str, typer.Argument(metavar="PROFILE", help="The profile.")]
+    name: Known
 
 
 def init(common: Common) -> int:
@@ -238,7 +238,7 @@ def _default_of(context: Context) -> str | None:
 class Use(NamedTuple):
     """What `config use` takes."""
 
-    name: Name
+    name: Known
 
 
 def use(options: Use, common: Common) -> int:
@@ -256,14 +256,10 @@ def use(options: Use, common: Common) -> int:
         raise ConfigError(f"no profile {name!r}", hint=meant(name, known))
     chosen = files.default_path(path)
     if config.default_profile is not None and config.default_origin != str(chosen):
-        lines = path.read_text("utf-8", "replace").split("\n")
-        line = next(
-            n
-            for n, t in enumerate(lines, 1)
-            if t.lstrip().startswith("default_profile")
-        )
+        line = profiles.line_of_default(path.read_text("utf-8-sig", "replace"))
+        where = f"{path}, line {line}," if line else str(path)
         raise ConfigError(
-            f"{path}, line {line}, names {config.default_profile!r} as the default",
+            f"{where} names {config.default_profile!r} as the default",
             hint="bgresp config edit",
         )
     _write(chosen, f"{name}\n", force=True)
@@ -368,7 +364,7 @@ def _done(context: Context, record: dict[str, str]) -> int:
 class Add(NamedTuple):
     """What `config add` takes; --base-url, --allow-http and -H are its own too."""
 
-    name: Name
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The profile.")]
     dialect: Annotated[
         str | None,
         opt("--dialect", help="The API that it speaks (openai).", metavar="D"),
