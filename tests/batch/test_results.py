@@ -100,7 +100,7 @@ def test_a_line_that_does_not_fit_leaves_none(tmp_path: Path) -> None:
         size = path.stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
         try:
-            with pytest.raises(OutputError, match="out.jsonl: File too large"):
+            with pytest.raises(OutputError, match=r"out\.jsonl: File too large"):
                 kept.add(job("b", 2), "second")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
