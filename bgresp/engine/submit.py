@@ -6,7 +6,7 @@ RELIABILITY.md 1.4 and 1.5 are the source of what may be sent again.
 import asyncio
 import shlex
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext, suppress
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -378,8 +378,12 @@ class Submitter:
             reply = await self._leave(job, task, sent)
             interrupted = True
         except ConfigError as error:
-            fault = Fault(FaultKind.UNREACHABLE, error.message)
-            self.recorder.ledger.record(failed(job, fault))
+            self._unsent(job, error)
+            raise
+        except LedgerError as error:
+            # Not synced: after a sync that failed, the intent's, another could lie.
+            with suppress(LedgerError):
+                self._unsent(job, error, later=lambda _: None)
             raise
         finally:
             self._on_their_way = [s for s in self._on_their_way if s is not sent]
@@ -396,6 +400,11 @@ class Submitter:
         if ticket is not None:
             await self._committed(outcome, ticket)
         return outcome
+
+    def _unsent(self, job: Job, error: BgrespError, later: Later | None = None) -> None:
+        """Record that nothing was sent, whatever the intent's line says."""
+        fault = Fault(FaultKind.UNREACHABLE, error.message)
+        self.recorder.ledger.record(failed(job, fault), later=later)
 
     async def _committed(
         self, outcome: Submitted, ticket: asyncio.Future[None]

@@ -187,7 +187,7 @@ def failing(at: int, reason: int = errno.EIO) -> Callable[[int], None]:
 
 
 def test_an_intent_that_is_not_on_disk_is_not_sent(state: Path, disk: Disk) -> None:
-    """Where the sync of several intents fails some of them leave."""
+    """Where the sync of several intents fails some leave, or count as sent, perhaps."""
     scripted = Checked(disk=disk)
     disk.before = failing(1)
 
@@ -202,6 +202,11 @@ def test_an_intent_that_is_not_on_disk_is_not_sent(state: Path, disk: Disk) -> N
     assert failed
     assert MANY == len(failed) + len(sent)
     assert sent == set(scripted.left)
+    assert 1 + 2 * len(sent) >= disk.syncs, "a sync that failed is never repeated"
+    unsent = [one for one in recorder_at(state).ledger.newest() if one.id is None]
+    assert [DONE] * len(failed) == [
+        (j.status, j.error and j.error.code) for j in unsent
+    ]
 
 
 def test_an_accepted_job_that_is_not_on_disk_is_kept_elsewhere(
