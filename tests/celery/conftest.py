@@ -12,8 +12,8 @@ from redis import Redis
 from bgresp.celery.intents import Intents
 from tests.celery.twin import Twin
 from tests.command import empty_config
+from tests.proof.broker import missing, redis_server
 from tests.proof.conftest import figure, full  # noqa: F401  fixtures
-from tests.proof.fleet import missing, redis_server
 
 
 @dataclass(frozen=True, slots=True)

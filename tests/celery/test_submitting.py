@@ -20,7 +20,7 @@ from bgresp.core.model import Status
 from tests import fakeanswers as fa
 from tests.celery.conftest import intents_at
 from tests.fakeserver import FakeServer
-from tests.proof.fleet import fleet_of
+from tests.proof.broker import tasks_of
 from tests.tunnelproxy import BASE_URL, Connect, TunnelProxy
 
 pytestmark = pytest.mark.timeout(120)
@@ -76,7 +76,7 @@ def test_calls_without_a_broker(
 ) -> None:
     """Two direct calls of the task, which have no id, are taken for one job."""
     monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
-    tasks = fleet_of(url)
+    tasks = tasks_of(url)
     records = [tasks.submit(text, model="m") for text in ("one", "one", "two")]
     assert [record["id"] for record in records] == list(server.jobs)
 

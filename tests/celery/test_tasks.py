@@ -21,7 +21,7 @@ from tests import fakeanswers as fa
 from tests.celery.conftest import Broker, intents_at
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX
-from tests.proof.fleet import fleet_of, outcome
+from tests.proof.broker import outcome, tasks_of
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -31,9 +31,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def fleet(broker: Broker) -> Iterator[Tasks]:
+def installed(broker: Broker) -> Iterator[Tasks]:
     """Run a worker in a thread for the file's tests: it takes a second to leave."""
-    made = fleet_of(broker.url)
+    made = tasks_of(broker.url)
     made.app.conf.worker_enable_remote_control = False  # Lua that the twin has not
     # One backend for this thread and the worker's, which can be closed below.
     made.app.conf.result_backend_thread_safe = True
@@ -50,10 +50,10 @@ def fleet(broker: Broker) -> Iterator[Tasks]:
 
 @pytest.fixture
 def tasks(
-    fleet: Tasks, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    installed: Tasks, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Tasks]:
     monkeypatch.setenv("BGRESP_BASE_URL", server.base_url)
-    yield fleet
+    yield installed
     worker_state.revoked.clear()
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from bgresp.celery.intents import _HOLD, _SWAP
 from tests.celery.twin import Twin
+from tests.proof.broker import missing, redis_server
 from tests.proof.conftest import Figure
-from tests.proof.fleet import missing, redis_server
 
 KEYS = ("a", "b", "c")
 WORDS = ("x", "y", "z", "")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import hastyclock
-from tests.cli.forked import Mother, is_read_at_start, runner
+from tests.cli.forked import ForkServer, is_read_at_start, runner
 from tests.cli.processes import (
     Each,
     Opening,
@@ -37,17 +37,17 @@ def chosen(server: FakeServer, state: Path, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def mother() -> Iterator[Mother]:
+def fork_server() -> Iterator[ForkServer]:
     """Keep one process to fork commands from."""
-    running = Mother()
+    running = ForkServer()
     yield running
     running.close()
 
 
 @pytest.fixture
-def bgresp(mother: Mother, chosen: dict[str, str], tmp_path: Path) -> Run:
+def bgresp(fork_server: ForkServer, chosen: dict[str, str], tmp_path: Path) -> Run:
     """Run the command to its end against the fake server, in a forked process."""
-    return runner(mother, chosen, tmp_path)
+    return runner(fork_server, chosen, tmp_path)
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def hasty(bgresp: Run) -> Run:
 
 
 @pytest.fixture
-def bare(mother: Mother, state: Path, tmp_path: Path) -> Run:
+def bare(fork_server: ForkServer, state: Path, tmp_path: Path) -> Run:
     """Run the command to its end, forked too, where no endpoint is configured."""
     chosen = {
         "BGRESP_STATE_DIR": str(state),
         "BGRESP_CONFIG": empty_config(tmp_path / "config" / "config.toml"),
     }
-    return runner(mother, chosen, tmp_path)
+    return runner(fork_server, chosen, tmp_path)
 
 
 @pytest.fixture
@@ -87,14 +87,16 @@ def each(bgresp: Run) -> Each:
 
 
 @pytest.fixture
-def start(mother: Mother, chosen: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+def start(
+    fork_server: ForkServer, chosen: dict[str, str], tmp_path: Path
+) -> Iterator[Start]:
     """Start the command against the fake server and leave nothing running."""
     running: list[Started] = []
 
     def go(*args: str, env: Changes | None = None, forked: bool = True) -> Started:
         changes = {**chosen, **(env or {})}
         forks = forked and not is_read_at_start(changes)
-        opening = mother.open if forks else subprocess.Popen
+        opening = fork_server.open if forks else subprocess.Popen
         started = Started(command(*args), changes, tmp_path, opening=opening)
         running.append(started)
         return started
@@ -118,7 +120,7 @@ def unread(chosen: dict[str, str], tmp_path: Path) -> Unread:
 
 @pytest.fixture
 def terminal(
-    mother: Mother, chosen: dict[str, str], tmp_path: Path
+    fork_server: ForkServer, chosen: dict[str, str], tmp_path: Path
 ) -> Iterator[Terminals]:
     """Start the command on a terminal of its own and leave nothing running."""
     running: list[Terminal] = []
@@ -134,7 +136,7 @@ def terminal(
         changes = {**chosen, "TERM": "xterm-256color", **(env or {})}
         argv = command(*args)
         if forked and not is_read_at_start(changes):
-            opening: Opening = partial(mother.open, session=True, before=before)
+            opening: Opening = partial(fork_server.open, session=True, before=before)
         else:
             opening = in_session
             if before:

@@ -94,8 +94,8 @@ class Child:
         return self._line.recv(64)
 
 
-class Mother:
-    """A mother process and the line to it."""
+class ForkServer:
+    """A process that forks, and the line to it."""
 
     def __init__(self, frozen: float | None = None, env: Changes | None = None) -> None:
         """Start with changes of the environment, of use to what Python starts with.
@@ -106,7 +106,7 @@ class Mother:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.settimeout(DEADLINE)
         with theirs:
-            self._mother = subprocess.Popen(
+            self._server = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
@@ -184,9 +184,9 @@ class Mother:
         return Child(argv, line, stdin=given, stdout=out, stderr=err)
 
     def close(self) -> None:
-        """End the mother; her children have ended."""
+        """End the process; its children have ended."""
         self._line.close()
-        self._mother.wait(DEADLINE)
+        self._server.wait(DEADLINE)
 
     def _ask(self, asked: Mapping[str, Any], files: Sequence[int]) -> socket.socket:
         """Let her fork a child; return the line on which she tells of it."""
@@ -197,7 +197,7 @@ class Mother:
         return line
 
 
-def runner(mother: Mother, chosen: Changes, folder: Path) -> Run:
+def runner(fork_server: ForkServer, chosen: Changes, folder: Path) -> Run:
     """Return what runs a command with variables, in a folder if none is said."""
 
     def go(
@@ -208,7 +208,7 @@ def runner(mother: Mother, chosen: Changes, folder: Path) -> Run:
     ) -> Ran:
         merged = environment({**chosen, **(env or {})})
         given = stdin.encode() if isinstance(stdin, str) else stdin or b""
-        return mother.run(args, merged, given, cwd or folder)
+        return fork_server.run(args, merged, given, cwd or folder)
 
     return go
 
@@ -260,7 +260,7 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for wanted, file in enumerate(files):
         os.dup2(file, wanted)
-    os.closerange(3, 1 << 16)  # the mother's
+    os.closerange(3, 1 << 16)  # the fork server's
     if asked.get("session"):
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -287,7 +287,7 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
 
 
 def _warm() -> None:
-    """Run commands in the mother, against nobody, for what the first run costs."""
+    """Run commands in the fork server, against nobody, for what the first run costs."""
     from bgresp.cli.main import run
 
     kept, files = dict(os.environ), [os.dup(1), os.dup(2)]

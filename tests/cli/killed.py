@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from tests.cli.books import MOMENT, last, note, seed
+from tests.cli.ledger import MOMENT, last, note, seed
 from tests.cli.processes import Start
 from tests.fakeanswers import HANG, NoReply, Performed
 from tests.fakeserver import FakeServer

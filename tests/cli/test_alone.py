@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, note, seed
+from tests.cli.ledger import ident, note, seed
 from tests.command import Ran, Run
 from tests.fakeanswers import Forever, as_json, refusal
 from tests.fakeserver import FakeServer

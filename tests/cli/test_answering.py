@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests import fakeanswers as fa
-from tests.cli.books import ident, key, seed
+from tests.cli.ledger import ident, key, seed
 from tests.command import Run
 from tests.fakeserver import FakeServer
 from tests.test_answers import events_of as told_of

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests import fakeanswers as fa
-from tests.cli.books import ident, seed
+from tests.cli.ledger import ident, seed
 from tests.command import Ran, Run
 from tests.fakeserver import FakeServer
 from tests.fakewire import Json

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import records
+from tests.cli.ledger import records
 from tests.command import Ran, Run
 from tests.fakeanswers import RESET, Performed, Reply, Snapshot, Stream, refusal
 from tests.fakeserver import FakeServer

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import last, picture, seed
+from tests.cli.ledger import last, picture, seed
 from tests.cli.processes import Each
 from tests.command import Run, has_bug
 from tests.fakeserver import FakeServer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import fakeanswers as fa
-from tests.cli.books import records
+from tests.cli.ledger import records
 from tests.cli.processes import Start, Unread
 from tests.cli.terminal import Terminals
 from tests.command import Ran, Run

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import hastyclock
-from tests.cli.books import FIELDS, ident, key, last, records, seed
+from tests.cli.ledger import FIELDS, ident, key, last, records, seed
 from tests.command import Run
 from tests.fakeanswers import Reply, as_json, refusal
 from tests.fakeserver import FakeServer

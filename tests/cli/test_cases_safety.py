@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, last, picture, records, seed
+from tests.cli.ledger import ident, last, picture, records, seed
 from tests.cli.processes import Shell, Start
 from tests.command import Run, has_bug
 from tests.fakeanswers import End, Framing, Stream, as_json, redirect

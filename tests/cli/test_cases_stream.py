@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.cli.books import ident, last, records, seed
+from tests.cli.ledger import ident, last, records, seed
 from tests.cli.processes import Start
 from tests.command import Ran, Run
 from tests.fakeanswers import (

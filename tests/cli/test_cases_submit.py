@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import ident, last, records
+from tests.cli.ledger import ident, last, records
 from tests.cli.processes import Shell, Start
 from tests.command import Ran, Run, has_bug
 from tests.fakeanswers import Forever, refusal
 from tests.fakeserver import FakeServer
 from tests.hastyclock import SCALE
-from tests.proof.nursery import Nursery, Task
+from tests.proof.warmed import Task, WarmedProcess
 
-HERD = 20
+AT_ONCE = 20
 AGAIN = "; trying again in "
 
 
@@ -127,19 +127,19 @@ def test_case_04_certificate(bgresp: Run, state: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as running:
+def warmed() -> Iterator[WarmedProcess]:
+    with WarmedProcess() as running:
         yield running
 
 
-def herd(
-    nursery: Nursery, chosen: dict[str, str], folder: Path, *words: str
+def all_at_once(
+    warmed: WarmedProcess, chosen: dict[str, str], folder: Path, *words: str
 ) -> list[str]:
     """Submit from twenty processes at once; return what each printed."""
-    nursery.warm(["submit", "-t", "warm"], {**chosen, "BGRESP_STATE_DIR": str(folder)})
-    outs = [folder / f"out-{number}" for number in range(HERD)]
+    warmed.warm(["submit", "-t", "warm"], {**chosen, "BGRESP_STATE_DIR": str(folder)})
+    outs = [folder / f"out-{number}" for number in range(AT_ONCE)]
     argvs = [["submit", "-t", f"from {out.name}", *words] for out in outs]
-    ends = nursery.run(
+    ends = warmed.run(
         *(Task([argv], chosen, out) for argv, out in zip(argvs, outs, strict=True))
     )
     assert {0} == {end.code for end in ends}
@@ -147,35 +147,35 @@ def herd(
 
 
 def test_case_12_one_key(
-    nursery: Nursery,
+    warmed: WarmedProcess,
     chosen: dict[str, str],
     server: FakeServer,
     state: Path,
     tmp_path: Path,
 ) -> None:
     """Twenty processes under one --key: one POST, and all print its id."""
-    printed = herd(nursery, chosen, tmp_path / "herd", "--key", "nightly")
-    assert [f"{ident(2)}\n"] * HERD == printed
-    assert [ident(1), ident(2)] == list(server.jobs)  # the first warmed the nursery
+    printed = all_at_once(warmed, chosen, tmp_path / "many", "--key", "nightly")
+    assert [f"{ident(2)}\n"] * AT_ONCE == printed
+    assert [ident(1), ident(2)] == list(server.jobs)  # the first warmed the warmed
     assert 2 == len(server.creates)
     assert ["submitting", "queued"] == statuses(state)
 
 
 def test_case_13_many_jobs(
-    nursery: Nursery,
+    warmed: WarmedProcess,
     chosen: dict[str, str],
     server: FakeServer,
     state: Path,
     tmp_path: Path,
 ) -> None:
     """Twenty processes with a job each: twenty ids, all printed, none lost."""
-    printed = herd(nursery, chosen, tmp_path / "herd")
-    wanted = {ident(number) for number in range(2, HERD + 2)}
+    printed = all_at_once(warmed, chosen, tmp_path / "many")
+    wanted = {ident(number) for number in range(2, AT_ONCE + 2)}
     assert wanted == {line.removesuffix("\n") for line in printed}
     assert wanted | {ident(1)} == set(server.jobs)
-    assert HERD + 1 == len(server.creates)
+    assert AT_ONCE + 1 == len(server.creates)
     found = [line["id"] for line in records(state) if line.get("id")]
-    assert (HERD, wanted) == (len(found), set(found))
+    assert (AT_ONCE, wanted) == (len(found), set(found))
 
 
 def test_case_19_told_to_wait(hasty: Run, server: FakeServer, state: Path) -> None:

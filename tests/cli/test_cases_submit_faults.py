@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import ident, last, records
+from tests.cli.ledger import ident, last, records
 from tests.command import Ran, Run
 from tests.fakeanswers import (
     HANG,

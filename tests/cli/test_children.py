@@ -10,7 +10,7 @@ import pytest
 
 from bgresp.config.files import Config, load
 from bgresp.core.errors import ConfigError
-from tests.cli.books import seed
+from tests.cli.ledger import seed
 from tests.command import Changes, Run
 from tests.fakeserver import FakeServer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import last, records, seed
+from tests.cli.ledger import last, records, seed
 from tests.command import Run
 from tests.fakeserver import FakeServer
 

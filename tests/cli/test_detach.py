@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, last, records, seed
+from tests.cli.ledger import ident, last, records, seed
 from tests.cli.processes import Start, eventually
 from tests.cli.terminal import Terminals
 from tests.command import ROOT, Run

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.cli.books import last, records
+from tests.cli.ledger import last, records
 from tests.command import Ran, Run
 from tests.spoken import Say, Spoken
 

@@ -13,8 +13,8 @@ from bgresp.core.model import Job
 from bgresp.core.times import rfc3339
 from bgresp.engine.checkup import Checkup
 from bgresp.engine.recorder import Recorder
-from tests.cli.books import ident, key, last, picture, records, seed
 from tests.cli.killed import died
+from tests.cli.ledger import ident, key, last, picture, records, seed
 from tests.command import Run
 from tests.fakeserver import FakeServer
 from tests.fakewire import Json

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.forked import Mother, runner
+from tests.cli.forked import ForkServer, runner
 from tests.command import ROOT, Run, has_bug
 from tests.fakeserver import FakeServer
 
@@ -116,19 +116,19 @@ pwd.getpwuid = getpwuid
 
 
 @pytest.fixture(scope="module")
-def homeless_mother(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mother]:
+def homeless_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """Fork commands where passwd knows nobody."""
     folder = tmp_path_factory.mktemp("python")
     (folder / "sitecustomize.py").write_text(_USERS)
-    running = Mother(env={"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])})
+    running = ForkServer(env={"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])})
     yield running
     running.close()
 
 
 @pytest.fixture
-def homeless(homeless_mother: Mother, tmp_path: Path) -> Run:
+def homeless(homeless_server: ForkServer, tmp_path: Path) -> Run:
     """Run the command for a user without a home, and without a folder chosen."""
-    return runner(homeless_mother, {"OPENAI_API_KEY": "k"}, tmp_path)
+    return runner(homeless_server, {"OPENAI_API_KEY": "k"}, tmp_path)
 
 
 @pytest.mark.parametrize("home", [None, "", "relative/home", "."])

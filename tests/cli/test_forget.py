@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bgresp.ledger.ledger import Ledger
-from tests.cli.books import ident, key, seed
 from tests.cli.killed import died
+from tests.cli.ledger import ident, key, seed
 from tests.command import Run
 from tests.fakeanswers import Forever, Reply, Snapshot, as_json, refusal
 from tests.fakeserver import FakeServer

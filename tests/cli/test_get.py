@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import FIELDS, ident, key, picture, seed
+from tests.cli.ledger import FIELDS, ident, key, picture, seed
 from tests.cli.processes import Each
 from tests.cli.terminal import Terminals
 from tests.command import Run

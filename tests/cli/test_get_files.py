@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import fakeanswers as fa
-from tests.cli.books import ident, key, records, seed
+from tests.cli.ledger import ident, key, records, seed
 from tests.cli.processes import Start, eventually
 from tests.command import Run
 from tests.fakeserver import FakeServer

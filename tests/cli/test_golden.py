@@ -15,8 +15,8 @@ from typing import Final, Protocol
 
 import pytest
 
-from tests.cli.books import key, seed
-from tests.cli.forked import Mother
+from tests.cli.forked import ForkServer
+from tests.cli.ledger import key, seed
 from tests.cli.processes import endpoint
 from tests.cli.test_help import paths
 from tests.command import Ran, empty_config, environment
@@ -144,9 +144,9 @@ MODES: Final = {
 
 
 @pytest.fixture(scope="module")
-def frozen() -> Iterator[Mother]:
+def frozen() -> Iterator[ForkServer]:
     """Keep a process to fork commands from, whose clock stands still."""
-    running = Mother(NOW)
+    running = ForkServer(NOW)
     yield running
     running.close()
 
@@ -161,7 +161,7 @@ class Mode(Protocol):
 
 
 @pytest.fixture
-def mode(frozen: Mother, tmp_path: Path) -> Mode:
+def mode(frozen: ForkServer, tmp_path: Path) -> Mode:
     """Run a command in a new sandbox of its own, in one output mode."""
 
     def go(
@@ -198,7 +198,7 @@ def mode(frozen: Mother, tmp_path: Path) -> Mode:
 
 
 def on_terminal(
-    mother: Mother,
+    fork_server: ForkServer,
     args: tuple[str, ...],
     env: dict[str, str],
     cwd: Path,
@@ -219,7 +219,7 @@ def on_terminal(
 
     reader = threading.Thread(target=read)
     reader.start()
-    code = mother.run_on([slave] * 3, args, env, cwd)
+    code = fork_server.run_on([slave] * 3, args, env, cwd)
     os.close(slave)
     reader.join()
     os.close(master)

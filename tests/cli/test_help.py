@@ -21,7 +21,7 @@ from bgresp.cli.panels import ORDER, sections, summary
 from bgresp.config.files import built_in
 from bgresp.core.dialect_schema import build as build_dialect
 from bgresp.core.errors import MEANINGS
-from tests.cli.books import seed
+from tests.cli.ledger import seed
 from tests.cli.processes import Each, endpoint
 from tests.cli.terminal import Terminals
 from tests.command import ROOT as CHECKOUT

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from tests.cli.books import ident, key, last, picture, records, seed
 from tests.cli.killed import died
+from tests.cli.ledger import ident, key, last, picture, records, seed
 from tests.cli.processes import Start
 from tests.command import Run
 from tests.fakeanswers import Forever, as_json

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import last
+from tests.cli.ledger import last
 from tests.command import Run
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from bgresp.cli.commands.listen import MOST_CONNECTIONS
-from tests.cli.books import ident, key, last, note, records, seed
 from tests.cli.killed import ACCEPTED, killed
+from tests.cli.ledger import ident, key, last, note, records, seed
 from tests.cli.processes import Start, Started, eventually
 from tests.command import Run
 from tests.fakeanswers import HANG, RESET, Performed, Snapshot, as_json

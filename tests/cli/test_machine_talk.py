@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import ident, seed
 from tests.cli.killed import died
+from tests.cli.ledger import ident, seed
 from tests.command import ROOT, Ran, Run, empty_config
 from tests.fakeanswers import refusal
 from tests.fakeserver import FakeServer

@@ -14,7 +14,7 @@ import pytest
 from bgresp.core.model import Job, Status
 from bgresp.engine.notify import TIMEOUT, Notifier, argv_of
 from bgresp.engine.recorder import Recorder
-from tests.cli.books import ident, seed
+from tests.cli.ledger import ident, seed
 from tests.cli.processes import Start, eventually
 from tests.command import Run
 from tests.fakeserver import FakeServer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import key, last, seed
+from tests.cli.ledger import key, last, seed
 from tests.command import Run
 from tests.fakeanswers import Forever, as_json
 from tests.fakeserver import FakeServer

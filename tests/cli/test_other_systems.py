@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident
+from tests.cli.ledger import ident
 from tests.command import ROOT, Run, has_bug
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX

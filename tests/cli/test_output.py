@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, picture, seed
+from tests.cli.ledger import ident, picture, seed
 from tests.cli.processes import Shell, Unread
 from tests.cli.terminal import Terminals
 from tests.command import Run, has_bug

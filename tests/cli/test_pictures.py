@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.core.times import rfc3339
-from tests.cli.books import ident, seed
+from tests.cli.ledger import ident, seed
 from tests.cli.terminal import Terminal
 from tests.command import ROOT, Run, command
 from tests.fakeanswers import Forever, as_json

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import ident, last, records, seed
+from tests.cli.ledger import ident, last, records, seed
 from tests.cli.terminal import Terminals
 from tests.command import Run
 from tests.fakeanswers import (

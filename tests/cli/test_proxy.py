@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import records
+from tests.cli.ledger import records
 from tests.command import Changes, Run, has_bug
 from tests.fakeserver import FakeServer
 from tests.tunnelproxy import BASE_URL, Connect, TunnelProxy

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.core.times import rfc3339
-from tests.cli.books import ident, picture, seed
+from tests.cli.ledger import ident, picture, seed
 from tests.command import Run
 from tests.fakeanswers import refusal
 from tests.fakeserver import FakeServer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, key, records, seed
+from tests.cli.ledger import ident, key, records, seed
 from tests.cli.terminal import Terminals
 from tests.command import Run
 from tests.fakeanswers import as_json

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bgresp.cli import app, main
 from bgresp.cli.options import Option
 from bgresp.core.errors import UsageError
-from tests.cli.books import ident, key, seed
+from tests.cli.ledger import ident, key, seed
 from tests.command import empty_config, environment
 from tests.fakewire import FOX
 
@@ -35,7 +35,7 @@ FORMS = (
 
 
 @pytest.fixture
-def books(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def seeded(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave jobs that ended in several ways, and this process in their folder."""
     usage = {"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}
     seed(
@@ -53,7 +53,7 @@ def books(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.usefixtures("books")
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("form", FORMS)
 def test_both_ways_say_the_same(form: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Bytes on stdout and stderr and the exit code are those of Typer's way."""

@@ -7,7 +7,7 @@ import pytest
 
 from bgresp.core.model import Job, Status
 from bgresp.ledger.ledger import Ledger
-from tests.cli.books import ident, key, last, picture, records, seed
+from tests.cli.ledger import ident, key, last, picture, records, seed
 from tests.cli.processes import Each
 from tests.command import Run
 from tests.fakeanswers import as_json, refusal

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, key, last, picture, seed
 from tests.cli.killed import ACCEPTED, Died, configure, died, killed
+from tests.cli.ledger import ident, key, last, picture, seed
 from tests.cli.processes import Start, eventually
 from tests.command import Run
 from tests.fakeanswers import RESET, Performed, refusal

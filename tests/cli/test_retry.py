@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, key, last, note, seed
 from tests.cli.killed import died
+from tests.cli.ledger import ident, key, last, note, seed
 from tests.cli.processes import Start
 from tests.command import Run
 from tests.fakeanswers import HANG, as_json, refusal

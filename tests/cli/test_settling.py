@@ -12,8 +12,8 @@ from bgresp.cli.options import Common
 from bgresp.core.errors import BgrespError
 from bgresp.engine.settle import Settled, settle_all
 from tests import fakeanswers as fa
-from tests.cli.books import seed
 from tests.cli.killed import configure, died
+from tests.cli.ledger import seed
 from tests.command import Run
 from tests.fakeserver import FakeServer
 

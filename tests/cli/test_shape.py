@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, last, picture
+from tests.cli.ledger import ident, last, picture
 from tests.cli.processes import Each
 from tests.command import Run
 from tests.fakeserver import FakeServer

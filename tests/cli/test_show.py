@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bgresp.core.request import read_request
-from tests.cli.books import ident, key, picture, seed
+from tests.cli.ledger import ident, key, picture, seed
 from tests.cli.terminal import Terminals
 from tests.command import Run
 from tests.golden import Golden

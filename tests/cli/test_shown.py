@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, seed
+from tests.cli.ledger import ident, seed
 from tests.cli.processes import Start
 from tests.cli.terminal import Terminals
 from tests.command import Run

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.core.stats import DEFAULT, FIELDS
-from tests.cli.books import picture, seed
+from tests.cli.ledger import picture, seed
 from tests.cli.processes import Each
 from tests.cli.terminal import Terminals
 from tests.command import Run

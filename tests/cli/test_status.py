@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import FIELDS, ident, note, picture, records, seed
+from tests.cli.ledger import FIELDS, ident, note, picture, records, seed
 from tests.cli.processes import Each
 from tests.command import Run
 from tests.fakeanswers import Forever, Reply, Snapshot, as_json, html, refusal

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import FIELDS, ident, last, picture, records, seed
+from tests.cli.ledger import FIELDS, ident, last, picture, records, seed
 from tests.cli.processes import Shell, Start
 from tests.cli.terminal import Terminals
 from tests.command import Run

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, key, last, note, seed
 from tests.cli.killed import configure, died
+from tests.cli.ledger import ident, key, last, note, seed
 from tests.cli.processes import Start
 from tests.command import Run
 from tests.fakeanswers import HANG, Forever, as_json, refusal

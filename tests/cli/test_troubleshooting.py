@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 
 from bgresp.cli.commands.help_ import rows
-from tests.cli.books import ident, seed
+from tests.cli.ledger import ident, seed
 from tests.command import Ran, Run
 from tests.fakeanswers import NoReply, as_json, refusal
 from tests.fakeserver import FakeServer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.books import ident, last, note, seed
+from tests.cli.ledger import ident, last, note, seed
 from tests.command import Run
 from tests.fakeserver import FakeServer
 

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from tests.cli.books import ident, seed
+from tests.cli.ledger import ident, seed
 from tests.cli.processes import Each
 from tests.command import Run
 from tests.fakeanswers import Snapshot, as_json

@@ -5,7 +5,7 @@ import re
 import signal
 from pathlib import Path
 
-from tests.cli.books import FIELDS, ident, last, note, records, seed
+from tests.cli.ledger import FIELDS, ident, last, note, records, seed
 from tests.cli.processes import Start
 from tests.command import Run
 from tests.fakeanswers import (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import note, seed
+from tests.cli.ledger import note, seed
 from tests.cli.processes import Started
 from tests.command import Run, command
 from tests.fakeserver import FakeServer

@@ -11,7 +11,7 @@ from bgresp.engine.cancel import Dropping
 from bgresp.engine.recorder import Recorder
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.saved import Answers
-from tests.cli.books import picture
+from tests.cli.ledger import picture
 from tests.endpoint import dialect
 from tests.scripted import snapshot
 

@@ -14,7 +14,7 @@ from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
-from tests.engine.herd import Memory
+from tests.engine.many import Memory
 from tests.scripted import (
     CLOSED,
     LOST_REPLY,
@@ -45,7 +45,7 @@ def follow_all(
     state: Path,
     many: list[Job],
     *,
-    fleet: Scheduler | None = None,
+    scheduler: Scheduler | None = None,
     heard: Heard | None = None,
     mode: str = "poll",
 ) -> tuple[list[Tracker], float]:
@@ -55,7 +55,7 @@ def follow_all(
     async def main() -> float:
         shared = tools(scripted.api, recorder_at(state), heard or Heard(), mode=mode)
         trackers.extend(tracker(one, shared) for one in many)
-        await (fleet or Scheduler(16)).run(trackers)
+        await (scheduler or Scheduler(16)).run(trackers)
         return asyncio.get_running_loop().time()
 
     return trackers, run_virtual(main())
@@ -108,7 +108,7 @@ def test_only_so_many_connections(state: Path) -> None:
     The first is asked alone: its key may be refused.
     """
     scripted = Scripted(get=lambda _: Late(1.0, ANSWER), endpoint=UNGATED)
-    _, took = follow_all(scripted, state, jobs(1 + 20), fleet=Scheduler(4))
+    _, took = follow_all(scripted, state, jobs(1 + 20), scheduler=Scheduler(4))
     assert (1.0 + 5.0, 4 + 1) == (took, scripted.tasks)
 
 
@@ -119,11 +119,13 @@ def test_a_waiting_job_has_no_task(state: Path) -> None:
 
     async def main() -> None:
         shared = tools(scripted.api, recorder_at(state), Heard(), mode="poll")
-        fleet = Scheduler(16)
-        running = asyncio.create_task(fleet.run([tracker(j, shared) for j in jobs(50)]))
+        scheduler = Scheduler(16)
+        running = asyncio.create_task(
+            scheduler.run([tracker(j, shared) for j in jobs(50)])
+        )
         while not running.done():
             await asyncio.sleep(0.1)
-            if fleet._heap and not fleet._tasks:
+            if scheduler._heap and not scheduler._tasks:
                 counts.append(len(asyncio.all_tasks()))
 
     run_virtual(main())
@@ -147,7 +149,7 @@ def test_one_slow_job_holds_up_nobody(state: Path) -> None:
         def ended(self, job: Job, text: str) -> None:
             ended.append((job.key, asyncio.get_running_loop().time()))
 
-    follow_all(scripted, state, jobs(40), fleet=Scheduler(2), heard=Timed())
+    follow_all(scripted, state, jobs(40), scheduler=Scheduler(2), heard=Timed())
     assert (job(1).key, 600.0) == ended[-1]
     assert max(at for _, at in ended[:-1]) <= 10.0
 
@@ -169,8 +171,8 @@ def test_stopping_early_leaves_the_rest_open(state: Path) -> None:
     """When the caller says stop the rest is detached, and asked no more."""
     failed = snapshot("failed")
     scripted = Scripted(get=lambda id_: failed if id_ == job(2).id else RUNNING)
-    fleet = Scheduler(16, stop=lambda each: each.job.status is Status.FAILED)
-    trackers, took = follow_all(scripted, state, jobs(5), fleet=fleet)
+    scheduler = Scheduler(16, stop=lambda each: each.job.status is Status.FAILED)
+    trackers, took = follow_all(scripted, state, jobs(5), scheduler=scheduler)
     assert [False, True, False, False, False] == [each.done for each in trackers]
     statuses = {each.job.status for each in trackers}
     assert {Status.FAILED, Status.IN_PROGRESS, Status.QUEUED} >= statuses
@@ -210,7 +212,7 @@ def test_a_bug_in_one_job_is_not_swallowed(state: Path) -> None:
 
 
 def test_nothing_to_follow_is_no_wait(state: Path) -> None:
-    """An empty fleet, or one whose jobs ended before, asks nobody and returns."""
+    """An empty scheduler, or one whose jobs ended before, asks nobody and returns."""
     over = [job(n, status=Status.COMPLETED) for n in (1, 2)]
     for many in ([], over):
         scripted = Scripted()
@@ -242,8 +244,8 @@ def test_a_wait_for_one_endpoint_is_none_for_another(state: Path) -> None:
         going = tools(free.api, recorder, heard, mode="poll")
         slow = [tracker(one, waiting) for one in jobs(40)]
         fast = [tracker(job(n), going) for n in range(100, 103)]
-        fleet = Scheduler(16, stop=lambda _: all(each.done for each in fast))
-        await fleet.run([*slow, *fast])
+        scheduler = Scheduler(16, stop=lambda _: all(each.done for each in fast))
+        await scheduler.run([*slow, *fast])
         return loop.time()
 
     assert run_virtual(main()) < 60

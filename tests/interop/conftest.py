@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests import command
-from tests.cli.forked import Mother
+from tests.cli.forked import ForkServer
 from tests.cli.processes import Started
 from tests.command import Ran, empty_config
 from tests.fakewire import Json
@@ -32,7 +32,7 @@ class Bench:
 
     theirs: Theirs
     folder: Path
-    mother: Mother
+    fork_server: ForkServer
     running: list[Started] = field(default_factory=list)
 
     @property
@@ -48,7 +48,7 @@ class Bench:
     def __call__(self, *args: str, key: str = servers.KEY) -> Ran:
         """Run `bgresp ARGS` to its end."""
         environ = command.environment({**self._environ, "BGRESP_API_KEY": key})
-        return self.mother.run(args, environ, b"", self.folder)
+        return self.fork_server.run(args, environ, b"", self.folder)
 
     def start(self, *args: str) -> Started:
         """Start `bgresp ARGS`."""
@@ -117,21 +117,24 @@ def fastresponses(
 
 
 @pytest.fixture(scope="session")
-def mother() -> Iterator[Mother]:
+def fork_server() -> Iterator[ForkServer]:
     """Keep one process to fork commands from."""
-    running = Mother()
+    running = ForkServer()
     yield running
     running.close()
 
 
 @pytest.fixture
 def bench(
-    request: pytest.FixtureRequest, tmp_path: Path, upstream: Upstream, mother: Mother
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    upstream: Upstream,
+    fork_server: ForkServer,
 ) -> Iterator[Bench]:
     """Have the command and the server that the module names; the model holds."""
     theirs: Theirs = request.getfixturevalue(request.module.SERVER)
     upstream.hold()
-    made = Bench(theirs, tmp_path, mother)
+    made = Bench(theirs, tmp_path, fork_server)
     yield made
     upstream.release()
     for started in made.running:

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.cli.forked import Mother
+from tests.cli.forked import ForkServer
 from tests.command import Ran
 from tests.interop import servers
 from tests.interop.conftest import Bench, Theirs, need
@@ -147,7 +147,7 @@ def test_a_request_arrives_as_it_was_meant(bench: Bench) -> None:
 
 
 def test_a_job_whose_server_died_is_not_waited_for_in_vain(
-    tmp_path: Path, mother: Mother, upstream: Upstream
+    tmp_path: Path, fork_server: ForkServer, upstream: Upstream
 ) -> None:
     """Started again after a kill -9 it says in_progress for ever, and cancels nothing.
 
@@ -157,7 +157,7 @@ def test_a_job_whose_server_died_is_not_waited_for_in_vain(
     upstream.hold()
     port = servers.free_port()
     with servers.fastresponses(tmp_path, upstream.base_url, port) as (url, process):
-        bench = Bench(Theirs(SERVER, url, upstream), tmp_path, mother)
+        bench = Bench(Theirs(SERVER, url, upstream), tmp_path, fork_server)
         ref = bench.submit("-t", "hold 2")
         assert "in_progress" == json.loads(bench("status", ref, "--json").out)["status"]
         os.killpg(process.pid, signal.SIGKILL)

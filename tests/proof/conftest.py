@@ -12,7 +12,7 @@ import pytest
 from bgresp.ledger.ledger import Ledger
 from tests.command import empty_config
 from tests.fakeserver import FakeServer
-from tests.proof.nursery import Nursery, Task
+from tests.proof.warmed import Task, WarmedProcess
 
 FIGURE = "figure"
 Figure = Callable[[str], None]
@@ -72,9 +72,9 @@ def chosen(server: FakeServer, state: Path, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def nursery() -> Iterator[Nursery]:
+def warmed() -> Iterator[WarmedProcess]:
     """Run a warmed process whose forks are commands."""
-    with Nursery() as ready:
+    with WarmedProcess() as ready:
         yield ready
 
 
@@ -83,16 +83,16 @@ class Bench:
     """An endpoint, warmed processes, and a state folder for what they do."""
 
     server: FakeServer
-    nursery: Nursery
+    warmed: WarmedProcess
     env: dict[str, str]
     state: Path
     folder: Path
 
     def warm(self) -> None:
-        """Let the nursery import all that a submit needs; the server counts it."""
+        """Let the warmed import all that a submit needs; the server counts it."""
         elsewhere = str(self.folder / "warm")
         env = {**self.env, "BGRESP_STATE_DIR": elsewhere}
-        self.nursery.warm(["submit", "-t", "warm"], env)
+        self.warmed.warm(["submit", "-t", "warm"], env)
 
     def task(self, *argvs: list[str], out: Path | str = os.devnull) -> Task:
         """Return a task of the bench's environment."""
@@ -121,10 +121,10 @@ class Bench:
 @pytest.fixture
 def bench(
     server: FakeServer,
-    nursery: Nursery,
+    warmed: WarmedProcess,
     chosen: dict[str, str],
     state: Path,
     tmp_path: Path,
 ) -> Bench:
     """Have everything that a proof with processes needs."""
-    return Bench(server, nursery, chosen, state, tmp_path)
+    return Bench(server, warmed, chosen, state, tmp_path)

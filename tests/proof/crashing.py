@@ -1,4 +1,4 @@
-"""What the nursery's children run for T17: a command into which an exception falls."""
+"""What a warmed process's forks run for T17: a command into which an exception falls."""
 
 import errno
 import os

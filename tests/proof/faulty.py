@@ -1,4 +1,4 @@
-"""A command whose disk fails at one call: what a child of the nursery runs."""
+"""A command whose disk fails at one call: what a fork of the warmed process runs."""
 
 import errno
 import json

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, last, seed
+from tests.cli.ledger import ident, last, seed
 from tests.command import empty_config, has_bug
 from tests.fakeanswers import (
     ENDLESS_DATA,

@@ -25,18 +25,18 @@ from tests.command import ROOT, empty_config, environment
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX
 from tests.pages import fenced, page
-from tests.proof.conftest import Figure
-from tests.proof.fleet import (
+from tests.proof.broker import (
     DEADLINE,
     POST_TIMEOUT,
     VISIBILITY,
     Worker,
-    fleet_of,
     missing,
     outcome,
     redis_process,
     redis_server,
+    tasks_of,
 )
+from tests.proof.conftest import Figure
 from tests.webhooks import SECRET
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Scheduler:
 
 
 @pytest.fixture
-def fleet(server: FakeServer, tmp_path: Path) -> Iterator[Scheduler]:
+def scheduler(server: FakeServer, tmp_path: Path) -> Iterator[Scheduler]:
     """Run a broker; nothing a worker did or logged may hold the key."""
     with redis_server(tmp_path) as url:
         env = {
@@ -86,14 +86,14 @@ def fleet(server: FakeServer, tmp_path: Path) -> Iterator[Scheduler]:
             "BGRESP_API_KEY": SENTINEL,
             "BGRESP_CONFIG": empty_config(tmp_path / "config.toml"),
         }
-        yield Scheduler(fleet_of(url), server, env, tmp_path)
+        yield Scheduler(tasks_of(url), server, env, tmp_path)
         for path in (path for path in tmp_path.rglob("*") if path.is_file()):
             assert SENTINEL.encode() not in path.read_bytes(), path
 
 
-def test_every_end(fleet: Scheduler) -> None:
+def test_every_end(scheduler: Scheduler) -> None:
     """A task ends otherwise than its job, or posts more than it may."""
-    run, server = fleet.tasks.run, fleet.server
+    run, server = scheduler.tasks.run, scheduler.server
     script: dict[str, tuple[fa.Answer, ...]] = {
         "answered": (),
         "refused": (fa.refusal(400, "no such model"),),
@@ -104,7 +104,7 @@ def test_every_end(fleet: Scheduler) -> None:
         "gateway": (fa.html(502),),
     }
     ends: dict[str, Any] = {}
-    with fleet.worker():
+    with scheduler.worker():
         for text, answers in script.items():
             server.script("create", *answers)
             ends[text] = outcome(run(text, labels={"of": text}))
@@ -112,7 +112,7 @@ def test_every_end(fleet: Scheduler) -> None:
         assert again["id"] == outcome(run("twice", task_id="nightly"))["id"]
         with pytest.raises(UsageError, match="nightly was used for another request"):
             run("another", task_id="nightly")
-        assert isinstance(outcome(_by_name(fleet)), UsageError)
+        assert isinstance(outcome(_by_name(scheduler)), UsageError)
         server.script("create", fa.refusal(401))
         assert isinstance(outcome(run("key", task_id="key")), ConfigError)
         assert FOX == outcome(run("key", task_id="key"))["text"]
@@ -127,69 +127,69 @@ def test_every_end(fleet: Scheduler) -> None:
     assert isinstance(ends["refused"], RefusedError)
     for text in ("lost", "cut", "silent", "gateway"):
         assert isinstance(ends[text], UnknownOutcomeError)
-        assert fleet.keys[text] in str(ends[text])
+        assert scheduler.keys[text] in str(ends[text])
     one = dict.fromkeys((*script, "twice"), 1)
-    assert one | {"limited": 2, "key": 2} == fleet.posts
+    assert one | {"limited": 2, "key": 2} == scheduler.posts
     creates = [s for s in server.creates if s.json["input"] == "limited"]
     first, second = (seen.at for seen in creates)
     assert second - first >= 1.0
 
 
-def _by_name(fleet: Scheduler) -> Any:
+def _by_name(scheduler: Scheduler) -> Any:
     """Send a submit as a program does that knows no more than its name."""
     from celery import Celery
 
-    url = fleet.env["BGRESP_BROKER_URL"]
+    url = scheduler.env["BGRESP_BROKER_URL"]
     app = Celery(broker=url, backend=url, set_as_current=False)
     return app.send_task("bgresp.submit", args=("no expiry",))
 
 
-def test_an_endpoint_that_comes_back(fleet: Scheduler) -> None:
+def test_an_endpoint_that_comes_back(scheduler: Scheduler) -> None:
     """A task gives up, or posts twice, while the endpoint is away."""
-    fleet.server.refuse()
-    with fleet.worker() as worker:
-        result = fleet.tasks.run("patient")
+    scheduler.server.refuse()
+    with scheduler.worker() as worker:
+        result = scheduler.tasks.run("patient")
         worker.wait_for("retry: Retry in")
-        fleet.server.accept()
+        scheduler.server.accept()
         assert FOX == outcome(result)["text"]
-    assert {"patient": 1} == fleet.posts
+    assert {"patient": 1} == scheduler.posts
 
 
-def test_killed_before_the_reply_and_after_the_id(fleet: Scheduler) -> None:
+def test_killed_before_the_reply_and_after_the_id(scheduler: Scheduler) -> None:
     """A redelivery posts again, leaves a lost reply open, or an accepted job alone."""
-    fleet.server.script("create", fa.Snapshot(), fa.HANG)
-    with fleet.worker("-c", "1"):
-        accepted = fleet.tasks.run("accepted")
-        fleet.server.wait_for("get")
-        interrupted = fleet.tasks.run("interrupted")
-        fleet.server.wait_for("create", 2)
-    with fleet.worker():
+    scheduler.server.script("create", fa.Snapshot(), fa.HANG)
+    with scheduler.worker("-c", "1"):
+        accepted = scheduler.tasks.run("accepted")
+        scheduler.server.wait_for("get")
+        interrupted = scheduler.tasks.run("interrupted")
+        scheduler.server.wait_for("create", 2)
+    with scheduler.worker():
         assert FOX == outcome(accepted)["text"]
         error = outcome(interrupted)
     assert isinstance(error, UnknownOutcomeError)
-    assert fleet.keys["interrupted"] in str(error)
-    assert {"accepted": 1, "interrupted": 1} == fleet.posts
+    assert scheduler.keys["interrupted"] in str(error)
+    assert {"accepted": 1, "interrupted": 1} == scheduler.posts
 
 
-def test_kills_at_random(fleet: Scheduler, figure: Figure, full: bool) -> None:
+def test_kills_at_random(scheduler: Scheduler, figure: Figure, full: bool) -> None:
     """Somewhere a kill -9 doubles a job, or leaves one without an end."""
     rng, kills, many = random.Random(11), 60 if full else 4, 240 if full else 16
     names = [f"job {n}" for n in range(many)]
-    results = {name: fleet.tasks.run(name, task_id=name) for name in names}
+    results = {name: scheduler.tasks.run(name, task_id=name) for name in names}
     pools = (("-P", "solo"), ("-c", "2"), ("-P", "threads", "-c", "2"))
     for kill in range(kills):
-        with fleet.worker(*pools[kill % len(pools)]):
-            _until_posted(fleet, len(fleet.server.creates) + rng.randint(1, 3))
+        with scheduler.worker(*pools[kill % len(pools)]):
+            _until_posted(scheduler, len(scheduler.server.creates) + rng.randint(1, 3))
             time.sleep(rng.uniform(0, 0.03))
     time.sleep(VISIBILITY)
-    with fleet.worker("-c", "2"):
+    with scheduler.worker("-c", "2"):
         lost = _unheard(results)
         for name in lost:  # kombu lost the message between taking and noting it
-            results[name] = fleet.tasks.run(name, task_id=name)
+            results[name] = scheduler.tasks.run(name, task_id=name)
         ends = {name: outcome(result) for name, result in results.items()}
     unknown = [n for n in names if isinstance(ends[n], UnknownOutcomeError)]
     answered = [n for n in names if n not in unknown]
-    doubled = [name for name, count in fleet.posts.items() if count > 1]
+    doubled = [name for name, count in scheduler.posts.items() if count > 1]
     figure(
         f"Celery: {kills} kills -9 of workers over {many} tasks: {len(doubled)} posted "
         f"twice, {len(answered)} answered, {len(unknown)} unknown and named, "
@@ -198,16 +198,16 @@ def test_kills_at_random(fleet: Scheduler, figure: Figure, full: bool) -> None:
     assert [] == doubled
     for name in answered:
         assert FOX == ends[name]["text"]
-        assert fleet.keys[name] == ends[name]["key"]
+        assert scheduler.keys[name] == ends[name]["key"]
     for name in unknown:
-        assert fleet.keys.get(name, "bgresp_key=") in str(ends[name])
+        assert scheduler.keys.get(name, "bgresp_key=") in str(ends[name])
     assert len(answered) > many // 3
 
 
-def _until_posted(fleet: Scheduler, count: int) -> None:
+def _until_posted(scheduler: Scheduler, count: int) -> None:
     """Wait for so many POSTs, or a while: a worker may have nothing left to do."""
     deadline = time.monotonic() + 3.0
-    while len(fleet.server.creates) < count and time.monotonic() < deadline:
+    while len(scheduler.server.creates) < count and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
@@ -237,23 +237,23 @@ print(result.get(timeout=50)["text"])
 """
 
 
-def test_the_topics_examples(fleet: Scheduler) -> None:
+def test_the_topics_examples(scheduler: Scheduler) -> None:
     """The Celery examples of `bgresp help celery` do not run as they stand."""
     blocks = fenced(page("celery"))
     own, caller, web = (text for language, text in blocks if language == "python")
-    (fleet.folder / "work.py").write_text(own)
-    (fleet.folder / "ask.py").write_text(caller)
-    (fleet.folder / "web.py").write_text(web)
-    (fleet.folder / "told.py").write_text(TOLD)
-    env = {**fleet.env, "CELERY_BROKER_URL": fleet.env["BGRESP_BROKER_URL"]}
+    (scheduler.folder / "work.py").write_text(own)
+    (scheduler.folder / "ask.py").write_text(caller)
+    (scheduler.folder / "web.py").write_text(web)
+    (scheduler.folder / "told.py").write_text(TOLD)
+    env = {**scheduler.env, "CELERY_BROKER_URL": scheduler.env["BGRESP_BROKER_URL"]}
     env["CELERY_RESULT_BACKEND"] = env["CELERY_BROKER_URL"]
-    env["PYTHONPATH"] = f"{ROOT}:{fleet.folder}"
+    env["PYTHONPATH"] = f"{ROOT}:{scheduler.folder}"
     env |= {"OPENAI_API_KEY": "k", "OPENAI_WEBHOOK_SECRET": SECRET}
-    with Worker.start(env, fleet.folder, app="work"):
+    with Worker.start(env, scheduler.folder, app="work"):
         for many, script in enumerate(("ask.py", "told.py"), 1):
             ran = subprocess.run(
                 [sys.executable, script],
-                cwd=fleet.folder,
+                cwd=scheduler.folder,
                 env=env | environment(env) | {"PYTHONPATH": env["PYTHONPATH"]},
                 capture_output=True,
                 timeout=DEADLINE,
@@ -261,14 +261,14 @@ def test_the_topics_examples(fleet: Scheduler) -> None:
             )
             said = (ran.returncode, ran.stdout.decode().strip())
             assert (0, FOX) == said, ran.stderr
-            assert many == len(fleet.server.creates)
+            assert many == len(scheduler.server.creates)
 
 
-def test_the_own_app(fleet: Scheduler) -> None:
+def test_the_own_app(scheduler: Scheduler) -> None:
     """`celery -A bgresp.celery worker` does not take what its `run` sends."""
     ask = "from bgresp.celery import run; print(run('hi').get(timeout=50)['text'])"
-    env = environment({**fleet.env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"})
-    with Worker.start(env, fleet.folder, app="bgresp.celery"):
+    env = environment({**scheduler.env, "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"})
+    with Worker.start(env, scheduler.folder, app="bgresp.celery"):
         ran = subprocess.run(
             [sys.executable, "-c", ask],
             env=env,

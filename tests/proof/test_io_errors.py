@@ -14,7 +14,7 @@ from bgresp.ledger.ledger import Ledger
 from tests.command import has_bug
 from tests.proof.conftest import Bench, Figure
 from tests.proof.faulty import Plan
-from tests.proof.nursery import Task
+from tests.proof.warmed import Task
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 
@@ -46,7 +46,7 @@ class Trial:
         }
         argv = ["submit", "-t", self.prompt]
         call = ["tests.proof.faulty:run", json.dumps(asdict(self.plan)), *argv]
-        [end] = self.bench.nursery.run(Task([call], env, self.out))
+        [end] = self.bench.warmed.run(Task([call], env, self.out))
         return end.code
 
     def outcome(self, code: int) -> str:
@@ -140,7 +140,7 @@ def test_an_error_at_every_call(bench: Bench, figure: Figure, full: bool) -> Non
     used = bench.folder / "used"
     env = {**bench.env, "BGRESP_STATE_DIR": str(used)}
     argvs = [["submit", "-t", f"before {number}"] for number in range(2)]
-    assert 0 == bench.nursery.run(replace(bench.task(*argvs), env=env))[0].code
+    assert 0 == bench.warmed.run(replace(bench.task(*argvs), env=env))[0].code
     both = [Trials(bench, None), Trials(bench, used)]
     for trials in both:
         trials.run(full=full)

@@ -32,7 +32,7 @@ class Trials:
         """Learn how long a submit takes."""
         self.bench.warm()
         argvs = [["submit", "-t", f"measured {n}"] for n in range(9)]
-        ends = [self.bench.nursery.run(self.bench.task(argv))[0] for argv in argvs]
+        ends = [self.bench.warmed.run(self.bench.task(argv))[0] for argv in argvs]
         self.usual = 1.15 * sorted(end.seconds for end in ends)[6]
 
     def state(self, trial: int) -> Path:
@@ -50,7 +50,7 @@ class Trials:
         argv += ["--key", f"key {trial}"] if trial % 2 else []
         env = {**self.bench.env, "BGRESP_STATE_DIR": str(state)}
         task = replace(self.bench.task(argv, out=self.out(trial)), env=env)
-        [end] = self.bench.nursery.run(replace(task, kill_after=after))
+        [end] = self.bench.warmed.run(replace(task, kill_after=after))
         self.killed += end.code == -9
         ledger = Ledger(state)
         newest = next(ledger.newest(), None)
@@ -59,11 +59,11 @@ class Trials:
             assert ledger.is_dead(newest)
             self.dead += 1
         if trial % 2:
-            [again] = self.bench.nursery.run(replace(task, out=os.devnull))
+            [again] = self.bench.warmed.run(replace(task, out=os.devnull))
             assert again.code in {0, 7}
         elif trial % 50 == 0:
             list_ = replace(task, argvs=[["list"]], out=os.devnull)
-            [listed] = self.bench.nursery.run(list_)
+            [listed] = self.bench.warmed.run(list_)
             assert 0 == listed.code
             with Ledger(state).submitting(Job(key="")) as job:
                 assert job.key > (newest.key if newest else "")

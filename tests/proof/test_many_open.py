@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.cli.books import ident, seed
+from tests.cli.ledger import ident, seed
 from tests.fakeanswers import Forever, as_json, refusal
 from tests.fakeserver import FakeServer
 from tests.proof.conftest import Figure

@@ -8,7 +8,7 @@ from bgresp.ledger import journal
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.line import decode
 from tests.proof.conftest import Bench, Figure
-from tests.proof.nursery import Nursery, Task
+from tests.proof.warmed import Task, WarmedProcess
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 
@@ -21,14 +21,16 @@ def files(state: Path) -> list[Path]:
     return [*sorted((state / "sealed").glob("*.jsonl")), state / "ledger.jsonl"]
 
 
-def test_appends(nursery: Nursery, state: Path, figure: Figure, full: bool) -> None:
+def test_appends(
+    warmed: WarmedProcess, state: Path, figure: Figure, full: bool
+) -> None:
     """Twenty processes that append at once lose a record or tear a line."""
     each, sizes = (500, ["262144", "400000"]) if full else (250, ["65536", "150000"])
     tasks = [
         Task([[f"{WORKERS}:append", str(state), str(worker), str(each), *sizes]], {})
         for worker in range(PROCESSES)
     ]
-    ends = nursery.run(*tasks)
+    ends = warmed.run(*tasks)
     assert {0} == {end.code for end in ends}
     torn, names, keys = 0, set(), set()
     for path in files(state):
@@ -59,7 +61,7 @@ def test_submits_readers_and_compaction(bench: Bench, figure: Figure) -> None:
     each, old, state = 10, 500, str(bench.state)
     outs = [bench.folder / f"out-{number}" for number in range(PROCESSES)]
     bench.warm()
-    [filled] = bench.nursery.run(Task([[f"{WORKERS}:fill", state, str(old)]], {}))
+    [filled] = bench.warmed.run(Task([[f"{WORKERS}:fill", state, str(old)]], {}))
     assert 0 == filled.code
     said, listed = bench.folder / "said", bench.folder / "listed"
     look = [["list", "--limit", "0", "-q"], ["status", "--local", "@last"]]
@@ -70,7 +72,7 @@ def test_submits_readers_and_compaction(bench: Bench, figure: Figure) -> None:
     ]
     readers = [*[bench.task(*look * 5, out=listed)] * 2, *[Task([read], {}, said)] * 3]
     shrink = Task([[f"{WORKERS}:compact", state, "8"]], {}, said)
-    ends = bench.nursery.run(*submits, *readers, shrink)
+    ends = bench.warmed.run(*submits, *readers, shrink)
     ids = [line for out in outs for line in out.read_text().split()]
     known = {job.id for job in Ledger(bench.state).newest()}
     failed = sum(end.code != 0 for end in ends[PROCESSES:-1])
@@ -93,7 +95,7 @@ def test_one_key(bench: Bench, figure: Figure, full: bool) -> None:
     for number in range(rounds):
         outs = [bench.folder / f"out-{number}-{n}" for n in range(PROCESSES)]
         argv = ["submit", "-t", f"round {number}", "--key", f"key {number}"]
-        ends = bench.nursery.run(*(bench.task(argv, out=out) for out in outs))
+        ends = bench.warmed.run(*(bench.task(argv, out=out) for out in outs))
         assert {0} == {end.code for end in ends}
         printed.append({out.read_text() for out in outs})
     posts = bench.posts.total()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import picture
+from tests.cli.ledger import picture
 from tests.fakeanswers import Forever, Snapshot, refusal
 from tests.fakeserver import FakeServer
 from tests.proof.conftest import Figure
 from tests.proof.crashing import KINDS
-from tests.proof.nursery import Nursery, Task
+from tests.proof.warmed import Task, WarmedProcess
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 
@@ -34,7 +34,7 @@ COMMANDS = (
 class Trials:
     """Commands under a key, in a folder that holds all that they leave."""
 
-    nursery: Nursery
+    warmed: WarmedProcess
     env: dict[str, str]
     folder: Path
 
@@ -46,7 +46,7 @@ class Trials:
     def run(self, kind: str, line: int, argv: tuple[str, ...], count: str = "") -> int:
         """Run one command with a fault at a line; return its exit code."""
         call = ("tests.proof.crashing:crash", kind, str(line), count, *argv)
-        [ended] = self.nursery.run(Task([call], self.env, self.folder / "out"))
+        [ended] = self.warmed.run(Task([call], self.env, self.folder / "out"))
         return ended.code
 
     def leaks(self) -> list[str]:
@@ -59,10 +59,10 @@ class Trials:
 
 
 @pytest.fixture(name="trials")
-def _trials(nursery: Nursery, chosen: dict[str, str], tmp_path: Path) -> Trials:
+def _trials(warmed: WarmedProcess, chosen: dict[str, str], tmp_path: Path) -> Trials:
     env = {**chosen, "BGRESP_API_KEY": KEY}
-    nursery.warm(["submit", "-t", "warm"], env)
-    return Trials(nursery, env, tmp_path)
+    warmed.warm(["submit", "-t", "warm"], env)
+    return Trials(warmed, env, tmp_path)
 
 
 def test_exceptions_anywhere(

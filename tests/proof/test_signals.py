@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, last, seed
+from tests.cli.ledger import ident, last, seed
 from tests.cli.processes import Start, Started
 from tests.cli.terminal import Terminal
 from tests.command import Changes, command, environment, has_bug

@@ -15,7 +15,7 @@ import pytest
 from bgresp.core.model import Job, Status
 from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.saved import Answers
-from tests.cli.books import ident, key, seed
+from tests.cli.ledger import ident, key, seed
 from tests.command import command
 from tests.proof import tracing
 from tests.proof.conftest import Bench, Figure
@@ -71,7 +71,7 @@ class Target:
         for number, argv in enumerate(argvs):
             out = point.state.parent / f"{point.name}-{number}.out"
             task = replace(self.bench.task(argv, out=out), env=self._env(point))
-            [end] = self.bench.nursery.run(task)
+            [end] = self.bench.warmed.run(task)
             journal = (point.state / "ledger.jsonl").read_bytes()
             found.append((end.code, out.read_text(), journal))
         return found

@@ -11,7 +11,7 @@ import pyte
 import pytest
 
 from bgresp.render.streams import Streams
-from tests.cli.books import ident, key, seed
+from tests.cli.ledger import ident, key, seed
 from tests.cli.terminal import Terminal
 from tests.command import command
 from tests.fakeanswers import Forever, Reply, as_json, refusal

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.books import ident, note, records, seed
+from tests.cli.ledger import ident, note, records, seed
 from tests.cli.processes import Started, eventually
 from tests.command import Run, command
 from tests.fakeanswers import Forever, as_json

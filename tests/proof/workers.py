@@ -1,4 +1,4 @@
-"""What the nursery's children run besides commands: appends, readers, compactions."""
+"""What a warmed process's forks run besides commands: appends, readers, compactions."""
 
 import sys
 import threading

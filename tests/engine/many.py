@@ -20,7 +20,7 @@ from tests.scripted import EPOCH, job
 
 
 @dataclass(slots=True)
-class Herd:
+class ManyJobs:
     """Jobs by id with the second at which each ends; every request is dated.
 
     `hidden` ids are left out of the list; `lists` False answers it with a 404.
@@ -115,19 +115,19 @@ class Herd:
         return {**body, "created_at": EPOCH}
 
 
-def herd(
+def many_jobs(
     place: Endpoint,
     count: int,
     *,
     median: float = 120.0,
     spread: float = 1.0,
     **rest: Any,
-) -> tuple[Herd, list[Job]]:
+) -> tuple[ManyJobs, list[Job]]:
     """Make jobs of log-normal length in seconds, and their endpoint."""
     chance = random.Random(21)
     jobs = [job(n) for n in range(1, count + 1)]
     ends = {str(one.id): median * chance.lognormvariate(0.0, spread) for one in jobs}
-    return Herd(place, ends, **rest), jobs
+    return ManyJobs(place, ends, **rest), jobs
 
 
 @dataclass(frozen=True, slots=True)

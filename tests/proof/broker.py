@@ -1,7 +1,7 @@
 """A real broker and real workers for the proofs of bgresp.celery.
 
 Nothing of Celery or Redis is imported before it is asked for: `missing` says what the
-machine lacks. `celery -A tests.proof.fleet` finds the workers' `app` here.
+machine lacks. `celery -A tests.proof.broker` finds the workers' `app` here.
 """
 
 import importlib.util
@@ -42,13 +42,13 @@ def _has(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def fleet_of(url: str) -> "Tasks":
+def tasks_of(url: str) -> "Tasks":
     """Return the tasks of an app whose messages come again after two seconds."""
     from celery import Celery
 
     from bgresp.celery import install
 
-    made = Celery("fleet", set_as_current=False)
+    made = Celery("proofs", set_as_current=False)
     made.conf.update(
         broker_url=url,
         result_backend=url,
@@ -69,7 +69,7 @@ def __getattr__(name: str) -> "Celery":
     """Make the workers' app when Celery asks for it."""
     if name != "app":
         raise AttributeError(name)
-    return fleet_of(os.environ["BGRESP_BROKER_URL"]).app
+    return tasks_of(os.environ["BGRESP_BROKER_URL"]).app
 
 
 @contextmanager
@@ -132,7 +132,7 @@ class Worker:
     ) -> Self:
         """Start one and wait until it takes tasks."""
         log = folder / f"worker-{time.monotonic_ns()}.log"
-        argv = [sys.executable, "-m", "celery", "-A", app or "tests.proof.fleet"]
+        argv = [sys.executable, "-m", "celery", "-A", app or "tests.proof.broker"]
         argv += ["worker", "-l", "INFO", *_QUICK, *(options or ("-P", "solo"))]
         with log.open("wb") as out:
             process = subprocess.Popen(

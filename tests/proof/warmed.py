@@ -1,6 +1,6 @@
 """A warmed process whose forks run the real command: thousands of starts are cheap.
 
-The parent side is `Nursery`; run as a module, this file is the process itself. It reads
+The parent side is `WarmedProcess`; run as a module, this file is the process itself. It reads
 one JSON line of tasks, forks a child for each, kills those it is told to kill, and
 answers how each ended.
 """
@@ -46,7 +46,7 @@ class Ended:
 
 
 @dataclass(slots=True)
-class Nursery:
+class WarmedProcess:
     """The warmed process, as a context manager."""
 
     _process: "subprocess.Popen[str]" = field(init=False)
@@ -54,7 +54,7 @@ class Nursery:
     def __enter__(self) -> Self:
         """Start it and wait until everything is imported."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.proof.nursery"],
+            [sys.executable, "-m", "tests.proof.warmed"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -23,7 +23,7 @@ from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.line import encode
 from tests import fakewire as fw
 from tests.endpoint import dialect, endpoint
-from tests.engine.herd import Herd, Memory, herd
+from tests.engine.many import ManyJobs, Memory, many_jobs
 from tests.scripted import EPOCH, Heard, recorder_at, tools, tracker
 from tests.virtualclock import run_virtual
 
@@ -31,7 +31,7 @@ LIST = {"list": Op("GET", "/responses")}
 
 
 def follow(
-    place: Herd, jobs: list[Job], *, streams: int = 0, mode: str = "poll"
+    place: ManyJobs, jobs: list[Job], *, streams: int = 0, mode: str = "poll"
 ) -> tuple[list[Tracker], Heard]:
     """Follow all jobs to their end as `watch --group` does."""
     recorder = cast(Recorder, Memory(place.endpoint.dialect))
@@ -56,7 +56,7 @@ def test_the_pace_of_a_herd() -> None:
 
     Ten thousand jobs of 120 s in the median, at the built-in rate.
     """
-    place, jobs = herd(endpoint(), 10_000)
+    place, jobs = many_jobs(endpoint(), 10_000)
     follow(place, jobs)
     times = [at for _, at in place.asked]
     assert len(times) <= 5 * times[-1] + BURST
@@ -66,7 +66,7 @@ def test_the_pace_of_a_herd() -> None:
 @pytest.mark.proof
 def test_the_polls_of_a_job_without_a_gate() -> None:
     """T21: a job of ordinary length is asked about more than 45 times."""
-    place, jobs = herd(endpoint(spoken=dialect(limits={"rate": 0.0})), 1_000)
+    place, jobs = many_jobs(endpoint(spoken=dialect(limits={"rate": 0.0})), 1_000)
     follow(place, jobs)
     assert place.polls.total() <= 45 * len(jobs)
     assert {"get"} == {op for op, _ in place.asked}
@@ -77,11 +77,11 @@ def test_a_list_spares_most_of_the_polls() -> None:
 
     At 5 requests a second one round of questions takes 50 s, of lists 1 s.
     """
-    listing, jobs = herd(
+    listing, jobs = many_jobs(
         endpoint(spoken=dialect(ops=LIST)), 250, median=600.0, spread=0.1
     )
     follow(listing, jobs)
-    plain, jobs = herd(endpoint(), 250, median=600.0, spread=0.1)
+    plain, jobs = many_jobs(endpoint(), 250, median=600.0, spread=0.1)
     follow(plain, jobs)
     assert 2 * len(listing.asked) <= len(plain.asked)
     assert listing.late() < 1.5 * plain.late()
@@ -89,7 +89,7 @@ def test_a_list_spares_most_of_the_polls() -> None:
 
 def test_a_lost_list_is_asked_for_again() -> None:
     """A list that did not arrive says nothing about the endpoint's lists."""
-    place, jobs = herd(
+    place, jobs = many_jobs(
         endpoint(spoken=dialect(ops=LIST)), 250, median=600.0, spread=0.1, faults=1
     )
     follow(place, jobs)
@@ -98,7 +98,7 @@ def test_a_lost_list_is_asked_for_again() -> None:
 
 def test_jobs_that_join_one_by_one_share_a_list() -> None:
     """Many are many, also where each joined while others were followed."""
-    place, jobs = herd(
+    place, jobs = many_jobs(
         endpoint(spoken=dialect(ops=LIST)), 250, median=600.0, spread=0.1
     )
     recorder = cast(Recorder, Memory(place.endpoint.dialect))
@@ -112,12 +112,12 @@ def test_jobs_that_join_one_by_one_share_a_list() -> None:
         shared = replace(
             tools(place.api, recorder, Heard(), mode="poll"), is_alone=False
         )
-        fleet = Scheduler(16, heard)
-        following = asyncio.create_task(fleet.follow())
+        scheduler = Scheduler(16, heard)
+        following = asyncio.create_task(scheduler.follow())
         for one in jobs:
-            fleet.join(tracker(one, shared))
+            scheduler.join(tracker(one, shared))
             await asyncio.sleep(0.1)
-        fleet.close()
+        scheduler.close()
         await following
 
     run_virtual(main())
@@ -132,7 +132,7 @@ def test_jobs_that_join_one_by_one_share_a_list() -> None:
 )
 def test_a_list_that_is_no_use(rest: dict[str, Any]) -> None:
     """A list that is refused, or leaves jobs out, keeps a job from its end."""
-    place, jobs = herd(endpoint(spoken=dialect(ops=LIST)), 250, **rest)
+    place, jobs = many_jobs(endpoint(spoken=dialect(ops=LIST)), 250, **rest)
     if "hidden" in rest:
         place.hidden = frozenset(list(place.ends)[::2] + list(place.ends)[1:100])
     follow(place, jobs)
@@ -141,7 +141,7 @@ def test_a_list_that_is_no_use(rest: dict[str, Any]) -> None:
 
 def test_a_useless_list_leaves_the_pace_as_it_was() -> None:
     """Where a list tells nothing jobs are asked about in gulps, or in a trickle."""
-    place, jobs = herd(
+    place, jobs = many_jobs(
         endpoint(spoken=dialect(ops=LIST, limits={"rate": 20.0})), 250, lists=False
     )
     place.ends = dict.fromkeys(place.ends, 0.0)
@@ -154,7 +154,7 @@ def test_a_useless_list_leaves_the_pace_as_it_was() -> None:
 
 def test_only_so_many_streams() -> None:
     """More streams than the profile says are open, or the rest is not polled."""
-    place, jobs = herd(endpoint(spoken=dialect(limits={"rate": 0.0})), 60)
+    place, jobs = many_jobs(endpoint(spoken=dialect(limits={"rate": 0.0})), 60)
     follow(place, jobs, streams=8, mode="auto")
     assert 8 == place.most_streaming
     assert place.count("get") > 52
@@ -192,7 +192,7 @@ def recorded(state: Path, jobs: list[Job]) -> None:
 def memory_of(state: Path, count: int) -> dict[str, int]:
     """Return the bytes that our code holds while so many jobs wait, and afterwards."""
     fast = endpoint(spoken=dialect(limits={"rate": 0.0}))
-    place, jobs = herd(fast, count, median=60.0, spread=0.1)
+    place, jobs = many_jobs(fast, count, median=60.0, spread=0.1)
     recorded(state, jobs)
     taken: dict[str, int] = {}
 
@@ -239,7 +239,7 @@ def test_a_pass_believes_the_list(state: Path) -> None:
 
     What has ended, and what the list does not show, is asked for.
     """
-    place, jobs = herd(endpoint(spoken=dialect(ops=LIST)), 500)
+    place, jobs = many_jobs(endpoint(spoken=dialect(ops=LIST)), 500)
     ids = list(place.ends)
     place.ends = {id_: 0.0 if n < 40 else 1e9 for n, id_ in enumerate(ids)}
     place.hidden = frozenset(ids[-10:])
