@@ -363,14 +363,14 @@ class Inflater:
     some. Gateways compress, though identity was asked for.
     """
 
-    __slots__ = ("_head", "_is_over", "_zip", "coding")
+    __slots__ = ("_has_member", "_head", "_is_over", "_zip", "coding")
 
     def __init__(self, coding: str) -> None:
         """Decode nothing yet."""
         self.coding = coding
         self._head = b""
         self._zip: zlib._Decompress | None = None
-        self._is_over = False
+        self._has_member = self._is_over = False
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what these bytes tell, in pieces of a MiB at most.
@@ -380,6 +380,9 @@ class Inflater:
         data, self._head = self._head + chunk, b""
         while not self._is_over:
             if self._zip is None:
+                if self._has_member and data and data[:1] != _GZIP_MARK:
+                    self._is_over = True  # what follows the last member is padding
+                    return
                 if len(data) < _ZIP_HEADER:
                     self._head = data
                     return
@@ -390,10 +393,8 @@ class Inflater:
             data = self._zip.unconsumed_tail
             if self._zip.eof:
                 data = self._zip.unused_data
-                self._zip = None
-                # What follows the last member is padding.
-                padded = bool(data) and data[:1] != _GZIP_MARK
-                self._is_over = self.coding == "deflate" or padded
+                self._zip, self._has_member = None, True
+                self._is_over = self.coding == "deflate"
             elif not data and len(piece) < _PIECE:
                 return
 

@@ -3,15 +3,16 @@
 import asyncio
 import gzip
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from bgresp.api.client import Api
-from bgresp.api.transport import Sent
+from bgresp.api.client import Api, Clients
+from bgresp.api.transport import ExchangeError, Failure, Request, Response, Sent
 from bgresp.core.dialect import Op
 from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError
@@ -116,6 +117,68 @@ def test_a_create_that_fails_is_sent_once(
     assert isinstance(found, Fault)
     assert (kind, started) == (found.kind, sent.started)
     assert 1 == len(server.requests)
+
+
+def test_each_attempt_tells_of_itself_alone(server: FakeServer) -> None:
+    """An attempt that reached nobody is free, though one before it was answered."""
+    server.script("create", fa.refusal(429))
+    sent = Sent()
+
+    async def ask(api: Api) -> list[Signal]:
+        first = await listed(api.create(b"{}", key="k", stream=False, sent=sent))
+        await asyncio.to_thread(server.refuse)
+        return first + await listed(api.create(b"{}", key="k", stream=False, sent=sent))
+
+    first, second = using(endpoint(server.base_url), ask)
+    assert isinstance(first, Fault)
+    assert isinstance(second, Fault)
+    assert (FaultKind.RATE_LIMITED, FaultKind.UNREACHABLE) == (first.kind, second.kind)
+    assert (False, False) == (sent.started, sent.written)
+
+
+class Closing:
+    """A client whose connection cannot even be closed."""
+
+    @asynccontextmanager
+    async def exchange(self, request: Request, sent: Sent) -> AsyncIterator[Response]:
+        """Answer as a create is answered, and fail then."""
+        del request
+
+        async def body() -> AsyncIterator[bytes]:
+            yield TAKEN
+
+        sent.leave()
+        yield Response(200, [], body())
+        raise ExchangeError(Failure.BROKEN, "gone")
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+def test_what_becomes_of_a_connection_says_nothing_of_a_job_that_was_read() -> None:
+    """A create whose id is known, and then fails, is accepted, and nothing else."""
+    place = endpoint("http://h.test/v1")
+
+    async def ask() -> list[Signal]:
+        api = Api(place, {})
+        api._posting = Clients(place, api.way, keep_alive=False)
+        api._posting._free.append(Closing())
+        return await listed(api.create(b"{}", key="k", stream=False, sent=Sent()))
+
+    (found,) = asyncio.run(ask())
+    assert isinstance(found, Snapshot)
+    assert ID == found.reading.id
+
+
+def test_who_must_know_is_told_once() -> None:
+    """An exchange that is begun again tells nobody twice that it leaves."""
+    calls: list[None] = []
+    sent = Sent(leaving=lambda: calls.append(None))
+    assert not sent.started
+    for _ in range(2):
+        sent.leave()
+        sent.started = False
+    assert 1 == len(calls)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])

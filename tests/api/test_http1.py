@@ -24,7 +24,7 @@ from bgresp.api.transport import ExchangeError, Failure, Request, Route, Sent
 from bgresp.core.signals import Fault, FaultKind, Snapshot
 from tests import fakewire as fw
 from tests.endpoint import endpoint, listening
-from tests.virtualclock import run_virtual
+from tests.virtualclock import VirtualLoop, run_virtual
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HELLO: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -642,6 +642,31 @@ def test_a_connection_that_the_server_left_is_not_used() -> None:
     assert [1, 0] == counts
 
 
+def test_what_a_socket_holds_is_seen() -> None:
+    """One that is closed has something to say; one that is silent has nothing."""
+    one, other = socket.socketpair()
+    with one, other:
+        assert not http1._is_readable(one.fileno())
+        other.send(b"x")
+        assert http1._is_readable(one.fileno())
+    assert http1._is_readable(one.fileno())
+
+
+def test_a_client_that_is_closed_holds_no_socket() -> None:
+    """Whoever closes a client may close the loop next: no socket is left to it."""
+
+    async def main() -> tuple[int, asyncio.TimerHandle | None]:
+        async with speaking(answering(HELLO)[0]) as (client, url):
+            assert b"hello" == await asked(client, get(url))
+            wire = client._wire
+            assert wire is not None
+            held = wire._socket.get_extra_info("socket")
+            await client.aclose()
+            return held.fileno(), wire._timer
+
+    assert (-1, None) == asyncio.run(main())
+
+
 def accepted(listener: socket.socket) -> socket.socket:
     found, _ = listener.accept()
     return found
@@ -880,17 +905,26 @@ def test_a_handshake_without_end_is_given_up() -> None:
     assert transport.CONNECT_TIMEOUT <= took < 2 * transport.CONNECT_TIMEOUT
 
 
-@pytest.mark.parametrize("is_known", [True, False])
-def test_a_certificate_is_checked(is_known: bool, tmp_path: Path) -> None:
-    """Whose certificate nobody vouches for gets no byte, and the variable is named."""
-    authority, seen = trustme.CA(), list[bytes]()
+@pytest.mark.parametrize(
+    ("is_known", "name"),
+    [(True, "127.0.0.1"), (False, "127.0.0.1"), (True, "h.test"), (True, "127.0.0.2")],
+)
+def test_a_certificate_is_checked(is_known: bool, name: str, tmp_path: Path) -> None:
+    """Who is vouched for by nobody, or is another, gets no byte; the variable is named.
+
+    A gateway that chooses its way by it is told which HTTP is spoken.
+    """
+    authority, seen = trustme.CA(), list[str | None]()
     mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(mine)
+    mine.set_alpn_protocols(["h2", "http/1.1"])
+    authority.issue_cert(name).configure_cert(mine)
     known = tmp_path / "ca.pem"
     (authority if is_known else trustme.CA()).cert_pem.write_to_path(known)
+    is_right = is_known and name == "127.0.0.1"
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.append(await head_of(reader))
+        await head_of(reader)
+        seen.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
         writer.write(b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\n{}")
         await reader.read()
         writer.transport.abort()
@@ -907,8 +941,8 @@ def test_a_certificate_is_checked(is_known: bool, tmp_path: Path) -> None:
         return found
 
     found = asyncio.run(main())
-    assert (int(is_known), is_known) == (len(seen), found.kind is FaultKind.GONE)
-    if not is_known:
+    assert (["http/1.1"] * is_right, is_right) == (seen, found.kind is FaultKind.GONE)
+    if not is_right:
         assert FaultKind.UNREACHABLE is found.kind
         assert "certificate verify failed" in found.message
         assert "SSL_CERT_FILE" in found.setup
@@ -990,6 +1024,48 @@ def test_a_body_that_we_leave_is_not_whole() -> None:
         return wire.is_torn
 
     assert asyncio.run(main())
+
+
+class TwoWays(VirtualLoop):
+    """A loop in which a name has two addresses, and nobody answers at the first."""
+
+    async def getaddrinfo(self, *args: Any, **how: Any) -> list[Any]:
+        """Return two ports of one address."""
+        port = args[1]
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(*kind, ("127.0.0.1", 1)), (*kind, ("127.0.0.1", port))]
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect, but not to the first."""
+        if address[1] == 1:
+            await asyncio.sleep(1e3)
+        await super().sock_connect(sock, address)
+
+
+def test_an_address_that_is_dead_holds_up_for_a_quarter_of_a_second() -> None:
+    """A name whose IPv6 leads nowhere is reached by IPv4, and soon (RFC 8305)."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        async with listening(answering(HELLO)[0]) as place:
+            port = place.rpartition(":")[2]
+            client = Client(f"http://h.test:{port}", None, 60.0, keep_alive=False)
+            async with client.exchange(get(client.base_url), Sent()):
+                took = loop.time()
+            await client.aclose()
+        return took
+
+    with asyncio.Runner(loop_factory=lambda: TwoWays(0.2)) as runner:
+        took = runner.run(main())
+    assert 0.25 <= took < transport.CONNECT_TIMEOUT
+
+
+def test_what_tls_said_is_the_reason() -> None:
+    """No further than TLS's own word is asked why it failed: below is nothing to do."""
+    error = ExchangeError(Failure.UNCONNECTED, "no")
+    error.__cause__ = ssl.SSLCertVerificationError("who is that?")
+    error.__cause__.__context__ = ConnectionResetError()
+    assert error.__cause__ is transport.root(error)
 
 
 # ---- by a proxy ---------------------------------------------------------------
@@ -1108,3 +1184,53 @@ def test_what_its_user_raises_is_passed_on(error: Exception) -> None:
 
     with pytest.raises(type(error), match="ours"):
         asyncio.run(main())
+
+
+def test_no_cookie_is_kept() -> None:
+    """What a server sets for one request goes out with no other."""
+    heads: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        heads.append(request.headers)
+        return httpx.Response(200, headers={"Set-Cookie": "a=b"})
+
+    async def main() -> None:
+        client = proxied.Client(
+            httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        )
+        for _ in range(2):
+            async with client.exchange(get("http://h.test/"), Sent()):
+                pass
+        await client.aclose()
+
+    asyncio.run(main())
+    assert [False, False] == ["cookie" in head for head in heads]
+
+
+def test_a_proxy_of_https_is_trusted_as_endpoints_are(tmp_path: Path) -> None:
+    """The certificates that hold for an endpoint hold for its proxy."""
+    authority, known = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(known)
+    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(mine)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 403 Not by me\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+        writer.transport.abort()
+
+    async def main() -> ExchangeError:
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=mine)
+        port = server.sockets[0].getsockname()[1]
+        way = Route(f"https://127.0.0.1:{port}", "P", str(known), "SSL_CERT_FILE")
+        client = proxied.client(way, patience=60.0, keep_alive=False)
+        with pytest.raises(ExchangeError) as caught:
+            await asked(client, get("https://h.test/"))
+        await client.aclose()
+        server.close()
+        await asyncio.sleep(0.01)
+        return caught.value
+
+    error = asyncio.run(main())
+    assert (Failure.PROXY, "403 Not by me") == (error.failure, str(error))

@@ -203,6 +203,64 @@ def test_a_body_cut_anywhere_inflates_to_itself(
     assert inflater.is_whole
 
 
+@pytest.mark.parametrize(
+    ("coding", "bits"), [("raw", -15), ("deflate", 15), ("gzip", 31)]
+)
+def test_a_full_piece_holds_nothing_back(coding: str, bits: int) -> None:
+    """What zlib took in, and did not tell as the piece was full, waits for more."""
+    size = (1 << 20) + 1
+    data = packed(bytes(size), coding)
+    while len(zlib.decompressobj(bits).decompress(data[:-1])) == size:
+        data = data[:-1]  # until nothing is left that could tell no more
+    told = Inflater(coding.replace("raw", "deflate")).feed(data)
+    assert size == sum(map(len, told))
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip"])
+def test_an_error_that_cannot_be_read_says_nothing(coding: str) -> None:
+    """Bytes of an encoding that nobody reads stand in an error's message."""
+    raw, headers = b"\x1f\x8b no text at all", {"Content-Encoding": coding}
+    refused = unread(headers, iter([raw]))
+    refused.status_code = 400
+    reply = asyncio.run(transport.whole(refused))
+    assert (400, b"") == (reply.status, reply.body)
+
+
+@pytest.mark.parametrize("padding", [b"\0", bytes(600), b"\r\n"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_padding_after_a_compressed_body_is_nothing(
+    coding: str, padding: bytes
+) -> None:
+    """What follows the last member spoils it, or is taken for a part of the body.
+
+    In whatever pieces it comes.
+    """
+    whole = packed(b"whole", coding)
+    for chunks in (
+        [whole + padding, padding],
+        [whole, padding],
+        [whole[:-1], whole[-1:] + padding],
+    ):
+        inflater = Inflater(coding)
+        read = b"".join(piece for chunk in chunks for piece in inflater.feed(chunk))
+        assert (b"whole", True) == (read, inflater.is_whole)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_compressed_body_without_its_end_is_not_whole(coding: str) -> None:
+    """A file that was cut is taken for the whole of it."""
+    cut, came = packed(b"whole", coding)[:-4], bytearray()
+
+    async def take() -> None:
+        body = unread({"Content-Encoding": coding}, iter([cut]))
+        async for piece in transport.pieces(body, most=1 << 20):
+            came.extend(piece)
+
+    with pytest.raises(transport.EncodingError, match="ends too early"):
+        asyncio.run(take())
+    assert b"whole" == came
+
+
 def test_a_bomb_is_inflated_in_pieces() -> None:
     """A small body swells to all of memory before anybody may count it."""
     pieces = Inflater("gzip").feed(gzip.compress(bytes(64 << 20)))

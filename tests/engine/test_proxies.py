@@ -170,7 +170,7 @@ def test_a_kind_of_error_says_nothing_once_bytes_were_written(
     async def failing(self: Any, name: str, info: dict[str, Any]) -> None:
         await trace(self, name, info)
         is_post = getattr(info.get("request"), "method", b"") == b"POST"
-        if is_post and name == "http11.receive_response_headers.started":
+        if is_post and name == "receive_response_headers.started":
             raise httpcore.ConnectError("as from another httpcore")
 
     monkeypatch.setattr(httpcore._trace.Trace, "atrace", failing)
@@ -252,7 +252,14 @@ def test_what_left_stays_left(
 def test_each_step_says_what_may_have_left(
     events: list[tuple[str, str, str | None]], started: bool, written: bool
 ) -> None:
-    """What is not known to come before a request may be the request."""
-    sent = Sent()
+    """What is not known to come before a request may be the request.
+
+    Who is to know before it leaves is told then, once, and of nothing else.
+    """
+    calls: list[None] = []
+    sent = Sent(leaving=lambda: calls.append(None))
     asyncio.run(told(Steps(sent), events))
     assert (started, written) == (sent.started, sent.written)
+    own = {"http11.send_request_headers", "new.thing"}
+    is_its_own = any(method != "CONNECT" and step in own for step, _, method in events)
+    assert int(is_its_own) == len(calls)
