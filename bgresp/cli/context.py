@@ -472,6 +472,9 @@ class Context:
         if not self._reported_dead:
             self._reported_dead = True
             _report_dead(self.ledger, self.say)
+        if self.common.verbose and not self.ledger.is_indexed:
+            index = self.state / "index"
+            self.say(f"{index} cannot be written: the ledger was read from end to end")
         if not self._reported:
             self._reported = _report_bad(self.ledger, self.say)
 

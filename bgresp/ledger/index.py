@@ -3,7 +3,8 @@
 A range of lines is folded by a scan; what the scan found is written as a run, a file of
 lines `<kind><text> <key> <offset>`, sorted, with a last line that says for what it
 holds. Runs are searched by halving and never the truth: a missing, torn or stale one is
-read past and made anew. What is not in a run yet, the tail, is looked up in memory.
+read past and made anew; one that cannot be written is held in memory. What is not in a
+run yet, the tail, is looked up in memory.
 
 Kinds: i id, k key, n name, s submit key, r group and row, g group.
 
@@ -19,6 +20,7 @@ last line may have said that it was accepted.
 import heapq
 import json
 import mmap
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
@@ -45,6 +47,7 @@ BUILD_BYTES: Final = 8 * 1024 * 1024
 MOST_TERM: Final = 60
 GROWTH: Final = 3
 _READ_AT_ONCE: Final = 1 << 20  # bytes of a run, whole pages
+IN_MEMORY: Final = Path(os.devnull)  # of a run that is no file
 _TOGETHER: Final = 4096  # lines of a run that are written at once
 PREFIX: Final = "resp_"
 DAMAGED: Final = "damaged"
@@ -122,6 +125,9 @@ class Hit(NamedTuple):
     offset: int
 
 
+Content = tuple[Iterable[bytes], list[tuple[int, str]], bool]  # lines, bad, newer
+
+
 class Run:
     """One index run of [start, stop) of a segment, opened when first asked."""
 
@@ -143,15 +149,32 @@ class Run:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError):
             return False
-        self._end = self._map.rfind(b"\n", 0, len(self._map) - 1) + 1
+        return self._holds()
+
+    def _holds(self) -> bool:
+        """Read the last line; say whether the run holds for the segment as it is."""
+        self._end = self._mapped().rfind(b"\n", 0, len(self._mapped()) - 1) + 1
         try:
-            said = json.loads(self._map[self._end + 1 :])
-            fine = self._map[self._end : self._end + 1] == END
+            said = json.loads(self._mapped()[self._end + 1 :])
+            fine = self._mapped()[self._end : self._end + 1] == END
             self.bad = tuple((int(at), str(why)) for at, why in said["bad"])
             self.newer = bool(said["newer"])
             return fine and said["print"] == self.segment.fingerprint(self.stop)
         except (ValueError, KeyError, TypeError, LedgerError):
             return False
+
+    @classmethod
+    def in_memory(cls, segment: Segment, scan: Scan, *, start: int) -> "Run":
+        """Return the run of a scanned range that no file can be written for.
+
+        Raises LedgerError where the segment cannot be read.
+        """
+        data = b"".join(_content(segment, scan.stop, _found(scan)))
+        found = cls(segment, start, scan.stop, IN_MEMORY)
+        found._map = mmap.mmap(-1, len(data))
+        found._map[:] = data
+        found._holds()
+        return found
 
     def close(self) -> None:
         """Let the file go."""
@@ -253,12 +276,17 @@ def row_term(group: str, row: str) -> bytes:
 
 def write(folder: Path, segment: Segment, upto: tuple[int, int], scan: Scan) -> None:
     """Write the run of a scanned range; failing to is no failure."""
+    _save(folder, segment, upto, _found(scan))
+
+
+def _found(scan: Scan) -> Content:
+    """Return what a run has of a scan."""
     lines = sorted(
         b"%b %b %d" % (term_, key.encode("ascii"), entry.offset)
         for key, entry in scan.entries.items()
         for term_ in terms(key, entry)
     )
-    _save(folder, segment, upto, (lines, scan.bad, scan.newer))
+    return lines, scan.bad, scan.newer
 
 
 def merge(folder: Path, older: Run, newer: Run) -> None:
@@ -315,24 +343,28 @@ def covered(
     """Return the runs of a segment and where they end; build what is missing.
 
     Where no run can be written, the rest of a growing segment is left to the tail; of
-    a sealed one that raises LedgerError.
+    a sealed one it is held in memory.
     """
     found, at = cover(index, segment)
+    held = list[Run]()
     while at < upto:
         scan = scanned(segment, at)
         if scan.stop == at:  # a torn end: nothing complete is left
             break
-        write(index, segment, (at, scan.stop), scan)
-        tend(index, segment)
-        for run in found:
-            run.close()
-        found, reached = cover(index, segment)
-        if reached <= at:
-            if not is_growing:
-                raise LedgerError(f"cannot write the index in {index}")
-            break
-        at = reached
-    return found, at
+        if not held:
+            write(index, segment, (at, scan.stop), scan)
+            tend(index, segment)
+            for run in found:
+                run.close()
+            found, reached = cover(index, segment)
+            if reached > at:
+                at = reached
+                continue
+            if is_growing:
+                break
+        held.append(Run.in_memory(segment, scan, start=at))
+        at = scan.stop
+    return [*found, *held], at
 
 
 def tend(folder: Path, segment: Segment) -> None:
@@ -379,16 +411,22 @@ def _save(
     folder: Path,
     segment: Segment,
     upto: tuple[int, int],
-    content: tuple[Iterable[bytes], list[tuple[int, str]], bool],
+    content: Content,
 ) -> None:
-    lines, bad, newer = content
-    last = {"print": segment.fingerprint(upto[1]), "bad": bad, "newer": newer}
-    end = END + json.dumps(last).encode("ascii") + b"\n"
+    pieces = _content(segment, upto[1], content)
     with suppress(OSError, LedgerError):
         files.make_private(folder)
         path = folder / _name(segment.number, *upto)
-        files.write_whole(path, chain(_pieces(lines), [end]), prefix=".tmp-")
+        files.write_whole(path, pieces, prefix=".tmp-")
         files.sync_folder(folder)
+
+
+def _content(segment: Segment, stop: int, content: Content) -> Iterator[bytes]:
+    """Return the pieces of a run up to a place, the last line included."""
+    lines, bad, newer = content
+    last = {"print": segment.fingerprint(stop), "bad": bad, "newer": newer}
+    end = END + json.dumps(last).encode("ascii") + b"\n"
+    return chain(_pieces(lines), [end])
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -219,6 +219,11 @@ class Ledger:
         return takewhile(lambda job: job.key > view.horizon, view.newest())
 
     @property
+    def is_indexed(self) -> bool:
+        """Say whether what was looked up last had an index; else all was read."""
+        return self._view.is_indexed
+
+    @property
     def bad(self) -> list[tuple[str, str]]:
         """Return the lines that cannot be read, as `file:line`, and why."""
         found = self._view.bad

@@ -209,6 +209,7 @@ class View:
         self.segments: list[Segment] = []
         self.tail = Scan()
         self.is_sure = False  # no seal came between the listing and the opening
+        self.is_indexed = True  # else it was read whole: no index can be written
         self._runs: list[Run] = []
         self._terms = TailTerms()
         self._tail_start = 0
@@ -514,6 +515,8 @@ class View:
         self._runs += covered
         self.tail = Scan(stop=start, latest=LatestKeys(horizon))
         self._tail_start = start
+        in_memory = any(run.path == index.IN_MEMORY for run in self._runs)
+        self.is_indexed = start >= upto and not in_memory
         if self._open.load(current, start) > self.spare_bytes:
             self._open.save(self.active, start)
 

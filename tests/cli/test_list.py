@@ -32,6 +32,19 @@ def test_nothing_is_no_error(bare: Run, state: Path) -> None:
     assert not state.exists()
 
 
+def test_no_index_is_told_where_more_is_asked(bare: Run, state: Path) -> None:
+    """Without an index a sealed file is not listed, or -v does not say why it takes."""
+    seed(state, {}, {})
+    (state / "sealed").mkdir()
+    (state / "ledger.jsonl").rename(state / "sealed" / "000001.jsonl")
+    (state / "index").touch()
+    plain, more = bare("list", "-q"), bare("list", "-q", "-v")
+    assert (0, "", 0) == (plain.code, plain.err, more.code)
+    assert 2 == len(plain.out.split())
+    assert plain.out == more.out
+    assert f"{state / 'index'} cannot be written: the ledger was read" in more.err
+
+
 UNKNOWN = {
     "--group nigth": "no group 'nigth' (did you mean 'night'? known: day, night)",
     "-l tem=a": "no label 'tem=a' (did you mean 'team=a'? known: team=a)",

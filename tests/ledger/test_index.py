@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,23 @@ def test_what_is_derived_may_vanish(history: tuple[Path, Ledger]) -> None:
     state, _ = history
     assert list((state / "sealed").glob("*.jsonl"))
     shutil.rmtree(state / "index")
+    agrees(Ledger(state), state)
+
+
+def test_nothing_derived_can_be_written(history: tuple[Path, Ledger]) -> None:
+    """Where no index can be written a sealed segment is not read, or read wrongly."""
+    state, _ = history
+    shutil.rmtree(state / "index")
+    (state / "index").touch()  # in the way of the folder, also for root
+    ledger = Ledger(state, run_bytes=2000, seal_bytes=15000)
+    agrees(ledger, state)
+    assert not ledger.is_indexed
+    for job in [*islice(ledger.newest(), 50)]:
+        ledger.record(job._replace(last_error="x" * 500))
+    assert 3 <= len(list((state / "sealed").glob("*.jsonl")))
+    agrees(ledger, state)
+    agrees(Ledger(state), state)
+    (state / "index").unlink()
     agrees(Ledger(state), state)
 
 
