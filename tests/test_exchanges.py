@@ -135,7 +135,7 @@ def test_litellms_cancelled_job_that_completed_keeps_its_output(state: Path) -> 
     assert (ExitCode.OK, Status.CANCELLED) == (verdict.code, verdict.job.status)
     assert (
         "is cancelled, though a job of litellm may complete all the same"
-        == verdict.said
+        == verdict.message
     )
     assert W4 + "w4 w5 w6 w7 w8 " == recorder.answers.text(job.key, spoken)
     done = recorder.heard(verdict.job, after, spoken)

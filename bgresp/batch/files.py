@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Final, Self
 
 from bgresp.core.dialect import Dialect
 from bgresp.core.errors import NoSuchJobError, OutputError, UsageError
-from bgresp.core.manifest import Reading, Row, Shard
+from bgresp.core.manifest import Row, RowReading, Shard
 from bgresp.core.model import Job
 from bgresp.core.request import MAX_PROMPT, Draft, Request, check_clashes, drafted
 from bgresp.core.text import BYTE_ORDER_MARK, NotUtf8Error, refuse_wide
@@ -62,7 +62,7 @@ class Source:
 
     name: str
     open: Callable[[], BinaryIO]
-    reading: Reading = field(default_factory=Reading)
+    reading: RowReading = field(default_factory=RowReading)
     delimiter: str | None = None
     shard: Shard = WHOLE
     allow_empty: bool = False

@@ -38,7 +38,7 @@ class BatchOutput:
     rows: Rows | None = None
     is_leaving: bool = False
     live: LiveLines | None = None
-    _told: Observer | None = None
+    _observer: Observer | None = None
     _printed: int = 0
     _group: str | None = None
 
@@ -57,20 +57,20 @@ class BatchOutput:
         context = self.context
         streams, common = context.streams, context.common
         planned = _planned(counts, limit)
-        self._told = Quiet(streams)
+        self._observer = Quiet(streams)
         if not streams.animated or common.quiet or context.is_json:
-            return self._told
+            return self._observer
         if waits:
             from bgresp.render.board import LiveMany
 
-            self._told = self.live = LiveMany(
+            self._observer = self.live = LiveMany(
                 streams, planned, durations(context, model=model)
             )
-            return self._told
+            return self._observer
         from bgresp.render.board import LiveSent
 
         self.live = LiveSent(streams, self._counts, planned)
-        return self._told
+        return self._observer
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator[None]:
@@ -109,8 +109,8 @@ class BatchOutput:
         error.message = f"row {job.row!r}: {error.message}"
         errors.show(self.context.streams, error)
         sent = job.error is None or job.error.code != NOT_SENT
-        if job.key and self._told is not None and not job.status.is_open:
-            self._told.changed(job, JobProgress("poll"))
+        if job.key and self._observer is not None and not job.status.is_open:
+            self._observer.changed(job, JobProgress("poll"))
         told = job.status in {Status.REJECTED, Status.UNKNOWN} and sent
         if self.results is not None and told:
             self.results.add(job, None)
@@ -119,8 +119,8 @@ class BatchOutput:
         """Write the answer of a row where it is wanted."""
         self.context.ended(job)
         self._group = job.group
-        if self._told is not None:
-            self._told.ended(job, "")
+        if self._observer is not None:
+            self._observer.ended(job, "")
         text = None
         if self.results is not None or self.folder is not None:
             dialect = self.context.dialect_of(job)
@@ -129,8 +129,8 @@ class BatchOutput:
             self.results.add(job, text)
         if self.folder is not None and text:
             self.folder.add(job, text)
-        if self._told is not None and (told := columns.told_of(job)):
-            self._told.note(job, told)
+        if self._observer is not None and (told := columns.told_of(job)):
+            self._observer.note(job, told)
 
     def leaving(self, posting: int) -> None:
         """Say what is waited for; then be silent."""

@@ -328,7 +328,7 @@ class Context:
                 self._said_of_local.add(message)
                 self.say(message)
 
-        local = daemon.ensure(self.state, launch, said=said, environ=self.environ)
+        local = daemon.ensure(self.state, launch, say=said, environ=self.environ)
         return local.base_url, local.key
 
     async def settle(self, *, at: "Settings") -> None:

@@ -409,19 +409,19 @@ def durations(
 
 
 @asynccontextmanager
-async def moving(told: Observer | None) -> AsyncIterator[None]:
+async def moving(observer: Observer | None) -> AsyncIterator[None]:
     """Let an observer that has a period tick while something is done.
 
     Ctrl-Z takes a live view away before the process stops, and going on draws it again.
     """
-    if told is None or told.period is None:
+    if observer is None or observer.period is None:
         yield
         return
     loop = asyncio.get_running_loop()
-    task = asyncio.create_task(_tick(told, told.period))
-    minds = signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL and told.is_drawn
+    task = asyncio.create_task(_tick(observer, observer.period))
+    minds = signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL and observer.is_drawn
     if minds:
-        loop.add_signal_handler(signal.SIGTSTP, _pause, told)
+        loop.add_signal_handler(signal.SIGTSTP, _pause, observer)
     try:
         yield
     finally:
@@ -431,13 +431,13 @@ async def moving(told: Observer | None) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _pause(told: Observer) -> None:
-    told.pause()
+def _pause(observer: Observer) -> None:
+    observer.pause()
     os.kill(os.getpid(), signal.SIGSTOP)
-    told.tick()
+    observer.tick()
 
 
-async def _tick(told: Observer, period: float) -> None:
+async def _tick(observer: Observer, period: float) -> None:
     while True:
         await asyncio.sleep(period)
-        told.tick()
+        observer.tick()

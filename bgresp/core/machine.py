@@ -61,7 +61,7 @@ class State(StrEnum):
     ENDED = "ended"
 
 
-class Kind(StrEnum):
+class SignalKind(StrEnum):
     """What a signal means to the machine."""
 
     EVENT = "event"
@@ -142,27 +142,27 @@ class Follow:
 
 
 _S, _C, _P, _E = State.STREAMING, State.CHECKING, State.POLLING, State.ENDED
-TABLE: Final[dict[Kind, dict[State, State]]] = {
-    Kind.EVENT: {_S: _S, _C: _C, _P: _P, _E: _E},
-    Kind.FINAL_EVENT: {_S: _E, _C: _C, _P: _P, _E: _E},
-    Kind.DOUBTFUL_EVENT: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.ERROR_EVENT: {_S: _S, _C: _C, _P: _P, _E: _E},
-    Kind.OPEN_SNAPSHOT: {_S: _P, _C: _S, _P: _P, _E: _E},
-    Kind.FINAL_SNAPSHOT: {_S: _E, _C: _E, _P: _E, _E: _E},
-    Kind.CLOSED: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.IDLE: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.UNREACHABLE: {_S: _S, _C: _C, _P: _P, _E: _E},
-    Kind.RATE_LIMITED: {_S: _S, _C: _C, _P: _P, _E: _E},
-    Kind.UNREADABLE: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.NOT_STREAMABLE: {_S: _P, _C: _P, _P: _P, _E: _E},
-    Kind.GONE: {_S: _C, _C: _C, _P: _P, _E: _E},
-    Kind.REFUSED: {_S: _E, _C: _E, _P: _E, _E: _E},
-    Kind.AMBIGUOUS: {_S: _C, _C: _C, _P: _P, _E: _E},
+TABLE: Final[dict[SignalKind, dict[State, State]]] = {
+    SignalKind.EVENT: {_S: _S, _C: _C, _P: _P, _E: _E},
+    SignalKind.FINAL_EVENT: {_S: _E, _C: _C, _P: _P, _E: _E},
+    SignalKind.DOUBTFUL_EVENT: {_S: _C, _C: _C, _P: _P, _E: _E},
+    SignalKind.ERROR_EVENT: {_S: _S, _C: _C, _P: _P, _E: _E},
+    SignalKind.OPEN_SNAPSHOT: {_S: _P, _C: _S, _P: _P, _E: _E},
+    SignalKind.FINAL_SNAPSHOT: {_S: _E, _C: _E, _P: _E, _E: _E},
+    SignalKind.CLOSED: {_S: _C, _C: _C, _P: _P, _E: _E},
+    SignalKind.IDLE: {_S: _C, _C: _C, _P: _P, _E: _E},
+    SignalKind.UNREACHABLE: {_S: _S, _C: _C, _P: _P, _E: _E},
+    SignalKind.RATE_LIMITED: {_S: _S, _C: _C, _P: _P, _E: _E},
+    SignalKind.UNREADABLE: {_S: _C, _C: _C, _P: _P, _E: _E},
+    SignalKind.NOT_STREAMABLE: {_S: _P, _C: _P, _P: _P, _E: _E},
+    SignalKind.GONE: {_S: _C, _C: _C, _P: _P, _E: _E},
+    SignalKind.REFUSED: {_S: _E, _C: _E, _P: _E, _E: _E},
+    SignalKind.AMBIGUOUS: {_S: _C, _C: _C, _P: _P, _E: _E},
 }
 
 
-_GOES_ON: Final = frozenset({Kind.EVENT, Kind.ERROR_EVENT})
-_UNSURE: Final = frozenset({Kind.DOUBTFUL_EVENT, Kind.ERROR_EVENT})
+_GOES_ON: Final = frozenset({SignalKind.EVENT, SignalKind.ERROR_EVENT})
+_UNSURE: Final = frozenset({SignalKind.DOUBTFUL_EVENT, SignalKind.ERROR_EVENT})
 
 
 def begin(job: Job, policy: Policy) -> tuple[Follow, Action]:
@@ -204,11 +204,11 @@ def step_in_full(
 ) -> tuple[Follow, Action | None]:
     """Answer one signal as `step` does, without its short way."""
     kind = classify(signal)
-    if kind is Kind.UNREACHABLE and _is_set_up_wrong(follow, signal):
-        kind = Kind.REFUSED
+    if kind is SignalKind.UNREACHABLE and _is_set_up_wrong(follow, signal):
+        kind = SignalKind.REFUSED
     if follow.state is State.ENDED:
         return follow, None
-    if kind is Kind.EVENT and _is_stale(follow, signal):
+    if kind is SignalKind.EVENT and _is_stale(follow, signal):
         return follow, None
     if isinstance(signal, Event) and follow.state is not State.STREAMING:
         return follow, None
@@ -282,18 +282,18 @@ def _ruled_out(job: Job, policy: Policy) -> str | None:
     return None
 
 
-def classify(signal: Signal) -> Kind:
+def classify(signal: Signal) -> SignalKind:
     """Say what a signal means to the machine."""
     if isinstance(signal, Fault):
-        return Kind(signal.kind.value)
+        return SignalKind(signal.kind.value)
     if isinstance(signal, Snapshot):
         terminal = signal.reading.status.is_terminal
-        return Kind.FINAL_SNAPSHOT if terminal else Kind.OPEN_SNAPSHOT
+        return SignalKind.FINAL_SNAPSHOT if terminal else SignalKind.OPEN_SNAPSHOT
     if signal.error is not None and signal.reading is None:
-        return Kind.ERROR_EVENT  # the object that follows is the end
+        return SignalKind.ERROR_EVENT  # the object that follows is the end
     if not signal.terminal:
-        return Kind.EVENT
-    return Kind.FINAL_EVENT if _is_sure(signal) else Kind.DOUBTFUL_EVENT
+        return SignalKind.EVENT
+    return SignalKind.FINAL_EVENT if _is_sure(signal) else SignalKind.DOUBTFUL_EVENT
 
 
 def _is_sure(event: Event) -> bool:
@@ -324,7 +324,7 @@ def _is_stale(follow: Follow, signal: Signal) -> bool:
     return signal.sequence == follow.cursor
 
 
-def _noted(follow: Follow, signal: Signal, kind: Kind, *, now: float) -> Follow:
+def _noted(follow: Follow, signal: Signal, kind: SignalKind, *, now: float) -> Follow:
     """Write down what the signal says, before deciding what it leads to.
 
     A stream that ended without telling anything sure is a cut, whatever ended it. `now`
@@ -354,13 +354,13 @@ def _running_since(follow: Follow, now: float) -> Follow:
     return replace(follow, started=now)
 
 
-def _noted_signal(follow: Follow, signal: Signal, kind: Kind) -> Follow:
+def _noted_signal(follow: Follow, signal: Signal, kind: SignalKind) -> Follow:
     if not isinstance(signal, Fault) and not follow.answered:
         follow = replace(follow, answered=True)
     if isinstance(signal, Event):
         return _noted_event(follow, signal)
     if isinstance(signal, Snapshot):
-        if follow.held is not None and kind is Kind.OPEN_SNAPSHOT:
+        if follow.held is not None and kind is SignalKind.OPEN_SNAPSHOT:
             return replace(follow, faults=follow.faults + 1)  # it lags behind
         status, word = signal.reading.status, signal.reading.raw_status
         if not signal.reading.known and follow.status.is_open:
@@ -373,15 +373,15 @@ def _noted_signal(follow: Follow, signal: Signal, kind: Kind) -> Follow:
     return _noted_fault(follow, signal, kind)
 
 
-def _noted_fault(follow: Follow, fault: Fault, kind: Kind) -> Follow:
-    if kind is Kind.GONE:
+def _noted_fault(follow: Follow, fault: Fault, kind: SignalKind) -> Follow:
+    if kind is SignalKind.GONE:
         return replace(follow, gone=follow.gone + 1)
     streaming = follow.state is State.STREAMING
-    if streaming and kind in {Kind.CLOSED, Kind.IDLE, Kind.AMBIGUOUS}:
+    if streaming and kind in {SignalKind.CLOSED, SignalKind.IDLE, SignalKind.AMBIGUOUS}:
         return follow
-    if kind is Kind.NOT_STREAMABLE:
+    if kind is SignalKind.NOT_STREAMABLE:
         follow = replace(follow, streams_ruled_out=fault.message)
-    elif kind is Kind.UNREADABLE:
+    elif kind is SignalKind.UNREADABLE:
         follow = replace(follow, unreadable=follow.unreadable + 1)
     return replace(follow, faults=follow.faults + 1)
 
@@ -431,18 +431,18 @@ def _gap(cursor: Cursor | None, sequence: Cursor | None) -> int:
 
 
 def _guarded(
-    before: Follow, follow: Follow, kind: Kind, *, policy: Policy, now: float
+    before: Follow, follow: Follow, kind: SignalKind, *, policy: Policy, now: float
 ) -> State:
     """Look the target up, then let budgets and age overrule it."""
     target = TABLE[kind][follow.state]
-    if kind is Kind.GONE and _is_lost(follow, policy, now):
+    if kind is SignalKind.GONE and _is_lost(follow, policy, now):
         return State.ENDED
-    if kind is Kind.UNREADABLE and follow.unreadable > policy.faults:
+    if kind is SignalKind.UNREADABLE and follow.unreadable > policy.faults:
         return State.ENDED
     if policy.mode == "stream" and follow.streams_ruled_out is not None:
         return State.ENDED
     if _is_overdue(follow, policy, now):
-        ended = kind is Kind.OPEN_SNAPSHOT
+        ended = kind is SignalKind.OPEN_SNAPSHOT
         return State.ENDED if ended else _asked_once(target)
     if _changed_while_polling(before, follow, kind):
         return State.STREAMING if policy.mode == "auto" else target
@@ -451,7 +451,7 @@ def _guarded(
 
 
 def _with_answer(
-    follow: Follow, signal: Snapshot | Fault, kind: Kind, policy: Policy
+    follow: Follow, signal: Snapshot | Fault, kind: SignalKind, policy: Policy
 ) -> State:
     """Say whether to ask once more, though a terminal event is in hand already.
 
@@ -459,7 +459,7 @@ def _with_answer(
     """
     spent = follow.faults > policy.faults
     long = (signal.retry_after or 0.0) > GRACE
-    last = kind in {Kind.FINAL_SNAPSHOT, Kind.GONE, Kind.REFUSED}
+    last = kind in {SignalKind.FINAL_SNAPSHOT, SignalKind.GONE, SignalKind.REFUSED}
     return State.ENDED if last or spent or long else State.CHECKING
 
 
@@ -468,9 +468,9 @@ def _asked_once(target: State) -> State:
     return State.CHECKING if target is State.STREAMING else target
 
 
-def _changed_while_polling(before: Follow, after: Follow, kind: Kind) -> bool:
+def _changed_while_polling(before: Follow, after: Follow, kind: SignalKind) -> bool:
     """Say whether a stream is worth another try: budgets spent, but the job moved."""
-    polled = kind is Kind.OPEN_SNAPSHOT and before.state is State.POLLING
+    polled = kind is SignalKind.OPEN_SNAPSHOT and before.state is State.POLLING
     return (
         polled and after.status is not before.status and after.streams_ruled_out is None
     )
@@ -550,7 +550,7 @@ def _answer(
 
 
 def _done(follow: Follow, signal: Signal, policy: Policy) -> Done:
-    if follow.held is not None and classify(signal) is not Kind.FINAL_SNAPSHOT:
+    if follow.held is not None and classify(signal) is not SignalKind.FINAL_SNAPSHOT:
         return Done(status=follow.status, final=follow.held)
     if isinstance(signal, Snapshot) and signal.reading.status.is_open:
         if policy.mode != "stream" or follow.streams_ruled_out is None:

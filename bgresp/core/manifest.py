@@ -77,7 +77,7 @@ def hash_of(id_: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RowReading:
     """How rows are read: the field that names one, the template of their prompts.
 
     An `id_field` of `row` is the row's number where there is no such field. A

@@ -294,7 +294,7 @@ def url_part(url: str, kind: str) -> Part:
     return {"type": "input_file", "file_url": url}
 
 
-class Reply(NamedTuple):
+class CallReply(NamedTuple):
     """What a user answers to a call (`text`) or to an approval (`approve`).
 
     Without `call_id` it is for the one that waits.
@@ -321,14 +321,14 @@ def named_call(given: str, answer: Answer) -> tuple[str | None, str]:
 
 
 def answers_to(
-    ref: str, answer: Answer, replies: Sequence[Reply], dialect: Dialect
+    ref: str, answer: Answer, replies: Sequence[CallReply], dialect: Dialect
 ) -> tuple[Mapping[str, Any], ...]:
     """Return the items that answer what the job `ref` ended with, in its order.
 
     Every call needs its output. Raises UsageError where a reply fits nothing that
     waits, RefusedError where the dialect has no words for it.
     """
-    found: dict[tuple[str, str], Reply] = {}
+    found: dict[tuple[str, str], CallReply] = {}
     for reply in replies:
         call = _meant(ref, answer, reply)
         if found.setdefault((call.type, call.call_id), reply) is not reply:
@@ -348,7 +348,7 @@ def answers_to(
     )
 
 
-def _meant(ref: str, answer: Answer, reply: Reply) -> Call:
+def _meant(ref: str, answer: Answer, reply: CallReply) -> Call:
     """Return the call or approval that a reply is for."""
     is_output = reply.approve is None
     waiting = answer.calls if is_output else answer.approvals
@@ -369,7 +369,7 @@ def _meant(ref: str, answer: Answer, reply: Reply) -> Call:
     )
 
 
-def _item(call: Call, reply: Reply, dialect: Dialect) -> Mapping[str, Any]:
+def _item(call: Call, reply: CallReply, dialect: Dialect) -> Mapping[str, Any]:
     if not call.call_id:
         raise RefusedError(
             f"{reply.option}: {call.name} has no id to answer to",

@@ -43,7 +43,7 @@ class CancelResult:
 
     job: Job
     code: ExitCode
-    said: str = ""
+    message: str = ""
     fault: Fault | None = None
 
 
@@ -63,8 +63,8 @@ async def cancelled(api: "Api", recorder: Recorder, job: Job) -> CancelResult:
             return verdict
     if op is None:
         name = api.endpoint.dialect.name
-        said = f"goes on: {name} has no way to cancel a job"
-        return CancelResult(job, ExitCode.REFUSED, said)
+        message = f"goes on: {name} has no way to cancel a job"
+        return CancelResult(job, ExitCode.REFUSED, message)
 
     def note() -> None:
         recorder.ledger.record(job._replace(cancel_requested_at=recorder.now()))
@@ -73,10 +73,10 @@ async def cancelled(api: "Api", recorder: Recorder, job: Job) -> CancelResult:
     job = recorder.ledger.by_key(job.key) or job
     verdict = _hopeless(job, reply) or await _confirmed(api, recorder, job, reply)
     advisory = api.endpoint.dialect.limits.advisory_cancel
-    if verdict.job.status is Status.CANCELLED and not verdict.said and advisory:
+    if verdict.job.status is Status.CANCELLED and not verdict.message and advisory:
         name = api.endpoint.dialect.name
-        said = f"is cancelled, though a job of {name} may complete all the same"
-        return replace(verdict, said=said)
+        message = f"is cancelled, though a job of {name} may complete all the same"
+        return replace(verdict, message=message)
     return verdict
 
 
@@ -86,8 +86,8 @@ async def _state_of(
     news = await _within(CONFIRM, api.retrieve(str(job.id), job.include))
     news = _judged(api, recorder, job, news)
     if isinstance(news, Fault):
-        said = f"was not cancelled: {news.message}"
-        unsure = CancelResult(job, ExitCode.NOT_FINISHED, said)
+        message = f"was not cancelled: {news.message}"
+        unsure = CancelResult(job, ExitCode.NOT_FINISHED, message)
         redirected = _not_heard(job, news) if news.is_redirect else None
         return job, _hopeless(job, news) or redirected or unsure
     job = recorder.heard(job, news, api.endpoint.dialect)
@@ -143,8 +143,8 @@ def _hopeless(job: Job, reply: Snapshot | Fault) -> CancelResult | None:
 
 
 def _not_heard(job: Job, fault: Fault) -> CancelResult:
-    said = f"was not cancelled: {fault.message}"
-    return CancelResult(job, exit_code(fault), said, fault)
+    message = f"was not cancelled: {fault.message}"
+    return CancelResult(job, exit_code(fault), message, fault)
 
 
 async def _confirmed(
@@ -152,7 +152,7 @@ async def _confirmed(
 ) -> CancelResult:
     loop = asyncio.get_running_loop()
     deadline, pace = loop.time() + CONFIRM, iter(PACE)
-    said = ""
+    message = ""
     while True:
         news = await _within(
             deadline - loop.time(), api.retrieve(str(job.id), job.include)
@@ -160,7 +160,7 @@ async def _confirmed(
         if isinstance(reply, Fault) and reply.kind is FaultKind.GONE:
             news = _judged(api, recorder, job, news)
         if not isinstance(news, Fault):
-            job, said = recorder.heard(job, news, api.endpoint.dialect), ""
+            job, message = recorder.heard(job, news, api.endpoint.dialect), ""
             if job.status.is_terminal:
                 return _over(job)
             if isinstance(reply, Fault) and reply.http_status in _CANNOT:
@@ -168,7 +168,7 @@ async def _confirmed(
         elif news.is_for_user:
             return _not_heard(job, news)
         else:
-            said = news.message
+            message = news.message
         wait = next(pace, PACE[-1])
         last = loop.time() + wait > deadline
         if _took_it_away(api, reply, news, last=last):
@@ -177,25 +177,25 @@ async def _confirmed(
             break
         api.waits(wait, job.ref)
         await asyncio.sleep(wait)
-    return _not_confirmed(job, reply, said)
+    return _not_confirmed(job, reply, message)
 
 
-def _not_confirmed(job: Job, reply: Snapshot | Fault, said: str) -> CancelResult:
-    """Return what is left to say; `said` is why the job could not be asked about."""
-    if isinstance(reply, Fault) and not said:
+def _not_confirmed(job: Job, reply: Snapshot | Fault, message: str) -> CancelResult:
+    """Return what is left to say; `message` is why the job could not be asked about."""
+    if isinstance(reply, Fault) and not message:
         if reply.is_redirect:
             return _not_heard(job, reply)
         if reply.kind is FaultKind.GONE:
             return _cannot(job, reply)  # the job is there: it is the route that is not
-    why = reply.message if isinstance(reply, Fault) else said
+    why = reply.message if isinstance(reply, Fault) else message
     detail = f" ({why})" if why else ""
     text = f"is {job.status.value}: not confirmed within {CONFIRM:.0f} s{detail}"
     return CancelResult(job, ExitCode.NOT_FINISHED, text)
 
 
 def _cannot(job: Job, reply: Fault) -> CancelResult:
-    said = f"goes on: the endpoint cannot cancel ({reply.message})"
-    return CancelResult(job, ExitCode.REFUSED, said)
+    message = f"goes on: the endpoint cannot cancel ({reply.message})"
+    return CancelResult(job, ExitCode.REFUSED, message)
 
 
 def _took_it_away(
@@ -228,8 +228,8 @@ def _taken_away(
         job = recorder.heard(job, reply, api.endpoint.dialect)
     else:
         job = recorder.ledger.record(update.deleted(job, now=recorder.now()))
-    said = "is cancelled: the endpoint no longer has it"
-    return CancelResult(job, ExitCode.OK, said)
+    message = "is cancelled: the endpoint no longer has it"
+    return CancelResult(job, ExitCode.OK, message)
 
 
 def _over(job: Job) -> CancelResult:
@@ -305,8 +305,8 @@ class Dropping:
         """
         if not api.can("delete"):
             name = api.endpoint.dialect.name
-            said = f"a {name} endpoint cannot delete a response"
-            raise RefusedError(said, hint="without --remote they are dropped here")
+            message = f"a {name} endpoint cannot delete a response"
+            raise RefusedError(message, hint="without --remote they are dropped here")
         for job in jobs:
             fault = await api.delete(str(job.id))
             if fault is not None and fault.kind is FaultKind.GONE:

@@ -38,7 +38,9 @@ class Notifier:
     environ: Callable[[str | None], dict[str, str]]
     ring: Callable[[], None] = lambda: None
     timeout: float = TIMEOUT
-    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _permits: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(AT_ONCE)
+    )
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _said: bool = False
 
@@ -62,7 +64,7 @@ class Notifier:
             await asyncio.wait(list(self._tasks))
 
     async def _run(self, job: Job, marked: "asyncio.Future[None]") -> None:
-        async with self._room:
+        async with self._permits:
             try:
                 is_first = self._is_first(job)
             finally:

@@ -347,9 +347,9 @@ class Probe:
         verdict = await cancelled(self.api, self.recorder, submitted.job)
         self.jobs[-1] = verdict.job
         if verdict.code is ExitCode.REFUSED:
-            self.findings.note(Ability.CANCEL, NO, verdict.said)
+            self.findings.note(Ability.CANCEL, NO, verdict.message)
         elif verdict.job.status is not Status.CANCELLED:
-            self.findings.note(Ability.CANCEL, UNKNOWN, verdict.said)
+            self.findings.note(Ability.CANCEL, UNKNOWN, verdict.message)
         else:
             self.findings.note(Ability.CANCEL, YES, "the job is cancelled")
             if op.method != "DELETE":

@@ -43,7 +43,7 @@ class Scheduler:
     _tasks: dict[asyncio.Task[None], Sequence[Tracker]] = field(default_factory=dict)
     _saving: dict[asyncio.Task[None], Tracker] = field(default_factory=dict)
     _ended: list[asyncio.Task[None]] = field(default_factory=list)
-    _bell: "asyncio.Future[None] | None" = None
+    _woken: "asyncio.Future[None] | None" = None
     _is_open: bool = True
     _refused: set[int] = field(default_factory=set)
 
@@ -53,12 +53,12 @@ class Scheduler:
         tracker.begin()
         self._push(tracker)
         self._gather(tracker)
-        self._ring()
+        self._wake()
 
     def close(self) -> None:
         """Let nobody join any more: `follow` ends when all are done."""
         self._is_open = False
-        self._ring()
+        self._wake()
 
     async def run(self, trackers: Iterable[Tracker]) -> None:
         """Follow all to their end; whatever happens, each is detached cleanly."""
@@ -83,9 +83,9 @@ class Scheduler:
         """Say whether none is to be asked now: too many are, or are not saved yet."""
         return max(len(self._tasks), len(self._saving)) >= self.connections
 
-    def _ring(self) -> None:
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
     def _gather(self, tracker: Tracker) -> None:
         """Make a place for the due jobs of an endpoint with many jobs and a list."""
@@ -125,14 +125,14 @@ class Scheduler:
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
         self._ended.append(task)
-        self._ring()
+        self._wake()
 
     async def _one_round(self) -> bool:
         """Wait until something ends, joins or is due; say whether to stop."""
         if not self._ended:
-            self._bell = asyncio.get_running_loop().create_future()
+            self._woken = asyncio.get_running_loop().create_future()
             # Not for the tasks: of many that would cost each round their number.
-            await asyncio.wait([self._bell], timeout=self._wait())
+            await asyncio.wait([self._woken], timeout=self._wait())
         stop, ended = False, self._ended
         self._ended = []
         for task in ended:
@@ -160,14 +160,14 @@ class Scheduler:
         """Tell of a job that is done; say whether to stop."""
         self._leave(tracker)
         if tracker.tools.first.refused is not None:
-            self._wake(tracker.tools)
+            self._make_due(tracker.tools)
         return self.stop(tracker)
 
     def _leave(self, tracker: Tracker) -> None:
         del self._members[tracker]
         self._sizes[id(tracker.tools)] -= 1
 
-    def _wake(self, tools: Tools) -> None:
+    def _make_due(self, tools: Tools) -> None:
         """Let nobody wait for a turn at an endpoint that refuses the key."""
         if id(tools) not in self._refused:
             self._refused.add(id(tools))

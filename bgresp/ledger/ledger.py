@@ -31,7 +31,7 @@ from bgresp.ledger.view import (
 from bgresp.ledger.words import Words
 
 if TYPE_CHECKING:
-    from bgresp.ledger.upkeep import Aside
+    from bgresp.ledger.upkeep import SetAside
 
 
 MOST_TAKEN: Final = 10_000  # keys in a row that are tried before a submit fails
@@ -357,7 +357,7 @@ class Ledger:
             self.words.rebuild(self._refreshed())
         return saved
 
-    def set_aside(self) -> "list[Aside]":
+    def set_aside(self) -> "list[SetAside]":
         """Move what cannot be read to `ledger.bad.jsonl`; return what was moved.
 
         Raises LedgerError.

@@ -137,7 +137,7 @@ def is_ahead(stray: Stray, last: str | None) -> bool:
     return stray.follows and is_key(stray.key) and stray.key > (last or "")
 
 
-class Aside(NamedTuple):
+class SetAside(NamedTuple):
     """A line that was moved: where it stood as `file:line`, why, and its beginning."""
 
     place: str
@@ -145,12 +145,12 @@ class Aside(NamedTuple):
     begins: bytes
 
 
-def set_bad_lines_aside(view: View, path: Path) -> list[Aside]:
+def set_bad_lines_aside(view: View, path: Path) -> list[SetAside]:
     """Append every line that cannot be read to a file, then take it from the journal.
 
     A crash between the two leaves it in both. Raises LedgerError.
     """
-    moved: list[Aside] = []
+    moved: list[SetAside] = []
     for segment in view.segments:
         bad = {line.offset: line for line in bad_lines(segment)}
         if not bad:
@@ -171,7 +171,7 @@ def set_bad_lines_aside(view: View, path: Path) -> list[Aside]:
             kept += rest
         places = bad_places([line for line, _ in lines])
         moved += [
-            Aside(place, line.why, whole[: journal.KEPT])
+            SetAside(place, line.why, whole[: journal.KEPT])
             for place, (line, whole) in zip(places, lines, strict=True)
         ]
         journal.append(path, b"".join(whole + b"\n" for _, whole in lines))

@@ -24,7 +24,7 @@ class Times(StrEnum):
     UTC = "utc"
 
 
-class Kind(StrEnum):
+class ColumnKind(StrEnum):
     """What a column's value is."""
 
     PLAIN = "plain"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
     SPAN = "span"  # seconds
 
 
-_MOMENTS: Final = frozenset({Kind.MOMENT, Kind.END})
+_MOMENTS: Final = frozenset({ColumnKind.MOMENT, ColumnKind.END})
 
 
 class Look(NamedTuple):
@@ -59,7 +59,7 @@ class Column(NamedTuple):
     """How to read a column of a job; None where it is not known."""
 
     value: Callable[[Job], Any]
-    kind: Kind = Kind.PLAIN
+    kind: ColumnKind = ColumnKind.PLAIN
     head: str = ""  # its heading, where that is not its name
     exact_head: str = ""  # and where times are exact
     exact: bool = False  # a time of the record: relative only where asked
@@ -76,7 +76,7 @@ class Column(NamedTuple):
         relative = look.times is Times.RELATIVE if self.exact else look.relative
         if self.kind in _MOMENTS:
             return self._moment(value, look) if relative else _dated(value, look)
-        if self.kind is Kind.SPAN:
+        if self.kind is ColumnKind.SPAN:
             return brief(value) if relative else f"{value:.3f}"
         return one_line(value if isinstance(value, str) else as_json(value))
 
@@ -85,12 +85,12 @@ class Column(NamedTuple):
         value = self.value(job)
         if self.kind in _MOMENTS:
             return rfc3339(value)
-        is_span = value is not None and self.kind is Kind.SPAN
+        is_span = value is not None and self.kind is ColumnKind.SPAN
         return round(value, 3) if is_span else value
 
     def _moment(self, value: float, look: Look) -> str:
         """Return how long ago something was, or how long it is until then."""
-        if self.kind is Kind.END and value <= look.now:
+        if self.kind is ColumnKind.END and value <= look.now:
             return OVER
         return brief(abs(look.now - value))
 
@@ -139,10 +139,10 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "id": Column(_attribute("ref")),
     "name": Column(_attribute("name")),
     "status": Column(lambda job: job.status.value),
-    "age": Column(_submitted, Kind.MOMENT, "AGE", "SUBMITTED"),
-    "queue": Column(queue_time, Kind.SPAN),
-    "run": Column(run_time, Kind.SPAN),
-    "took": Column(took, Kind.SPAN, most=longest),
+    "age": Column(_submitted, ColumnKind.MOMENT, "AGE", "SUBMITTED"),
+    "queue": Column(queue_time, ColumnKind.SPAN),
+    "run": Column(run_time, ColumnKind.SPAN),
+    "took": Column(took, ColumnKind.SPAN, most=longest),
     "model": Column(_attribute("wanted_model")),
     "tokens": Column(_tokens("total_tokens")),
     "tokens_in": Column(_tokens("input_tokens")),
@@ -150,9 +150,11 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "tokens_reasoning": Column(_tokens("reasoning_tokens")),
     "tokens_cached": Column(_tokens("cached_tokens")),
     "cost": Column(_tokens("cost")),
-    "expires": Column(_attribute("expires_at"), Kind.END, "KEPT FOR", "KEPT UNTIL"),
-    "started": Column(_attribute("started_at"), Kind.MOMENT),
-    "finished": Column(_attribute("finished_at"), Kind.MOMENT),
+    "expires": Column(
+        _attribute("expires_at"), ColumnKind.END, "KEPT FOR", "KEPT UNTIL"
+    ),
+    "started": Column(_attribute("started_at"), ColumnKind.MOMENT),
+    "finished": Column(_attribute("finished_at"), ColumnKind.MOMENT),
     "labels": Column(_labels),
     "reason": Column(_reason),
     "calls": Column(_calls),
@@ -161,7 +163,7 @@ DEFAULT: Final = ("id", "name", "status", "age", "took", "model", "tokens", "exp
 WIDE: Final = (*DEFAULT, "group", "labels", "profile", "key", "reason")
 TIMELINE: Final = ("id", "name", "status", "age", "started", "finished", "queue", "run")
 _RECORD: Final = {
-    name: Column(_attribute(name), Kind.MOMENT, exact=True)
+    name: Column(_attribute(name), ColumnKind.MOMENT, exact=True)
     if name.endswith("_at")
     else Column(_of_record(name))
     for name in RECORD_FIELDS

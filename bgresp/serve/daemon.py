@@ -34,7 +34,7 @@ _STOP_WAIT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class RunningEndpoint:
     """A running local endpoint; `started` says whether this call started it.
 
     `engine` is what runs its jobs, as a digest; `grace` the seconds that they have to
@@ -49,7 +49,7 @@ class Endpoint:
     grace: float = 0.0
 
 
-def read(folder: Path) -> tuple[Endpoint, int] | None:
+def read(folder: Path) -> tuple[RunningEndpoint, int] | None:
     """Return the endpoint of a living server and its open file, or None.
 
     The file's lock becomes free when that server ends.
@@ -65,7 +65,7 @@ def read(folder: Path) -> tuple[Endpoint, int] | None:
     return None
 
 
-def publish(folder: Path, endpoint: Endpoint) -> None:
+def publish(folder: Path, endpoint: RunningEndpoint) -> None:
     """Write the file, locked before anyone can see it and until this process ends."""
     temporary = folder / f"{_FILE}.{os.getpid()}"
     handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -129,9 +129,9 @@ def private_folder(state: Path, profile: str = "") -> Path:
     return folder
 
 
-def _parse(text: bytes) -> Endpoint:
+def _parse(text: bytes) -> RunningEndpoint:
     fields = json.loads(text)
-    return Endpoint(
+    return RunningEndpoint(
         base_url=str(fields["base_url"]),
         key=fields["key"],
         pid=int(fields["pid"]),
@@ -169,7 +169,7 @@ class Launch:
 PLAIN = Launch()
 
 
-def find(state: Path, profile: str = "") -> Endpoint | None:
+def find(state: Path, profile: str = "") -> RunningEndpoint | None:
     """Return the endpoint of this state folder and profile if its process lives."""
     found = read(folder_of(state, profile))
     if found is None:
@@ -182,11 +182,11 @@ def ensure(
     state: Path,
     launch: Launch = PLAIN,
     *,
-    said: Callable[[str], None],
+    say: Callable[[str], None],
     wait: float = 15.0,
     environ: Mapping[str, str] = os.environ,
     clock: Callable[[], float] = time.monotonic,
-) -> Endpoint:
+) -> RunningEndpoint:
     """Find the endpoint of this state folder, or start it in the background.
 
     Raises ConfigError where it does not run and nothing says what would run its jobs.
@@ -194,7 +194,7 @@ def ensure(
     deadline = clock() + wait
     running = find(state, launch.profile)
     if running is not None and _answers(running):
-        return _checked(running, launch, said)
+        return _checked(running, launch, say)
     if launch.engine is None:
         raise ConfigError(
             f"profile {launch.profile!r} does not say any more what runs its jobs",
@@ -210,7 +210,7 @@ def ensure(
                 return _start(
                     state,
                     launch,
-                    said=said,
+                    say=say,
                     environ=environ,
                     is_late=lambda: clock() >= deadline,
                 )
@@ -224,11 +224,11 @@ def ensure(
 
 
 def _checked(
-    running: Endpoint, launch: Launch, said: Callable[[str], None]
-) -> Endpoint:
+    running: RunningEndpoint, launch: Launch, say: Callable[[str], None]
+) -> RunningEndpoint:
     """Say where a profile was changed since its endpoint started; it may have jobs."""
     if launch.profile and launch.engine and running.engine != launch.engine.digest():
-        said(
+        say(
             f"the endpoint of profile {launch.profile!r} runs as it was configured "
             f"before; bgresp serve{launch.named} --stop lets it start anew"
         )
@@ -260,7 +260,9 @@ def stop(
     return bool(running)
 
 
-def _wait_for_end(running: Endpoint, handle: int, clock: Callable[[], float]) -> None:
+def _wait_for_end(
+    running: RunningEndpoint, handle: int, clock: Callable[[], float]
+) -> None:
     deadline = clock() + running.grace + _STOP_WAIT
     while not is_free(handle):
         if clock() > deadline:
@@ -269,7 +271,7 @@ def _wait_for_end(running: Endpoint, handle: int, clock: Callable[[], float]) ->
         time.sleep(_STEP)
 
 
-def page_url(running: Endpoint) -> str:
+def page_url(running: RunningEndpoint) -> str:
     """Return the address of the endpoint's page, without its key."""
     return f"{running.base_url.removesuffix('/v1')}/"
 
@@ -279,9 +281,9 @@ _OPEN: Final = "import sys, webbrowser; sys.exit(not webbrowser.open(sys.argv[1]
 
 def open_page(
     state: Path,
-    running: Endpoint,
+    running: RunningEndpoint,
     *,
-    said: Callable[[str], None],
+    say: Callable[[str], None],
     profile: str = "",
     environ: Mapping[str, str] = os.environ,
 ) -> None:
@@ -305,7 +307,7 @@ def open_page(
                 f'<meta http-equiv="refresh" content="0;url={target}">\n'
             )
         url, by_hand = door.as_uri(), f"open {door} in a browser"
-    said(
+    say(
         f"opened {page}"
         if _browse(url, environ)
         else f"no browser was found; {by_hand}"
@@ -349,10 +351,10 @@ def _start(
     state: Path,
     launch: Launch,
     *,
-    said: Callable[[str], None],
+    say: Callable[[str], None],
     environ: Mapping[str, str],
     is_late: Callable[[], bool],
-) -> Endpoint:
+) -> RunningEndpoint:
     """Start a server, unless one came up while we waited for our turn."""
     process: Popen[bytes] | None = None
     folder = folder_of(state, launch.profile)
@@ -363,7 +365,7 @@ def _start(
                 return running
             # It outlives us: without this Popen's destructor would complain.
             process.returncode = 0
-            said(
+            say(
                 f"started the local endpoint at {running.base_url} "
                 f"(stops when idle for 15m; bgresp serve{launch.named} --stop)"
             )
@@ -417,7 +419,7 @@ def _environment(
     return kept
 
 
-def _answers(running: Endpoint) -> bool:
+def _answers(running: RunningEndpoint) -> bool:
     """Say whether the server at this address is that process."""
     import json
     from http.client import HTTPConnection, HTTPException

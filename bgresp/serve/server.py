@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bgresp.core.errors import BgrespError, ConfigError, UsageError
 from bgresp.serve import daemon
-from bgresp.serve.daemon import IDLE, Endpoint, check_extra, open_page
+from bgresp.serve.daemon import IDLE, RunningEndpoint, check_extra, open_page
 from bgresp.serve.engine_options import EngineOptions
 from bgresp.serve.job import Workers
 from bgresp.serve.jobs import DISK, MAX_RUN, RETENTION, JobQueue, Limits
@@ -43,7 +43,7 @@ _BACKLOG: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """What `bgresp serve` may be told; `said` takes what it says instead of stderr.
+    """What `bgresp serve` may be told; `log` takes what it says instead of stderr.
 
     `secrets` are the names of variables that hold anyone's key; `verbose` tells of each
     request.
@@ -62,7 +62,7 @@ class ServeOptions:
     engine: EngineOptions = field(default_factory=EngineOptions)
     max_run: float = MAX_RUN
     retention: float = RETENTION
-    said: Callable[[str], None] | None = None
+    log: Callable[[str], None] | None = None
     verbose: bool = False
     opens: bool = False
     uds: Path | None = None
@@ -79,8 +79,8 @@ class ServeOptions:
 
     def say(self, text: str) -> None:
         """Tell the person who started the server."""
-        if self.said is not None:
-            self.said(text)
+        if self.log is not None:
+            self.log(text)
             return
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
@@ -132,12 +132,14 @@ def _lock(folder: Path) -> int:
     return handle
 
 
-def _where(options: ServeOptions, listener: socket.socket, key: str | None) -> Endpoint:
+def _where(
+    options: ServeOptions, listener: socket.socket, key: str | None
+) -> RunningEndpoint:
     address = listener.getsockname()
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # how to reach it
     host = here.get(address[0], address[0])
     shown = f"[{host}]" if ":" in host else host
-    return Endpoint(
+    return RunningEndpoint(
         base_url=f"http://{shown}:{address[1]}/v1",
         key=key,
         pid=os.getpid(),
@@ -193,7 +195,7 @@ def _queue(options: ServeOptions, folder: Path) -> JobQueue:
     )
 
 
-def _greet(options: ServeOptions, where: Endpoint) -> None:
+def _greet(options: ServeOptions, where: RunningEndpoint) -> None:
     if options.detached:
         return
     options.say(f"listening on {where.base_url} (Ctrl-C stops)")
@@ -203,7 +205,7 @@ def _greet(options: ServeOptions, where: Endpoint) -> None:
             open_page,
             options.state,
             where,
-            said=options.say,
+            say=options.say,
             profile=options.profile,
         )
         Thread(target=opening, daemon=True).start()
@@ -214,7 +216,7 @@ async def _serve(
     queue: JobQueue,
     *,
     listeners: list[socket.socket],
-    where: Endpoint,
+    where: RunningEndpoint,
 ) -> None:
     from bgresp.serve.app import build
     from bgresp.serve.http import Gate, quiet_server
@@ -225,8 +227,8 @@ async def _serve(
     server = quiet_server(gate)
     with _stopped_by_signals(server):
         _greet(options, where)
-        care = Care(idle=idle, grace=options.grace)
-        tending = asyncio.ensure_future(tend(server, queue, gate=gate, care=care))
+        policy = StopPolicy(idle=idle, grace=options.grace)
+        tending = asyncio.ensure_future(tend(server, queue, gate=gate, policy=policy))
         await server.serve(sockets=listeners)
         await tending
 
@@ -248,14 +250,16 @@ def _stopped_by_signals(server: "Server") -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Care:
+class StopPolicy:
     """When a server stops by itself, and how long running jobs may then take."""
 
     idle: float | None = None
     grace: float = 0.0
 
 
-async def tend(server: "Server", queue: JobQueue, *, gate: "Gate", care: Care) -> None:
+async def tend(
+    server: "Server", queue: JobQueue, *, gate: "Gate", policy: StopPolicy
+) -> None:
     """Run the jobs, sweep, watch for idleness; end in order when asked to stop.
 
     A second request to stop does not wait for running jobs.
@@ -268,11 +272,11 @@ async def tend(server: "Server", queue: JobQueue, *, gate: "Gate", care: Care) -
         if now() >= due:
             due = now() + _SWEEP
             _sweep(queue)
-        if care.idle is not None and queue.idle and gate.quiet_for() >= care.idle:
+        if policy.idle is not None and queue.idle and gate.quiet_for() >= policy.idle:
             break
         await asyncio.sleep(_TICK)
     queue.stop_accepting()
-    end = now() + care.grace
+    end = now() + policy.grace
     while queue.running and now() < end and not server.should_exit:  # noqa: ASYNC110
         await asyncio.sleep(_TICK)
     await queue.close()

@@ -14,8 +14,8 @@ from bgresp.core.machine import (
     TABLE,
     Done,
     Follow,
-    Kind,
     Policy,
+    SignalKind,
     State,
     Stream,
     Wait,
@@ -44,14 +44,14 @@ from tests.core.samples import (
     step_of,
 )
 
-EXAMPLES: dict[Kind, Signal] = {
-    Kind.EVENT: DELTA,
-    Kind.FINAL_EVENT: DONE,
-    Kind.DOUBTFUL_EVENT: BARE,
-    Kind.ERROR_EVENT: ERROR,
-    Kind.OPEN_SNAPSHOT: OPEN,
-    Kind.FINAL_SNAPSHOT: FINAL,
-    **{Kind(kind.value): fault(kind) for kind in FaultKind},
+EXAMPLES: dict[SignalKind, Signal] = {
+    SignalKind.EVENT: DELTA,
+    SignalKind.FINAL_EVENT: DONE,
+    SignalKind.DOUBTFUL_EVENT: BARE,
+    SignalKind.ERROR_EVENT: ERROR,
+    SignalKind.OPEN_SNAPSHOT: OPEN,
+    SignalKind.FINAL_SNAPSHOT: FINAL,
+    **{SignalKind(kind.value): fault(kind) for kind in FaultKind},
 }
 
 _READINGS = st.builds(
@@ -111,15 +111,15 @@ LONGEST: Final = RETRY_AFTER_CAP + 30.0
 
 def test_the_table_has_an_answer_for_everything() -> None:
     """Every kind of signal has a target in every state, and the end is the end."""
-    assert set(Kind) == set(TABLE)
+    assert set(SignalKind) == set(TABLE)
     assert all(set(State) == set(row) for row in TABLE.values())
     assert {State.ENDED} == {row[State.ENDED] for row in TABLE.values()}
-    assert set(Kind) == {classify(signal) for signal in EXAMPLES.values()}
+    assert set(SignalKind) == {classify(signal) for signal in EXAMPLES.values()}
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", SignalKind)
 @pytest.mark.parametrize("state", State)
-def test_the_machine_does_what_the_table_says(kind: Kind, state: State) -> None:
+def test_the_machine_does_what_the_table_says(kind: SignalKind, state: State) -> None:
     """Within its budgets the machine goes exactly where the table points."""
     before = replace(STREAMING, state=state, status=Status.IN_PROGRESS)
     follow, _ = step_of(before, EXAMPLES[kind])

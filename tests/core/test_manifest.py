@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgresp.core.errors import UsageError
-from bgresp.core.manifest import Reading, Row, Shard, hash_of, shard
+from bgresp.core.manifest import Row, RowReading, Shard, hash_of, shard
 from bgresp.core.request import fill_holes
 
 JSON = st.recursive(
@@ -22,7 +22,7 @@ FIELDS = st.sampled_from(
 
 
 def read(**table: Any) -> Row:
-    return Reading().from_json(json.dumps(table).encode())
+    return RowReading().from_json(json.dumps(table).encode())
 
 
 def refusal(**table: Any) -> str:
@@ -102,19 +102,19 @@ def test_an_output_of_openai_s_batch_is_named() -> None:
 def test_a_row_is_named_by_a_field_of_its_own() -> None:
     """--id takes no field of the user's, or leaves it in what is sent."""
     row = json.dumps({"text": "hi", "doc": 7, "id": "x"}).encode()
-    assert Row("7", text="hi") == Reading("doc").from_json(row)
-    numbered = Reading("row")
+    assert Row("7", text="hi") == RowReading("doc").from_json(row)
+    numbered = RowReading("row")
     assert Row("3", text="hi") == numbered.from_json(b'{"text": "hi"}', 3)
     body = {"model": "m", "input": "hi"}
     batch = json.dumps({"custom_id": "a", "body": body}).encode()
     assert Row("3", body=body) == numbered.from_json(batch, 3)
     with pytest.raises(UsageError, match="doc: missing"):
-        Reading("doc").from_json(b'{"id": "a", "text": "hi"}')
+        RowReading("doc").from_json(b'{"id": "a", "text": "hi"}')
 
 
 def test_a_prompt_of_the_fields_of_any_json_rows() -> None:
     """--prompt cannot be filled from JSON Lines, or a number loses its digits."""
-    reading = Reading(template="{{q}} {{n}} {{tags}} {{day}}", others=["day"])
+    reading = RowReading(template="{{q}} {{n}} {{tags}} {{day}}", others=["day"])
     line = b'{"id": "a", "q": "Why?", "n": 1.5, "tags": ["x"], "none": null}'
     row = reading.from_json(line)
     values = {"id": "a", "q": "Why?", "n": "1.5", "tags": '["x"]', "none": ""}
@@ -128,7 +128,7 @@ def test_a_json_array_is_named_with_its_remedy() -> None:
     """An array of rows is "not JSON", though it is."""
     for line in (b'[{"id": "a"}]', b"[\n"):
         with pytest.raises(UsageError, match="array") as raised:
-            Reading().from_json(line)
+            RowReading().from_json(line)
         assert "jq -c" in raised.value.hint
 
 
@@ -162,7 +162,7 @@ def test_a_bad_row_is_named_by_its_field(table: Any, said: str) -> None:
 def test_what_is_no_object_is_refused(line: bytes) -> None:
     """A line that is no JSON object is a usage error, never a crash."""
     with pytest.raises(UsageError, match="not"):
-        Reading().from_json(line)
+        RowReading().from_json(line)
 
 
 @given(st.dictionaries(FIELDS, JSON) | JSON | st.binary())
@@ -170,7 +170,7 @@ def test_any_line_is_read_or_refused(value: Any) -> None:
     """No line makes reading fail in another way; what is read has one prompt."""
     line = value if isinstance(value, bytes) else json.dumps(value).encode()
     try:
-        row = Reading().from_json(line)
+        row = RowReading().from_json(line)
     except UsageError:
         return
     assert 1 == sum(part is not None for part in (row.text, row.file, row.body))
@@ -179,22 +179,22 @@ def test_any_line_is_read_or_refused(value: Any) -> None:
 
 def test_a_csv_s_columns_fill_the_prompt() -> None:
     """Each record is a row of the same template, with its columns as variables."""
-    reading = Reading(template="Hi {{ name }}, {{id}}")
+    reading = RowReading(template="Hi {{ name }}, {{id}}")
     reading.check_columns(["id", "name"])
     row = reading.from_record(["id", "name"], ["7", "{{id}}"])
     variables = {"id": "7", "name": "{{id}}"}
     assert Row("7", text=reading.template, variables=variables) == row
-    Reading(template="{{id}} {{day}}", others=["day"]).check_columns(["id"])
+    RowReading(template="{{id}} {{day}}", others=["day"]).check_columns(["id"])
     with pytest.raises(UsageError, match="2 fields under 1 columns"):
         reading.from_record(["id"], ["1", "2"])
 
 
 def test_a_csv_without_a_column_id() -> None:
     """A record goes by the column that --id names, or by its number."""
-    named = Reading("mail", "{{name}}")
+    named = RowReading("mail", "{{name}}")
     named.check_columns(["mail", "name"])
     assert "a@b" == named.from_record(["mail", "name"], ["a@b", "Ada"]).id
-    numbered = Reading("row", "{{name}}")
+    numbered = RowReading("row", "{{name}}")
     numbered.check_columns(["name"])
     assert "4" == numbered.from_record(["name"], ["Ada"], 4).id
     assert "r9" == numbered.from_record(["row", "name"], ["r9", "Ada"], 4).id
@@ -214,7 +214,7 @@ def test_a_template_that_cannot_be_filled(
 ) -> None:
     """A hole without a column is refused, not sent as it stands."""
     with pytest.raises(UsageError, match=said):
-        Reading(template=prompt).check_columns(columns)
+        RowReading(template=prompt).check_columns(columns)
 
 
 ODD = st.text(st.sampled_from("ab _-.é 1") | st.characters(), min_size=1, max_size=9)
@@ -227,10 +227,10 @@ COLUMN = ODD.map(str.strip).filter(
 def test_any_column_fills_a_hole(values: dict[str, str], text: str) -> None:
     """A column whose name has a space or an umlaut is refused, or fills another hole."""
     template = text + "|".join(f"{{{{ {name} }}}}" for name in values)
-    row = Reading("row", template).from_record([*values], [*values.values()])
+    row = RowReading("row", template).from_record([*values], [*values.values()])
     assert text + "|".join(values.values()) == fill_holes(row.text, row.variables)
     table = json.dumps(values).encode()
-    assert row == Reading("row", template).from_json(table)
+    assert row == RowReading("row", template).from_json(table)
 
 
 def test_a_chat_without_messages_asks_nothing() -> None:
@@ -245,7 +245,7 @@ def test_a_hole_that_no_field_fills() -> None:
     """A mistyped name with a space in it is sent as it stands."""
     for template in ("{{Full Nme}}", "{{nme}}", "{{ 'x' }}"):
         with pytest.raises(UsageError, match="no field"):
-            Reading("row", template).from_json(b'{"Full Name": "Ada"}')
+            RowReading("row", template).from_json(b'{"Full Name": "Ada"}')
 
 
 @given(st.integers(1, 50), st.lists(st.text(), unique=True))

@@ -69,7 +69,7 @@ def test_a_job_that_is_cancelled_is_reported_so(state: Path, reply: Any) -> None
     """Whatever the reply, a job that the endpoint then shows as cancelled is."""
     scripted = Scripted(cancels=[reply], get=[RUNNING, CANCELLED])
     verdict, took = cancel(scripted, state)
-    assert (ExitCode.OK, "") == (verdict.code, verdict.said)
+    assert (ExitCode.OK, "") == (verdict.code, verdict.message)
     assert Status.CANCELLED is verdict.job.status
     found = recorder_at(state).ledger.by_key(job().key)
     assert found is not None
@@ -86,7 +86,7 @@ def test_a_job_that_had_ended_is_reported_so(
     final = snapshot(status, fw.FOX)
     verdict, _ = cancel(Scripted(cancels=[reply], get=[final]), state)
     assert (ExitCode.OK, status) == (verdict.code, verdict.job.status.value)
-    assert f"ended before the cancel: {status}" == verdict.said
+    assert f"ended before the cancel: {status}" == verdict.message
     assert final.raw == recorder_at(state).answers.response(job().key)
 
 
@@ -99,7 +99,7 @@ def test_a_job_that_goes_on_is_not_called_cancelled(state: Path, reply: Any) -> 
         verdict.code,
         verdict.job.status,
     )
-    assert "is in_progress: not confirmed within 10 s" in verdict.said
+    assert "is in_progress: not confirmed within 10 s" in verdict.message
     assert 9 <= took <= 21
     assert scripted.count("cancel") == (3 if reply is LOST_REPLY else 1)
 
@@ -117,7 +117,7 @@ def test_a_cancel_without_a_route_is_refused(state: Path) -> None:
     scripted = Scripted(cancels=[GONE], get=[RUNNING])
     verdict, took = cancel(scripted, state)
     assert (ExitCode.REFUSED, Status.IN_PROGRESS) == (verdict.code, verdict.job.status)
-    assert "goes on: the endpoint cannot cancel (No such response.)" == verdict.said
+    assert "goes on: the endpoint cannot cancel (No such response.)" == verdict.message
     assert 8 <= took <= 11  # some servers need a moment to know a young job
     over, _ = cancel(Scripted(cancels=[GONE], get=[RUNNING, ANSWER]), state / "b")
     assert (ExitCode.OK, Status.COMPLETED) == (over.code, over.job.status)
@@ -129,7 +129,7 @@ def test_an_endpoint_that_cannot_cancel_is_refused(state: Path, status: int) -> 
     reply = refusal(status, FaultKind.REFUSED, "no such method")
     verdict, took = cancel(Scripted(cancels=[reply], get=[RUNNING]), state)
     assert ExitCode.REFUSED is verdict.code
-    assert "no such method" in verdict.said
+    assert "no such method" in verdict.message
     assert took < 1
     over, _ = cancel(Scripted(cancels=[reply], get=[ANSWER]), state / "b")
     assert (ExitCode.OK, Status.COMPLETED) == (over.code, over.job.status)
@@ -141,7 +141,7 @@ def test_a_refused_key_is_a_matter_of_configuration(state: Path, status: int) ->
     scripted = Scripted(cancels=[refusal(status, FaultKind.REFUSED, "bad key")])
     verdict, _ = cancel(scripted, state)
     assert (ExitCode.CONFIG, 1) == (verdict.code, len(scripted.asked))
-    assert "was not cancelled: bad key" == verdict.said
+    assert "was not cancelled: bad key" == verdict.message
 
 
 def test_an_endpoint_that_is_away_is_unreachable(state: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_job_that_its_cancel_deleted_is_cancelled(state: Path, reply: Any) -> 
     scripted = Scripted(get=[RUNNING, GONE], cancels=[reply], endpoint=place)
     verdict, took = cancel(scripted, state)
     assert (ExitCode.OK, Status.CANCELLED) == (verdict.code, verdict.job.status)
-    assert "is cancelled: the endpoint no longer has it" == verdict.said
+    assert "is cancelled: the endpoint no longer has it" == verdict.message
     assert took < 1
     kept = recorder_at(state).ledger.by_key(job().key)
     assert kept is not None
@@ -230,7 +230,7 @@ def test_an_advisory_cancel_is_said_to_be_one(state: Path) -> None:
     verdict, _ = cancel(scripted, state)
     assert (ExitCode.OK, Status.CANCELLED) == (verdict.code, verdict.job.status)
     said = "is cancelled, though a job of litellm may complete all the same"
-    assert said == verdict.said
+    assert said == verdict.message
 
 
 def test_the_intent_is_on_disk_first(state: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_dialect_without_cancel_says_so(state: Path) -> None:
     verdict, _ = cancel(Scripted(get=[RUNNING], endpoint=place), state)
     assert (ExitCode.REFUSED, "goes on: openai has no way to cancel a job") == (
         verdict.code,
-        verdict.said,
+        verdict.message,
     )
     over, _ = cancel(Scripted(get=[ANSWER], endpoint=place), state / "b")
     assert (ExitCode.OK, Status.COMPLETED) == (over.code, over.job.status)

@@ -21,7 +21,7 @@ from bgresp.serve.app import BODY_TIMEOUT, build
 from bgresp.serve.http import HEADERS_TIMEOUT, Gate, Server, quiet_server
 from bgresp.serve.job import Workers
 from bgresp.serve.jobs import JobQueue, Limits
-from bgresp.serve.server import Care, tend
+from bgresp.serve.server import StopPolicy, tend
 from bgresp.serve.store import Store
 from bgresp.serve.webhooks import WebhookOptions, WebhookSender
 from tests.serve.endpoints import (
@@ -106,7 +106,9 @@ def _in_thread(
 ) -> Callable[[], None]:
 
     async def main() -> None:
-        tending = asyncio.ensure_future(tend(server, queue, gate=gate, care=Care()))
+        tending = asyncio.ensure_future(
+            tend(server, queue, gate=gate, policy=StopPolicy())
+        )
         await server.serve(sockets=[listener])
         await tending
 

@@ -190,7 +190,7 @@ def test_the_key_is_sent_as_a_header_alone(
     job = create(connect(state), "x")
     page.get_log("performance")
     said: list[str] = []
-    daemon.open_page(state, running, said=said.append)
+    daemon.open_page(state, running, say=said.append)
     assert running.key not in "".join(said)
     page.get((state / "serve" / "open.html").as_uri())
     row(page, job.id)

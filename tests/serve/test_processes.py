@@ -40,7 +40,7 @@ def test_five_starters_make_one_server(state: Path) -> None:
     script = (
         "import sys, pathlib; from bgresp.serve.daemon import ensure\n"
         "say = lambda line: print(line, file=sys.stderr)\n"
-        "e = ensure(pathlib.Path(sys.argv[1]), said=say)\n"
+        "e = ensure(pathlib.Path(sys.argv[1]), say=say)\n"
         "print(e.base_url, e.key, e.pid, e.started)"
     )
     environment = {**os.environ, "OPENAI_API_KEY": "sk-x", "PYTHONPATH": str(ROOT)}
@@ -79,9 +79,9 @@ def test_five_starters_make_one_server(state: Path) -> None:
 def test_a_detached_endpoint_needs_its_key(state: Path, connect: Connect) -> None:
     """A started endpoint is found again, takes only its own key, and can be stopped."""
     said: list[str] = []
-    started = daemon.ensure(state, said=said.append)
+    started = daemon.ensure(state, say=said.append)
     assert (True, 1) == (started.started, len(said))
-    again = daemon.ensure(state, said=said.append)
+    again = daemon.ensure(state, say=said.append)
     assert (False, started.base_url, 1) == (again.started, again.base_url, len(said))
     with (
         openai.OpenAI(base_url=started.base_url, api_key="no", max_retries=0) as wrong,
@@ -267,13 +267,13 @@ def test_a_server_that_cannot_start_says_why(state: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "jobs").write_text("in the way")
     with pytest.raises(BgrespError, match=r"did not start: .*FileExistsError"):
-        daemon.ensure(state, said=print)
+        daemon.ensure(state, say=print)
 
 
 def test_a_profile_without_an_engine_is_not_started(state: Path) -> None:
     """Where nothing says what would run the jobs, the demo is not put in its place."""
     with pytest.raises(ConfigError, match="'night' does not say any more"):
-        daemon.ensure(state, daemon.Launch("night", engine=None), said=print)
+        daemon.ensure(state, daemon.Launch("night", engine=None), say=print)
     assert not state.exists()
 
 
@@ -309,7 +309,7 @@ def test_the_missing_extra_is_named(state: Path) -> None:
         " not in p]\n"
         "from bgresp.serve.daemon import ensure\n"
         "from bgresp.core.errors import ConfigError\n"
-        "try: ensure(pathlib.Path(sys.argv[1]), said=print)\n"
+        "try: ensure(pathlib.Path(sys.argv[1]), say=print)\n"
         "except ConfigError as error: print(error.message, '|', error.hint)"
     )
     done = subprocess.run(

@@ -34,7 +34,7 @@ from bgresp.config.profiles import destination
 from bgresp.config.settings import Settings
 from bgresp.core import times
 from bgresp.core.errors import UsageError, worst
-from bgresp.core.manifest import Reading, Row, Shard, shard
+from bgresp.core.manifest import Row, RowReading, Shard, shard
 from bgresp.core.model import Job
 from bgresp.core.request import Draft, checked_prompt
 from bgresp.render.streams import as_json
@@ -455,7 +455,7 @@ def _source(options: "Options", variables: tuple[str, ...]) -> Source:
     return Source(
         STDIN if is_stdin else name,
         _stdin if is_stdin else lambda: _opened(name),
-        Reading(options.id, template, variables),
+        RowReading(options.id, template, variables),
         delimiter_of(name, csv=options.csv),
         shard(options.shard) if options.shard else Shard(),
         allow_empty=options.allow_empty,

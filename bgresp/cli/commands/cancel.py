@@ -101,9 +101,9 @@ class Cancelling:
 
         context = self.context
         if job.status.is_unsettled:
-            said = "its submit has no known outcome, it may be running"
+            message = "its submit has no known outcome, it may be running"
             how = f"bgresp resolve {job.quoted}"
-            context.say(f"{job.ref} was not cancelled: {said} ({how})")
+            context.say(f"{job.ref} was not cancelled: {message} ({how})")
             return CancelResult(job, job.status.exit_code)
         if not job.status.is_open:
             over = job.status.is_terminal or job.status is Status.REJECTED
@@ -113,8 +113,8 @@ class Cancelling:
         settings = context.settings_of(job)
         refused = self._refused.get(settings.identity)
         if refused is not None:
-            said = f"was not cancelled: {refused.message}"
-            return CancelResult(job, ExitCode.CONFIG, said, refused)
+            message = f"was not cancelled: {refused.message}"
+            return CancelResult(job, ExitCode.CONFIG, message, refused)
         async with context.api(settings) as api:
             verdict = await cancelled(api, context.recorder, job)
         if verdict.fault is not None and verdict.fault.is_of_key:
@@ -126,9 +126,9 @@ class Cancelling:
 
         Raises what it came to where the job is alone.
         """
-        job, said = verdict.job, verdict.said
+        job, message = verdict.job, verdict.message
         if verdict.fault is not None and not self.alone:
-            self.troubles.add([job], error_of(verdict.fault, said, job=job))
+            self.troubles.add([job], error_of(verdict.fault, message, job=job))
             return
         error = _not_cancelled(verdict)
         if error is not None and self.alone:
@@ -136,20 +136,20 @@ class Cancelling:
         if error is not None:
             errors.show(self.context.streams, error)
         elif verdict.code is ExitCode.NOT_FINISHED:
-            self.context.say(f"{job.ref} {said} (bgresp watch {job.quoted})")
-        elif said:
-            self.context.say(f"{job.ref} {said}")
+            self.context.say(f"{job.ref} {message} (bgresp watch {job.quoted})")
+        elif message:
+            self.context.say(f"{job.ref} {message}")
 
 
 def _not_cancelled(verdict: "CancelResult") -> BgrespError | None:
     """Return the error of a cancel that came to nothing; None where it is none."""
     ref = verdict.job.quoted
-    said, again = f"{verdict.job.ref} {verdict.said}", f"bgresp cancel {ref}"
+    message, again = f"{verdict.job.ref} {verdict.message}", f"bgresp cancel {ref}"
     if verdict.fault is not None:
-        error = error_of(verdict.fault, said, job=verdict.job)
+        error = error_of(verdict.fault, message, job=verdict.job)
         first = "" if error.retryable else error.hint
         error.hint = f"{first}, then {again}" if first else f"again: {again}"
         return error
     if verdict.code is ExitCode.REFUSED:
-        return RefusedError(said, hint=f"bgresp watch {ref}")
+        return RefusedError(message, hint=f"bgresp watch {ref}")
     return None

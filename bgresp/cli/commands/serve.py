@@ -162,7 +162,7 @@ def serve(options: Options, common: Common) -> int:
         context.say("stopped" if stopped else "no local endpoint was running")
         return 0
     if options.opens and (running := daemon.find(context.state, profile)) is not None:
-        daemon.open_page(context.state, running, said=context.say, profile=profile)
+        daemon.open_page(context.state, running, say=context.say, profile=profile)
         return 0
     _check(options, launch)
     daemon.check_extra()
@@ -184,7 +184,7 @@ def serve(options: Options, common: Common) -> int:
             host=options.host,
             port=options.port,
             idle=seconds(options.idle),
-            said=context.say if context.is_json else None,
+            log=context.say if context.is_json else None,
             verbose=common.verbose,
             environ=context.environ,
             opens=options.opens,

@@ -306,7 +306,7 @@ def _answers(
     """
     from bgresp.cli import refs
     from bgresp.config.urls import is_same_url
-    from bgresp.core.request import Reply, answers_to, named_call
+    from bgresp.core.request import CallReply, answers_to, named_call
 
     job = refs.find(context, ref)
     if job is None:
@@ -319,9 +319,9 @@ def _answers(
     replies = []
     for given in options.tool_output or ():
         id_, text = named_call(given, answer)
-        replies.append(Reply(id_, inputs.text_or_file(text, "--tool-output")))
+        replies.append(CallReply(id_, inputs.text_or_file(text, "--tool-output")))
     for ids, approve in ((options.approve, True), (options.deny, False)):
-        replies += [Reply(id_ or None, approve=approve) for id_ in ids or ()]
+        replies += [CallReply(id_ or None, approve=approve) for id_ in ids or ()]
     found = answers_to(job.quoted, answer, replies, settings.dialect)
     if job.base_url is not None and not is_same_url(job.base_url, settings.base_url):
         # Nobody there knows the call, and its output is another endpoint's to read.
