@@ -9,9 +9,12 @@ def main() -> None:
     """Run bgresp on sys.argv and leave with its exit code."""
     if sys.argv[1:] in (["--version"], ["-V"]) and _version_is_told():
         return
-    from bgresp.cli.main import main as run
+    try:
+        from bgresp.cli.main import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # before there was anything to detach from
+        sys.exit(130)
 
 
 def _version_is_told() -> bool:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from tests.cli.ledger import ident, last, records, seed
 from tests.cli.processes import Start, eventually
 from tests.cli.terminal import Terminals
-from tests.command import ROOT, Run
+from tests.command import ROOT, Run, environment
 from tests.fakeanswers import End, Forever, Snapshot, Stream, as_json
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX, response_of
@@ -39,6 +41,27 @@ def test_two_halves_join(
     second = bgresp("watch", "@last", "--resume")
     assert (0, WHOLE) == (second.code, ran.out_bytes + second.out_bytes)
     assert "8" == server.asked("stream")[0].query["starting_after"]
+
+
+# Ctrl-C comes while what is needed is imported: half of a start's time.
+INTERRUPTED = """
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from bgresp.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["bgresp.cli.main", "bgresp.cli.app"])
+def test_ctrl_c_while_it_starts(module: str) -> None:
+    """Who interrupts the start of a command is answered with a traceback."""
+    argv = [sys.executable, "-c", INTERRUPTED, module, "watch"]
+    ran = subprocess.run(argv, env=environment({}), capture_output=True, check=False)
+    assert (130, b"", b"") == (ran.returncode, ran.stdout, ran.stderr)
 
 
 def test_a_killed_watch_repeats_a_tail_at_most(
