@@ -284,11 +284,13 @@ class Api:
         headers["Idempotency-Key"] = key
         request_id: str | None = None
         made: Signal | None = None
+        is_accepted = False
         try:
             async with self._post(body, headers, sent) as response:
                 request_id = replies.request_id(transport.headers(response))
                 if transport.is_stream(response):
                     async for signal in self._signals(response):
+                        is_accepted = is_accepted or _has_id(signal)
                         yield signal
                 else:
                     made = await self._read_created(response)
@@ -296,11 +298,12 @@ class Api:
             if made is None:  # else what is wrong with the connection is no matter
                 if transport.never_left(error) and not sent.written:
                     sent.started = False  # maybe announced, but not written
-                fault = (
-                    transport.unsure(error)
-                    if sent.started
-                    else transport.unsent(error, self.way)
-                )
+                if is_accepted:  # nothing is in doubt: this is a stream that was cut
+                    fault = transport.broken(error, self.way)
+                elif sent.started:
+                    fault = transport.unsure(error)
+                else:
+                    fault = transport.unsent(error, self.way)
                 yield fault._replace(request_id=request_id)
         if made is not None:
             yield made
@@ -467,6 +470,12 @@ class Api:
         if self.endpoint.key is not None:
             headers[auth.header] = auth.value.replace("{key}", self.endpoint.key)
         return {**headers, **self.endpoint.headers}
+
+
+def _has_id(signal: Signal) -> bool:
+    """Say whether a signal of a create tells which job was made."""
+    reading = None if isinstance(signal, Fault) else signal.reading
+    return reading is not None and reading.id is not None
 
 
 def _hiding(response: Response, signal: AnySignal) -> AnySignal:

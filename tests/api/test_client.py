@@ -294,6 +294,21 @@ def test_the_reply_is_read_as_what_it_is(
     assert kinds == [type(signal) for signal in signals]
 
 
+@pytest.mark.parametrize(
+    ("is_named", "kind"), [(True, FaultKind.CLOSED), (False, FaultKind.AMBIGUOUS)]
+)
+def test_a_creating_stream_that_is_cut_is_in_doubt_until_its_id(
+    server: FakeServer, is_named: bool, kind: FaultKind
+) -> None:
+    """Once the id came a cut is a cut, as of any stream: "ambiguous" would alarm."""
+    keepalive = {"type": "keepalive", "sequence_number": 0}
+    events = fw.events_of(fw.FOX)[:3] if is_named else [keepalive]
+    server.script("create", Stream(events=events, end=End.FIN))
+    *_, last = posted(endpoint(server.base_url), stream=True)[0]
+    assert isinstance(last, Fault)
+    assert kind is last.kind
+
+
 def test_each_create_has_a_connection_of_its_own() -> None:
     """A kept-alive connection is used again to ask, never to create."""
     conversations: list[list[str]] = []
