@@ -83,6 +83,15 @@ Notify = Annotated[
     ),
 ]
 
+Interval = Annotated[
+    str | None, opt("--interval", help="The time between polls.", metavar="D")
+]
+Timeout = Annotated[
+    str | None, opt("--timeout", help="Stop waiting after D.", metavar="D")
+]
+FailFast = Annotated[bool, opt("--fail-fast", help="Stop when one does not complete.")]
+Replace = Annotated[bool, opt("--force", help="Let -o replace a file.")]
+
 Yes = Annotated[bool, opt("--yes", help="Do not ask first.")]
 DryRun = Annotated[bool, opt("--dry-run", help="List the jobs; do nothing.")]
 Remote = Annotated[bool, opt("--remote", help="Delete them at the endpoint too.")]

@@ -315,6 +315,23 @@ class Refreshed:
         self.unheard = unheard
 
 
+def ask_about(context: Context, choice: Choice) -> Refreshed:
+    """Ask the endpoints about chosen jobs, and for ids that only they know; now.
+
+    Raises what `refreshed` and `Choice.adopted` raise.
+    """
+    found: list[Refreshed] = []
+
+    async def ask() -> int:
+        news = await refreshed(context, choice.jobs, alone=choice.single)
+        jobs = [*news.jobs, *await choice.adopted(context)]
+        found.append(Refreshed(jobs, [*news.codes, *choice.codes], news.unheard))
+        return 0
+
+    context.run(ask())
+    return found[0]
+
+
 async def refreshed(
     context: Context, jobs: list[Job], *, alone: bool = False
 ) -> Refreshed:

@@ -98,15 +98,11 @@ class Semaphore:
 
 @dataclass(slots=True)
 class ListPoller:
-    """One endpoint's list as a means to ask; `useful` until it proves to be none.
-
-    `refused` is why no job can be asked about with this key, where the list said so.
-    """
+    """One endpoint's list as a means to ask; `useful` until it proves to be none."""
 
     api: Api
     limiter: RateLimiter
     useful: bool = True
-    refused: Fault | None = None
 
     def __post_init__(self) -> None:
         """Be of use only where there is a list."""
@@ -118,10 +114,11 @@ class ListPoller:
 
     async def call(
         self, jobs: Mapping[str, Job], is_open: Callable[[str, Snapshot], None]
-    ) -> None:
+    ) -> Fault | None:
         """Page through the list; tell of each job that is still open, by its id.
 
-        Goes on until every job was seen, or what is older than all of them.
+        Goes on until every job was seen, or what is older than all of them. Returns why
+        no job can be asked about with this key, where the list was refused to it.
         """
         dialect, seen = self.api.endpoint.dialect, set[str]()
         since = min(job.submitted_at or 0.0 for job in jobs.values())
@@ -132,7 +129,7 @@ class ListPoller:
             async for items in some:
                 if isinstance(items, Fault):
                     self._failed(items)
-                    return
+                    return items if items.is_of_key else None
                 for item in items:
                     reading = read_response(dialect, item)
                     id_ = reading.id if reading else None
@@ -144,6 +141,7 @@ class ListPoller:
                 if len(seen) == len(jobs):
                     break
         self.useful = len(seen) >= WORTH * len(jobs)
+        return None
 
     def _failed(self, fault: Fault) -> None:
         """Give a busy endpoint its time; do not ask again one that has no list."""
@@ -151,8 +149,6 @@ class ListPoller:
             self.limiter.hold(min(fault.retry_after, RETRY_AFTER_CAP))
         if fault.kind in _NO_LIST:
             self.useful = False
-        if fault.is_of_key:
-            self.refused = fault
 
 
 @dataclass(slots=True)
@@ -293,8 +289,7 @@ class JobPoller:
             job = left.pop(id_)
             self.tell(News(job, self._record(job, snapshot)))
 
-        await poller.call(dict(left), is_open)
-        self.closed = poller.refused
+        self.closed = await poller.call(dict(left), is_open)
         return list(left.values())
 
     async def _round(self, jobs: list[Job], *, last: bool) -> list[Job]:

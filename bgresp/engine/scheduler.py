@@ -262,12 +262,13 @@ class DueJobs:
             self._unlisted.discard(id(by_id[id_]))
             by_id[id_].hear(snapshot)
 
+        jobs = {id_: tracker.job for id_, tracker in by_id.items()}
         try:
-            await self.poller.call({id_: t.job for id_, t in by_id.items()}, is_open)
+            refused = await self.poller.call(jobs, is_open)
         finally:
             self._is_calling = False
-        if self.poller.refused is not None:
-            trackers[0].tools.first.came(self.poller.refused)
+        if refused is not None:
+            trackers[0].tools.first.came(refused)
             for tracker in trackers:
                 await tracker.turn()
         for tracker in trackers:

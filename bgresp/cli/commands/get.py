@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from bgresp.cli import errors, output, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Annotated, Common, Refs, opt
+from bgresp.cli.options import Annotated, Common, Refs, Replace, opt
 from bgresp.cli.output import PARTS
 from bgresp.core.dialect import first_at
 from bgresp.core.errors import ConfigError, ExitCode, RefusedError, UsageError, worst
@@ -50,7 +50,7 @@ class Options(NamedTuple):
             "--out-dir", help="Write each to a file in DIR (or -o DIR/).", metavar="DIR"
         ),
     ] = None
-    force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
+    force: Replace = False
 
 
 def get(which: Refs, options: Options, common: Common) -> int:
@@ -69,11 +69,9 @@ def get(which: Refs, options: Options, common: Common) -> int:
         options.output, force=options.force and options.out_dir is None
     )
     choice = refs.chosen(context, which, default="@last")
-    codes: list[int] = []
-    unheard = set[str]()
-    jobs = [
-        context.with_ending(job) for job in _fetched(context, choice, codes, unheard)
-    ]
+    news = _fetched(context, choice)
+    codes = news.codes
+    jobs = [context.with_ending(job) for job in news.jobs]
     if not codes and not refs.require_some(context, jobs, which):
         return 0
     if options.output is not None and len(jobs) != 1:
@@ -98,7 +96,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
     jobs = [
         job
         for job in jobs
-        if job.key not in unheard
+        if job.key not in news.unheard
         or not (job.status.is_open or context.answers.owes(job))
     ]
     for job in jobs:
@@ -181,31 +179,14 @@ def _gone(
             yield int(output.say_gone(context, job))
 
 
-def _fetched(
-    context: Context, choice: refs.Choice, codes: list[int], unheard: set[str]
-) -> list[Job]:
-    """Return the jobs, asked about where their answer is not on disk.
-
-    `codes` takes an exit code for each fault, `unheard` the keys of its jobs.
-    """
+def _fetched(context: Context, choice: refs.Choice) -> refs.Refreshed:
+    """Return the jobs, asked about where their answer is not on disk."""
     answers = context.answers
     if not choice.foreign and all(
         answers.response_path(job.key).exists() or job.id is None for job in choice.jobs
     ):
-        return choice.jobs
-    from bgresp.cli.refs import refreshed
-
-    found: list[Job] = []
-
-    async def ask() -> int:
-        news = await refreshed(context, choice.jobs, alone=choice.single)
-        found.extend([*news.jobs, *await choice.adopted(context)])
-        codes.extend([*news.codes, *choice.codes])
-        unheard.update(news.unheard)
-        return 0
-
-    context.run(ask())
-    return found
+        return refs.Refreshed(choice.jobs, [])
+    return refs.ask_about(context, choice)
 
 
 def _show_records(context: Context, jobs: list[Job], single: bool) -> None:

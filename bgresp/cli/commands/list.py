@@ -70,11 +70,10 @@ def list_(which: Refs, options: Options, common: Common) -> int:
         jobs = list(records.priced(context, jobs))
     codes: list[int] = []
     if options.refresh:
-        from bgresp.cli.refs import refreshed
 
         async def ask() -> int:
             opened = [job for job in jobs if job.status.is_open]
-            news = await refreshed(context, opened)
+            news = await refs.refreshed(context, opened)
             fresh = {job.key: job for job in news.jobs}
             jobs[:] = [fresh.get(job.key, job) for job in jobs]
             codes.extend(news.codes)

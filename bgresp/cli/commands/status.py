@@ -29,27 +29,15 @@ def status(which: Refs, options: Options, common: Common) -> int:
     """
     context = Context.of(common)
     choice = refs.chosen(context, which, default="@last")
-    codes: list[int] = []
-    unheard = set[str]()
     if options.local:
-        jobs = choice.known()
+        news = refs.Refreshed(choice.known(), [])
     else:
-        from bgresp.cli.refs import refreshed
-
-        jobs = []
-
-        async def ask() -> int:
-            news = await refreshed(context, choice.jobs, alone=choice.single)
-            jobs.extend([*news.jobs, *await choice.adopted(context)])
-            codes.extend([*news.codes, *choice.codes])
-            unheard.update(news.unheard)
-            return 0
-
-        context.run(ask())
+        news = refs.ask_about(context, choice)
+    codes, jobs = news.codes, news.jobs
     if not codes and not refs.require_some(context, jobs, which):
         return 0
     records.show_jobs(context, jobs, single=choice.single)
     if options.exit_status:
         # What was not heard of counts by its fault alone.
-        codes += [int(job.exit_code) for job in jobs if job.key not in unheard]
+        codes += [int(job.exit_code) for job in jobs if job.key not in news.unheard]
     return int(worst(codes))

@@ -17,6 +17,8 @@ from bgresp.cli.options import (
     JobLabels,
     JobName,
     Notify,
+    Replace,
+    Timeout,
     arg,
     asides,
     opt,
@@ -109,14 +111,12 @@ class Options(NamedTuple):
     wait: Annotated[bool, opt("--wait", help="Wait until it ends; print no text.")] = (
         False
     )
-    timeout: Annotated[
-        str | None, opt("--timeout", help="Stop waiting after D.", metavar="D")
-    ] = None
+    timeout: Timeout = None
     output: Annotated[
         str | None,
         opt("-o", "--output", help="Wait; write the answer to FILE.", metavar="FILE"),
     ] = None
-    force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
+    force: Replace = False
     stream: Annotated[
         bool | None, opt("--stream/--no-stream", help="Create it streamable.")
     ] = None

@@ -7,8 +7,11 @@ from bgresp.cli.context import Context
 from bgresp.cli.options import (
     Annotated,
     Common,
+    FailFast,
+    Interval,
     Notify,
     Refs,
+    Timeout,
     opt,
     seconds,
 )
@@ -22,15 +25,9 @@ class Options(NamedTuple):
     any: Annotated[bool, opt("--any", help="Wait for one of them, not for all.")] = (
         False
     )
-    interval: Annotated[
-        str | None, opt("--interval", help="The time between polls.", metavar="D")
-    ] = None
-    timeout: Annotated[
-        str | None, opt("--timeout", help="Stop waiting after D.", metavar="D")
-    ] = None
-    fail_fast: Annotated[
-        bool, opt("--fail-fast", help="Stop when one does not complete.")
-    ] = False
+    interval: Interval = None
+    timeout: Timeout = None
+    fail_fast: FailFast = False
     notify: Notify = None
 
 

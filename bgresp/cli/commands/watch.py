@@ -4,7 +4,18 @@ from typing import Annotated, Final, NamedTuple
 
 from bgresp.cli import output, refs
 from bgresp.cli.context import Context
-from bgresp.cli.options import Common, Notify, Refs, asides, opt, seconds
+from bgresp.cli.options import (
+    Common,
+    FailFast,
+    Interval,
+    Notify,
+    Refs,
+    Replace,
+    Timeout,
+    asides,
+    opt,
+    seconds,
+)
 from bgresp.core.errors import UsageError, worst
 from bgresp.core.selection import Selector
 from bgresp.render.columns import summary
@@ -21,12 +32,8 @@ class Options(NamedTuple):
     mode: Annotated[
         str, opt("--mode", help="auto, stream or poll.", metavar="MODE")
     ] = "auto"
-    interval: Annotated[
-        str | None, opt("--interval", help="The time between polls.", metavar="D")
-    ] = None
-    timeout: Annotated[
-        str | None, opt("--timeout", help="Stop waiting after D.", metavar="D")
-    ] = None
+    interval: Interval = None
+    timeout: Timeout = None
     events: Annotated[
         bool, opt("--events", help="Print the endpoint's events as they come.")
     ] = False
@@ -38,14 +45,12 @@ class Options(NamedTuple):
             metavar="A,B",
         ),
     ] = None
-    fail_fast: Annotated[
-        bool, opt("--fail-fast", help="Stop when one does not complete.")
-    ] = False
+    fail_fast: FailFast = False
     output: Annotated[
         str | None,
         opt("-o", "--output", help="Write the answer to FILE.", metavar="FILE"),
     ] = None
-    force: Annotated[bool, opt("--force", help="Let -o replace a file.")] = False
+    force: Replace = False
     follow_new: Annotated[
         bool,
         opt("--follow-new", help="Follow selected jobs to come, too; Ctrl-C ends it."),
