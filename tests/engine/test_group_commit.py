@@ -21,6 +21,9 @@ from bgresp.engine.recorder import GroupCommit
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import Submitted, Submitter
 from bgresp.engine.tracker import Tracker
+from bgresp.ledger import files
+from bgresp.ledger.journal import Pin
+from bgresp.ledger.ledger import Ledger
 from tests.scripted import (
     EPOCH,
     Heard,
@@ -46,6 +49,7 @@ class Disk:
     files: set[Path] = field(default_factory=set)
     inodes: set[int] = field(default_factory=set)
     names: set[Path] = field(default_factory=set)
+    data: set[Path] = field(default_factory=set)
     syncs: int = 0
     before: Callable[[int], None] = lambda _: None
     before_file: Callable[[Path], None] = lambda _: None
@@ -84,6 +88,7 @@ def disk(state: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
         size = os.fstat(fd).st_size
         if _path(fd) != found.journal:
             fdatasync(fd)
+            found.data.add(_path(fd))
             return
         found.syncs += 1
         found.before(found.syncs)
@@ -391,6 +396,80 @@ def test_nobody_waits_for_a_sync_that_will_not_be(state: Path, disk: Disk) -> No
     assert {job(1).key, job(2).key} == {
         one.key for one in recorder_at(state).ledger.newest()
     }
+
+
+def test_a_group_may_be_of_all_sorts(state: Path, disk: Disk) -> None:
+    """Of files in two folders, or of lines in two journals, only some are synced."""
+    recorder, sealed = recorder_at(state), [state / "sealed-1", state / "sealed-2"]
+    recorder.ledger.prepare()
+    answers = recorder.answers
+
+    async def main() -> None:
+        group = GroupCommit(recorder.ledger.path)
+        group.add_file(answers.begin_request("k1", b"{}"))
+        group.add_file(answers.begin_response("k2", b"{}"))
+        for path in sealed:
+            group.add_line(Pin(files.open_append(path)))
+        await group.synced()
+
+    asyncio.run(main())
+    assert {answers.request_path("k1"), answers.response_path("k2")} <= disk.names
+    assert {*sealed} == disk.data
+
+
+def test_what_could_not_be_synced_leaves_nothing_behind(
+    state: Path, disk: Disk
+) -> None:
+    """Where an answer cannot be synced the others of its group stay half-made."""
+    recorder = recorder_at(state)
+    recorder.ledger.prepare()
+    folder = state / "responses"
+
+    def fail(path: Path) -> None:
+        if path.parent == folder:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    async def main() -> None:
+        group = GroupCommit(recorder.ledger.path)
+        for number in range(3):
+            group.add_file(recorder.answers.begin_response(f"k{number}", b"{}"))
+        with pytest.raises(LedgerError):
+            await group.synced()
+
+    disk.before_file = fail
+    asyncio.run(main())
+    assert [] == [*folder.iterdir()]
+
+
+def test_a_last_word_waits_for_no_group(state: Path, disk: Disk) -> None:
+    """An answer that a group is to sync is in nobody's ledger when `heard` returns."""
+    recorder = recorder_at(state)
+    one = recorder.ledger.record(job(1))
+    group = GroupCommit(recorder.ledger.path)
+    recorder.heard(one, ANSWER, Scripted().endpoint.dialect, group=group)
+    assert disk.has_answer(one.key)
+    assert disk.holds("completed")
+
+
+def test_a_job_that_is_forgotten_while_it_is_saved(state: Path, disk: Disk) -> None:
+    """The answer of a job that was forgotten while it was synced stays for ever."""
+    recorder = recorder_at(state)
+    one = recorder.ledger.record(job(1))
+    answer = recorder.answers.response_path(one.key)
+
+    def forget(path: Path) -> None:
+        if path.parent == answer.parent:
+            Ledger(state).forget(one)
+
+    async def main() -> None:
+        group, spoken = GroupCommit(recorder.ledger.path), Scripted().endpoint.dialect
+        await recorder.heard_with(group, one, ANSWER, spoken)
+
+    disk.before_file = forget
+    asyncio.run(main())
+    assert answer in disk.names, "it was there for a moment"
+    assert not answer.exists()
+    assert recorder.ledger.is_forgotten(one.key)
 
 
 def test_who_is_asked_to_leave_hears_of_it_when_the_end_was_told(

@@ -152,3 +152,24 @@ def test_a_clock_that_jumps_keeps_the_order(tmp_path: Path) -> None:
             names.insert(0, str(number))
         os.utime(ledger.path, (moment, moment))  # as that clock would date it
     assert names == [job.name for job in Ledger(tmp_path).newest()]
+
+
+def test_a_file_is_on_disk_before_it_is_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that somebody is to sync later is missing in a sealed file."""
+    path, sync, synced = tmp_path / "ledger.jsonl", os.fsync, list[tuple[int, int]]()
+
+    def fsync(fd: int) -> None:
+        found = os.fstat(fd)
+        synced.append((found.st_ino, found.st_size))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    journal.Appender(path).append(encode(jobs(1)[0]), lambda _: None)
+    synced.clear()
+    found = path.stat()
+    journal.seal(tmp_path)
+    folder = (tmp_path / "sealed").stat()
+    assert (found.st_ino, found.st_size) == synced[0]
+    assert folder.st_ino in {inode for inode, _ in synced[1:]}

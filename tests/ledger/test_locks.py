@@ -45,6 +45,23 @@ def test_a_held_lock_is_waited_for_and_named(tmp_path: Path) -> None:
         pass
 
 
+def test_the_file_of_a_claim_goes_before_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who took the lock just now loses its file's name, and another submits as well."""
+    path, lock, seen = tmp_path / "c.lock", fcntl.flock, list[bool]()
+
+    def flock(fd: int, operation: int) -> None:
+        if operation & fcntl.LOCK_UN:
+            seen.append(path.exists())
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with files.inflight(path, wait=0.0):
+        assert path.exists()
+    assert [False] == seen
+
+
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     """A process that was killed keeps its lock (case 50)."""
     path = tmp_path / "ledger.lock"
