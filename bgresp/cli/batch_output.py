@@ -9,7 +9,6 @@ from typing import Protocol
 
 from bgresp.batch.files import Folder, Results
 from bgresp.batch.rows import RowCounts, RowDecision, Rows
-from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.cli.following import durations, moving
 from bgresp.core.errors import BgrespError
@@ -107,7 +106,7 @@ class BatchOutput:
     def failed(self, job: Job, error: BgrespError) -> None:
         """Say why a row has no job."""
         error.message = f"row {job.row!r}: {error.message}"
-        errors.show(self.context.streams, error)
+        self.context.tell_error(error)
         sent = job.error is None or job.error.code != NOT_SENT
         if job.key and self._observer is not None and not job.status.is_open:
             self._observer.changed(job, JobProgress("poll"))

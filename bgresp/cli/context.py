@@ -338,14 +338,10 @@ class Context:
         """
         if next(self.recorder.ledger.unsettled(), None) is None:
             return
-        from bgresp.cli import errors
         from bgresp.engine.settle import settle_all
 
-        def failed(error: BgrespError) -> None:
-            errors.show(self.streams, error)
-
         await settle_all(
-            self.endpoints, self.recorder, say=self.say, failed=failed, at=at
+            self.endpoints, self.recorder, say=self.say, failed=self.tell_error, at=at
         )
 
     def environ_of_children(self, profile: str | None) -> dict[str, str]:
@@ -444,6 +440,12 @@ class Context:
     def say(self, message: str) -> None:
         """Say something on stderr."""
         self.streams.note(message)
+
+    def tell_error(self, error: BgrespError) -> None:
+        """Say what went wrong on stderr, and the next command; the rest goes on."""
+        from bgresp.cli import errors  # where nothing goes wrong it is not needed
+
+        errors.show(self.streams, error)
 
     def may(self, question: str, *, yes: bool) -> bool:
         """Ask a person before what cannot be undone; the answer is no unless it is yes.

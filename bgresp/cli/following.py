@@ -114,12 +114,12 @@ class Following:
         self._final.update((each.job.key, each.job) for each in self.trackers)
         final = [job for job in self._final.values() if job is not None]
         if ended_early:
-            output.say_open(self.context, final)
+            records.say_open(self.context, final)
         self._deliver(final)
         if not (self.single or self.options.silent or self.context.common.quiet):
-            output.say_failed(self.context, final)
+            records.say_failed(self.context, final)
             if self.context.streams.animated:
-                output.say_told(self.context, final)
+                records.say_told(self.context, final)
         return self._exit_code(final)
 
     async def _prepare(
@@ -268,7 +268,7 @@ class Following:
                 self.observer.note(job, said)
             conclude(job, answer, shown, self.observer)
             return
-        self.observer.note(job, output.standing(job))
+        self.observer.note(job, records.standing(job))
 
     def _shown_text(self, job: Job) -> ShownText | None:
         """Return where in the text to start, noting how far we come if it is shown."""
@@ -331,7 +331,7 @@ class Following:
                 self.context.streams.line(job.ref)
         # What is lost may still answer: how to ask is always said.
         lost = [job for job in jobs if job.status is Status.LOST]
-        output.say_why_over(self.context, jobs if self.options.tells else lost)
+        records.say_why_over(self.context, jobs if self.options.tells else lost)
 
     def _write_output(self, job: Job) -> None:
         path, text = self.options.output, self.context.text_of(job)
@@ -379,7 +379,7 @@ def _fault_codes(
     if not owes and (job.status.is_terminal or job.status is Status.LOST):
         return []
     if owes and fault.kind is FaultKind.GONE:
-        return [output.say_gone(context, job)]
+        return [records.say_gone(context, job)]
     if fault.kind is FaultKind.IDLE:
         # It runs longer than its endpoint lets any job run.
         context.say(f"{job.ref}: {fault.message}")

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from bgresp.cli.context import Context
@@ -130,13 +130,18 @@ def _change(item: str) -> tuple[str, Any]:
         return path, value
 
 
+def stdin() -> BinaryIO:
+    """Return stdin as bytes. Raises UsageError where it is closed."""
+    if sys.stdin is None:
+        raise UsageError("stdin is closed")
+    return sys.stdin.buffer
+
+
 def read_bytes(name: str, shown: str, *, most: int) -> bytes | None:
     """Read a file, or stdin for `-`; None where it is larger than `most`."""
     try:
         if name == STDIN:
-            if sys.stdin is None:
-                raise UsageError("stdin is closed")
-            raw = sys.stdin.buffer.read(most + 1)
+            raw = stdin().read(most + 1)
         else:
             path = Path(name)
             if path.is_dir():

@@ -1,4 +1,4 @@
-"""Answers and documents to stdout and into files; how jobs ended, to stderr.
+"""Answers to stdout and into files.
 
 Files are written by temp and rename, never over what is there, never through a link.
 """
@@ -9,18 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bgresp.cli import errors
 from bgresp.cli.context import Context
 from bgresp.core.errors import (
     BgrespError,
     ConfigError,
-    ExitCode,
     OutputError,
     RefusedError,
     UnreachableError,
     UsageError,
 )
-from bgresp.core.model import Job, Status
+from bgresp.core.model import Job
 from bgresp.core.output import Media
 from bgresp.core.text import one_line
 from bgresp.ledger import files
@@ -47,7 +45,6 @@ ENDINGS: Final = frozenset(
     }
 )
 EXPIRED: Final = "20 minutes after its last use"
-SPELLED: Final = 10  # open jobs that are named at the end; more are counted
 
 
 def print_text(streams: Streams, text: str | bytes | None) -> None:
@@ -61,16 +58,6 @@ def print_text(streams: Streams, text: str | bytes | None) -> None:
         streams.answer(text)
         if not text.endswith("\n"):
             streams.answer("\n")
-
-
-def say_gone(context: Context, job: Job) -> ExitCode:
-    """Say that a job's answer was never fetched and is to be had no more."""
-    again = context.answers.request(job.key) is not None
-    context.say(
-        f"{job.ref} is {job.status.value}, but its answer is not here and the endpoint "
-        "no longer has it" + (f" (bgresp retry {job.quoted})" if again else "")
-    )
-    return ExitCode.LOST
 
 
 def _pieces(text: str | bytes) -> Iterator[bytes]:
@@ -208,7 +195,7 @@ def _fetched(
                 try:
                     await _fetch(context, job, api, media=media, path=path, force=force)
                 except (ConfigError, RefusedError, UnreachableError) as error:
-                    errors.show(context.streams, error)
+                    context.tell_error(error)
                     codes.append(int(error.code))
         return 0
 
@@ -216,7 +203,7 @@ def _fetched(
         try:
             context.run(fetch())
         except (ConfigError, RefusedError) as error:  # nobody can be asked
-            errors.show(context.streams, error)
+            context.tell_error(error)
             codes.append(int(error.code))
     return codes
 
@@ -281,78 +268,3 @@ def _decoded(media: Media) -> bytes | None:
         return base64.b64decode(text, validate=True)
     except ValueError:
         return media.data.encode("utf-8", "backslashreplace")
-
-
-def say_why_over(context: Context, jobs: Iterable[Job]) -> None:
-    """Say why jobs that are over did not complete."""
-    for job in jobs:
-        if not job.status.is_open:
-            say_why(context, job)
-
-
-def say_open(context: Context, jobs: Iterable[Job]) -> None:
-    """Say which jobs are open yet."""
-    left = [job for job in jobs if job.status.is_open]
-    if len(left) > SPELLED:
-        context.say(f"{len(left)} jobs are still open: bgresp watch")
-        return
-    for job in left:
-        again = f"bgresp watch {job.quoted} --resume"
-        context.say(f"{job.ref} is still {job.status.value}: {again}")
-
-
-def say_failed(context: Context, jobs: Iterable[Job]) -> None:
-    """Say what to type where jobs of one group did not complete."""
-    from bgresp.engine.resubmit import to_retry
-
-    failed = to_retry(context.recorder, jobs, lost=False)
-    groups = {job.group for job in failed}
-    if len(groups) == 1 and (group := groups.pop()):
-        import shlex
-
-        again = f"bgresp retry --failed --group {shlex.quote(group)}"
-        context.say(f"{len(failed)} did not complete: {again}")
-
-
-def say_told(context: Context, jobs: Iterable[Job]) -> None:
-    """Say which jobs completed, but not with a text: a board does not show that."""
-    from bgresp.render.columns import told_of
-
-    found = [job for job in jobs if told_of(job)]
-    if len(found) > SPELLED:
-        context.say(
-            f"{len(found)} ended other than in text: bgresp list --fields id,ended_with"
-        )
-        return
-    for job in found:
-        context.say(f"{job.ref} {job.status.value} {told_of(job)}")
-
-
-def say_why(context: Context, job: Job) -> None:
-    """Say how a job stands where its text alone would not tell."""
-    if job.status.is_open:
-        context.say(f"{job.ref} is {job.status.value}: bgresp watch {job.quoted}")
-    elif job.status.is_unsettled:
-        context.say(f"{job.ref} is {standing(job)}")
-    elif job.status is not Status.COMPLETED:
-        from bgresp.render.columns import summary
-
-        again = f"bgresp retry {job.quoted}"
-        if job.status is Status.LOST:  # it may still answer: a retry may pay twice
-            again = f"bgresp status {job.quoted} asks again"
-        context.say(f"{job.ref} {summary(job)} ({again})")
-    elif job.told:
-        from bgresp.render.columns import told_of
-
-        if said := told_of(job):
-            context.say(f"{job.ref} {job.status.value} {said}")
-
-
-def standing(job: Job) -> str:
-    """Return how a job stands that has no text; of an unknown outcome, what to do."""
-    if not job.status.is_unsettled:
-        from bgresp.render.columns import summary
-
-        return summary(job)
-    said = "no answer, its submit has no known outcome"
-    return f"{job.status.value}: {said} (bgresp resolve {job.quoted})"

@@ -94,9 +94,7 @@ class Choice:
             except BgrespError as error:
                 if self.single:
                     raise
-                from bgresp.cli import errors
-
-                errors.show(context.streams, error)
+                context.tell_error(error)
                 self.codes.append(int(error.code))
         return found
 

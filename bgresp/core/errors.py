@@ -1,6 +1,8 @@
 """What can go wrong, and which exit code says so.
 
 BgrespError (1)
+├── LedgerError (1)
+├── OutputError (1)
 ├── UsageError (2)
 ├── NoSuchJobError (3)
 ├── ConfigError (4)

@@ -11,7 +11,7 @@ from typing import Final
 
 from bgresp.core import schedule
 from bgresp.core.model import Job, ResponseError, Status
-from bgresp.core.schedule import TIERS, Tiers
+from bgresp.core.schedule import TIERS, YOUNG, Tiers
 from bgresp.core.signals import Cursor, Event, Fault, FaultKind, Signal, Snapshot
 
 GRACE: Final = 60.0
@@ -100,7 +100,7 @@ class Policy:
     name: str = "this endpoint"
     cuts: int = 5
     faults: int = 5
-    young: float = 60.0
+    young: float = YOUNG
     gone: int = 3
     gone_over: float = 60.0
 

@@ -19,6 +19,7 @@ SPREAD = 0.25
 BACKOFF_FIRST = 0.5
 BACKOFF_CAP = 30.0
 RETRY_AFTER_CAP = 3600.0
+YOUNG: Final = 60.0  # seconds for which an endpoint may not know a job yet
 # OpenAI writes `x-ratelimit-reset-requests: 6m0s`; others seconds, or a point in time
 # in seconds or milliseconds since 1970 (GitHub; OpenRouter).
 _REMAINING: Final = "x-ratelimit-remaining"

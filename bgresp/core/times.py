@@ -1,4 +1,4 @@
-"""Points in time and durations between text and seconds; imports core.errors."""
+"""Points in time and durations between text and seconds."""
 
 import re
 from datetime import UTC, date, datetime, timedelta

@@ -20,7 +20,7 @@ from bgresp.core.dialect import Dialect, first_at
 from bgresp.core.model import Job
 from bgresp.core.observer import not_found
 from bgresp.core.reading import read_id, read_response
-from bgresp.core.schedule import RETRY_AFTER_CAP
+from bgresp.core.schedule import RETRY_AFTER_CAP, YOUNG
 from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot
 from bgresp.core.times import unix
 from bgresp.engine.endpoints import RateLimiter
@@ -35,13 +35,12 @@ SLACK: Final = 3600.0  # an endpoint's clock may differ from ours by so much
 _NO_LIST: Final = frozenset({FaultKind.GONE, FaultKind.REFUSED, FaultKind.UNREADABLE})
 
 Items = list[Mapping[str, Any]]
-YOUNG: Final = 60.0
-LOOKS: Final = 3
-BETWEEN: Final = 5.0
+LOOKS: Final = 3  # questions about a job in one round, at most
+BETWEEN: Final = 5.0  # seconds between them
 # What an endpoint may ask us to wait within one round; longer, and it is left alone.
 PATIENCE: Final = 60.0
-BROKEN: Final = 5
-FRESH: Final = 600.0
+BROKEN: Final = 5  # failed connections in a row, after which it is left alone
+FRESH: Final = 600.0  # seconds within which a mere repetition is not worth a line
 
 
 @dataclass(slots=True)

@@ -1,8 +1,7 @@
 """What a background response looks like on the wire, both ways, and how we say no.
 
 A create call's body is read and checked, its input becomes items. The object, its
-events and the error envelope have OpenAI's shapes. Pure; imports the standard library
-alone.
+events and the error envelope have OpenAI's shapes. Pure.
 """
 
 import hashlib

@@ -10,10 +10,11 @@ import pytest
 from bgresp.api.client import Api
 from bgresp.core.dialect import Dialect
 from bgresp.core.model import Job, Status
+from bgresp.core.schedule import YOUNG
 from bgresp.core.selection import Selector
 from bgresp.core.signals import Fault, FaultKind, exit_code
 from bgresp.core.update import LOST_AGAIN
-from bgresp.engine.polling import BETWEEN, BROKEN, FRESH, LOOKS, YOUNG
+from bgresp.engine.polling import BETWEEN, BROKEN, FRESH, LOOKS
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Sync, due
 from bgresp.ledger.ledger import Ledger

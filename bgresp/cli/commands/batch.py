@@ -1,7 +1,6 @@
 """`bgresp batch`: one job a row of a manifest."""
 
 import os
-import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
@@ -540,9 +539,8 @@ def _is_within(folder: str, path: str) -> bool:
 
 
 def _stdin() -> BinaryIO:
-    if sys.stdin is None:
-        raise UsageError("stdin is closed")
-    return open(0, "rb", closefd=False)
+    inputs.stdin()
+    return open(0, "rb", closefd=False)  # its rows are read in a thread, which closes
 
 
 def _results_file(name: str) -> Path:

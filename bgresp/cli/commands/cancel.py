@@ -134,7 +134,7 @@ class Cancelling:
         if error is not None and self.alone:
             raise error
         if error is not None:
-            errors.show(self.context.streams, error)
+            self.context.tell_error(error)
         elif verdict.code is ExitCode.NOT_FINISHED:
             self.context.say(f"{job.ref} {message} (bgresp watch {job.quoted})")
         elif message:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
-from bgresp.cli import errors, output, records
+from bgresp.cli import output, records
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import pairs
 from bgresp.cli.options import (
@@ -96,7 +96,7 @@ def show(common: Common) -> int:
         context.say(lost)
     wrong = list(mistakes(context.config))
     for mistake in wrong:
-        errors.show(context.streams, mistake)
+        context.tell_error(mistake)
     return int(worst(mistake.code for mistake in wrong))
 
 
@@ -284,7 +284,7 @@ def edit(common: Common) -> int:
     _run([*argv, str(path)], context.environ_of_children(profile))
     mistakes = list(profiles.mistakes(files.load(path)))
     for mistake in mistakes[:-1]:
-        errors.show(context.streams, mistake)
+        context.tell_error(mistake)
     if mistakes:
         raise mistakes[-1]
     return _done(context, {"config": str(path)})

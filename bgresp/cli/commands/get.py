@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bgresp.cli import errors, output, refs
+from bgresp.cli import output, records, refs
 from bgresp.cli.context import Context
 from bgresp.cli.options import Annotated, Common, Refs, Replace, opt
 from bgresp.cli.output import PARTS
@@ -100,7 +100,7 @@ def get(which: Refs, options: Options, common: Common) -> int:
         or not (job.status.is_open or context.answers.owes(job))
     ]
     for job in jobs:
-        output.say_why(context, job)
+        records.say_why(context, job)
     return _worst(codes, jobs)
 
 
@@ -154,7 +154,7 @@ def _write_files(
         try:
             found = _part(context, job, options.part)
         except RefusedError as error:
-            errors.show(context.streams, error)
+            context.tell_error(error)
             yield int(error.code)
             continue
         if isinstance(found, tuple) and found:
@@ -176,7 +176,7 @@ def _gone(
     for job in jobs:
         heard = job.checked_at != asked.get(job.key)
         if heard and part not in APART and context.answers.owes(job):
-            yield int(output.say_gone(context, job))
+            yield int(records.say_gone(context, job))
 
 
 def _fetched(context: Context, choice: refs.Choice) -> refs.Refreshed:
@@ -196,8 +196,6 @@ def _show_records(context: Context, jobs: list[Job], single: bool) -> None:
             context.streams.line(job.ref)
         return
     jobs = [job for job in jobs if not job.status.is_open]
-    from bgresp.cli import records  # a text alone needs none
-
     if not context.is_json:
         records.show_jobs(context, jobs, single=single)
         return
@@ -223,7 +221,7 @@ def _show_parts(
             if options.part in INDENTED and isinstance(found, str):
                 found = _indented(context, found) if target is None else found
         except RefusedError as error:
-            errors.show(context.streams, error)
+            context.tell_error(error)
             codes.append(int(error.code))
             continue
         if not found:

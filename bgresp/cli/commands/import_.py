@@ -1,6 +1,5 @@
 """`bgresp import`: take ids that this machine did not submit into the ledger."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -76,7 +75,7 @@ def import_(options: Options, common: Common) -> int:
             except LedgerError:
                 raise
             except BgrespError as error:
-                errors.show(context.streams, error)
+                context.tell_error(error)
                 codes.append(int(error.code))
         return 0
 
@@ -171,9 +170,7 @@ def _take(context: Context, line: bytes, counts: Counts) -> None:
 @contextmanager
 def _opened(name: str) -> Iterator[BinaryIO]:
     if name == inputs.STDIN:
-        if sys.stdin is None:
-            raise UsageError("stdin is closed")
-        yield sys.stdin.buffer
+        yield inputs.stdin()
         return
     try:
         file = Path(name).open("rb")  # noqa: SIM115  it is closed below

@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bgresp.cli import errors, inputs, output, records
+from bgresp.cli import inputs, output, records
 from bgresp.cli.context import Context
 from bgresp.cli.inputs import Shape, ask_for_webhook, check_webhook, request_of
 from bgresp.cli.options import (
@@ -462,7 +462,7 @@ class Sending:
 
     def failed(self, error: BgrespError) -> None:
         """Tell of a submit that failed; the others go on."""
-        errors.show(self.context.streams, error)
+        self.context.tell_error(error)
         self.codes.append(int(error.code))
 
     def _take(self, submitted: "Submitted") -> None:

@@ -116,7 +116,7 @@ class Syncing:
                 self.folder.add(job, text)
         except OutputError as error:  # the other jobs are asked about all the same
             error.hint = f"bgresp get {job.quoted}"
-            errors.show(self.context.streams, error)
+            self.context.tell_error(error)
             self.codes.append(int(error.code))
 
 
