@@ -36,8 +36,10 @@ _FIXED: Final = ("id", "base_url", "profile", "submitted_at")
 _OURS: Final = frozenset({"key", "base_url", "profile", "dialect", "vars", "extra"})
 # What says how a job stands, and follows the further state.
 _STANDING: Final = frozenset(
-    {"status", "finished_at", "checked_at", "expires_at", "usage", "started_at"}
+    {"status", "checked_at", "expires_at", "usage", "started_at"}
 )
+# When it ended, and whether that was told: of one and the same record.
+_END: Final = ("finished_at", "noticed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ def read(line: bytes) -> Record:
         raise UsageError("not a job's record", hint="bgresp list --all --jsonl")
     _check(table)
     known = {name: table[name] for name in _TAKEN & table.keys()}
+    if table.get("finished_at") is not None and table.get("took_exact") is False:
+        known["noticed"] = True
     try:
         job = Job.from_line(known)
     except (ValueError, TypeError, AttributeError) as error:
@@ -119,6 +123,8 @@ def united(mine: Job, theirs: Job) -> Job:
     for name in _STANDING:
         value = getattr(first, name)
         stands[name] = value if value is not None else getattr(second, name)
+    ended = first if first.finished_at is not None else second
+    stands |= {name: getattr(ended, name) for name in _END}
     added = {
         name: getattr(theirs, name)
         for name in _FIELDS - _OURS
@@ -173,6 +179,8 @@ def _check(table: Mapping[str, Any]) -> None:
             raise UsageError(f"{name}: must be an object")
     if not isinstance(table.get("cursor"), str | int | None):
         raise UsageError("cursor: must be a number or text")
+    if not isinstance(table.get("took_exact"), bool | None):
+        raise UsageError("took_exact: must be true or false")
     _check_values(table)
 
 

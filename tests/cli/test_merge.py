@@ -40,7 +40,13 @@ def test_a_ledger_is_merged_once(
     """Every record arrives whole, cursors included; a second time changes nothing."""
     text = elsewhere(
         {"name": "a", "cursor": 41, "group": "g", "row": "r1", "labels": {"k": "v"}},
-        {"name": "b", "status": "completed", "submit_key": "K"},
+        {
+            "name": "b",
+            "status": "completed",
+            "submit_key": "K",
+            "finished_at": "2026-01-02T03:05:05.000Z",
+            "noticed": True,
+        },
     )
     ran = bgresp("import", "--from", "-", "-q", stdin=text)
     assert (0, {ident(1), ident(2)}) == (ran.code, set(ran.out.split()))
@@ -62,6 +68,23 @@ def test_the_further_state_holds(bgresp: Run, elsewhere: Export, swapped: bool) 
         assert 0 == bgresp("import", "--from", "-", stdin=text).code
     job = jobs(bgresp)[ident(1)]
     assert ("completed", 9, {"a": "b"}) == (job["status"], job["cursor"], job["labels"])
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("told_last", [False, True])
+def test_an_end_is_of_one_record(
+    bgresp: Run, elsewhere: Export, swapped: bool, told_last: bool
+) -> None:
+    """When a job ended is no record's, or is said to be told where it was noticed."""
+    ended = {"status": "completed", "finished_at": "2026-01-02T03:05:00.000Z"}
+    seen = {**ended, "finished_at": "2026-01-02T03:06:00.000Z", "noticed": True}
+    first, last = (seen, ended) if told_last else (ended, seen)
+    old = elsewhere({**first, "checked_at": "2026-01-02T03:07:00.000Z"})
+    new = elsewhere({**last, "checked_at": "2026-01-02T03:08:00.000Z"})
+    for text in (new, old) if swapped else (old, new):
+        assert 0 == bgresp("import", "--from", "-", stdin=text).code
+    job = jobs(bgresp)[ident(1)]
+    assert (told_last, last["finished_at"]) == (job["took_exact"], job["finished_at"])
 
 
 def test_a_submit_under_way_elsewhere_is_unknown_here(
@@ -110,6 +133,7 @@ def test_a_merged_batch_is_known_here(
         *(({"schema": "x"}, "not a job"), ({"key": "../../x"}, "key:")),
         *(({"status": "odd"}, "status:"), ({"id": 5}, "id:")),
         *(({"labels": []}, "labels:"), ({"cursor": []}, "cursor:")),
+        ({"took_exact": "no"}, "took_exact: must be true or false"),
         *(({"created_at": 5}, "created_at:"), ({"id": "x" * 4097}, "id: not an id")),
         ({"submitted_at": "yesterday"}, "submitted_at: 'yesterday' is not RFC 3339"),
         ({"expires_at": {}}, "expires_at: must be text"),
