@@ -264,8 +264,8 @@ class Following:
         if answer is not None:
             shown = self._shown_text(job) or ShownText()
             if shown.earlier.ended:
-                said = f"{summary(job)}; nothing is new (bgresp get {job.quoted})"
-                self.observer.note(job, said)
+                message = f"{summary(job)}; nothing is new (bgresp get {job.quoted})"
+                self.observer.note(job, message)
             conclude(job, answer, shown, self.observer)
             return
         self.observer.note(job, records.standing(job))

@@ -233,17 +233,17 @@ def _unfetched(
     """Return the error of a file that was not fetched."""
     from bgresp.core.signals import FaultKind, error_of
 
-    said = f"{_name(media)} of {job.ref}"
+    what = f"{_name(media)} of {job.ref}"
     if fault.kind is FaultKind.GONE:
         other = context.recorder.another_key(job, api.endpoint, fault)
         if other is None:
             return RefusedError(
-                f"{said} is gone, as its container is {EXPIRED}: {fault.message}",
+                f"{what} is gone, as its container is {EXPIRED}: {fault.message}",
                 hint=f"bgresp retry {job.quoted} pays for a new job",
                 request_id=fault.request_id,
             )
         fault = other
-    return error_of(fault, f"{said} is not fetched: {fault.message}", job=job)
+    return error_of(fault, f"{what} is not fetched: {fault.message}", job=job)
 
 
 def _name(media: Media) -> str:

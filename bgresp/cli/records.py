@@ -202,8 +202,8 @@ def standing(job: Job) -> str:
         from bgresp.render.columns import summary
 
         return summary(job)
-    said = "no answer, its submit has no known outcome"
-    return f"{job.status.value}: {said} (bgresp resolve {job.quoted})"
+    message = "no answer, its submit has no known outcome"
+    return f"{job.status.value}: {message} (bgresp resolve {job.quoted})"
 
 
 def say_gone(context: Context, job: Job) -> ExitCode:

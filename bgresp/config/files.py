@@ -128,8 +128,8 @@ def load(path: Path) -> Config:
         _check_profile(name, profile, origins[name])
     default = table.get("default_profile")
     if default is not None and not isinstance(default, str):
-        said = f"{path}: 'default_profile' must be text"
-        raise ConfigError(said, hint=f"edit {path}")
+        message = f"{path}: 'default_profile' must be text"
+        raise ConfigError(message, hint=f"edit {path}")
     dialects = _tables(table.get("dialects", {}), path, "dialects")
     origin = f"{path}: default_profile"
     if default is None:
@@ -193,11 +193,11 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        said = f"cannot read {path}: {error.strerror}"
-        raise ConfigError(said, hint="bgresp config path") from None
+        message = f"cannot read {path}: {error.strerror}"
+        raise ConfigError(message, hint="bgresp config path") from None
     except NotUtf8Error as error:
-        said = f"cannot read {path}: {error}"
-        raise places.misencoded(said, error) from None
+        message = f"cannot read {path}: {error}"
+        raise places.misencoded(message, error) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -233,15 +233,15 @@ def _tables(found: Any, path: Path, name: str) -> Mapping[str, Table]:
     if not isinstance(found, dict) or not all(
         isinstance(table, dict) for table in found.values()
     ):
-        said = f"{path}: {name!r} must hold tables, as in [{name}.work]"
-        raise ConfigError(said, hint=f"edit {path}")
+        message = f"{path}: {name!r} must hold tables, as in [{name}.work]"
+        raise ConfigError(message, hint=f"edit {path}")
     return found
 
 
 def _check_profile(name: str, profile: Table, path: Path) -> None:
     if not is_plain(name):
-        said = f"{path}: the profile {name!r} has control characters"
-        raise ConfigError(said, hint=f"edit {path}")
+        message = f"{path}: the profile {name!r} has control characters"
+        raise ConfigError(message, hint=f"edit {path}")
     for key, value in profile.items():
         wanted = PROFILE_KEYS.get(key)
         if wanted is None:
@@ -301,10 +301,12 @@ def meant(name: str, known: Sequence[str]) -> str:
 def wrong_default(config: Config) -> ConfigError:
     """Return what to say of a default profile that is none: where it stands."""
     name, known = config.default_profile or "", known_profiles(config)
-    said = f"{config.default_origin}: {name!r} is not a profile"
+    message = f"{config.default_origin}: {name!r} is not a profile"
     if config.default_origin == f"{config.path}: default_profile":
-        said = f"{config.path}: 'default_profile' is {name!r}, which is not a profile"
-    return ConfigError(said, hint=meant(name, known))
+        message = (
+            f"{config.path}: 'default_profile' is {name!r}, which is not a profile"
+        )
+    return ConfigError(message, hint=meant(name, known))
 
 
 def dialect(name: str, config: Config) -> Dialect:
@@ -314,8 +316,8 @@ def dialect(name: str, config: Config) -> Dialect:
     """
     for name_ in config.dialects:
         if name_ in built_in():
-            said = f"dialect {name_!r} is built in; choose a name"
-            raise ConfigError(f"{config.path}: {said}")
+            message = f"dialect {name_!r} is built in; choose a name"
+            raise ConfigError(f"{config.path}: {message}")
     try:
         # One that is built in extends no other, and a test has checked it.
         if name in built_in():
@@ -324,8 +326,8 @@ def dialect(name: str, config: Config) -> Dialect:
     except ConfigError as error:
         if name in built_in():
             raise
-        said = f"{config.path}: {error.message}"
-        raise ConfigError(said, hint=error.hint) from None
+        message = f"{config.path}: {error.message}"
+        raise ConfigError(message, hint=error.hint) from None
 
 
 @lru_cache(maxsize=32)

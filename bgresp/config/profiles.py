@@ -98,8 +98,8 @@ def checked(name: str, profile: Table, config: Config) -> list[str]:
     used = variables([*templates, *(op.path for op in spoken.ops.values())])
     unused = sorted(set(profile.get("vars", {})) - {*used})
     known = ", ".join(used) or "none"
-    said = f"the dialect {spoken.name} does not use it (it uses: {known})"
-    return [f"var {name!r}: {said}" for name in unused]
+    message = f"the dialect {spoken.name} does not use it (it uses: {known})"
+    return [f"var {name!r}: {message}" for name in unused]
 
 
 def line_of(text: str, name: str) -> int | None:

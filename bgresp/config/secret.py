@@ -68,8 +68,8 @@ class KeySource(NamedTuple):
             return checked(found, self.name)
         if self.kind == "cmd":
             seen = {n: v for n, v in environ.items() if n not in hidden}
-            said = f"the output of {self.command[0]!r}"
-            return checked(_run(self.command, seen), said)
+            source = f"the output of {self.command[0]!r}"
+            return checked(_run(self.command, seen), source)
         if self.kind == "file":
             return checked(_read(places.expanded(self.name)), self.name)
         return None
@@ -96,10 +96,10 @@ def choose(
         return configured
     if not _belongs(auth, base_url, explicit=explicit):
         host = urls.host(base_url) or "what is no URL"
-        said = f"nothing says where the key for {host} is"
+        message = f"nothing says where the key for {host} is"
         if environ.get(auth.env):
-            said = f"OPENAI_API_KEY is not sent to {host}"
-        raise ConfigError(said, hint=NAME_IT)
+            message = f"OPENAI_API_KEY is not sent to {host}"
+        raise ConfigError(message, hint=NAME_IT)
     if environ.get(auth.env):
         return KeySource("env", auth.env)
     if auth.command:
@@ -235,8 +235,8 @@ def _foreign(path: Path, uid: int) -> str | None:
         owner = path.stat().st_uid
     except OSError:
         return None  # reading it tells why
-    said = f"the key file {path} belongs to another user"
-    return said if uid == 0 != owner else None
+    message = f"the key file {path} belongs to another user"
+    return message if uid == 0 != owner else None
 
 
 def _read(path: Path) -> str:

@@ -171,17 +171,17 @@ def _asked_for(
     name: str, profile: Table, spoken: Dialect, flags: Flags
 ) -> Webhook | None:
     """Return the webhook that new jobs ask for. Raises ConfigError, RefusedError."""
-    said = f"a {spoken.name} endpoint takes no webhook with a request"
+    message = f"a {spoken.name} endpoint takes no webhook with a request"
     if flags.webhook is not None:
         if not spoken.takes_webhook:
-            raise RefusedError(said, hint="where it calls by itself: bgresp listen")
+            raise RefusedError(message, hint="where it calls by itself: bgresp listen")
         return flags.webhook
     try:
         found = secret.webhook(profile)
     except UsageError as error:
         raise ConfigError(f"profile {name!r}: {error.message}") from None
     if found is not None and not spoken.takes_webhook:
-        raise ConfigError(f"profile {name!r} has webhook_url: {said}")
+        raise ConfigError(f"profile {name!r} has webhook_url: {message}")
     return found
 
 
@@ -297,8 +297,8 @@ def _granted(job: Job, base_url: str, machine: Machine) -> _Grant:
         return trusted
     hint = f"bgresp config trust {shlex.quote(base_url)}"
     if stored in _UNNAMED:
-        said = f"came from profile {name!r}, which has none for it now"
-        raise ConfigError(f"the key of {job.ref} {said}", hint=hint)
+        message = f"came from profile {name!r}, which has none for it now"
+        raise ConfigError(f"the key of {job.ref} {message}", hint=hint)
     source = one_line(stored, limit=80)
     known = f" -p {shlex.quote(name)}" if name in known_profiles(config) else ""
     raise ConfigError(

@@ -147,8 +147,10 @@ def require(
     """
     half = unclosed(base_url)
     if half is not None:
-        said = f"profile {profile!r}: its base URL has an unclosed placeholder {half!r}"
-        raise ConfigError(said)
+        message = (
+            f"profile {profile!r}: its base URL has an unclosed placeholder {half!r}"
+        )
+        raise ConfigError(message)
     needed = dict.fromkeys([*spoken.needs, *in_templates(base_url)])
     missing = tuple(name for name in needed if not variables.get(name))
     if missing:

@@ -11,7 +11,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -29,6 +29,7 @@ FOLDER = "serve"
 _FILE = "endpoint.json"
 DOOR = "open.html"  # leads a browser to the page, with the key (see `daemon`)
 IDLE = 900.0  # a detached endpoint leaves after so many seconds without work
+OWN_PACKAGES: Final = ("starlette", "uvicorn")
 _STEP = 0.05
 _STOP_WAIT = 10.0
 
@@ -340,10 +341,12 @@ def _browse(url: str, environ: Mapping[str, str]) -> bool:
     return done.returncode == 0
 
 
-def check_extra() -> None:
-    """Raise what to type if the endpoint's own packages are missing."""
-    if find_spec("starlette") is None or find_spec("uvicorn") is None:
-        message = "the local endpoint needs the extra 'local'"
+def check_extra(
+    who: str = "the local endpoint", packages: Sequence[str] = OWN_PACKAGES
+) -> None:
+    """Raise ConfigError, what to type, if packages that `who` needs are missing."""
+    if any(find_spec(name) is None for name in packages):
+        message = f"{who} needs the extra 'local'"
         raise ConfigError(message, hint="pip install 'bgresp[local]'")
 
 

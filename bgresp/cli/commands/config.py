@@ -144,8 +144,8 @@ def remove(options: Remove, common: Common) -> int:
     except FileNotFoundError:
         raise _not_ours(path, options.name) from None
     except OSError as error:
-        said = f"cannot remove {target}: {error.strerror}"
-        raise OutputError(said, hint=ELSEWHERE) from None
+        message = f"cannot remove {target}: {error.strerror}"
+        raise OutputError(message, hint=ELSEWHERE) from None
     jobs = context.recorder.ledger.open_jobs()
     count = sum(job.profile == options.name for job in jobs)
     if count:
@@ -334,8 +334,8 @@ def _run(argv: list[str], environ: dict[str, str]) -> None:
             argv, check=False, env=environ
         )
     except OSError as error:
-        said = f"cannot run the editor {argv[0]!r}: {error.strerror}"
-        raise ConfigError(said, hint="export EDITOR=...") from None
+        message = f"cannot run the editor {argv[0]!r}: {error.strerror}"
+        raise ConfigError(message, hint="export EDITOR=...") from None
     finally:
         signal.signal(signal.SIGINT, before)
     if _done.returncode != 0:
@@ -347,8 +347,8 @@ def _write(path: Path, text: str, *, force: bool = False) -> None:
     try:
         path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
     except OSError as error:
-        said = f"cannot make {path.parent}: {error.strerror}"
-        raise OutputError(said, hint=ELSEWHERE) from None
+        message = f"cannot make {path.parent}: {error.strerror}"
+        raise OutputError(message, hint=ELSEWHERE) from None
     output.write_file(path, text, force=force, mode=PRIVATE_FILE, hint=ELSEWHERE)
 
 
@@ -484,8 +484,8 @@ def _table(options: Add, common: Common) -> dict[str, Any]:
     command = _argv(options.command, "--exec")
     ways = (env, options.api_key_file, options.api_key_cmd)
     if sum(way is not None for way in ways) > 1:
-        said = "--api-key-env, --api-key-file and --api-key-cmd exclude each other"
-        raise UsageError(said)
+        message = "--api-key-env, --api-key-file and --api-key-cmd exclude each other"
+        raise UsageError(message)
     EngineOptions(
         command=tuple(command),
         whole_request=options.whole_request,

@@ -146,8 +146,8 @@ def merged(context: Context, name: str) -> int:
             except UsageError as error:
                 counts.refused += 1
                 if counts.refused <= NAMED:
-                    said = f"{name}:{number}: {error.message}"
-                    errors.show(context.streams, UsageError(said, hint=error.hint))
+                    message = f"{name}:{number}: {error.message}"
+                    errors.show(context.streams, UsageError(message, hint=error.hint))
     context.report_ledger()
     refused = f", {counts.refused} refused" if counts.refused else ""
     news = f"{counts.new} new here, {counts.changed} with news{refused}"

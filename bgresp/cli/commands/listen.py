@@ -108,7 +108,9 @@ def listen(which: Refs, options: Options, common: Common) -> int:
     if not interval:
         raise UsageError("--interval takes a duration above 0")
     chosen = _chosen(context, which, options)
-    _check_extra()
+    from bgresp.serve.daemon import check_extra
+
+    check_extra("listening", ("uvicorn", "standardwebhooks"))
     from bgresp.serve.server import Hints, is_loopback, listening
 
     context.ledger.prepare()
@@ -165,15 +167,6 @@ def _chosen(context: Context, which: Refs, options: Options) -> list[Job]:
     if which.refs or selector._replace(profile=None).given:
         raise UsageError("REFs and selectors are for --once")
     return []
-
-
-def _check_extra() -> None:
-    from importlib.util import find_spec
-
-    needed = ("uvicorn", "standardwebhooks")
-    if any(find_spec(name) is None for name in needed):
-        message = "listening needs the extra 'local'"
-        raise ConfigError(message, hint="pip install 'bgresp[local]'")
 
 
 @dataclass(slots=True)

@@ -87,8 +87,8 @@ async def _sent(
         async with context.api(settings) as api:
             asked = any(job.extra.get(WEBHOOK) for job in jobs)
             if asked and api.endpoint.webhook is None:
-                said = "asked for a webhook, but the profile has none: sent without"
-                context.say(f"{jobs[0].ref if len(jobs) == 1 else 'jobs'} {said}")
+                message = "asked for a webhook, but the profile has none: sent without"
+                context.say(f"{jobs[0].ref if len(jobs) == 1 else 'jobs'} {message}")
             await sending.send(api, [by_key[job.key] for job in jobs])
             await sending.let_go()
     if context.common.json and (sending.jobs or not single):

@@ -282,8 +282,8 @@ def _drafts(
         raise UsageError(f"--var {name}: no text has {{{{{name}}}}}")
     stream = options.stream
     if stream and "stream" not in settings.dialect.ops:
-        said = f"a {settings.dialect.name} endpoint cannot stream a job"
-        raise RefusedError(said, hint="without --stream it is polled")
+        message = f"a {settings.dialect.name} endpoint cannot stream a job"
+        raise RefusedError(message, hint="without --stream it is polled")
     if stream is None:
         stream = settings.stream or options.watch
     job = _record(context, settings, options)
@@ -310,12 +310,12 @@ def _answers(
 
     job = refs.find(context, ref)
     if job is None:
-        said = f"--previous {ref}: what it waits for is not in the ledger"
-        raise UsageError(said, hint=f"bgresp import {shlex.quote(ref)}")
+        message = f"--previous {ref}: what it waits for is not in the ledger"
+        raise UsageError(message, hint=f"bgresp import {shlex.quote(ref)}")
     answer = context.answers.answer(job.key, context.dialect_of(job))
     if answer is None:
-        said = f"--previous {ref}: its answer is not here"
-        raise UsageError(said, hint=f"bgresp get {job.quoted} --part tools")
+        message = f"--previous {ref}: its answer is not here"
+        raise UsageError(message, hint=f"bgresp get {job.quoted} --part tools")
     replies = []
     for given in options.tool_output or ():
         id_, text = named_call(given, answer)
@@ -325,8 +325,8 @@ def _answers(
     found = answers_to(job.quoted, answer, replies, settings.dialect)
     if job.base_url is not None and not is_same_url(job.base_url, settings.base_url):
         # Nobody there knows the call, and its output is another endpoint's to read.
-        said = f"--previous {ref}: it is at {job.base_url}, not {settings.base_url}"
-        raise UsageError(said, hint=f"-p {shlex.quote(job.profile or 'PROFILE')}")
+        message = f"--previous {ref}: it is at {job.base_url}, not {settings.base_url}"
+        raise UsageError(message, hint=f"-p {shlex.quote(job.profile or 'PROFILE')}")
     return found
 
 
@@ -446,9 +446,9 @@ class Sending:
         """Say when a key's job is of another request than the one at hand."""
         was = got.request_sha256
         if asked.submit_key and was not in {None, asked.request_sha256}:
-            said = f"--key {asked.submit_key} was accepted for another request"
+            message = f"--key {asked.submit_key} was accepted for another request"
             self.context.say(
-                f"{said}, nothing was sent: bgresp get {got.quoted} --part request"
+                f"{message}, nothing was sent: bgresp get {got.quoted} --part request"
             )
 
     async def let_go(self) -> None:

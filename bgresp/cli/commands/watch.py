@@ -128,5 +128,5 @@ def _offered(context: Context) -> str:
     if last is None:
         return ", no job yet: bgresp submit FILE"
     name = f" {last.name}" if last.name else ""
-    said = f"; the last job,{name} {last.ref}: {summary(last)}"
-    return f"{said} (bgresp show, or bgresp watch @last)"
+    message = f"; the last job,{name} {last.ref}: {summary(last)}"
+    return f"{message} (bgresp show, or bgresp watch @last)"
