@@ -5,6 +5,7 @@ is taken out of both. Ctrl-C, SIGTERM and SIGHUP detach instead of killing.
 """
 
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,8 @@ from bgresp.render.streams import Streams
 from bgresp.render.streams import as_json as encode
 
 if TYPE_CHECKING:
+    import asyncio
+
     from bgresp.core.signals import Fault
 
 SCHEMA: Final = "bgresp.error/1"
@@ -140,6 +143,41 @@ class DetachedError(Exception):
         self.exit_code = 128 + number
 
 
+def _leave_names(loop: "asyncio.AbstractEventLoop") -> None:
+    """Let a loop wait at its end for no name that is being looked up.
+
+    The system's look-up takes half a minute where no server answers, and cannot be
+    ended: so long asyncio's own threads would hold up who was asked to leave.
+    """
+    import socket
+    import threading
+
+    async def getaddrinfo(*args: Any, **how: Any) -> Any:
+        future = loop.create_future()
+
+        def settle(found: Any, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(found)
+            else:
+                future.set_exception(error)
+
+        def look_up() -> None:
+            found, error = None, None
+            try:
+                found = socket.getaddrinfo(*args, **how)
+            except Exception as failed:  # noqa: BLE001  who asked is told
+                error = failed
+            with suppress(RuntimeError):  # the loop is closed: we left
+                loop.call_soon_threadsafe(settle, found, error)
+
+        threading.Thread(target=look_up, daemon=True).start()
+        return await future
+
+    loop.getaddrinfo = getaddrinfo  # type: ignore[method-assign]
+
+
 def detachable(work: Coroutine[Any, Any, int]) -> int:
     """Run a coroutine to its end; SIGINT, SIGTERM and SIGHUP cancel it instead of us.
 
@@ -155,6 +193,7 @@ def detachable(work: Coroutine[Any, Any, int]) -> int:
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
+        _leave_names(loop)
         task = asyncio.create_task(work)
 
         def detach(number: int) -> None:

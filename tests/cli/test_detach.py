@@ -190,3 +190,30 @@ def test_a_lock_that_never_comes_can_be_interrupted(
     ran = stuck.finish(number)
     assert ran.code in {128 + number, -number}
     assert (b"", 0) == (ran.out_bytes, len(server.requests))
+
+
+# A name server that answers nobody: the system's look-up cannot be ended.
+_NAMELESS = """
+import os, socket
+def getaddrinfo(*args, **how):
+    os.write(2, b"LOOKING UP")
+    while True:
+        os.read(os.pipe()[0], 1)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_name_that_is_never_found_can_be_left(
+    start: Start, state: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A command that looks a name up for ever says that it leaves, and stays."""
+    (tmp_path / "sitecustomize.py").write_text(_NAMELESS)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    where = ("--base-url", "https://llm.test/v1")
+    stuck = start("submit", "-t", "x", *where, env={"PYTHONPATH": path})
+    stuck.until(b"LOOKING UP", "err")
+    ran = stuck.finish(number)
+    assert (128 + number, b"") == (ran.code, ran.out_bytes)
+    assert "interrupted before sending" in ran.err
+    assert "rejected" == last(state)["status"]
