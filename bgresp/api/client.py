@@ -309,7 +309,10 @@ class Api:
             yield made
 
     async def _read_created(self, response: Response) -> Snapshot | Fault:
-        """Read the reply to a create; of one that cannot be read at least its id."""
+        """Read the reply to a create; of one that cannot be read at least its id.
+
+        A refusal is one although its words were cut off.
+        """
         dialect = self.endpoint.dialect
         try:
             reply = await self._whole(response)
@@ -318,6 +321,11 @@ class Api:
             if found is None:
                 raise
             return found
+        except transport.ExchangeError:
+            if not replies.is_refusal(response.status_code):
+                raise
+            found_headers = transport.headers(response)
+            reply = replies.Reply(response.status_code, found_headers, b"", self.now())
         return _hiding(response, replies.created(dialect, reply))
 
     async def _ask(

@@ -102,6 +102,14 @@ def created(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     return _fault(FaultKind.REFUSED, reply, _refusal(reply, error))
 
 
+def is_refusal(status: int) -> bool:
+    """Say whether a create with such a reply made no job, whatever else it says.
+
+    A 429 has to come whole: then it is sent again.
+    """
+    return 300 <= status < 500 and status not in UNSURE | OF_A_KEY | NOT_PROCESSED
+
+
 def salvaged(dialect: Dialect, head: bytes | bytearray) -> Snapshot | None:
     """Look for the id in what could be read of the reply to a create that was taken."""
     try:

@@ -100,6 +100,11 @@ def test_a_create_is_one_post_with_its_key(server: FakeServer) -> None:
         (fa.refusal(400), FaultKind.REFUSED, True),
         (fa.refusal(401), FaultKind.REFUSED, True),
         (fa.refusal(409), FaultKind.REFUSED, True),
+        *((fa.halved(fa.refusal(s)), FaultKind.REFUSED, True) for s in (301, 401, 413)),
+        *(
+            (fa.halved(fa.refusal(s)), FaultKind.AMBIGUOUS, True)
+            for s in (303, 408, 409, 422, 425, 429, 500)
+        ),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "sse"])
