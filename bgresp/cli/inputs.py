@@ -53,9 +53,21 @@ def prompt(name: str) -> str:
 def text_or_file(value: str, option: str) -> str:
     """Read STR, or @FILE."""
     if not value.startswith("@"):
+        check_utf8(value, option)
         return value.removeprefix("\ufeff")
     shown = f"{option} {value}"
     return _text(value[1:], shown)
+
+
+def check_utf8(word: str, option: str) -> None:
+    """Refuse a word of the command line that is no text: a body would have no letter.
+
+    Raises UsageError.
+    """
+    try:
+        word.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(f"{option}: {word[:80]!r} is not UTF-8") from None
 
 
 def json_or_file(value: str, option: str) -> dict[str, Any]:
@@ -244,6 +256,7 @@ def request_of(context: Context, shape: Shape, settings: "Settings") -> Request:
     """
     if shape.max_output_tokens is not None and shape.max_output_tokens < 1:
         raise UsageError("--max-output-tokens takes 1 or more")
+    _check_words(shape)
     request = Request(
         model=settings.model,
         instructions=text_or_file(shape.system, "-s") if shape.system else None,
@@ -260,6 +273,19 @@ def request_of(context: Context, shape: Shape, settings: "Settings") -> Request:
     # A profile's model is a default: only one that was asked for can clash.
     check_clashes(request._replace(model=shape.model), settings.dialect)
     return request
+
+
+def _check_words(shape: Shape) -> None:
+    """Refuse what would go into a request and is no text; an @FILE may be named so.
+
+    Raises UsageError.
+    """
+    for name, annotated in Shape.__annotations__.items():
+        value = getattr(shape, name)
+        words = value if isinstance(value, list) else [value]
+        for word in words:
+            if isinstance(word, str) and not word.startswith("@"):
+                check_utf8(word, annotated.__metadata__[0].names[0])
 
 
 def ask_for_webhook(context: Context, shape: Shape) -> None:

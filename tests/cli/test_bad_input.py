@@ -43,6 +43,10 @@ OPTIONS: list[Case] = [
     (2, "--body: must be a JSON object", "--body [1]"),
     (2, "-s @nothere: no such file", "good.txt -s @nothere"),
     (2, "--metadata takes K=V, not 'a'", "good.txt --metadata a"),
+    *(
+        (2, rf"{option}: 'k=\udcff' is not UTF-8", f"good.txt {option} k=\udcff")
+        for option in ("--metadata", "--set", "-s", "-m", "--previous", "--attach")
+    ),
     (2, "not a duration: 'soon'", "good.txt --watch --timeout soon"),
     (2, "--timeout needs --watch, --wait or -o", "good.txt --timeout 3"),
     (2, "--show needs --watch", "good.txt --show tools --wait"),
