@@ -356,6 +356,9 @@ def destination(settings: Settings, environ: Mapping[str, str]) -> str:
     A key is not read.
     """
     source, auth = settings.key_source, settings.dialect.auth
+    if auth.header.lower() in {name.lower() for name in settings.headers}:
+        # A header that was given wins over the key's own.
+        return f"{settings.base_url} with {auth.header} as -H or `headers` has it"
     if source.kind in {"local", "none"}:
         return settings.base_url
     scheme = "Bearer " if auth.value.startswith("Bearer ") else ""

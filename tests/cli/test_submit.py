@@ -215,6 +215,10 @@ def test_a_dry_run_needs_no_key(
     ran = bgresp("submit", "-t", "x", "--dry-run", env={"BGRESP_API_KEY": "sk-hidden"})
     assert "Bearer $BGRESP_API_KEY (set)" in ran.err
     assert "hidden" not in ran.out + ran.err
+    own = ("-H", "authorization: Bearer sk-hidden")
+    ran = bgresp("submit", "-t", "x", "--dry-run", *own)
+    assert ran.err.endswith(" with Authorization as -H or `headers` has it\n")
+    assert "hidden" not in ran.out + ran.err
 
 
 NAMES = [
