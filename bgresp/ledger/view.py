@@ -463,6 +463,8 @@ class View:
             return False
         if active.pin is None or (found.st_dev, found.st_ino) != active.pin.identity:
             return False
+        if found.st_size < self.tail.stop:  # a backup was copied over it
+            return False
         if found.st_size != active.size:
             self.segments[-1] = active._replace(size=found.st_size)
         return True
@@ -470,8 +472,10 @@ class View:
     def _follows(self, found: list[Segment]) -> bool:
         """Say whether the files are those that were loaded; take over their sizes."""
         known = self.segments
-        self.is_sure = [s.number for s in known] == [s.number for s in found] and all(
-            segment.holds for segment in known
+        self.is_sure = (
+            [s.number for s in known] == [s.number for s in found]
+            and all(segment.holds for segment in known)
+            and found[-1].size >= self.tail.stop
         )
         if self.is_sure:
             pairs = zip(known, found, strict=True)

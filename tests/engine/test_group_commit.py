@@ -16,7 +16,7 @@ from bgresp.api.transport import Sent
 from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.core.request import Draft
-from bgresp.core.signals import Signal
+from bgresp.core.signals import Signal, Snapshot
 from bgresp.engine.recorder import GroupCommit
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.submit import Submitted, Submitter
@@ -27,6 +27,7 @@ from bgresp.ledger.ledger import Ledger
 from tests.scripted import (
     EPOCH,
     Heard,
+    Script,
     Scripted,
     job,
     recorder_at,
@@ -303,11 +304,16 @@ class Sure(Heard):
 
 
 async def follow(
-    state: Path, heard: Heard, count: int, scheduler: Scheduler | None = None
+    state: Path,
+    heard: Heard,
+    count: int,
+    scheduler: Scheduler | None = None,
+    *,
+    get: Script = (ANSWER,),
 ) -> None:
     """Follow jobs that are over when they are asked about."""
     recorder = recorder_at(state)
-    scripted = Scripted(get=[ANSWER])
+    scripted = Scripted(get=get)
     shared = tools(scripted.api, recorder, heard, mode="poll")
     shared = replace(shared, group=GroupCommit(recorder.ledger.path))
     shared.limiter.rate = 0.0
@@ -348,6 +354,24 @@ def test_an_end_is_told_when_all_of_it_is_on_disk(state: Path, disk: Disk) -> No
     assert all(heard.sure.values())
     assert sorted(heard.sure) == sorted(disk.ends())
     assert disk.syncs <= (4 + 2) * MANY, "a sync a record, and half a sync an end"
+
+
+def test_who_leaves_as_an_answer_comes_keeps_it(state: Path, disk: Disk) -> None:
+    """Ctrl-C right behind an answer loses it: nobody saves what nobody looked at yet."""
+    heard, following = Sure(disk=disk), list["asyncio.Task[None]"]()
+
+    def answer(_: str) -> Snapshot:
+        asyncio.get_running_loop().call_soon(following[0].cancel)
+        return ANSWER
+
+    async def main() -> None:
+        following.append(asyncio.create_task(follow(state, heard, 1, get=answer)))
+        with pytest.raises(asyncio.CancelledError):
+            await following[0]
+
+    asyncio.run(main())
+    assert {job(1).key: True} == heard.sure
+    assert [job(1).key] == disk.ends()
 
 
 @pytest.mark.parametrize("what", ["answer", "line"])

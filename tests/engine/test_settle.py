@@ -438,6 +438,22 @@ def test_an_id_of_another_job_is_refused(
     assert (Status.SUBMITTING, None) == found(state, job)
 
 
+def test_an_id_that_another_process_adopts_is_left_to_it(
+    server: FakeServer, recorder: Recorder, state: Path
+) -> None:
+    """Two processes adopt one id at once, each for a submit of its own."""
+    job = died(recorder, server)
+
+    async def adopt(api: Api) -> Job | Fault:
+        with Recorder.at(state).ledger.claim("id:resp_1"):
+            return await Settling(api, recorder, quiet).adopt(job, "resp_1")
+
+    with pytest.raises(NotFinishedError):
+        using(endpoint(server.base_url), adopt)
+    assert not server.requests
+    assert (Status.SUBMITTING, None) == found(state, job)
+
+
 def test_an_id_of_another_submit_is_refused(
     server: FakeServer, recorder: Recorder
 ) -> None:

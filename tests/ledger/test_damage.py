@@ -376,6 +376,38 @@ def test_a_ledger_that_shrank_is_looked_at(tmp_path: Path, keeps: int) -> None:
         Ledger(tmp_path).check_whole()
 
 
+@pytest.mark.parametrize("keeps", [0, 1, 2])
+def test_a_ledger_that_shrinks_under_us_is_read_anew(
+    tmp_path: Path, keeps: int
+) -> None:
+    """Who has a ledger open that is put back misses what others submit, and sends it."""
+    path, sizes, ours = tmp_path / "ledger.jsonl", [0], Ledger(tmp_path)
+    for number in range(4):
+        submitted(ours, number, Status.QUEUED)
+        sizes.append(path.stat().st_size)
+    path.write_bytes(path.read_bytes()[: sizes[keeps]])
+    theirs = submitted(Ledger(tmp_path), 7, Status.QUEUED)
+    assert theirs == ours.by_submit_key("k7") == ours.by_row("night", "r7")
+    assert ours.by_row("night", "r3") is None
+    mine = submitted(ours, 8, Status.QUEUED)
+    assert mine == Ledger(tmp_path).by_row("night", "r8")
+    assert [*Ledger(tmp_path).newest()] == [*ours.newest()]
+
+
+def test_what_was_set_aside_is_no_doubt_to_others(tmp_path: Path) -> None:
+    """Who has a ledger open goes on to refuse what a bad line may be, once it is gone."""
+    ours, theirs = Ledger(tmp_path), Ledger(tmp_path)
+    submitted(ours, 1, Status.QUEUED)
+    with (tmp_path / "ledger.jsonl").open("ab") as file:
+        file.write(b'{"v":1,"key":"K","status":"queued","c":"00000000"}\n')
+    journal.seal(tmp_path)
+    submitted(ours, 2, Status.QUEUED)
+    with pytest.raises(LedgerError, match="cannot be read"):
+        ours.check_whole()
+    assert 1 == len(theirs.set_aside())
+    ours.check_whole()
+
+
 def calls_of_a_list(state: Path, lines: list[bytes]) -> int:
     """Return how many functions are called to list a ledger and tell what is bad."""
     shutil.rmtree(state, ignore_errors=True)
