@@ -28,6 +28,8 @@ PROMPTS: list[Case] = [
     (2, "stdin: the prompt is empty", "-"),
     (2, "stdin can be read once only", "- -"),
     (2, "-t takes one FILE, not 2", "good.txt good.txt -t x"),
+    (2, "-t is given twice: a prompt has one text", "-t x -t y"),
+    (2, "-t is given twice", "good.txt -t x --text x"),
 ]
 OPTIONS: list[Case] = [
     (2, "--watch takes one FILE, not 2", "good.txt good.txt --watch"),

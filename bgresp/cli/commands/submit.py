@@ -54,8 +54,8 @@ class Options(NamedTuple):
         list[str] | None,
         arg(metavar="[FILE|-]...", help="Prompts; - is stdin."),
     ] = None
-    text: Annotated[
-        str | None, opt("-t", "--text", help="The prompt itself.", metavar="STR")
+    text: Annotated[  # a list, so that a second one is seen: it is no part of the first
+        list[str] | None, opt("-t", "--text", help="The prompt itself.", metavar="STR")
     ] = None
     tool_output: Annotated[
         list[str] | None,
@@ -177,11 +177,13 @@ def submit(shape: Shape, options: Options, common: Common) -> int:
 
 def _check(shape: Shape, options: Options) -> None:
     files = options.files or []
+    if options.text and len(options.text) > 1:
+        raise UsageError("-t is given twice: a prompt has one text")
     if files.count(inputs.STDIN) + shape.stdin_uses > 1:
         raise UsageError("stdin can be read once only")
     if len(files) > 1:
         single = {
-            "-t": options.text is not None,
+            "-t": options.text,
             "-n": options.name,
             "--key": options.key,
             "-o": options.output,
@@ -226,8 +228,8 @@ def _check_needs(shape: Shape, options: Options) -> None:
 
 def _prompts(context: Context, shape: Shape, options: Options) -> list[str | None]:
     files = options.files or []
-    if options.text is not None:
-        said = checked_prompt(options.text.removeprefix("\ufeff"), "-t")
+    if options.text:
+        said = checked_prompt(options.text[0].removeprefix("\ufeff"), "-t")
         if files:  # one, which _check has seen to
             said = f"{said.rstrip()}\n\n{inputs.prompt(files[0])}"
             return [checked_prompt(said, f"-t and {files[0]}")]
