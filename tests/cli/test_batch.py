@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bgresp.ledger.ledger import Ledger
 from tests import fakeanswers as fa
 from tests.cli.ledger import records
 from tests.cli.processes import Start, Unread
@@ -510,6 +511,19 @@ def test_what_did_not_complete_is_retried_where_asked(
     assert newest["retry_of"] is not None
     assert 0 == hasty(*args, "--retry-failed").code
     assert 3 == len(server.creates)
+
+
+def test_what_failed_is_retried_by_one_at_a_time(
+    server: FakeServer, hasty: Run, manifest: Write, state: Path
+) -> None:
+    """`retry --failed` and `batch --retry-failed` at once pay for one job twice."""
+    args = ("batch", manifest(*rows(1)), "-m", "m", "--wait")
+    server.script("create", fa.Snapshot("failed"))
+    assert 12 == hasty(*args).code
+    with Ledger(state).claim("retry --failed"):
+        ran = hasty(*args, "--retry-failed")
+    assert (8, "", 1) == (ran.code, ran.out, len(server.creates))
+    assert (0, 2) == (hasty(*args, "--retry-failed").code, len(server.creates))
 
 
 ODD = [
