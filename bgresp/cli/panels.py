@@ -126,11 +126,6 @@ def opened(command: Any, parent: Any = None) -> Any:
     return command.context_class(command, info_name=name, parent=parent, **settings)
 
 
-def summary(command: TyperCommand | TyperGroup) -> str:
-    """Return the first sentence of a command's help."""
-    return (command.help or "").partition("\n\n")[0].replace("\n", " ").strip()
-
-
 class Command(TyperCommand):
     """A command whose help has its options under headings."""
 

@@ -228,11 +228,6 @@ def read_response(
     )
 
 
-def read_text(dialect: Dialect, payload: Mapping[str, Any]) -> str | None:
-    """Return the text of a response object; None where it has none."""
-    return read_parts(dialect, payload).text or None
-
-
 def items_of(dialect: Dialect, payload: Mapping[str, Any]) -> list[Any]:
     """Return the items of a response object's answer."""
     found = (list(values_at(payload, path)) for path in dialect.items.items)

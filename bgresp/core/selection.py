@@ -1,6 +1,5 @@
 """Which jobs are meant, and in which order: selectors, sorting, durations."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -163,9 +162,3 @@ SORTS: Final[dict[str, tuple[Callable[[Job], Any], bool]]] = {
     "group": (lambda job: job.group, False),
     "profile": (lambda job: job.profile, False),
 }
-
-
-def counts(jobs: Iterable[Job]) -> dict[Status, int]:
-    """Count jobs by status, in the order of Status, leaving out zeros."""
-    found = Counter(job.status for job in jobs)
-    return {status: found[status] for status in Status if found[status]}

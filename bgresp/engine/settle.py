@@ -92,13 +92,6 @@ AT_ONCE: Final = 50
 KEYS_KEPT: Final = 12 * 3600.0
 
 
-async def settle(
-    api: Api | None, recorder: Recorder, jobs: Iterable[Job], say: Callable[[str], None]
-) -> list[Job]:
-    """Settle submissions of one endpoint as far as it can tell; see Settling.settle."""
-    return await Settling(api, recorder, say).settle(jobs)
-
-
 class Settling:
     """Settles submissions of one endpoint; without `api` nobody is asked.
 

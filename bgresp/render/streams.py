@@ -14,7 +14,6 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from bgresp.core.errors import OutputError
 from bgresp.core.text import printable
 
-CLOSED: Final = "stdout is closed"
 NOTE: Final = "bgresp.note/1"
 PIECE: Final = 1 << 20  # code points made into bytes at once
 _ASCII: Final = str.maketrans("░█▶…▉▊▋▌▐▍▎▏▕", ".#>~#####    ")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bgresp.core.errors import UsageError
 from bgresp.core.model import Job, Status
-from bgresp.core.selection import SORTS, Selector, counts, ordered, statuses, took
+from bgresp.core.selection import SORTS, Selector, ordered, statuses, took
 from tests.anyjob import BUILD_JOB, BUILD_USAGE
 
 JOB = Job(
@@ -142,12 +142,3 @@ def test_a_span_is_never_negative(job: Job) -> None:
     known = job.submitted_at is not None and job.finished_at is not None
     assert (seconds is not None) is known
     assert seconds is None or seconds >= 0
-
-
-@given(st.lists(JOBS))
-def test_every_job_is_counted_once(jobs: list[Job]) -> None:
-    """The counts add up, in the order of the statuses, without zeros."""
-    found = counts(jobs)
-    assert len(jobs) == sum(found.values())
-    assert list(found) == [status for status in Status if status in found]
-    assert all(found.values())

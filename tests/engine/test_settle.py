@@ -1,7 +1,7 @@
 """Submits without a known outcome: found, replayed, or left for a person to settle."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,12 @@ def ledger_lines(state: Path) -> list[bytes]:
     return (state / "ledger.jsonl").read_bytes().splitlines()
 
 
+async def settled(
+    api: Api | None, recorder: Recorder, jobs: Iterable[Job], say: Callable[[str], None]
+) -> list[Job]:
+    return await Settling(api, recorder, say).settle(jobs)
+
+
 def test_a_listed_job_is_adopted(
     listing: FakeServer, recorder: Recorder, state: Path
 ) -> None:
@@ -62,7 +68,7 @@ def test_a_listed_job_is_adopted(
 
     async def recover(api: Api) -> None:
         await posted(api, job)
-        await settle.settle(api, recorder, [job], said.append)
+        await settled(api, recorder, [job], said.append)
 
     using(endpoint(listing.base_url, spoken=speaking(listing=True)), recover)
     assert (Status.IN_PROGRESS, FIRST_ID) == found(state, job)
@@ -80,7 +86,7 @@ def test_an_ended_job_is_adopted_with_its_answer(
         await posted(api, job)
         for _ in range(2):
             await api.retrieve(FIRST_ID)
-        await settle.settle(api, recorder, [job], quiet)
+        await settled(api, recorder, [job], quiet)
 
     using(endpoint(listing.base_url, spoken=speaking(listing=True)), recover)
     assert (Status.COMPLETED, FIRST_ID) == found(state, job)
@@ -98,7 +104,7 @@ def test_an_adopted_answer_has_what_was_to_be_included(
 
     async def recover(api: Api) -> None:
         await posted(api, job)
-        await settle.settle(api, recorder, [job], quiet)
+        await settled(api, recorder, [job], quiet)
 
     using(endpoint(listing.base_url, spoken=speaking(listing=True)), recover)
     assert [SOURCES] == [seen.query["include[]"] for seen in listing.asked("get")]
@@ -142,7 +148,7 @@ def test_an_answer_that_cannot_be_saved_is_not_noted(
         await posted(api, job)
         for _ in range(2):
             await api.retrieve(FIRST_ID)
-        await settle.settle(api, recorder, [job], quiet)
+        await settled(api, recorder, [job], quiet)
 
     with pytest.raises(LedgerError, match="responses"):
         using(endpoint(listing.base_url, spoken=speaking(listing=True)), recover)
@@ -156,9 +162,7 @@ def test_an_absent_job_stays_unknown(
     job = died(recorder, listing)
     place = endpoint(listing.base_url, spoken=speaking(listing=True))
     for _ in range(3):
-        using(
-            place, lambda api: settle.settle(api, recorder, candidates(recorder), quiet)
-        )
+        using(place, lambda api: settled(api, recorder, candidates(recorder), quiet))
     assert (Status.UNKNOWN, None) == found(state, job)
     assert () == listing.creates
 
@@ -175,11 +179,11 @@ def test_a_job_is_not_looked_for_forever(
 
     async def recover(api: Api) -> None:
         for now in (recorder, later, later):
-            await settle.settle(api, now, candidates(now), quiet)
+            await settled(api, now, candidates(now), quiet)
 
     using(place, recover)
     assert 2 == len(listing.asked("list"))
-    using(place, lambda api: settle.settle(api, later, [job], quiet))
+    using(place, lambda api: settled(api, later, [job], quiet))
     assert 3 == len(listing.asked("list"))
     assert (Status.UNKNOWN, None) == found(state, job)
 
@@ -194,7 +198,7 @@ def test_a_replay_makes_no_second_job(
     async def recover(api: Api) -> None:
         if arrived:
             await posted(api, job)
-        await settle.settle(api, recorder, [job], quiet)
+        await settled(api, recorder, [job], quiet)
 
     using(endpoint(idempotent.base_url, spoken=speaking(idempotency="replay")), recover)
     assert (Status.QUEUED, FIRST_ID) == found(state, job)
@@ -210,7 +214,7 @@ def test_an_endpoint_that_rejects_used_keys_is_asked_nothing(
     """Case 10: where a used key is an error nothing is sent again by itself."""
     job = died(recorder, server)
     place = endpoint(server.base_url, spoken=speaking(idempotency="reject"))
-    using(place, lambda api: settle.settle(api, recorder, [job], quiet))
+    using(place, lambda api: settled(api, recorder, [job], quiet))
     assert (Status.UNKNOWN, None) == found(state, job)
     assert () == server.requests
 
@@ -238,7 +242,7 @@ def test_without_list_or_keys_nobody_is_asked(
     job = died(recorder, server)
     said: list[str] = []
     place = endpoint(server.base_url)
-    using(place, lambda api: settle.settle(api, recorder, [job], said.append))
+    using(place, lambda api: settled(api, recorder, [job], said.append))
     assert (Status.UNKNOWN, None) == found(state, job)
     assert () == server.requests
     assert any(job.key in line for line in said)
@@ -252,9 +256,7 @@ def test_a_live_submit_is_left_alone(
     place = endpoint(listing.base_url, spoken=speaking(listing=True))
     with holding(Recorder.at(state), job):
         assert [] == candidates(recorder)
-        assert [] == using(
-            place, lambda api: settle.settle(api, recorder, [job], quiet)
-        )
+        assert [] == using(place, lambda api: settled(api, recorder, [job], quiet))
     assert (Status.SUBMITTING, None) == found(state, job)
     assert () == listing.requests
 
@@ -266,7 +268,7 @@ def test_what_was_settled_meanwhile_is_not_settled_again(
     job = died(recorder, listing)
     recorder.ledger.record(job._replace(status=Status.QUEUED, id="resp_known"))
     place = endpoint(listing.base_url, spoken=speaking(listing=True))
-    done = using(place, lambda api: settle.settle(api, recorder, [job], quiet))
+    done = using(place, lambda api: settled(api, recorder, [job], quiet))
     assert ["resp_known"] == [one.id for one in done]
     assert () == listing.requests
 
@@ -284,13 +286,13 @@ def test_a_second_recovery_changes_nothing(
 
         async def recover(api: Api) -> None:
             await posted(api, jobs[1])
-            await settle.settle(api, recorder, jobs, quiet)
+            await settled(api, recorder, jobs, quiet)
 
         using(place, recover)
         before = ledger_lines(state)
         if mode == "replay":
             jobs = candidates(recorder)
-        using(place, lambda api: settle.settle(api, recorder, jobs, quiet))
+        using(place, lambda api: settled(api, recorder, jobs, quiet))
         assert before == ledger_lines(state)
 
 
@@ -302,7 +304,7 @@ def test_recoveries_at_once_end_as_one(
 
     async def recover(api: Api) -> None:
         every = [Recorder.at(state) for _ in range(5)]
-        await asyncio.gather(*(settle.settle(api, b, [job], quiet) for b in every))
+        await asyncio.gather(*(settled(api, b, [job], quiet) for b in every))
 
     using(endpoint(idempotent.base_url, spoken=speaking(idempotency="replay")), recover)
     assert (Status.QUEUED, FIRST_ID) == found(state, job)
@@ -326,7 +328,7 @@ def test_the_list_is_read_page_by_page(server: FakeServer, recorder: Recorder) -
     server.script("list", page(other(1, now), more=True), page(ours, more=True))
     server.script("get", as_json(ours))
     place = endpoint(server.base_url, spoken=speaking(listing=True))
-    done = using(place, lambda api: settle.settle(api, recorder, [job], quiet))
+    done = using(place, lambda api: settled(api, recorder, [job], quiet))
     assert [FIRST_ID] == [one.id for one in done]
     after = [seen.query.get("after") for seen in server.asked("list")]
     assert [None, "resp_other_1"] == after
@@ -339,7 +341,7 @@ def test_the_search_ends_before_the_submit(
     job, long_ago = died(recorder, server), recorder.now() - 86400
     server.script("list", page(other(1, long_ago), more=True))
     place = endpoint(server.base_url, spoken=speaking(listing=True))
-    using(place, lambda api: settle.settle(api, recorder, [job], quiet))
+    using(place, lambda api: settled(api, recorder, [job], quiet))
     assert 1 == len(server.asked("list"))
 
 
@@ -351,7 +353,7 @@ def test_the_search_ends_after_ten_pages(
     pages = [page(other(number, now), more=True) for number in range(10)]
     server.script("list", *pages)
     place = endpoint(server.base_url, spoken=speaking(listing=True))
-    using(place, lambda api: settle.settle(api, recorder, [job], quiet))
+    using(place, lambda api: settled(api, recorder, [job], quiet))
     assert 10 == len(server.asked("list"))
 
 
@@ -385,7 +387,7 @@ def test_an_old_key_is_not_replayed(
         recorder.ledger, recorder.answers, lambda: recorder.now() + days * 86400
     )
     place = endpoint(idempotent.base_url, spoken=speaking(idempotency="replay"))
-    using(place, lambda api: settle.settle(api, later, [job], quiet))
+    using(place, lambda api: settled(api, later, [job], quiet))
     assert (Status.UNKNOWN, None) == found(state, job)
     assert () == idempotent.creates
     assert KEYS_KEPT < 86400
@@ -399,7 +401,7 @@ def test_a_request_that_was_not_kept_is_not_replayed(
     recorder.answers.request_path(job.key).unlink()
     said: list[str] = []
     place = endpoint(idempotent.base_url, spoken=speaking(idempotency="replay"))
-    using(place, lambda api: settle.settle(api, recorder, [job], said.append))
+    using(place, lambda api: settled(api, recorder, [job], said.append))
     assert (Status.UNKNOWN, None) == found(state, job)
     assert any("not kept" in line for line in said)
 
