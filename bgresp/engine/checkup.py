@@ -112,7 +112,12 @@ class Checkup:
         """Read every line there is: an index may hide what is wrong."""
         bad: list[BadLine] = []
         lines, newer = 0, False
-        for segment in journal.listed(state):
+        segments = journal.listed(state)
+        missing = journal.missing(state, segments)
+        if missing is not None:
+            said = "a --key or row that stands in it alone would be sent again"
+            yield Check("ledger", BAD, f"{missing} is missing: put it back; {said}")
+        for segment in segments:
             for line in journal.read(segment.path):
                 lines += 1
                 with suppress(BadLineError):

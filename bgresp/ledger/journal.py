@@ -301,6 +301,14 @@ def listed(state: Path) -> list[Segment]:
             return found
 
 
+def missing(state: Path, segments: Sequence[Segment]) -> Path | None:
+    """Return the first sealed file that is not there: none ever goes by itself."""
+    for number, segment in enumerate(segments, 1):
+        if segment.number != number:
+            return _sealed_path(state, number)
+    return None
+
+
 def seal(state: Path) -> None:
     """Make the active segment a sealed one; the caller holds the lock.
 
@@ -311,9 +319,13 @@ def seal(state: Path) -> None:
     files.make_private(folder)
     files.sync_path(active.path)  # of lines that are synced later, none lies beyond
     with blamed(active.path, "seal"):
-        active.path.rename(folder / f"{active.number:06}.jsonl")
+        active.path.rename(_sealed_path(state, active.number))
         files.sync_folder(folder)
         files.sync_folder(state)
+
+
+def _sealed_path(state: Path, number: int) -> Path:
+    return state / "sealed" / f"{number:06}.jsonl"
 
 
 def _sealed(state: Path) -> list[Segment]:

@@ -186,6 +186,15 @@ class Ledger:
                 "it may lack an earlier submit of it; nothing was sent",
                 hint="bgresp doctor --fix shows what is newer, and accepts the ledger",
             )
+        missing = journal.missing(self.state, self._refreshed().segments)
+        if missing is not None:
+            import shlex  # nobody else here quotes
+
+            raise LedgerError(
+                f"{missing} is missing, and may hold an earlier submit of it: "
+                "nothing was sent",
+                hint=f"put it back; else touch {shlex.quote(str(missing))} gives it up",
+            )
         doubts = self._refreshed().doubts
         if doubts:
             [place] = bad_places(doubts[:1])

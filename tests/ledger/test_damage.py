@@ -394,6 +394,24 @@ def test_a_ledger_that_shrinks_under_us_is_read_anew(
     assert [*Ledger(tmp_path).newest()] == [*ours.newest()]
 
 
+def test_a_sealed_file_that_is_missing_hides_a_submit(tmp_path: Path) -> None:
+    """A key that stood in a file that is gone is sent again, and paid for."""
+    ledger = Ledger(tmp_path)
+    for number in range(3):
+        submitted(ledger, number, Status.QUEUED)
+        journal.seal(tmp_path)
+        ledger.check_whole()
+    (tmp_path / "sealed" / "000002.jsonl").unlink()
+    for one in (ledger, Ledger(tmp_path)):
+        assert one.by_submit_key("k1") is None
+        with pytest.raises(LedgerError, match=r"000002\.jsonl is missing") as failed:
+            one.check_whole()
+        assert one.by_submit_key("k2") is not None
+    assert f"touch {tmp_path / 'sealed' / '000002.jsonl'}" in failed.value.hint
+    (tmp_path / "sealed" / "000002.jsonl").touch(mode=0o600)
+    ledger.check_whole()
+
+
 def test_what_was_set_aside_is_no_doubt_to_others(tmp_path: Path) -> None:
     """Who has a ledger open goes on to refuse what a bad line may be, once it is gone."""
     ours, theirs = Ledger(tmp_path), Ledger(tmp_path)
