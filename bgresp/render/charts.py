@@ -8,7 +8,7 @@ from bgresp.core.model import Job, Status
 from bgresp.core.stats import Stats
 from bgresp.core.text import one_line, printable
 from bgresp.core.times import brief, local, rfc3339
-from bgresp.render.columns import Look, Times
+from bgresp.render.columns import Look, Times, at_most
 from bgresp.render.streams import Streams
 from bgresp.render.table import (
     BOLD,
@@ -174,7 +174,10 @@ class Timeline:
             return
         spans = [ends(job, self.look.now) for job in jobs]
         start, end = min(s for s, _ in spans), max(e for _, e in spans)
-        took = [brief(last - first) for first, last in spans]
+        took = [
+            (at_most if job.took_exact is False else brief)(last - first)
+            for job, (first, last) in zip(jobs, spans, strict=True)
+        ]
         names = [self._label(job) for job in jobs]
         name_width, longest = widest(names), widest(took)
         room = self.streams.width - name_width - longest - 2 * len(GAP)

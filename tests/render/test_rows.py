@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from bgresp.core.model import RECORD_FIELDS, Job
+from bgresp.core.model import RECORD_FIELDS, Job, Status
 from bgresp.core.stats import WAYS, grouping, stats_of
 from bgresp.core.text import one_line
 from bgresp.core.times import rfc3339
@@ -52,6 +52,16 @@ def test_on_a_terminal(golden: Golden, what: str) -> None:
         SHOWN[what](streams, Look(NOW, terminal=True))
         pages.append(f"== {width} columns\n{out.getvalue().decode()}")
     golden(f"rows/{what}", "\n".join(pages))
+
+
+def test_a_timeline_tells_noticed_ends() -> None:
+    """A bar says how long a job took though its end was only noticed."""
+    ended = Job("k", Status.COMPLETED, submitted_at=NOW - 60, finished_at=NOW - 30)
+    streams, out = screen(80)
+    jobs = [ended._replace(noticed=True), ended]
+    Timeline(streams, Look(NOW, terminal=True)).show(jobs)
+    _, noticed, told, _ = out.getvalue().decode().splitlines()
+    assert (" ≤ 30s", "  30s") == (noticed[-6:], told[-5:])
 
 
 @pytest.mark.parametrize("times", [None, *Times])
