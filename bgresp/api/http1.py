@@ -66,10 +66,17 @@ def address(url: str) -> Address:
         raise ExchangeError(Failure.UNFORMED, "not a URL of http or https")
     if not host.isascii():
         host = _in_ascii(host)
-    shown = f"[{host}]" if ":" in host else host
+    if ":" in host:
+        host = host.replace("%25", "%", 1)  # before a zone (RFC 6874)
+    shown = f"[{_without_zone(host)}]" if ":" in host else host
     authority = shown if port in {None, usual} else f"{shown}:{port}"
     port = usual if port is None else port
     return Address(host, port, parts.scheme == "https", authority)
+
+
+def _without_zone(host: str) -> str:
+    """Return an address as others know it: a zone is this machine's own."""
+    return host.partition("%")[0] if ":" in host else host
 
 
 def _in_ascii(host: str) -> str:
@@ -427,7 +434,8 @@ class Client:
         self._drop()
         tls: dict[str, Any] = {}
         if place.is_tls:
-            tls = {"ssl": self.context, "server_hostname": place.host}
+            name = _without_zone(place.host)
+            tls = {"ssl": self.context, "server_hostname": name}
         is_named = not place.host.replace(".", "").isdigit() and ":" not in place.host
         delay = _SECOND_FAMILY if is_named and place.host != "localhost" else None
         try:

@@ -101,6 +101,8 @@ def answering(*replies: bytes) -> tuple[Talk, list[int]]:
         ("https://h.test:443/v1", ("h.test", 443, True, "h.test")),
         ("http://H.Test:8080", ("h.test", 8080, False, "h.test:8080")),
         ("https://[::1]:9/v1", ("::1", 9, True, "[::1]:9")),
+        ("http://[fe80::1%25eth0]/v1", ("fe80::1%eth0", 80, False, "[fe80::1]")),
+        ("http://[fe80::1%25E]:9", ("fe80::1%E", 9, False, "[fe80::1]:9")),
         ("http://h.test:0/v1", ("h.test", 0, False, "h.test:0")),
         ("http://b\u00fccher.test", ("xn--bcher-kva.test", 80, False, None)),
     ],
