@@ -138,7 +138,8 @@ class Submitting:
                 body = asking(endpoint, self.ready.body)
                 create = api.create(body, key=key, stream=False, sent=sent)
                 async with aclosing(create) as signals:
-                    return await first_outcome(signals, endpoint.dialect.streaming)
+                    how = endpoint.dialect.streaming
+                    return await first_outcome(signals, how, sent)
         except TimeoutError:
             kind = FaultKind.AMBIGUOUS if sent.started else FaultKind.UNREACHABLE
             return Fault(kind, f"no reply came in {self.within:g} s")

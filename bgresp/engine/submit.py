@@ -185,9 +185,12 @@ ALIVE: Final = 900.0  # a stream whose events go on is waited for so long
 async def first_outcome(
     signals: AsyncGenerator[Signal, None],
     how: Streaming,
+    sent: Sent,
     say: Callable[[str], None] = lambda _: None,
 ) -> Signal:
     """Return the signal that tells the outcome; comments alone never do.
+
+    Where nothing was `sent` in all that time it was unreachable, and is free.
 
     While events come one is waited for, for a quarter of an hour: numbered keepalives
     came for 301 s before the id (WIRE.md 7). `say` is told of that, once.
@@ -208,6 +211,9 @@ async def first_outcome(
                     say("no id yet, but events come: waiting up to 15 minutes for it")
     except TimeoutError:
         waited = loop.time() - began
+        if not sent.started:
+            said = f"no connection stood for {waited:.0f} s"
+            return Fault(FaultKind.UNREACHABLE, said)
         return Fault(FaultKind.IDLE, f"no id came for {waited:.0f} s")
     return Fault(FaultKind.CLOSED, "the reply ended before an id came")
 
@@ -471,7 +477,7 @@ class Submitter:
             create = self.api.create(body, key=job.key, stream=stream, sent=sent)
             signals = repeat_outcome(create)
             how = self.api.endpoint.dialect.streaming
-            first = await first_outcome(signals, how, self.say)
+            first = await first_outcome(signals, how, sent, self.say)
             if not isinstance(first, Event) and first.retry_after is not None:
                 self.queue.limiter.hold(first.retry_after)
             if not isinstance(first, Fault):

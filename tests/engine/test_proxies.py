@@ -27,10 +27,19 @@ BODY = {"model": "m", "input": "hi", "background": True, "store": True}
 
 
 def submit(
-    base_url: str, state: Path, environ: Mapping[str, str], *, idle: float = 600.0
+    base_url: str,
+    state: Path,
+    environ: Mapping[str, str],
+    *,
+    idle: float = 600.0,
+    events: float = 600.0,
 ) -> Submitted:
-    """Submit once, on a fast clock; `idle` is for how long a reply may be silent."""
-    place = endpoint(base_url, spoken=dialect(streaming={"idle_bytes": idle}))
+    """Submit once, on a fast clock.
+
+    `idle` is for how long a reply may be silent, `events` for how long no id may come.
+    """
+    patience = {"idle_bytes": idle, "idle_events": events}
+    place = endpoint(base_url, spoken=dialect(streaming=patience))
     job = Job("", submitted_at=EPOCH, dialect="openai", base_url=base_url)
 
     async def go() -> Submitted:
@@ -88,6 +97,18 @@ def test_before_the_tunnel_stands_nothing_was_sent(
     assert f"by the proxy {proxy.url[7:]} of HTTPS_PROXY" in told.message
     assert "llm.test" in told.message
     assert (1 if error is ConfigError else 4) == proxy.connects
+
+
+def test_a_wait_for_an_id_that_nobody_was_asked_for_leaves_no_doubt(
+    server: FakeServer, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the wait for an id ends before the tunnel stands nothing was sent."""
+    with TunnelProxy(server.address, Connect.SILENT) as proxy:
+        submitted = through(proxy, state, monkeypatch, events=4.0)
+    job = recorded(state)
+    assert (Status.REJECTED, "not_sent") == (job.status, job.error and job.error.code)
+    assert "no connection stood for " in error_of(submitted).message
+    assert () == server.requests
 
 
 def test_a_tunnel_that_comes_late_carries_the_job(
