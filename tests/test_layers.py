@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,7 @@ KNOWS: Final[dict[str, set[str]]] = {
     "batch": MIDDLE | {"engine"},
 }
 EVERYTHING: Final = {*KNOWS, "cli"}
-TOP: Final = {"cli", "__main__", "celery", "listen", "fastlane"}
+TOP: Final = {"cli", "__main__", "celery"}
 KNOWS.update(dict.fromkeys(TOP, EVERYTHING))
 
 # What core may use of the standard library: nothing that does I/O, sleeps, reads a
@@ -199,6 +200,33 @@ def test_names_are_no_metaphors(folder: Path) -> None:
     assert {"EngineNews", "ShownText"} <= names or folder != PACKAGE
     ends = re.compile(f"({'|'.join(sorted(BANNED))})$")
     assert set() == {name for name in names if ends.search(name)}
+
+
+# Each verb has its Options; who makes a connection is a Client, one of two; a request
+# is a user's, and one of HTTP that carries it.
+SHARED: Final = {"Options", "Client", "Request"}
+
+
+@pytest.mark.parametrize("is_served", [False, True], ids=["client", "endpoint"])
+def test_a_word_has_one_meaning(is_served: bool) -> None:
+    """No two classes of the client share a name, nor two of the local endpoint."""
+    paths = [path for path in MODULES if ("serve" == _part(_name(path))) is is_served]
+    names = Counter(
+        node.name
+        for path in paths
+        for node in _statements(path)
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert len(names) > 20
+    assert set() == {name for name, count in names.items() if count > 1} - SHARED
+
+
+def test_no_module_is_the_gerund_of_another() -> None:
+    """A verb's work is in the verb's module: no `retrying` beside `retry`."""
+    stems = {path.stem.strip("_") for path in MODULES}
+    gerunds = {form for stem in stems for form in (f"{stem}ing", f"{stem[:-1]}ing")}
+    gerunds |= {f"{stem}{stem[-1:]}ing" for stem in stems}
+    assert set() == stems & gerunds
 
 
 def test_few_modules_are_small() -> None:

@@ -1,1 +1,1 @@
-"""Speak to one endpoint; the only package that knows HTTP."""
+"""Speak to one endpoint; of the client the only package that knows HTTP."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from bgresp.core.errors import ConfigError, EncodingError, LedgerError
+from bgresp.core.errors import ConfigError, FileEncodingError, LedgerError
 from bgresp.core.text import NotUtf8Error
 
 CONFIG: Final = "BGRESP_CONFIG"
@@ -79,7 +79,7 @@ def distrust(
 
 def misencoded(message: str, error: NotUtf8Error) -> ConfigError:
     """Return the error of a file that is no UTF-8, by whether it can be converted."""
-    kind = EncodingError if error.hint else ConfigError
+    kind = FileEncodingError if error.hint else ConfigError
     return kind(message, hint=error.hint)
 
 

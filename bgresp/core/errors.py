@@ -6,7 +6,7 @@ BgrespError (1)
 ├── UsageError (2)
 ├── NoSuchJobError (3)
 ├── ConfigError (4)
-│   └── EncodingError (2)
+│   └── FileEncodingError (2)
 ├── RefusedError (5)
 ├── UnreachableError (6)
 ├── UnknownOutcomeError (7)
@@ -150,7 +150,7 @@ class ConfigError(BgrespError):
     usual = "bgresp config show"
 
 
-class EncodingError(ConfigError):
+class FileEncodingError(ConfigError):
     """A file of keys or settings is UTF-16: it can be converted, and is not read."""
 
     code = ExitCode.USAGE

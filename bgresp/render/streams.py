@@ -23,7 +23,7 @@ _VTE: Final = 8000  # the first version of VTE that shows progress is 0.80
 TERMINAL = 2  # stderr, where everything is drawn
 
 
-class Ability(NamedTuple):
+class TerminalFeatures(NamedTuple):
     """Whether the cursor can be moved, more than ASCII drawn, a progress be shown."""
 
     moves: bool
@@ -31,31 +31,26 @@ class Ability(NamedTuple):
     taskbar: bool
 
 
-def ability(environ: Mapping[str, str], *, windows: bool) -> Ability:
+def features(environ: Mapping[str, str]) -> TerminalFeatures:
     """Read the environment of a terminal.
 
-    A console of old Windows, which sets none of its successors' variables, gets plain
-    lines; so does a terminal that says to be dumb, or nothing, and a CI's log.
+    One that says to be dumb, or nothing, and a CI's log get plain lines.
     """
     term = environ.get("TERM", "")
-    modern = any(environ.get(name) for name in ("WT_SESSION", "TERM_PROGRAM"))
-    modern |= environ.get("ConEmuANSI") == "ON"
-    able = modern if windows and not term else term not in _PLAIN
+    able = term not in _PLAIN
     moves = able and environ.get("CI", "").lower() in _NO
-    return Ability(
+    return TerminalFeatures(
         moves=moves,
-        unicode=able and term != "linux" and _is_utf8(environ, windows=windows),
+        unicode=able and term != "linux" and _is_utf8(environ),
         taskbar=moves and not environ.get("BGRESP_NO_OSC") and _has_taskbar(environ),
     )
 
 
-def _is_utf8(environ: Mapping[str, str], *, windows: bool) -> bool:
+def _is_utf8(environ: Mapping[str, str]) -> bool:
     """Say whether the locale is, or nothing is said of it, as in most containers.
 
     Python sets LC_CTYPE itself where LANG is C (PEP 538): that is not the user's word.
     """
-    if windows:
-        return True
     lang, ctype = environ.get("LANG", ""), environ.get("LC_CTYPE", "")
     coerced = ctype == "C.UTF-8" and lang in {"C", "POSIX"}
     said = environ.get("LC_ALL") or (not coerced and ctype) or lang
@@ -104,8 +99,6 @@ class Keyboard:
 
 
 def _in_front() -> bool:
-    if sys.platform == "win32":
-        return False
     try:
         return os.tcgetpgrp(TERMINAL) == os.getpgrp()
     except OSError:
@@ -114,8 +107,6 @@ def _in_front() -> bool:
 
 def _set_echo(*, on: bool) -> bool:
     """Set the flag and say if that changed it; a terminal that is gone is no fault."""
-    if sys.platform == "win32":
-        return False
     import termios
 
     with suppress(termios.error):
@@ -277,7 +268,7 @@ def of_process(
     """
     out_tty = 1 not in closed and os.isatty(1)
     err_tty = 2 not in closed and os.isatty(2)
-    can = ability(environ, windows=os.name == "nt")
+    can = features(environ)
     dumb = environ.get("TERM") == "dumb"
     animated = err_tty and progress and can.moves
     together = out_tty and err_tty and _is_same()

@@ -78,7 +78,7 @@ def test_every_command_and_option_is_in_every_script() -> None:
                     assert said in text
 
 
-def nested() -> completions.Command:
+def nested() -> completions.CommandSpec:
     """Return a program with commands in a group, as `config show` is."""
     app, group = typer.Typer(), typer.Typer()
 
@@ -110,7 +110,9 @@ def test_the_tree_of_a_nested_program() -> None:
     found = {" ".join(c.path): c for c in nested().walk()}
     assert {"", "config", "config show", "config edit", "other"} == set(found)
     path = next(o for o in found["config show"].options if "--path" in o.names)
-    assert path.value == completions.Value("words", "lower|upper", ("lower", "upper"))
+    assert path.value == completions.ValueSpec(
+        "words", "lower|upper", ("lower", "upper")
+    )
     assert "file" == found["config edit"].arguments[0].value.kind
     assert found["other"].arguments[0].repeats
 

@@ -19,7 +19,7 @@ CODES = {
     "UsageError": 2,
     "NoSuchJobError": 3,
     "ConfigError": 4,
-    "EncodingError": 2,
+    "FileEncodingError": 2,
     "RefusedError": 5,
     "UnreachableError": 6,
     "UnknownOutcomeError": 7,

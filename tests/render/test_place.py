@@ -9,7 +9,7 @@ from rich.cells import get_character_cell_size
 from wcwidth import wcwidth
 
 from bgresp.render.screen import TextEnd
-from bgresp.render.streams import ability
+from bgresp.render.streams import features
 from tests.render.screens import Shown
 
 SURE = st.text(
@@ -119,38 +119,35 @@ UTF8 = {"TERM": "xterm-256color", "LANG": "en_US.UTF-8"}
 
 
 @pytest.mark.parametrize(
-    ("environ", "windows", "expected"),
+    ("environ", "expected"),
     [
-        (UTF8, False, (True, True, False)),
-        ({"TERM": "xterm"}, False, (True, True, False)),
-        ({}, False, (False, False, False)),
-        ({**UTF8, "TERM": "dumb"}, False, (False, False, False)),
-        ({**UTF8, "CI": "true"}, False, (False, True, False)),
-        ({**UTF8, "CI": "false"}, False, (True, True, False)),
-        ({**UTF8, "LC_ALL": "C"}, False, (True, False, False)),
-        ({**UTF8, "LANG": "C", "LC_CTYPE": "C.UTF-8"}, False, (True, False, False)),
-        ({**UTF8, "LC_CTYPE": "C.UTF-8"}, False, (True, True, False)),
-        ({**UTF8, "LANG": "de_DE.ISO-8859-1"}, False, (True, False, False)),
-        ({**UTF8, "TERM": "linux"}, False, (True, False, False)),
-        ({**UTF8, "TERM_PROGRAM": "ghostty"}, False, (True, True, True)),
-        ({**UTF8, "TERM_PROGRAM": "ghostty", "TMUX": "x"}, False, (True, True, False)),
-        ({**UTF8, "VTE_VERSION": "8001"}, False, (True, True, True)),
-        ({**UTF8, "VTE_VERSION": "7600"}, False, (True, True, False)),
+        (UTF8, (True, True, False)),
+        ({"TERM": "xterm"}, (True, True, False)),
+        ({}, (False, False, False)),
+        ({**UTF8, "TERM": "dumb"}, (False, False, False)),
+        ({**UTF8, "CI": "true"}, (False, True, False)),
+        ({**UTF8, "CI": "false"}, (True, True, False)),
+        ({**UTF8, "LC_ALL": "C"}, (True, False, False)),
+        ({**UTF8, "LANG": "C", "LC_CTYPE": "C.UTF-8"}, (True, False, False)),
+        ({**UTF8, "LC_CTYPE": "C.UTF-8"}, (True, True, False)),
+        ({**UTF8, "LANG": "de_DE.ISO-8859-1"}, (True, False, False)),
+        ({**UTF8, "TERM": "linux"}, (True, False, False)),
+        ({**UTF8, "TERM_PROGRAM": "ghostty"}, (True, True, True)),
+        ({**UTF8, "TERM_PROGRAM": "ghostty", "TMUX": "x"}, (True, True, False)),
+        ({**UTF8, "VTE_VERSION": "8001"}, (True, True, True)),
+        ({**UTF8, "VTE_VERSION": "7600"}, (True, True, False)),
         (
             {**UTF8, "TERM_FEATURES": "T3CwLrMSc7UUw9Ts3BFGsSyHNoSxFP"},
-            False,
             (True, True, True),
         ),
-        ({**UTF8, "WT_SESSION": "1", "BGRESP_NO_OSC": "1"}, False, (True, True, False)),
-        ({}, True, (False, False, False)),
-        ({"WT_SESSION": "1"}, True, (True, True, True)),
-        ({"ConEmuANSI": "ON"}, True, (True, True, True)),
-        ({"TERM": "xterm-256color"}, True, (True, True, False)),
+        ({**UTF8, "WT_SESSION": "1", "BGRESP_NO_OSC": "1"}, (True, True, False)),
+        ({"TERM": "xterm", "WT_SESSION": "1"}, (True, True, True)),
+        ({"TERM": "xterm", "ConEmuANSI": "ON"}, (True, True, True)),
     ],
 )
-def test_abilities(
-    environ: Mapping[str, str], windows: bool, expected: tuple[bool, bool, bool]
+def test_features_of_a_terminal(
+    environ: Mapping[str, str], expected: tuple[bool, bool, bool]
 ) -> None:
     """The cursor moves, more than ASCII is drawn, progress is shown: where it can be."""
-    can = ability(environ, windows=windows)
+    can = features(environ)
     assert expected == (can.moves, can.unicode, can.taskbar)

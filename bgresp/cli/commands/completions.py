@@ -51,7 +51,7 @@ _ZSH_FILES: Final = {FILE: "_files", FOLDER: "_files -/", AT_FILE: "_bgresp_atfi
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ValueSpec:
     """What an option or an argument takes: free text, a file, some words, ...
 
     `words` are those of a choice (WORDS), or of a list with commas (LIST).
@@ -68,34 +68,34 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class OptionSpec:
     """An option under all its names; a flag takes no value."""
 
     names: tuple[str, ...]
     help: str
-    value: Value | None = None
+    value: ValueSpec | None = None
     repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
+class ArgumentSpec:
     """A positional argument."""
 
-    value: Value
+    value: ValueSpec
     repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class CommandSpec:
     """A command, or a group of them, by the words that lead to it."""
 
     path: tuple[str, ...]
     help: str
-    options: tuple[Option, ...] = ()
-    arguments: tuple[Argument, ...] = ()
-    commands: tuple["Command", ...] = field(default=())
+    options: tuple[OptionSpec, ...] = ()
+    arguments: tuple[ArgumentSpec, ...] = ()
+    commands: tuple["CommandSpec", ...] = field(default=())
 
-    def walk(self) -> Iterator["Command"]:
+    def walk(self) -> Iterator["CommandSpec"]:
         """Yield this command and every one below it."""
         yield self
         for command in self.commands:
@@ -104,47 +104,53 @@ class Command:
 
 _STATUSES: Final = (*map(str, Status), "open", "ended")
 _BY_NAME: Final = {
-    "--profile": Value("profile"),
-    "--group": Value("group"),
-    "--label": Value("label"),
-    "--model": Value("model"),
-    "--status": Value(LIST, words=_STATUSES),
-    "--fields": Value(LIST, words=tuple(sorted({*RECORD_FIELDS, *COLUMNS, "text"}))),
-    "--sort": Value(WORDS, words=tuple(SORTS)),
-    "--by": Value(WORDS, words=("status", "day", "model", "label", "profile", "group")),
-    "--time": Value(WORDS, words=("relative", "local", "utc")),
-    "--dialect": Value(WORDS, words=tuple(sorted(built_in()))),
-    "--part": Value(WORDS, words=PARTS),
-    "--show": Value(LIST, words=(*KINDS, "all")),
-    "--mode": Value(WORDS, words=("auto", "stream", "poll")),
-    "--color": Value(WORDS, words=("auto", "always", "never")),
+    "--profile": ValueSpec("profile"),
+    "--group": ValueSpec("group"),
+    "--label": ValueSpec("label"),
+    "--model": ValueSpec("model"),
+    "--status": ValueSpec(LIST, words=_STATUSES),
+    "--fields": ValueSpec(
+        LIST, words=tuple(sorted({*RECORD_FIELDS, *COLUMNS, "text"}))
+    ),
+    "--sort": ValueSpec(WORDS, words=tuple(SORTS)),
+    "--by": ValueSpec(
+        WORDS, words=("status", "day", "model", "label", "profile", "group")
+    ),
+    "--time": ValueSpec(WORDS, words=("relative", "local", "utc")),
+    "--dialect": ValueSpec(WORDS, words=tuple(sorted(built_in()))),
+    "--part": ValueSpec(WORDS, words=PARTS),
+    "--show": ValueSpec(LIST, words=(*KINDS, "all")),
+    "--mode": ValueSpec(WORDS, words=("auto", "stream", "poll")),
+    "--color": ValueSpec(WORDS, words=("auto", "always", "never")),
 }
-_BY_METAVAR: Final[Mapping[str, Value]] = {
-    r"REF": Value("ref"),
-    r"KEY": Value("key"),
-    r"P|PROFILE": Value("profile"),
-    r"DIR|FOLDER": Value(FOLDER),
-    r".*@FILE.*": Value(AT_FILE),
-    r"(.*\|)?(FILE|PATH|MANIFEST)\b[^=]*": Value(FILE),
+_BY_METAVAR: Final[Mapping[str, ValueSpec]] = {
+    r"REF": ValueSpec("ref"),
+    r"KEY": ValueSpec("key"),
+    r"P|PROFILE": ValueSpec("profile"),
+    r"DIR|FOLDER": ValueSpec(FOLDER),
+    r".*@FILE.*": ValueSpec(AT_FILE),
+    r"(.*\|)?(FILE|PATH|MANIFEST)\b[^=]*": ValueSpec(FILE),
 }
 _CHOICE: Final = re.compile(r"[a-z0-9_-]+(\|[a-z0-9_-]+)+")
-_HELP: Final = Option(("-h", "--help"), "Show the help of this command.")
+_HELP: Final = OptionSpec(("-h", "--help"), "Show the help of this command.")
 
 
-def read(root: Any) -> Command:
+def read(root: Any) -> CommandSpec:
     """Read a program's commands, all that are not hidden."""
     # What `help` tells about: commands, then topics; `config` is both.
     told = tuple(dict.fromkeys((*panels.names(root), *topics())))
-    return _read(root, (), {**_BY_METAVAR, r"COMMAND\|TOPIC": Value(WORDS, words=told)})
+    return _read(
+        root, (), {**_BY_METAVAR, r"COMMAND\|TOPIC": ValueSpec(WORDS, words=told)}
+    )
 
 
 def _read(
-    command: Any, path: tuple[str, ...], metavars: Mapping[str, Value]
-) -> Command:
+    command: Any, path: tuple[str, ...], metavars: Mapping[str, ValueSpec]
+) -> CommandSpec:
     inner = [(n, panels.below(command, n)) for n in sorted(panels.names(command))]
     shown = [p for p in command.params if not getattr(p, "hidden", False)]
     options = [p for p in shown if p.param_type_name == "option"]
-    return Command(
+    return CommandSpec(
         path=path,
         help=str(command.get_short_help_str(100)),
         options=(*(_option(p, metavars) for p in options), _HELP),
@@ -155,36 +161,38 @@ def _read(
     )
 
 
-def _option(param: Any, metavars: Mapping[str, Value]) -> Option:
+def _option(param: Any, metavars: Mapping[str, ValueSpec]) -> OptionSpec:
     names = (*param.opts, *param.secondary_opts)
     text = " ".join(str(param.help or "").split())
     takes_none = param.is_flag or param.count
     value = None if takes_none else _value(names, param, metavars)
-    return Option(names, text, value, repeats=param.multiple)
+    return OptionSpec(names, text, value, repeats=param.multiple)
 
 
-def _argument(param: Any, metavars: Mapping[str, Value]) -> Argument:
-    return Argument(_value((), param, metavars), repeats=param.nargs == -1)
+def _argument(param: Any, metavars: Mapping[str, ValueSpec]) -> ArgumentSpec:
+    return ArgumentSpec(_value((), param, metavars), repeats=param.nargs == -1)
 
 
-def _value(names: tuple[str, ...], param: Any, metavars: Mapping[str, Value]) -> Value:
+def _value(
+    names: tuple[str, ...], param: Any, metavars: Mapping[str, ValueSpec]
+) -> ValueSpec:
     metavar = str(param.metavar or param.name.upper())
     label = metavar.strip("'").replace("...", "")
     label = label[1:-1] if label.startswith("[") and label.endswith("]") else label
     choices = getattr(param.type, "choices", None)
     if choices is not None:
         words = tuple(str(getattr(one, "value", one)) for one in choices)
-        return Value(WORDS, label, words)
+        return ValueSpec(WORDS, label, words)
     for name in names:
         if name in _BY_NAME:
-            return Value(_BY_NAME[name].kind, label, _BY_NAME[name].words)
+            return ValueSpec(_BY_NAME[name].kind, label, _BY_NAME[name].words)
     if _CHOICE.fullmatch(label):
-        return Value(WORDS, label, tuple(label.split("|")))
+        return ValueSpec(WORDS, label, tuple(label.split("|")))
     for pattern, value in metavars.items():
         # A key that an option takes is a new one; a positional one names a submit.
         if re.fullmatch(pattern, label) and not (names and value.kind == "key"):
-            return Value(value.kind, label, value.words)
-    return Value(FREE, label)
+            return ValueSpec(value.kind, label, value.words)
+    return ValueSpec(FREE, label)
 
 
 class Shell(StrEnum):
@@ -220,12 +228,12 @@ def completions(context: typer.Context, options: Options, common: Common) -> int
     return 0
 
 
-def _bash(root: Command) -> str:
+def _bash(root: CommandSpec) -> str:
     """Return the cases of `_bgresp_command`."""
     return "\n".join(_bash_case(command) for command in root.walk())
 
 
-def _kind(value: Value | None) -> str:
+def _kind(value: ValueSpec | None) -> str:
     """Return what a value may be, in one word; nothing for a flag."""
     if value is None:
         return ""
@@ -234,12 +242,12 @@ def _kind(value: Value | None) -> str:
     return f"{value.kind}:{','.join(value.words)}" if value.words else value.kind
 
 
-def _first_argument(command: Command) -> str:
+def _first_argument(command: CommandSpec) -> str:
     """Return the kind of a command's first argument."""
     return _kind(command.arguments[0].value) if command.arguments else FREE
 
 
-def _bash_case(command: Command) -> str:
+def _bash_case(command: CommandSpec) -> str:
     options = [
         f"{name}={_kind(option.value)}" if option.value else name
         for option in command.options
@@ -254,7 +262,7 @@ def _bash_case(command: Command) -> str:
     return f"    '{' '.join(command.path)}') {' '.join(said)} ;;"
 
 
-def _fish(root: Command) -> str:
+def _fish(root: CommandSpec) -> str:
     """Return `complete` lines; an option that is the same in several has one."""
     commands = list(root.walk())
     below = " ".join(_fish_quoted(" ".join(c.path)) for c in commands if c.path)
@@ -268,15 +276,15 @@ def _fish(root: Command) -> str:
     )
 
 
-def _fish_commands(commands: list[Command]) -> Iterator[str]:
+def _fish_commands(commands: list[CommandSpec]) -> Iterator[str]:
     for command in commands:
         for below in command.commands:
             said = f"-a {below.path[-1]} -d {_fish_quoted(below.help)}"
             yield f"{_fish_at([command])} {said}"
 
 
-def _fish_options(commands: list[Command]) -> Iterator[str]:
-    takers: dict[Option, list[Command]] = {}
+def _fish_options(commands: list[CommandSpec]) -> Iterator[str]:
+    takers: dict[OptionSpec, list[CommandSpec]] = {}
     for command in commands:
         for option in command.options:
             takers.setdefault(option, []).append(command)
@@ -286,8 +294,8 @@ def _fish_options(commands: list[Command]) -> Iterator[str]:
         yield f"{_fish_at(some)} {names}{value} -d {_fish_quoted(option.help)}"
 
 
-def _fish_arguments(commands: list[Command]) -> Iterator[str]:
-    takers: dict[Value, list[Command]] = {}
+def _fish_arguments(commands: list[CommandSpec]) -> Iterator[str]:
+    takers: dict[ValueSpec, list[CommandSpec]] = {}
     for command in commands:
         for argument in command.arguments[:1]:
             takers.setdefault(argument.value, []).append(command)
@@ -297,7 +305,7 @@ def _fish_arguments(commands: list[Command]) -> Iterator[str]:
             yield f"{_fish_at(some)} {offered}"
 
 
-def _fish_value(value: Value) -> str:
+def _fish_value(value: ValueSpec) -> str:
     if value.index:
         return f"-x -a '(__bgresp_{value.kind})'"
     if value.kind == WORDS:
@@ -313,7 +321,7 @@ def _fish_name(name: str) -> str:
     return f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"
 
 
-def _fish_at(commands: list[Command]) -> str:
+def _fish_at(commands: list[CommandSpec]) -> str:
     paths = " ".join(f'"{" ".join(command.path)}"' for command in commands)
     return f"complete -c bgresp -n '__bgresp_at {paths}'"
 
@@ -322,12 +330,12 @@ def _fish_quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _zsh(root: Command) -> str:
+def _zsh(root: CommandSpec) -> str:
     """Return a function for each command, the root's last."""
     return "\n".join(_zsh_function(command) for command in reversed(list(root.walk())))
 
 
-def _zsh_function(command: Command) -> str:
+def _zsh_function(command: CommandSpec) -> str:
     body = (
         _zsh_group(command)
         if command.commands
@@ -336,14 +344,14 @@ def _zsh_function(command: Command) -> str:
     return "\n".join([f"{_zsh_name(command.path)}() {{", *body, "}", ""])
 
 
-def _zsh_leaf(command: Command) -> Iterator[str]:
+def _zsh_leaf(command: CommandSpec) -> Iterator[str]:
     yield from _zsh_options(command)
     for argument in command.arguments:
         many = "*" if argument.repeats else ""
         yield _zsh_quoted(f"{many}:{_zsh_value(argument.value)}")
 
 
-def _zsh_group(command: Command) -> list[str]:
+def _zsh_group(command: CommandSpec) -> list[str]:
     specs = [*_zsh_options(command), "'1: :->command'", "'*:: :->rest'"]
     below = [
         _zsh_quoted(f"{_zsh_plain(c.path[-1])}:{c.help}") for c in command.commands
@@ -369,12 +377,12 @@ def _zsh_arguments(specs: Iterable[str], more: str = "") -> str:
     return " \\\n    ".join([f"  _arguments {more}-s -S :", *specs])
 
 
-def _zsh_options(command: Command) -> Iterator[str]:
+def _zsh_options(command: CommandSpec) -> Iterator[str]:
     for option in command.options:
         yield from _zsh_option(option)
 
 
-def _zsh_option(option: Option) -> Iterator[str]:
+def _zsh_option(option: OptionSpec) -> Iterator[str]:
     others = "*" if option.repeats else f"({' '.join(option.names)})"
     for name in option.names:
         text = f"{others}{name}"
@@ -386,7 +394,7 @@ def _zsh_option(option: Option) -> Iterator[str]:
         yield _zsh_quoted(text)
 
 
-def _zsh_value(value: Value) -> str:
+def _zsh_value(value: ValueSpec) -> str:
     """Return `message:action` of a value."""
     label = _zsh_plain(value.label or "value").replace("->", "")
     if value.index:
@@ -415,12 +423,12 @@ def _zsh_quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def _powershell(root: Command) -> str:
+def _powershell(root: CommandSpec) -> str:
     """Return an entry for each command."""
     return "\n".join(_powershell_entry(command) for command in root.walk())
 
 
-def _powershell_entry(command: Command) -> str:
+def _powershell_entry(command: CommandSpec) -> str:
     options = [
         f"{_powershell_quoted(name)} = {_powershell_quoted(_kind(option.value))}"
         for option in command.options
@@ -446,7 +454,7 @@ def _powershell_quoted(text: str) -> str:
 
 
 # The file in completions/, and how the table of commands is written.
-FILES: Final[dict[Shell, tuple[str, Callable[[Command], str]]]] = {
+FILES: Final[dict[Shell, tuple[str, Callable[[CommandSpec], str]]]] = {
     Shell.BASH: ("bgresp.bash", _bash),
     Shell.ZSH: ("_bgresp", _zsh),
     Shell.FISH: ("bgresp.fish", _fish),
@@ -454,7 +462,7 @@ FILES: Final[dict[Shell, tuple[str, Callable[[Command], str]]]] = {
 }
 
 
-def script(shell: Shell, root: Command) -> str:
+def script(shell: Shell, root: CommandSpec) -> str:
     """Return the completion script of a shell for a command tree."""
     name, table = FILES[shell]
     return (
@@ -465,7 +473,7 @@ def script(shell: Shell, root: Command) -> str:
     )
 
 
-def write(folder: Path, root: Command) -> None:
+def write(folder: Path, root: CommandSpec) -> None:
     """Write the scripts of all shells to a folder."""
     for shell, (name, _) in FILES.items():
         (folder / name).write_text(script(shell, root), "utf-8")
