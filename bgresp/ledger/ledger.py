@@ -318,20 +318,20 @@ class Ledger:
         return merged
 
     def sweep(self) -> int:
-        """Remove the files that belong to no record; return how many.
+        """Remove the files that belong to no record, or were not finished; count them.
 
         Those of a job that is newer than the ledger stay, and those of a line that was
         set aside. Raises LedgerError.
         """
         from bgresp.ledger import upkeep
 
+        count = upkeep.remove_half_written(self.state, self.now())
         known = {job.key for job in self.newest()}
         if self._view.bad or self.older_path.exists():
-            return 0
+            return count
         if not any(upkeep.strays(self.state, known)):
-            return 0
+            return count
         aside_ = files.read(self.bad_path) or b""
-        count = 0
         with self._writing():
             for stray in upkeep.strays(self.state, known):
                 job = self._view.by_key(stray.key)

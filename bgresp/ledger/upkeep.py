@@ -6,7 +6,7 @@ that something newer wrote, stay as they are. Set aside: move lines that cannot 
 into a file of their own. Strays: files that belong to no record of the ledger. Some
 were saved for a job that was forgotten meanwhile: they may go. Others are of jobs that
 were submitted after everything the ledger knows: then a backup of it was put back, and
-what it lacks was paid for.
+what it lacks was paid for. And what was never finished, as its process was killed.
 """
 
 import os
@@ -14,6 +14,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Container, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,6 +26,7 @@ from bgresp.ledger.line import BadLineError, is_key, new_key
 from bgresp.ledger.view import View
 
 REMEMBERED: Final = 30 * 86_400.0  # seconds that a forgotten job is known as one
+LEFT: Final = 86_400.0  # seconds after which nobody writes on
 
 # A folder, how its names end behind a job's key, and whether the record comes first: a
 # request is saved before the intent, so that a kill leaves it ahead of the ledger.
@@ -135,6 +137,22 @@ def name_of(path: Path) -> bytes:
 def is_ahead(stray: Stray, last: str | None) -> bool:
     """Say whether a file tells of a job that is newer than the whole ledger."""
     return stray.follows and is_key(stray.key) and stray.key > (last or "")
+
+
+def remove_half_written(state: Path, now: float) -> int:
+    """Remove files that a killed process never gave a name; return how many.
+
+    They may hold an answer that was forgotten since. One that is younger than a day may
+    still be written.
+    """
+    count = 0
+    for name in ("responses", "requests", "index", "probes", "."):
+        for path in (state / name).glob(".tmp-*"):
+            with suppress(OSError):
+                if path.lstat().st_mtime < now - LEFT:
+                    path.unlink()
+                    count += 1
+    return count
 
 
 class SetAside(NamedTuple):

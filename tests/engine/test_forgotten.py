@@ -1,5 +1,6 @@
 """Of a job that was forgotten nothing comes back, whoever still follows it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,20 @@ def test_what_belongs_to_no_record_is_swept(state: Path) -> None:
     assert 2 == len(of(state, job))
     assert foreign.exists()
     assert 0 == recorder.ledger.sweep()
+
+
+def test_what_a_killed_process_began_is_swept(state: Path) -> None:
+    """An answer half written by a process that was killed stays for ever."""
+    recorder, _ = followed(state)
+    old, new = (state / "responses" / f".tmp-{n:016x}" for n in (1, 2))
+    for path in (old, new):
+        path.write_bytes(b"what was asked to be forgotten")
+    long_ago = recorder.ledger.now() - 2 * 86_400
+    os.utime(old, (long_ago, long_ago))
+    with (state / "ledger.jsonl").open("ab") as file:
+        file.write(b"a doubt\n")
+    assert 1 == recorder.ledger.sweep()
+    assert (False, True) == (old.exists(), new.exists())
 
 
 def test_what_may_be_of_a_damaged_job_is_not_swept(state: Path) -> None:

@@ -159,6 +159,26 @@ def test_nothing_derived_can_be_written(history: tuple[Path, Ledger]) -> None:
     agrees(Ledger(state), state)
 
 
+def test_what_is_derived_may_be_of_another_ledger(tmp_path: Path) -> None:
+    """A key is missed where the index is another ledger's, with the same places."""
+    for name in "ab":
+        ledger = Ledger(tmp_path / name, run_bytes=1)
+        for number in range(9):
+            key, id_ = f"01K{number:023}", f"resp_{name}{number}"
+            one = Job(key, Status.QUEUED, id_, submit_key=f"{name}{number}")
+            ledger.record(one)
+    ours, theirs = (tmp_path / name / "index" for name in "ab")
+    runs = {path.name for path in ours.glob("*.idx")}
+    assert runs
+    assert runs == {path.name for path in theirs.glob("*.idx")}
+    shutil.rmtree(ours)
+    shutil.copytree(theirs, ours)
+    found = Ledger(tmp_path / "a", run_bytes=1).by_submit_key("a0")
+    assert found is not None
+    assert "resp_a0" == found.id
+    agrees(Ledger(tmp_path / "a"), tmp_path / "a")
+
+
 def test_what_is_derived_may_be_torn(history: tuple[Path, Ledger]) -> None:
     """A torn or foreign index file changes an answer."""
     state, _ = history

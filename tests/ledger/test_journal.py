@@ -154,11 +154,10 @@ def test_a_clock_that_jumps_keeps_the_order(tmp_path: Path) -> None:
     assert names == [job.name for job in Ledger(tmp_path).newest()]
 
 
-def test_a_file_is_on_disk_before_it_is_sealed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A line that somebody is to sync later is missing in a sealed file."""
-    path, sync, synced = tmp_path / "ledger.jsonl", os.fsync, list[tuple[int, int]]()
+@pytest.fixture(name="synced")
+def _synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Note the inode and the size of what is synced."""
+    sync, synced = os.fsync, list[tuple[int, int]]()
 
     def fsync(fd: int) -> None:
         found = os.fstat(fd)
@@ -166,6 +165,26 @@ def test_a_file_is_on_disk_before_it_is_sealed(
         sync(fd)
 
     monkeypatch.setattr(os, "fsync", fsync)
+    return synced
+
+
+def test_a_new_file_s_name_is_on_disk(
+    tmp_path: Path, synced: list[tuple[int, int]]
+) -> None:
+    """The first line is on disk in a file that a power cut leaves without a name."""
+    appender, [line] = journal.Appender(tmp_path / "ledger.jsonl"), map(encode, jobs(1))
+    appender.append(line)
+    assert [tmp_path.stat().st_ino] == [inode for inode, _ in synced]
+    appender.append(line)
+    journal.append(tmp_path / "ledger.jsonl", line)
+    assert 1 == len(synced), "once is enough"
+
+
+def test_a_file_is_on_disk_before_it_is_sealed(
+    tmp_path: Path, synced: list[tuple[int, int]]
+) -> None:
+    """A line that somebody is to sync later is missing in a sealed file."""
+    path = tmp_path / "ledger.jsonl"
     journal.Appender(path).append(encode(jobs(1)[0]), lambda _: None)
     synced.clear()
     found = path.stat()

@@ -11,6 +11,7 @@ from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.ledger import files
 from bgresp.ledger.files import prepare
+from bgresp.ledger.ledger import Ledger
 from bgresp.ledger.line import is_key, key_horizon, new_key
 from bgresp.ledger.saved import Answers
 
@@ -100,3 +101,11 @@ def test_an_answer_is_whole_or_not_there(tmp_path: Path) -> None:
     answers.forget("K")
     assert None is answers.response("K")
     assert None is answers.streamed_text("K")
+
+
+def test_an_id_is_adopted_once(tmp_path: Path) -> None:
+    """Two who adopt one id at once make two jobs of it."""
+    draft = Job("", Status.IN_PROGRESS, "resp_1")
+    first, second = (Ledger(tmp_path).adopt(draft) for _ in range(2))
+    assert first == second
+    assert [first] == [*Ledger(tmp_path).newest()]
