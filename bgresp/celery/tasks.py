@@ -1,6 +1,7 @@
 """The tasks `bgresp.submit`, `.collect` and `.heard`, registered into an app."""
 
 import random
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ EXPIRES: Final = 3 * DAY
 INTENTS_KEPT: Final = 7 * DAY
 POST_TIMEOUT: Final = 100.0
 VISIBILITY_TIMEOUT: Final = 3600.0  # Celery's own default
+_LOOKS: Final = 200  # at what is about to be said, and seconds between them
+_PAUSE: Final = 0.01
 _AWAY: Final = (RedisError, OperationalError)
 _TASK: Final[dict[str, Any]] = {
     "bind": True,
@@ -111,6 +114,13 @@ class Tasks:
         for id_ in ids:
             if ended[id_] == states.REVOKED:
                 raise UsageError(f"task {id_} was revoked: take another task_id")
+        # A worker says so of the task first: said of its answer after this, it would
+        # stand for the new run.
+        for _ in range(_LOOKS):
+            if (ended[task], ended[ids[1]]) != (states.FAILURE, states.PENDING):
+                break
+            time.sleep(_PAUSE)
+            ended[ids[1]] = self.app.AsyncResult(ids[1]).state
         for id_ in ids:
             if ended[id_] == states.FAILURE:
                 self.app.backend.forget(id_)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -123,6 +124,18 @@ def test_an_id_that_failed(tasks: Tasks, server: FakeServer) -> None:
     assert isinstance(outcome(tasks.app.AsyncResult("key")), ConfigError)
     assert "resp_" in outcome(tasks.run("key", task_id="key").parent)["id"]
     assert {"key": 2} == posts(server)
+
+
+def test_a_failure_that_is_half_told_is_forgotten_whole() -> None:
+    """A worker tells of the task, then of its answer: a new run gets the old error."""
+    said = {"t": ["FAILURE"], "t.answer": ["PENDING", "PENDING", "FAILURE"]}
+    forgotten: list[str] = []
+    app: Any = SimpleNamespace(
+        AsyncResult=lambda id_: SimpleNamespace(state=said[id_].pop(0)),
+        backend=SimpleNamespace(forget=forgotten.append),
+    )
+    Tasks(app, None, None, None)._forget_failure("t")
+    assert ["t", "t.answer"] == forgotten
 
 
 def test_another_request_by_its_name(
