@@ -260,6 +260,12 @@ def seconds(text: str | None) -> float | None:
     return None if text is None else duration(text)
 
 
+def check_port(port: int) -> None:
+    """Refuse what is no port. Raises UsageError."""
+    if not 0 <= port <= 65535:
+        raise UsageError("--port takes 0 to 65535")
+
+
 def asides(text: str | None) -> frozenset[str]:
     """Read --show as what it names.
 

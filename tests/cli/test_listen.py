@@ -272,6 +272,8 @@ def test_without_a_secret_it_says_so(start: Start) -> None:
     [
         (("--secret-env", "NO_SUCH"), 4, "'NO_SUCH' is not set"),
         (("--path", "x"), 2, "--path takes a path"),
+        (("--port", "65536"), 2, "--port takes 0 to 65535"),
+        (("--port", "-1"), 2, "--port takes 0 to 65535"),
         (("--interval", "0"), 2, "--interval"),
         (("resp_x",), 2, "for --once"),
         (("--group", "g"), 2, "for --once"),

@@ -21,6 +21,7 @@ from bgresp.cli.options import (
     Port,
     Refs,
     Uds,
+    check_port,
     opt,
     seconds,
 )
@@ -99,6 +100,7 @@ def listen(which: Refs, options: Options, common: Common) -> int:
       bgresp listen --port 8090 --secret-env SECRET --once --group night
     """
     context = Context.of(common, rows=False)
+    check_port(options.port)
     context.notify(options.notify)
     context.hidden.update(options.secret_env or [])  # no hook sees them
     secrets = _secrets(options, context)

@@ -16,6 +16,7 @@ from bgresp.cli.options import (
     UpstreamApi,
     UpstreamKeyEnv,
     WholeRequest,
+    check_port,
     opt,
     seconds,
 )
@@ -251,8 +252,7 @@ def _engine(options: Options, launch: "Launch") -> "EngineOptions":
 
 def _check(options: Options, launch: "Launch") -> None:
     """Refuse what cannot be meant. Raises UsageError."""
-    if not 0 <= options.port <= 65535:
-        raise UsageError("--port takes 0 to 65535")
+    check_port(options.port)
     for name, value in (
         ("--workers", options.workers),
         ("--queue", options.queue),
