@@ -28,6 +28,7 @@ from bgresp.render.streams import (
 PLAIN: Final = frozenset({"get", "list", "status", "submit", "wait"})
 TEXT: Final = str | None
 TEXTS: Final = list[str] | None
+_LONG: Final = 19  # digits of a number that Typer is left to judge
 
 Verb = Callable[..., int]
 Groups = dict[type, dict[str, Any]]
@@ -210,7 +211,9 @@ def read(verb: Verb, words: Sequence[str]) -> Groups | None:
             values.setdefault(name, []).append(value)
         elif kind in {TEXT, str}:
             values[name] = value
-        elif kind is int and value.isdecimal() and value.isascii():
+        elif (
+            kind is int and len(value) < _LONG and value.isdecimal() and value.isascii()
+        ):
             values[name] = int(value)
         else:
             return None

@@ -31,7 +31,7 @@ PREFIX: Final = 4
 PROBE: Final = "probe"  # in a job's `extra`: a probe made it, nobody asked for it
 _NEVER_TYPED: Final = r"[/?#%\\\s\x00-\x1f\x7f-\x9f]"
 KNOWN: Final = 10  # names that are told where none matches
-_AT = re.compile(r"@(last|[1-9][0-9]*)")
+_AT = re.compile(r"@(last|[1-9][0-9]{0,17})")  # what islice counts to
 
 
 def chosen(context: Context, refs: Refs, *, default: str | None = None) -> "Choice":

@@ -87,12 +87,19 @@ def test_newest_first_and_limits(each: Each, state: Path) -> None:
         "list --limit 3": newest[:3],
         "list --all": newest,
         "list --limit 0": newest,
+        f"list --limit {10**20}": newest,
         "list --reverse --limit 2": [1, 2],
         "list --sort name --limit 9": [57, 50, 43, 36, 29, 22, 15, 8, 1],
     }
     done = each(*(words.split() for words in wanted))
     assert wanted == dict(zip(wanted, map(numbers, done), strict=True))
-    bad = ("--limit -1", "--sort colour", "--status odd", "--since someday")
+    bad = (
+        "--limit -1",
+        f"--limit {'9' * 5000}",
+        "--sort colour",
+        "--status odd",
+        "--since someday",
+    )
     for ran in each(*(["list", *words.split()] for words in bad)):
         assert (2, "", 1) == (ran.code, ran.out, ran.err.count("\n"))
     assert before == picture(state)

@@ -1,6 +1,7 @@
 """`bgresp list`: the ledger, newest first."""
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
@@ -180,7 +181,9 @@ def _texts(context: Context, job: Job) -> Iterator[str | None]:
 
 def _limited(jobs: Iterator[Job], which: Refs, options: Options) -> list[Job]:
     """Return the jobs in their order, and one more than asked where there is one."""
-    limit = None if which.all or options.limit == 0 else options.limit + 1
+    # More than islice counts to are every job.
+    every = which.all or not 0 < options.limit < sys.maxsize
+    limit = None if every else options.limit + 1
     if options.sort == "age" and not options.reverse:
         return list(islice(jobs, limit))
     return first(jobs, options.sort, limit=limit, reverse=options.reverse)
