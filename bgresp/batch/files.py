@@ -33,7 +33,7 @@ from bgresp.core.text import BYTE_ORDER_MARK, NotUtf8Error, refuse_wide
 from bgresp.ledger import files
 
 MOST_BYTES: Final = 4 * MAX_PROMPT
-AHEAD: Final = 16
+AHEAD: Final = 16  # rows that are read before they are asked for
 STDIN: Final = "stdin"
 WHOLE: Final = Shard()
 

@@ -230,7 +230,7 @@ class RowCounts:
 
 
 WINDOW: Final = 4096  # rows that may wait for an earlier one's id to be told
-DOUBTS: Final = 5
+DOUBTS: Final = 5  # unknown outcomes in a row, after which no more rows are sent
 _OF_ALL: Final = frozenset(
     {ExitCode.INTERNAL, ExitCode.CONFIG, ExitCode.REFUSED, ExitCode.UNREACHABLE}
 )

@@ -34,13 +34,13 @@ from bgresp.core.signals import Fault, FaultKind, Signal, Snapshot, error_of
 from bgresp.engine import polling, submit
 from bgresp.engine.submit import Submitted, failed, first_outcome
 
-PATIENCE: Final = 86_400.0
-SLACK: Final = 5.0
-LOOKED_WITHIN: Final = 60.0
-_INSIST: Final = 6
+PATIENCE: Final = 86_400.0  # seconds for which a task is sent again
+SLACK: Final = 5.0  # seconds that clocks may differ by
+LOOKED_WITHIN: Final = 60.0  # seconds for a look through the list
+_INSIST: Final = 6  # times that the broker is asked to take an outcome
 _log: Final = logging.getLogger("bgresp.celery")
 Record = dict[str, Any]
-ASKED_WITHIN: Final = 60.0
+ASKED_WITHIN: Final = 60.0  # seconds for one question about a job
 LOOK: Final = (2.0, 15.0)  # seconds between two looks for a delivery
 LOOKS: Final = 3  # questions about a job that a delivery named, and that is open
 _COUNTED: Final = ("faults", "gone", "gone_since", "unreadable")

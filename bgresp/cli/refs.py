@@ -27,7 +27,7 @@ from bgresp.core.text import did_you_mean
 if TYPE_CHECKING:
     from bgresp.engine.polling import News
 
-PREFIX: Final = 4
+PREFIX: Final = 4  # characters of an id that name a job
 PROBE: Final = "probe"  # in a job's `extra`: a probe made it, nobody asked for it
 _NEVER_TYPED: Final = r"[/?#%\\\s\x00-\x1f\x7f-\x9f]"
 KNOWN: Final = 10  # names that are told where none matches

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from bgresp.api.transport import Sent
     from bgresp.engine.endpoints import Endpoints
 
-CONFIRM: Final = 10.0
-ATTEMPTS: Final = 3
+CONFIRM: Final = 10.0  # seconds in which a cancel is to be confirmed
+ATTEMPTS: Final = 3  # cancels that are sent where exchanges break
 PACE: Final = (0.2, 0.5, 1.0)
 _CANNOT: Final = frozenset({405, 501})
 

@@ -25,9 +25,9 @@ from bgresp.ledger.line import BadLineError
 OK: Final = "ok"
 WARN: Final = "warn"
 BAD: Final = "bad"
-NAMED: Final = 5
-SHOWN: Final = 20
-SKEW: Final = 60.0
+NAMED: Final = 5  # lines, keys or files that a finding names; more are counted
+SHOWN: Final = 20  # lines whose beginning is shown when they are moved
+SKEW: Final = 60.0  # seconds that the clock may be behind
 
 
 @dataclass(frozen=True, slots=True)

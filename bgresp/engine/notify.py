@@ -19,8 +19,8 @@ from bgresp.core.errors import LedgerError, UsageError
 from bgresp.core.model import Job, Status
 from bgresp.engine.recorder import Recorder
 
-AT_ONCE: Final = 4
-TIMEOUT: Final = 60.0
+AT_ONCE: Final = 4  # programs
+TIMEOUT: Final = 60.0  # seconds for a program
 BELL: Final = "bell"  # stands where a program would
 
 

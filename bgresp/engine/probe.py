@@ -1,4 +1,4 @@
-"""Find out what an endpoint really does, with two small jobs like any others.
+"""Find out what an endpoint really does, with two short jobs like any others.
 
 WIRE.md 4 is the source of what may differ; nothing is assumed from a name.
 """
@@ -169,8 +169,8 @@ NAME: Final = "probe"
 COUNT: Final = "Write the numbers from 1 to 300, one on each line, and nothing else."
 LAST: Final = "300"
 SHORT: Final = 16  # OpenAI takes no smaller max_output_tokens
-LONG: Final = 1000
-TO_THE_END: Final = 180.0
+LONG: Final = 1000  # tokens of an answer that is to be cancelled
+TO_THE_END: Final = 180.0  # seconds
 YOUNG: Final = 3  # looks at a job that the endpoint may not know yet
 
 

@@ -25,8 +25,8 @@ from bgresp.engine.submit import Submitted, Submitter
 from bgresp.ledger.index import is_in_doubt
 from bgresp.ledger.view import holding
 
-WAIT: Final = 120.0
-PACE: Final = 0.02
+WAIT: Final = 120.0  # seconds for another submit under the same key
+PACE: Final = 0.02  # seconds between two looks
 # What a new record takes over from `extra`: where the key is found, what is stored.
 _TAKEN: Final = ("key_source", "profile_url", "dialects", "store", "include")
 

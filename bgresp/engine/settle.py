@@ -87,7 +87,7 @@ def is_absent(job: Job, looked_at: float | None) -> bool:
     return looked_at - job.submitted_at > SHOWN_WITHIN
 
 
-AT_ONCE: Final = 50
+AT_ONCE: Final = 50  # submissions whose locks are held together
 # Idempotency keys are kept for a day or more (Stripe: 24 h); later it is a new job.
 KEYS_KEPT: Final = 12 * 3600.0
 

@@ -145,7 +145,7 @@ def _code(fault: Fault) -> str:
     return f" ({one_line(code, limit=64)})" if code not in _EVERY_REFUSAL else ""
 
 
-HOLD: Final = 3.0
+HOLD: Final = 3.0  # seconds
 
 
 async def hold(signals: AsyncGenerator[Signal, None]) -> Event | None:
@@ -238,9 +238,9 @@ def _is_outcome(signal: Signal) -> bool:
     return signal.reading is not None and signal.reading.id is not None
 
 
-ATTEMPTS: Final = 4
-RATE_BUDGET: Final = 120.0
-GRACE: Final = 10.0
+ATTEMPTS: Final = 4  # tries to reach the endpoint with one draft
+RATE_BUDGET: Final = 120.0  # seconds that an endpoint may make a draft wait
+GRACE: Final = 10.0  # seconds for an id after who submits was asked to leave
 SLOW: Final = 30.0  # an attempt that fails after that long is the last one
 
 

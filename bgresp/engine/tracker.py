@@ -216,7 +216,7 @@ def _with_reason(
     return final._replace(reading=reading._replace(error=reading.error or error))
 
 
-UNKNOWN_AGE: Final = 3600.0
+UNKNOWN_AGE: Final = 3600.0  # seconds: a job that nobody dated is polled slowly
 SOON: Final = 1e-6  # less than that is the clock's grain, not a wait
 
 

@@ -36,7 +36,7 @@ from bgresp.render.table import (
 STATUS, TIME = 11, 7  # cells of the columns
 FIXED: Final = 2 + 2 + STATUS + 2 + TIME  # the mark and its blank, and the gaps
 NARROWEST: Final = FIXED + 8  # what is narrower is cut
-KEPT: Final = 1000
+KEPT: Final = 1000  # jobs whose rows are held
 WIDE: Final = 100  # columns from which an id stands beside a name
 SHORT: Final = 16  # characters of one that stands there on any terminal
 BARS: Final = {True: ("━", "─"), False: ("#", "-")}

@@ -33,7 +33,7 @@ from bgresp.render.table import (
     width_of,
 )
 
-HEARTBEAT: Final = 60.0
+HEARTBEAT: Final = 60.0  # seconds between two lines that say that jobs still run
 WINDOW: Final = 5.0  # seconds that a rate is taken over
 FAIR: Final = 2.0  # seconds of a run: many endpoints tell whole ones
 SILENT: Final = 30.0  # seconds without an event that are worth a colour

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from bgresp.engine.tracker import Trackers
 
 WAITING: Final = 1000  # rows in flight where their ends are waited for
-PATIENCE: Final = 3600.0
+PATIENCE: Final = 3600.0  # seconds that the endpoint may make a row wait
 AGAIN: Final = "the same command again goes on: it skips rows that have a job"
 CHANGED: Final = ("refuse", "resubmit", "skip")
 

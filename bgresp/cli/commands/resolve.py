@@ -19,7 +19,7 @@ from bgresp.core.signals import Fault, error_of
 if TYPE_CHECKING:
     from bgresp.engine.settle import Settling
 
-WAIT: Final = 3.0
+WAIT: Final = 3.0  # seconds for who settles the same submit
 
 
 class Options(NamedTuple):
