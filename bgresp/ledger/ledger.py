@@ -384,7 +384,8 @@ class Ledger:
         """Index a tail that has grown, seal a file that is large; never in a hurry."""
         if self._refreshed().tail_bytes < self.run_bytes:
             return
-        self._view.index_tail()
+        if self._view.is_indexed:  # else each try reads everything again, in vain
+            self._view.index_tail()
         if self._refreshed().active.size >= self.seal_bytes:
             with self._writing():
                 if self._view.active.size >= self.seal_bytes:

@@ -304,6 +304,28 @@ def test_bad_lines_are_read_once(made: Path, tmp_path: Path, counted: Counted) -
     assert counted.bytes < 5 * size
 
 
+def test_a_record_without_an_index_costs_no_scan(
+    tmp_path: Path, counted: Counted
+) -> None:
+    """Where no index can be written each record reads the sealed files again."""
+    ledger = Ledger(tmp_path, run_bytes=2000, seal_bytes=15000)
+    for number in range(60):
+        submitted(ledger, number, Status.QUEUED)
+    shutil.rmtree(tmp_path / "index")
+    (tmp_path / "index").touch()
+    sealed = [path.stat().st_size for path in (tmp_path / "sealed").iterdir()]
+    assert 2 <= len(sealed)
+    ledger = Ledger(tmp_path, run_bytes=2000)
+    jobs = [*ledger.newest()]
+    for job in jobs[:20]:  # by then the tail is worth an index
+        ledger.record(job._replace(status=Status.COMPLETED, last_error="x" * 500))
+    begun = counted.bytes
+    for job in jobs[20:60]:
+        ledger.record(job._replace(status=Status.COMPLETED))
+    assert not ledger.is_indexed
+    assert counted.bytes - begun < 40 / 2 * sum(sealed)
+
+
 def test_a_long_line_is_read_once_and_not_kept(
     made: Path, tmp_path: Path, counted: Counted
 ) -> None:
