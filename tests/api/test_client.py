@@ -12,7 +12,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bgresp.api.client import Api, Clients
-from bgresp.api.transport import ExchangeError, Failure, Request, Response, Sent
+from bgresp.api.transport import (
+    ExchangeError,
+    Failure,
+    Request,
+    Response,
+    Route,
+    Sent,
+)
 from bgresp.core.dialect import Op
 from bgresp.core.endpoint import Endpoint
 from bgresp.core.errors import RefusedError
@@ -144,6 +151,8 @@ def test_each_attempt_tells_of_itself_alone(server: FakeServer) -> None:
 class Closing:
     """A client whose connection cannot even be closed."""
 
+    closed = 0
+
     @asynccontextmanager
     async def exchange(self, request: Request, sent: Sent) -> AsyncIterator[Response]:
         """Answer as a create is answered, and fail then."""
@@ -157,7 +166,22 @@ class Closing:
         raise ExchangeError(Failure.BROKEN, "gone")
 
     async def aclose(self) -> None:
-        """Do nothing."""
+        """Count."""
+        self.closed += 1
+
+
+def test_who_closes_all_closes_what_is_in_use() -> None:
+    """A connection that somebody waits on outlives the loop."""
+    place, client = endpoint("http://h.test/v1"), Closing()
+
+    async def main() -> None:
+        clients = Clients(place, Route(), keep_alive=False)
+        clients._free.append(client)
+        async with clients.one():
+            await clients.aclose()
+            assert 1 == client.closed
+
+    asyncio.run(main())
 
 
 def test_what_becomes_of_a_connection_says_nothing_of_a_job_that_was_read() -> None:
