@@ -378,9 +378,12 @@ class View:
         return self._salvage.jobs[key]
 
     def matching(self, term: bytes, fits: Callable[[Job], bool]) -> Iterator[Job]:
-        """Yield the jobs under a term that fit, lazily, in no order; tombstones too."""
+        """Yield the jobs under a term that fit, lazily; tombstones too.
+
+        Those of the tail newest first, others in no order.
+        """
         seen = set(self.tail.entries)
-        for key in set(self._terms.starting(self.tail, term)):
+        for key in sorted(set(self._terms.starting(self.tail, term)), reverse=True):
             job = self.by_key(key)
             if job is not None and fits(job):
                 yield job

@@ -50,6 +50,14 @@ def test_every_form_finds_its_job(bare: Run, each: Each, named: Path) -> None:
     assert [key(4), key(2), key(1)] == several.out.split()
 
 
+def test_an_ambiguous_ref_names_the_newest(bare: Run, state: Path) -> None:
+    """Of many jobs that a beginning may mean the newest are named, in their order."""
+    seed(state, *[{"id": f"resp_same{n:02}"} for n in range(40)])
+    ran = bare("status", "--local", "resp_same")
+    names = ", ".join(f"resp_same{n}" for n in range(39, 34, -1))
+    assert (3, True) == (ran.code, f"'resp_same' is ambiguous: {names}, ..." in ran.err)
+
+
 def test_what_names_no_job(each: Each, named: Path) -> None:
     """Ambiguous, unknown and empty: exit 3; what is no id at all: exit 2."""
     before = picture(named)
