@@ -4,6 +4,7 @@ Nothing of Celery or Redis is imported before it is asked for: `missing` says wh
 machine lacks. `celery -A tests.proof.broker` finds the workers' `app` here.
 """
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -95,6 +96,7 @@ def redis_process(
                 ["redis-server", *where, *how], stdout=log, stderr=log
             )
             stack.callback(_stopped, process)
+            stack.callback(gc.collect)  # results that go unsubscribe: while it answers
             if _answers(process, port):
                 yield f"redis://127.0.0.1:{port}/0", process
                 return
