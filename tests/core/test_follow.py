@@ -185,7 +185,8 @@ def test_an_error_event_leaves_the_cursor(sequence: int) -> None:
     """An error's number, which the endpoint uses again, hides the event that has it."""
     follow, action = step_of(STREAMING, ERROR._replace(sequence=sequence))
     assert (3, None, ERROR.error) == (follow.cursor, action, follow.error)
-    assert sequence == step_of(follow, DELTA._replace(sequence=sequence))[0].cursor
+    after = step_of(follow, DELTA._replace(sequence=sequence))[0]
+    assert (sequence, ERROR.error) == (after.cursor, after.error)
     failed = DONE._replace(sequence=sequence)
     assert isinstance(step_of(follow, failed)[1], Done)
     follow, action = step_of(follow, fault("closed"))
@@ -240,6 +241,26 @@ def test_a_job_is_lost_after_three_404_once_it_is_old_enough() -> None:
         assert isinstance(action, Wait)
     _, action = step_of(old, fault("gone"), doubted, now=700.0)
     assert Done(status=Status.LOST, fault=fault("gone")) == action
+
+
+def test_an_end_without_its_text_is_asked_for_until_that_is_told() -> None:
+    """The end that a stream told is lost, or asked for without pause or end."""
+    bare = DONE._replace(reading=FINAL.reading._replace(text=None))
+    held, _ = step_of(STREAMING, bare)
+    behind, action = step_of(held, OPEN)
+    assert (State.CHECKING, Wait(0.275)) == (behind.state, action)
+    behind, action = step_of(behind, OPEN)
+    assert (State.CHECKING, Wait(0.55)) == (behind.state, action)
+    assert Done(status=Status.COMPLETED, final=FINAL) == step_of(behind, FINAL)[1]
+    kept = Done(status=Status.COMPLETED, final=bare)
+    for kind in ("gone", "refused"):
+        assert kept == step_of(behind, fault(kind))[1]
+    assert isinstance(step_of(behind, fault("rate_limited", 60.0))[1], Wait)
+    assert kept == step_of(behind, fault("rate_limited", 60.5))[1]
+    for _ in range(Policy().faults - 2):
+        behind, action = step_of(behind, OPEN)
+        assert isinstance(action, Wait)
+    assert kept == step_of(behind, OPEN)[1]
 
 
 def test_what_cannot_be_read_for_good_ends_with_the_reason() -> None:
@@ -320,12 +341,14 @@ def test_a_job_in_the_queue_never_runs_too_long() -> None:
 def test_a_stream_that_goes_on_too_long_is_checked() -> None:
     """Events without end do not hold a job that may not run so long: ask once."""
     running = replace(STREAMING, status=Status.IN_PROGRESS, started=0.0)
-    policy = Policy(max_run=60)
-    checking, action = step(running, DELTA, policy=policy, jitter=0.0, now=1000.0)
-    assert (State.CHECKING, Poll()) == (checking.state, action)
-    _, action = step(checking, OPEN, policy=policy, jitter=0.0, now=1000.0)
-    assert isinstance(action, Done)
-    assert action.fault is not None
+    for mode in ("auto", "stream"):
+        policy = Policy(mode=mode, max_run=60)
+        checking, action = step(running, DELTA, policy=policy, jitter=0.0, now=1000.0)
+        assert (State.CHECKING, Poll()) == (checking.state, action)
+        _, action = step(checking, OPEN, policy=policy, jitter=0.0, now=1000.0)
+        assert isinstance(action, Done)
+        assert action.fault is not None
+        assert FaultKind.IDLE is action.fault.kind
 
 
 def test_when_a_job_was_first_seen_running_comes_from_its_record() -> None:

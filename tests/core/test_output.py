@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgresp.core.output import LARGEST, Aside, aside, first_code_block
+from bgresp.core.model import EndedWith
+from bgresp.core.output import LARGEST, Answer, Aside, aside, first_code_block
 
 ITEM = "response.output_item."
 VALUES = st.recursive(
@@ -203,3 +204,19 @@ def test_any_code_comes_back(before: str, code: str) -> None:
     """What was put between two fences is what is found; any text raises nothing."""
     first_code_block(before)
     assert f"{code}\n" == first_code_block(f"So:\n```\n{code}\n```\n{before}")
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [
+        *((EndedWith.NOTHING, EndedWith.TEXT), (EndedWith.MEDIA, EndedWith.TEXT)),
+        *((EndedWith.CALLS, EndedWith.CALLS), (EndedWith.REFUSAL, EndedWith.REFUSAL)),
+    ],
+)
+def test_a_text_that_was_streamed_is_the_answer(
+    ended: EndedWith, expected: EndedWith
+) -> None:
+    """A text that stands elsewhere does not beat pictures, or beats calls."""
+    found = Answer(ended_with=ended).with_text("Hi.")
+    assert (expected, "Hi.", "Hi.") == (found.ended_with, found.text, found.plain)
+    assert found is found.with_text("longer")
