@@ -10,6 +10,7 @@ from bgresp.config.files import Config
 from bgresp.config.secret import KeySource
 from bgresp.config.settings import Flags, Machine, Settings
 from bgresp.config.urls import Noted, Pair, kept_tables, tables_digest
+from bgresp.core.endpoint import Webhook
 from bgresp.core.errors import ConfigError
 from bgresp.core.model import Job
 
@@ -455,6 +456,37 @@ def test_what_is_trusted_outright_serves_other_jobs() -> None:
         assert "env:MY_KEY" == str(found.key_source)
 
 
+def test_the_newest_word_of_trust_holds() -> None:
+    """A second `config trust` of a base URL, with another key, changes nothing."""
+    old, new = (Pair(A, f"env:{name}", "work", trusted=True) for name in ("K", "L"))
+    found = of_job(made(key_source="env:GONE"), noted=Noted((old, new)))
+    assert "env:L" == str(found.key_source)
+
+
+def test_an_unnamed_key_is_taken_where_there_is_one() -> None:
+    """A job without a source of its key gets one of several that others name."""
+    job = made(key_source="", profile="gone")
+    one, same = ({"base_url": A, "api_key_env": "K"} for _ in range(2))
+    found = of_job(job, config(one=one, same=same), noted=Noted())
+    assert "env:K" == str(found.key_source)
+    two = config(one=one, other={**one, "api_key_env": "L"})
+    with pytest.raises(ConfigError, match="the key of resp_1"):
+        of_job(job, two, noted=Noted())
+
+
+@pytest.mark.parametrize(
+    ("environ", "source"), [({}, "cmd:dialect"), ({"K": "sk-hunter2"}, "env:K")]
+)
+def test_of_two_ways_to_a_key_the_one_that_is_set_comes_first(
+    environ: dict[str, str], source: str
+) -> None:
+    """A variable that is not set is read though the dialect has a command."""
+    ours = config()._replace(dialects={"odd": OWNED})
+    job = made(dialect="odd", profile="odd", key_source="")
+    found = of_job(job, ours, noted=Noted(), environ=environ)
+    assert source == str(found.key_source)
+
+
 def test_headers_go_where_their_profile_s_key_goes() -> None:
     """A header of a profile, perhaps secret, goes to a base URL of the ledger's."""
     work = {"base_url": A, "api_key_env": "K", "headers": {"X-Gate": "hunter2"}}
@@ -545,3 +577,6 @@ def test_a_profile_s_webhook_is_for_its_own_endpoint(
     local = {"dialect": "local", "webhook_url": A, "webhook_secret_env": "HOOK"}
     found = resolved(Flags("p", base_url=base_url), OWN, p=local)
     assert asks == (found.webhook is not None)
+    typed = Webhook(A, "OTHER")
+    found = resolved(Flags("p", base_url=base_url, webhook=typed), OWN, p=local)
+    assert typed == found.webhook

@@ -10,6 +10,8 @@ from bgresp.config.urls import (
     NOTED,
     Noted,
     Pair,
+    dialect_chain,
+    kept_tables,
     load_noted,
     note_endpoints,
     noted_path,
@@ -19,6 +21,7 @@ from bgresp.core.errors import ConfigError
 
 PAIR = Pair("https://a.example/v1", "env:K", "work", "https://w.example/v1")
 DIGEST = "0" * 64
+GATES = {"X-Team": "red", "X-Gate": "hunter2"}
 
 
 def test_what_is_noted_is_read_again(tmp_path: Path) -> None:
@@ -108,3 +111,20 @@ def test_a_dialect_lends_no_secret_to_a_stranger_s_job() -> None:
         "query": {},
         "auth": {"header": "X-Key", "value": "{key}"},
     } == with_tables(config, {}, lent=frozenset()).dialects["mine"]
+    stored = {"mine": {"headers": {"X-Team": "{var.team}"}}}
+    assert {
+        "X-Team": "{var.team}",
+        "X-Gate": "hunter2",
+    } == with_tables(
+        Config(Path("/c.toml"), dialects={"mine": {"headers": GATES}}),
+        stored,
+        lent=frozenset({"mine"}),
+    ).dialects["mine"]["headers"]
+
+
+def test_dialects_that_extend_each_other_come_to_an_end() -> None:
+    """Two dialects that are made from each other hang whoever reads a job's."""
+    circle = {"a": {"extends": "b"}, "b": {"extends": "a"}}
+    config = Config(Path("/c.toml"), dialects=circle)
+    assert {"a", "b"} == dialect_chain("a", config)
+    assert circle == kept_tables("a", config)

@@ -199,6 +199,10 @@ def test_deltas_that_follow_each_other_are_one_step(
         *(DELTA._replace(sequence=5, error=ERROR.error), DONE, ERROR),
         *(DELTA._replace(sequence=5, item={}), DELTA._replace(sequence=5, delta=None)),
         DELTA._replace(sequence=5, reading=DONE.reading),
+        *(
+            DELTA._replace(sequence=5, refusal="n"),
+            DELTA._replace(sequence=5, refused="n"),
+        ),
     ],
     ids=str,
 )

@@ -14,7 +14,12 @@ from bgresp.core.dialect_schema import build
 from bgresp.core.model import EndedWith, ResponseError, Status, Usage
 from bgresp.core.output import Answer
 from bgresp.core.reading import (
+    ASSEMBLED,
+    MOST_PASSED,
+    WHOLE_ITEM,
+    PassedItems,
     event_reader,
+    is_id,
     read_error,
     read_event,
     read_id,
@@ -307,3 +312,75 @@ def test_hostile_refusals_are_data(openai: Dialect, payload: Any, body: str) -> 
     assert len(refusal.message) <= 500
     assert read_error(payload) is None or isinstance(refusal.code, str)
     assert read_id(openai, payload) is None or isinstance(payload, dict)
+
+
+def test_an_id_has_a_length() -> None:
+    """An id of 4,096 characters is none, or one of more is one."""
+    assert is_id("x" * 4096)
+    assert not is_id("x" * 4097)
+    assert not is_id("")
+
+
+def test_the_word_incomplete_is_no_reason(openai: Dialect) -> None:
+    """A response that is incomplete and says no more gives its status as a reason."""
+    told = {"status": "incomplete"}
+    found = read_response(openai, told)
+    assert found is not None
+    assert (Status.INCOMPLETE, None) == (found.status, found.incomplete_reason)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("It is too large.", "It is too large. (param input)"),
+        ("input is too large.", "input is too large."),
+    ],
+)
+def test_what_an_error_is_about_is_said_once(message: str, said: str) -> None:
+    """The parameter that an endpoint refuses is left out, or said twice."""
+    error = {"message": message, "param": "input", "code": "too_large"}
+    assert ResponseError("too_large", said) == read_refusal({"error": error}, "")
+
+
+def joined(openai: Dialect, *told: Event) -> Event:
+    """Return the event that ends an answer without items, after those that had them."""
+    passed = PassedItems()
+    for one in told:
+        passed.add(openai.streaming, one)
+    response = {"id": "resp_1", "status": "completed", "output": []}
+    end = {"type": "response.completed", "response": response}
+    return passed.joined(openai, read_event(openai, end, name="", raw=""), "")
+
+
+def message_of(id_: str) -> dict[str, Any]:
+    part = {"type": "output_text", "text": id_}
+    return {"type": "message", "id": id_, "content": [part]}
+
+
+def test_items_that_nobody_numbers_are_all_kept(openai: Dialect) -> None:
+    """An item takes the place of another where events tell no place."""
+    items = [message_of("a"), message_of("b"), message_of("c")]
+    end = joined(openai, *(Event(WHOLE_ITEM, item=item) for item in items))
+    assert end.response is not None
+    assert items == end.response["output"]
+    assert end.reading is not None
+    assert "a\n\nb\n\nc" == end.reading.text
+    again = Event(WHOLE_ITEM, item=items[0])
+    once = joined(openai, again, again).response
+    assert once is not None
+    assert items[:1] == once["output"]
+
+
+def test_items_beyond_what_is_held_are_asked_for(openai: Dialect) -> None:
+    """The items that were held are taken for all of a huge answer."""
+    first = Event(WHOLE_ITEM, item=message_of("a"))
+    huge = Event(WHOLE_ITEM, raw="x" * MOST_PASSED, part=(1, 0), item=message_of("b"))
+    end = joined(openai, first, huge._replace(raw=huge.raw + "x"))
+    assert end.response is not None
+    assert [message_of("a")] == end.response["output"]
+    assert str(end.response[ASSEMBLED]).endswith(", not all")
+    assert end.reading is not None
+    assert end.reading.text is None
+    whole = joined(openai, first, huge).response
+    assert whole is not None
+    assert [message_of("a"), message_of("b")] == whole["output"]

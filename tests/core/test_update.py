@@ -71,6 +71,11 @@ def test_the_end_has_a_time_and_an_expiry(limits: Limits) -> None:
     done = update.heard(JOB, reading, now=NOW, limits=limits)
     assert (150.0, ERROR) == (done.finished_at, done.error)
     assert 150.0 + limits.retention_stored == done.expires_at
+    dated = JOB._replace(created_at=110.0)
+    assert (
+        done.expires_at
+        == update.heard(dated, reading, now=NOW, limits=limits).expires_at
+    )
     undated = update.heard(JOB, _reading(Status.FAILED), now=NOW, limits=limits)
     assert NOW == undated.finished_at
     unstored = JOB._replace(extra={"store": False})
@@ -96,6 +101,23 @@ def test_an_end_is_told_or_noticed(limits: Limits) -> None:
     again = update.heard(event, dated, now=NOW + 9, limits=limits)
     assert (True, NOW) == (again.took_exact, again.finished_at)
     assert noticed == Job.from_line(noticed.to_line())
+
+
+def test_news_takes_back_nothing_that_was_known(limits: Limits) -> None:
+    """A reply that tells less forgets the date, the model or the usage told before."""
+    known = JOB._replace(
+        created_at=110.0, usage=Usage(1, 2, 3), missed_at=120.0, misses=2
+    )
+    told = _reading(Status.IN_PROGRESS, created_at=150.0)
+    heard = update.heard(known, told, now=NOW, limits=limits)
+    assert (110.0, "gpt", Usage(1, 2, 3)) == (
+        heard.created_at,
+        heard.model,
+        heard.usage,
+    )
+    assert (None, None) == (heard.missed_at, heard.misses)
+    dated = update.heard(JOB, told, now=NOW, limits=limits)
+    assert 150.0 == dated.created_at
 
 
 def test_an_unknown_word_leaves_the_last_open_status(limits: Limits) -> None:
@@ -138,6 +160,24 @@ def test_a_finished_job_is_never_lost() -> None:
     """What became of a job is known even when the endpoint forgets it."""
     done = JOB._replace(status=Status.COMPLETED)
     assert done._replace(checked_at=NOW) == update.lost(done, GONE, now=NOW)
+    assert done._replace(checked_at=NOW) == update.deleted(done, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("expires", "checked", "now", "worth"),
+    [
+        *((None, None, 3700.0, True), (None, 200.0, 3799.0, False)),
+        *((None, 200.0, 3800.0, True), (None, 200.0, 86499.0, True)),
+        *((None, 200.0, 86500.0, False), (9000.0, 200.0, 8999.0, True)),
+        *((9000.0, 200.0, 9000.0, False), (1e6, 200.0, 99e4, True)),
+    ],
+)
+def test_a_lost_job_is_asked_about_for_a_time(
+    expires: float | None, checked: float | None, now: float, worth: bool
+) -> None:
+    """A lost job is asked about in each pass, or never again, or for ever."""
+    job = JOB._replace(status=Status.LOST, expires_at=expires, checked_at=checked)
+    assert worth is update.may_come_back(job, now=now)
 
 
 def test_the_start_is_when_it_was_first_seen_running(limits: Limits) -> None:

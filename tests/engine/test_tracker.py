@@ -659,6 +659,15 @@ def test_a_wait_that_is_asked_for_holds_everybody(state: Path) -> None:
         assert min(times[1:]) >= 100
 
 
+def test_nobody_is_left_alone_for_longer_than_an_hour(state: Path) -> None:
+    """An endpoint that asks to wait for a week by mistake is not asked for a week."""
+    limited = refusal(429, FaultKind.RATE_LIMITED, retry_after=604_800.0)
+    scripted = Scripted(get=[limited, ANSWER])
+    only, _, took = follow(scripted, state, mode="poll")
+    assert Status.COMPLETED is only.job.status
+    assert 3600 <= took < 3700
+
+
 def test_an_opened_stream_is_used(state: Path) -> None:
     """The stream that created a job is read on, and no other is opened."""
     scripted, creating = Scripted(), Scripted(streams=[[*EVENTS, CLOSED]])
