@@ -112,8 +112,9 @@ class Follow:
     `answered`: the endpoint did, once. `seen` counts the events that were new; `cuts`
     the streams that ended without one; `faults` the failures since the last good reply,
     `unreadable` those of them that could not be read; `gaps` the holes in the
-    numbering; `heard_out` that a stream came to its own end. `expect` is how long the
-    job may take, `started` its age in seconds when it was first seen running,
+    numbering; `uncounted` that text came without a number: then none of them says how
+    far a stream was read. `heard_out`: one came to its own end. `expect` is how long
+    the job may take, `started` its age in seconds when it was first seen running,
     `gone_since` when it was first told to be not there without any other word since.
     `held` is a terminal event without text: the last word, unless the endpoint tells
     more when it is asked. `error` is what an `error` event said: the reason of a job
@@ -127,6 +128,7 @@ class Follow:
     answered: bool = False
     seen: int = 0
     gaps: int = 0
+    uncounted: bool = False
     cuts: int = 0
     faults: int = 0
     gone: int = 0
@@ -395,13 +397,17 @@ def _noted_event(follow: Follow, event: Event) -> Follow:
     unsure = classify(event) in _UNSURE
     if unsure or _is_stale(follow, event):
         cursor = follow.cursor  # an error may be given a number that is used again
+    uncounted = follow.uncounted or (event.sequence is None and _adds(event))
+    if uncounted:
+        cursor = None  # what goes on after a number would tell that text again
     return replace(
         follow,
         status=status,
         raw_status=word,
         cursor=cursor,
         seen=follow.seen + 1,
-        gaps=follow.gaps + _gap(follow.cursor, event.sequence),
+        gaps=follow.gaps + (0 if uncounted else _gap(follow.cursor, event.sequence)),
+        uncounted=uncounted,
         faults=0,
         gone=0,
         unreadable=0,
@@ -417,9 +423,16 @@ def _is_held(event: Event) -> bool:
     return event.reading is not None and event.reading.status.is_terminal
 
 
+def _adds(event: Event) -> bool:
+    """Say whether an event adds to the answer: taken twice, it would be there twice."""
+    pieces = (event.delta, event.refusal, event.grown)
+    return any(piece is not None for piece in pieces)
+
+
 def _is_new(follow: Follow, event: Event) -> bool:
     """Say whether an event is surely new: only numbers tell it from a replay."""
-    return isinstance(event.sequence, int) and not _is_stale(follow, event)
+    numbered = isinstance(event.sequence, int) and not follow.uncounted
+    return numbered and not _is_stale(follow, event)
 
 
 def _gap(cursor: Cursor | None, sequence: Cursor | None) -> int:

@@ -227,13 +227,17 @@ def test_outputs_of_interrupted_watches_join_to_the_whole(
     assert (server.final.text or "") == watch.shown
 
 
-@given(st.data(), HISTORIES, st.randoms())
+@given(st.data(), HISTORIES, st.sampled_from([1, 2, 5]), st.randoms())
 def test_an_endpoint_without_numbers_is_replayed(
-    openai: Dialect, data: st.DataObject, told: fw.Events, rng: Random
+    openai: Dialect, data: st.DataObject, told: fw.Events, left: int, rng: Random
 ) -> None:
-    """Where events have no numbers each stream starts over, and nothing shows twice."""
+    """Where events have no numbers each stream starts over, and nothing shows twice.
+
+    Also where only some have none, one of `left`.
+    """
     at = data.draw(cuts(len(told)))
-    server = Server(openai, fw.unnumbered(told), at, Behaviour.REPLAY, rng)
+    told = [e if rng.randrange(left) else fw.unnumbered([e])[0] for e in told]
+    server = Server(openai, told, at, Behaviour.REPLAY, rng)
     deaths = data.draw(st.frozensets(st.integers(1, 2 * len(told)), max_size=4))
     watch = Watch(server, deaths)
     assert Status.COMPLETED is watch.to_the_end().status

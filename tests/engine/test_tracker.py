@@ -237,6 +237,20 @@ def test_a_cut_after_any_event_shows_the_text_once(
     assert Status.COMPLETED is only.job.status
 
 
+def test_text_without_numbers_is_not_told_twice(state: Path) -> None:
+    """Where only the text has no numbers, no number says how much of it was read."""
+    told = [e._replace(sequence=None) if e.delta else e for e in EVENTS]
+    cut = next(n for n, e in enumerate(told) if e.delta) + 2
+    scripted = Scripted(get=[RUNNING], streams=[[*told[:cut], CLOSED], told])
+    only, heard, _ = follow(scripted, state)
+    assert ([None, None], fw.FOX) == (scripted.afters, shown(heard))
+    assert Status.COMPLETED is only.job.status
+    endless = Scripted(get=[RUNNING], streams=[[*told[:cut], CLOSED]])
+    recorder = recorder_at(state / "endless")
+    assert not follow_for(3600, tools(endless.api, recorder, Heard()))
+    assert endless.count("stream") <= 10
+
+
 def over_sockets(server: FakeServer, state: Path, count: int) -> tuple[Heard, Recorder]:
     """Make jobs at a real server and follow them all."""
     heard, recorder = Heard(), recorder_at(state)
