@@ -456,7 +456,7 @@ def read_event(
     nested = payload.get("error") or payload
     return Event(
         type=kind,
-        sequence=_cursor(streaming.cursor, payload, id_),
+        sequence=_cursor(streaming, payload, id_),
         raw=raw,
         part=_part(payload, streaming.part),
         delta=_text_of(streaming.delta, kind, payload),
@@ -502,12 +502,22 @@ def _event_type(sources: tuple[str, ...], payload: Any, name: str) -> str:
     return ""
 
 
-def _cursor(sources: tuple[str, ...], payload: Any, id_: str) -> Cursor | None:
-    for source in sources:
+def _cursor(streaming: Streaming, payload: Any, id_: str) -> Cursor | None:
+    for source in streaming.cursor:
         value = id_ if source == EVENT_ID else first_at(payload, (source,))
-        if isinstance(value, int | str) and not isinstance(value, bool) and value != "":
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str) and _can_be_sent(value, streaming.resume):
             return value
     return None
+
+
+def _can_be_sent(cursor: str, resume: str) -> bool:
+    """Say whether a request can say a cursor; a header carries less than a query."""
+    if not resume.startswith("header:"):
+        return is_id(cursor)
+    plain = cursor.isascii() and cursor.isprintable() and cursor == cursor.strip()
+    return plain and is_id(cursor)
 
 
 def _part(payload: Any, sources: tuple[str, ...]) -> tuple[int, int]:

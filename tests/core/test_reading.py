@@ -294,6 +294,20 @@ def test_a_cursor_is_a_number_or_a_text(
     assert (cursor, type(cursor)) == (found, type(found))
 
 
+def test_a_cursor_is_one_that_a_request_can_say(openai: Dialect) -> None:
+    """A text that a query or header cannot hold is no cursor: it would end a watch."""
+    headed = openai.streaming._replace(resume="header:Last-Event-ID")
+    by_header = openai._replace(streaming=headed)
+    for text, dialects in (
+        ("e 1", (openai, by_header)),
+        *((text, (openai,)) for text in ("\u0436", "a\r\nX-Evil: 1", "a\0", "a ")),
+        *((text, ()) for text in ("", "\ud800", "x" * 4097)),
+    ):
+        for spoken in (openai, by_header):
+            known = text if spoken in dialects else None
+            assert known == _event(spoken, {"sequence_number": text}).sequence
+
+
 @given(OBJECTS, st.text(max_size=5))
 def test_hostile_json_is_data(openai: Dialect, payload: Any, name: str) -> None:
     """No JSON object breaks the reading of an event, a response or a refusal."""
