@@ -46,7 +46,9 @@ def test_every_form_finds_its_job(bare: Run, each: Each, named: Path) -> None:
     done = each(*(["status", "--local", "--fields", "key", form] for form in forms))
     for (form, number), ran in zip(forms.items(), done, strict=True):
         assert (0, key(number) + "\n", "") == (ran.code, ran.out, ran.err), form
-    several = bare("list", "-", "@1", "--fields", "key", stdin="abcd1\n\n  twin \n")
+    # One that is named twice is one: a retry of it must not be paid for twice.
+    typed = ("-", "@1", "wxyz", "abcd1111")
+    several = bare("list", *typed, "--fields", "key", stdin="abcd1\n\n  twin \n")
     assert [key(4), key(2), key(1)] == several.out.split()
 
 

@@ -130,6 +130,9 @@ def test_a_json_array_is_named_with_its_remedy() -> None:
         with pytest.raises(UsageError, match="array") as raised:
             RowReading().from_json(line)
         assert "jq -c" in raised.value.hint
+        with pytest.raises(UsageError) as raised:
+            RowReading().from_json(line, 2)  # it is this row that is wrong
+        assert "array" not in raised.value.message
 
 
 @pytest.mark.parametrize(
@@ -185,6 +188,7 @@ def test_a_csv_s_columns_fill_the_prompt() -> None:
     variables = {"id": "7", "name": "{{id}}"}
     assert Row("7", text=reading.template, variables=variables) == row
     RowReading(template="{{id}} {{day}}", others=["day"]).check_columns(["id"])
+    reading.check_columns(["id", "name", "", ""])  # as spreadsheets leave them
     with pytest.raises(UsageError, match="2 fields under 1 columns"):
         reading.from_record(["id"], ["1", "2"])
 

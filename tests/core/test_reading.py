@@ -132,6 +132,10 @@ def test_usage_is_added_up_and_detailed(tables: dict[str, Any]) -> None:
     assert (
         Usage(5, 7, 12, 2, 3, 0.25) == found.usage == Usage.read(found.usage.to_dict())
     )
+    half = {"status": "completed", "usage": {"input_tokens": 5}}
+    found = read_response(build("openai", tables), half)
+    assert found is not None
+    assert Usage(5, None, None) == found.usage
     bare = {"total_input_tokens": 5, "total_output_tokens": 7, "total_tokens": 20}
     gemini = read_response(
         build("gemini", tables), {"status": "completed", "usage": bare}

@@ -120,6 +120,7 @@ EMOJI = [
     "\U0001f441\ufe0f\u200d\U0001f5e8\ufe0f",
     "\U0001f3f3\ufe0f\u200d\U0001f308",
     "\U0001f926\U0001f3fd\u200d\u2642\ufe0f",
+    "\U0001faff\ufe0f",  # not yet a sign in any Unicode
     "\u00a9\ufe0f \u203c\ufe0f \u2139\ufe0f \u2194\ufe0f \u2b50\ufe0e",
 ]
 
@@ -166,3 +167,4 @@ def test_a_long_message_says_that_it_was_cut() -> None:
     """A message that was cut ends in an ellipsis, and white space is one space."""
     assert "a b c" == one_line(" a\n\tb  c ")
     assert "aaa…" == one_line("aaaaaaaa", limit=4)
+    assert "aa1…" == one_line("aa1\ufe0f\u20e3bbb", limit=5)  # no key's cap any more

@@ -9,6 +9,7 @@ import pytest
 from bgresp.core.model import Job, Status
 from bgresp.core.signals import FaultKind
 from bgresp.engine.endpoints import BURST
+from bgresp.engine.polling import FirstAnswer
 from bgresp.engine.recorder import Recorder
 from bgresp.engine.scheduler import Scheduler
 from bgresp.engine.tracker import Tracker
@@ -249,3 +250,19 @@ def test_a_wait_for_one_endpoint_is_none_for_another(state: Path) -> None:
         return loop.time()
 
     assert run_virtual(main()) < 60
+
+
+def test_a_key_that_was_good_is_good_for_the_others() -> None:
+    """One job that is refused a good key costs all others their answers."""
+    refused = refusal(401, FaultKind.REFUSED)
+    assert refused.is_of_key
+    first = FirstAnswer()
+    first.came(refused)
+    assert refused == first.refused
+    for signal in (RUNNING, refused):
+        first.came(signal)
+        assert first.refused is None
+    gone = FirstAnswer()
+    for signal in (refusal(404, FaultKind.GONE), refused):
+        gone.came(signal)
+        assert gone.refused is None
