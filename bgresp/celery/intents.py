@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bgresp.core import update
 from bgresp.core.errors import ConfigError, UsageError
 from bgresp.core.model import Job, Status
+from bgresp.core.schedule import RETRY_AFTER_CAP
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -165,8 +166,11 @@ class Intents:
                 return told
 
     def hold(self, endpoint: str, seconds: float) -> None:
-        """Let nobody of the fleet ask an endpoint for so long: it said so."""
-        wait = max(1, int(seconds * 1000))
+        """Let nobody of the fleet ask an endpoint for so long: it said so.
+
+        For an hour at most, as everywhere: what asks for years means none of it.
+        """
+        wait = max(1, int(min(seconds, RETRY_AFTER_CAP) * 1000))
         self._hold(keys=[f"{self.prefix}{HOLD}{endpoint}"], args=[wait])
 
     def held(self, endpoint: str) -> float:

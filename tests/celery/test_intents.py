@@ -183,6 +183,14 @@ def test_a_hold_only_grows(url: str) -> None:
     assert 40.0 < intents.held("e") <= 50.0
 
 
+@pytest.mark.parametrize("seconds", [1e9, 1e30])
+def test_no_hold_is_for_years(url: str, seconds: float) -> None:
+    """An absurd Retry-After stops all workers for longer than an hour, or for none."""
+    intents = intents_at(url)
+    intents.hold(f"e{seconds}", seconds)
+    assert 3000.0 < intents.held(f"e{seconds}") <= 3600.0
+
+
 def test_a_store_that_evicts_is_refused(url: str) -> None:
     """A submit goes out where Redis may drop an intent to make room."""
     intents, policy = intents_at(url), intents_at(url).redis.config_set
