@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bgresp.config.files import Config
+from bgresp.config.files import DIALECTS, Config, stored_dialects
 from bgresp.config.urls import (
     NOTED,
     Noted,
@@ -18,6 +18,7 @@ from bgresp.config.urls import (
     with_tables,
 )
 from bgresp.core.errors import ConfigError
+from bgresp.core.model import Job
 
 PAIR = Pair("https://a.example/v1", "env:K", "work", "https://w.example/v1")
 DIGEST = "0" * 64
@@ -128,3 +129,15 @@ def test_dialects_that_extend_each_other_come_to_an_end() -> None:
     config = Config(Path("/c.toml"), dialects=circle)
     assert {"a", "b"} == dialect_chain("a", config)
     assert circle == kept_tables("a", config)
+
+
+@pytest.mark.parametrize(
+    "stored", [{"mine": {}, "openai": {}}, {"mine": "x"}, ["mine"], "mine", None]
+)
+def test_a_record_teaches_no_dialect_of_ours(stored: object) -> None:
+    """Tables that a job keeps stand for a dialect that is built in, or are none."""
+    job = Job("k", dialect="mine", extra={DIALECTS: stored})
+    assert stored_dialects(job) is None
+    own = job._replace(extra={DIALECTS: {"mine": {}}})
+    assert {"mine": {}} == stored_dialects(own)
+    assert stored_dialects(own._replace(dialect="openai")) is None

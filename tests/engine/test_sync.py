@@ -120,7 +120,7 @@ def test_a_young_404_is_not_believed(server: FakeServer, recorder: Recorder) -> 
     job = opened(recorder, "resp_1", age=YOUNG / 2)
     server.script("get", GONE)
     told = gone_over(server, recorder, [job])
-    assert ([], []) == (told.changes, told.codes)
+    assert ([], [], []) == (told.changes, told.codes, told.slept)
     server.script("get", *answered("completed"))
     told = gone_over(server, recorder, [job])
     assert [("resp_1", "queued", "completed")] == told.changes

@@ -552,6 +552,17 @@ def test_an_old_job_is_lost_after_three_404s(state: Path) -> None:
     assert {} == heard.ends
 
 
+def test_a_job_past_its_retention_is_lost_sooner(state: Path) -> None:
+    """A 404 of a job that the endpoint keeps no longer is doubted for a minute."""
+    submitted = job().submitted_at - 100  # type: ignore[operator]
+    old = job(submitted_at=submitted, expires_at=submitted + 50)
+    scripted = Scripted(get=[refusal(404, FaultKind.GONE, "not found")])
+    only, _, took = follow(scripted, state, one=old, mode="poll")
+    assert (Status.LOST, 3) == (only.job.status, scripted.count("get"))
+    assert took < 30
+    assert "kept too long" in str(only.job.last_error)
+
+
 @pytest.mark.parametrize("status", [401, 403, 400])
 def test_a_refusal_ends_following_not_the_job(state: Path, status: int) -> None:
     """A key that is refused stops asking at once, and the job stays open."""
