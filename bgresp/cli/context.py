@@ -202,12 +202,12 @@ class Context:
                 noted_path,
             )
 
-            noted = Noted()
+            config, noted = self.config, Noted()
             try:
-                noted = load_noted(noted_path(self.config.path))
+                noted = load_noted(noted_path(config.path))
             except ConfigError as error:  # it joins nothing; the configuration may
                 self.say(error.message)
-            self._machine = Machine(self.config, self.environ, self.flags, noted)
+            self._machine = Machine(config, self.environ, self.flags, noted)
         return self._machine
 
     def note_endpoint(self, settings: "Settings") -> None:
@@ -252,9 +252,17 @@ class Context:
         return self._endpoints
 
     def read_anew(self) -> "Endpoints":
-        """Return the endpoints as the configuration is by now. Raises ConfigError."""
+        """Return the endpoints as the configuration is by now.
+
+        Raises ConfigError where it cannot be read; what was known before stays then.
+        """
+        before = self._config, self._machine, self._endpoints
         self._config = self._machine = self._endpoints = None
-        return self.endpoints
+        try:
+            return self.endpoints
+        except ConfigError:
+            self._config, self._machine, self._endpoints = before
+            raise
 
     def settings_of(self, job: Job) -> "Settings":
         """Return the settings that a job was made with.

@@ -177,7 +177,8 @@ def begin(job: Job, policy: Policy) -> tuple[Follow, Action]:
         expect=job.expect,
     )
     if job.started_at is not None and job.submitted_at is not None:
-        follow = replace(follow, started=job.started_at - job.submitted_at)
+        ran = job.started_at - job.submitted_at  # below 0 where a clock was set back
+        follow = replace(follow, started=max(0.0, ran))
     if not job.status.is_open:
         return replace(follow, state=State.ENDED), Done(status=job.status)
     reason = _ruled_out(job, policy)

@@ -89,6 +89,22 @@ def test_a_delivery_brings_the_job_in(
     assert 2 == len(server.asked("get", job))
 
 
+def test_a_configuration_under_edit_ends_nothing(
+    server: FakeServer, bgresp: Run, listen: Listen, chosen: dict[str, str]
+) -> None:
+    """A configuration that cannot be read for a while is said; the old one holds."""
+    job = submitted(bgresp, server)
+    polled(server, job)
+    started, url = listen()
+    started.until(b"\tqueued\tin_progress\n")
+    Path(chosen["BGRESP_CONFIG"]).write_text("[profiles.")
+    assert 200 == deliver(url, job)
+    started.until(b"\tin_progress\tcompleted\n")
+    ran = started.finish(signal.SIGTERM)
+    assert 0 == ran.code, ran.err
+    assert 1 == ran.err.count("config.toml")
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [

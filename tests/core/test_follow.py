@@ -356,6 +356,8 @@ def test_when_a_job_was_first_seen_running_comes_from_its_record() -> None:
     job = JOB._replace(submitted_at=100.0, started_at=160.0, expect=300.0)
     follow, _ = begin(job, Policy())
     assert (60.0, 300.0) == (follow.started, follow.expect)
+    set_back, _ = begin(job._replace(submitted_at=9999.0), Policy())
+    assert 0.0 == set_back.started  # no run of hours, which would end the watch
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from bgresp.ledger import files
 
 if TYPE_CHECKING:
     from bgresp.config.settings import Settings
+    from bgresp.engine.endpoints import Endpoints
     from bgresp.engine.webhooks import Intake
     from bgresp.serve.http import Server
 
@@ -189,6 +190,7 @@ class Listening:
     _intake: "Intake | None" = None
     _here: asyncio.AbstractEventLoop | None = None
     _server_loop: asyncio.AbstractEventLoop | None = None
+    _unread: str | None = None  # why the configuration cannot be read anew
 
     async def run(self, listeners: list[socket.socket]) -> int:
         """Serve until a signal comes, or with --once until the jobs have ended."""
@@ -201,7 +203,7 @@ class Listening:
         self._final = {job.key: job for job in self.chosen}
         deliveries = Deliveries(context.state, time.time)
         listener = Listener(
-            context.read_anew,
+            self._endpoints,
             context.recorder,
             self._finish,
             self._tell,
@@ -273,6 +275,20 @@ class Listening:
                 raise
             return None
 
+    def _endpoints(self) -> "Endpoints":
+        """Return the endpoints as they are configured by now.
+
+        While somebody edits the configuration what was read before holds.
+        """
+        try:
+            found, self._unread = self.context.read_anew(), None
+        except ConfigError as error:
+            found = self.context.endpoints
+            if error.message != self._unread:
+                self._unread = error.message
+                self.context.say(error.message)
+        return found
+
     def _tell(self, before: Job, job: Job) -> Awaitable[None] | None:
         if job.key in self._final:
             self._final[job.key] = job
@@ -318,7 +334,7 @@ class Listening:
             jobs = [job for key in self._final if (job := self._now(key))]
         one = Sync(context.recorder, self._polled, context.say)
         troubles = errors.Troubles(context.streams)
-        await one.everywhere(context.read_anew(), list(jobs), troubles.add)
+        await one.everywhere(self._endpoints(), list(jobs), troubles.add)
         for job, fault in one.unheard:
             troubles.unheard(job, fault)
         troubles.tell()
