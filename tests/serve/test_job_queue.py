@@ -164,6 +164,8 @@ def test_a_crash_fails_what_ran_and_keeps_what_waited(
     async def after(done: Entry, begun: Entry, waiting: Entry) -> None:
         with (tmp_path / f"{begun.id}.events.jsonl").open("ab") as file:
             file.write(torn)
+        if not torn:  # it died before it told of what waits
+            (tmp_path / f"{waiting.id}.events.jsonl").write_bytes(b"")
         (tmp_path / f"{waiting.id}.json.tmp").write_text("torn")
         (tmp_path / f"resp_{'0' * 32}.json").write_text("no record")
         (tmp_path / f"resp_{'1' * 32}.request.json").write_text("accepted by half")

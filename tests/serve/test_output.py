@@ -1,5 +1,6 @@
 """Output items as events: what the writer writes, the fold reads, wherever it is cut."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,9 @@ PIECES = st.lists(
     ),
     max_size=12,
 )
+
+
+ADDED = {"type": "response.output_item.added", "output_index": 0}
 
 
 def events_of(pieces: list[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -141,9 +145,45 @@ def test_deltas_without_their_beginning_are_kept() -> None:
     assert {"type": "output_text", "text": "soso"} == part
 
 
+@pytest.mark.parametrize("index", [2, -1, True, "0", None, 10**9])
+def test_what_has_no_place_in_its_item_changes_nothing(index: Any) -> None:
+    """An upstream that leaves a part out ends the job, or puts nonsense into it."""
+    part = {"type": "output_text", "text": "so", "annotations": [{"type": "x"}]}
+    item = {"id": "msg", "type": "message", "content": [part]}
+    output = Output([{**ADDED, "item": item}])
+    before = json.dumps(output.items())
+    at = {"output_index": 0, "content_index": index}
+    kind = "response.output_text.annotation.added"
+    for event in (
+        {**at, "type": "response.content_part.added", "part": {"text": "no"}},
+        {**at, "type": "response.output_text.delta", "delta": "no"},
+        {**at, "type": kind, "annotation": {"type": "no"}},
+        {**at, "content_index": 0, "type": kind, "annotation": "no"},
+        {**at, "content_index": 0, "type": "response.output_text.delta", "delta": 5},
+    ):
+        output.apply(event)
+    assert before == json.dumps(output.items())
+
+
 @pytest.mark.parametrize("status", ["completed", "incomplete"])
 def test_an_answer_cut_short_says_so(status: str) -> None:
     """The last message has the status of the end."""
     writer = OutputWriter(RESPONSE)
     events = [*writer.text("a"), *writer.finish(status)]
     assert [status] == [item["status"] for item in Output(events).items()]
+
+
+def test_only_an_answer_without_items_is_an_empty_message() -> None:
+    """A call, or a thought, is followed by a message that nobody wrote."""
+    for pieces in ([], [("text", "a")], [("0", "{}")], [("reasoning", "Hm.")]):
+        types = [item["type"] for item in Output(events_of(pieces)).items()]
+        kind = {"text": "message", "0": "function_call", "reasoning": "reasoning"}
+        assert [kind[name] for name, _ in pieces or [("text", "")]] == types
+
+
+def test_what_has_ended_ends_once() -> None:
+    """A call is told to be done twice where an answer is ended twice."""
+    writer = OutputWriter(RESPONSE)
+    writer.call(0, call_id="call_0", name="f", piece="{}")
+    assert writer.finish()
+    assert [] == writer.finish()
