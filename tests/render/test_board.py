@@ -346,3 +346,10 @@ def test_ids_on_show_are_short_however_many(count: int) -> None:
     hand.moment += 10.0
     many.tick()
     assert sum(asked) <= max(count if count < 2000 else 0, 16)
+
+
+def test_what_is_known_is_not_said_again_after_an_outage() -> None:
+    """The end of an outage lets all else be told once more."""
+    notes, outage = Notes(), f"no route{TRYING}"
+    said = [notes.take(each) for each in ("odd", outage, outage, AGAIN, "odd", outage)]
+    assert [True, True, False, True, False, True] == said
