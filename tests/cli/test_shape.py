@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bgresp.cli.inputs import labels
 from tests.cli.ledger import ident, last, picture
 from tests.cli.processes import Each
 from tests.command import Run
@@ -228,3 +229,10 @@ def test_what_a_dialect_cannot_carry_is_refused_by_name(
     assert (0, [{"role": "user", "texts": [{"text": "hi"}]}]) == (
         *(done[-1].code, only.json["inputs"]),
     )
+
+
+def test_a_label_that_is_typed_beats_the_usual_one() -> None:
+    """BGRESP_LABELS takes the place of what -l says, or is forgotten beside it."""
+    environ = {"BGRESP_LABELS": "team=red, site=b,"}
+    assert {"team": "red", "site": "b"} == labels(environ, None)
+    assert {"team": "blue", "site": "b"} == labels(environ, ["team=blue"])
