@@ -22,16 +22,21 @@ def files(state: Path) -> list[Path]:
 
 
 def test_appends(
-    warmed: WarmedProcess, state: Path, figure: Figure, full: bool
+    warmed: WarmedProcess, state: Path, tmp_path: Path, figure: Figure, full: bool
 ) -> None:
     """Twenty processes that append at once lose a record or tear a line."""
     each, sizes = (500, ["262144", "400000"]) if full else (250, ["65536", "150000"])
     tasks = [
-        Task([[f"{WORKERS}:append", str(state), str(worker), str(each), *sizes]], {})
+        Task(
+            [[f"{WORKERS}:append", str(state), str(worker), str(each), *sizes]],
+            {},
+            out=tmp_path / str(worker),
+        )
         for worker in range(PROCESSES)
     ]
     ends = warmed.run(*tasks)
-    assert {0} == {end.code for end in ends}
+    said = "".join(path.read_text() for path in sorted(tmp_path.glob("*.err")))
+    assert ({0}, "") == ({end.code for end in ends}, said)
     torn, names, keys = 0, set(), set()
     for path in files(state):
         assert path.read_bytes().endswith(b"\n") or not path.stat().st_size

@@ -2,22 +2,42 @@
 
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from bgresp.core.errors import LedgerError
 from bgresp.core.model import Job, Status
 from bgresp.ledger.ledger import Ledger
 
 
 def append(state: str, worker: str, count: str, run_bytes: str, seal_bytes: str) -> int:
-    """Append so many submissions through one ledger."""
+    """Append so many submissions through one ledger.
+
+    Others may keep its lock for ten seconds where many share a slow machine: then
+    nothing was written, and it is done again.
+    """
     sizes = int(run_bytes), int(seal_bytes)
     ledger = Ledger(Path(state), run_bytes=sizes[0], seal_bytes=sizes[1])
     for number in range(int(count)):
-        with ledger.submitting(Job(key="", name=f"{worker}-{number}")):
-            pass
+        _insist(partial(_append, ledger, f"{worker}-{number}"))
         if number % 16 == 15:
-            ledger.tend()
+            _insist(ledger.tend)
     return 0
+
+
+def _append(ledger: Ledger, name: str) -> None:
+    with ledger.submitting(Job(key="", name=name)):
+        pass
+
+
+def _insist(write: Callable[[], None]) -> None:
+    while True:
+        try:
+            return write()
+        except LedgerError as error:
+            if "the ledger is busy" not in error.message:
+                raise
 
 
 def fill(state: str, count: str) -> int:
