@@ -322,10 +322,12 @@ class Api:
                 raise
             return found
         except transport.ExchangeError:
-            if not replies.is_refusal(response.status_code):
+            names = transport.headers(response)
+            cut = replies.Reply(response.status_code, names, b"", self.now())
+            refused = replies.cut_refusal(dialect, cut)
+            if refused is None:
                 raise
-            found_headers = transport.headers(response)
-            reply = replies.Reply(response.status_code, found_headers, b"", self.now())
+            return _hiding(response, refused)
         return _hiding(response, replies.created(dialect, reply))
 
     async def _ask(

@@ -102,12 +102,16 @@ def created(dialect: Dialect, reply: Reply) -> Snapshot | Fault:
     return _fault(FaultKind.REFUSED, reply, _refusal(reply, error))
 
 
-def is_refusal(status: int) -> bool:
-    """Say whether a create with such a reply made no job, whatever else it says.
+def cut_refusal(dialect: Dialect, reply: Reply) -> Fault | None:
+    """Read a refusal of a create whose words were cut off; None where it is in doubt.
 
-    A 429 has to come whole: then it is sent again.
+    `reply` has no body. Only words tell whether an idempotency key was used before, and
+    a 429 has to come whole: then it is sent again.
     """
-    return 300 <= status < 500 and status not in UNSURE | OF_A_KEY | NOT_PROCESSED
+    found = created(dialect, reply)
+    if not isinstance(found, Fault) or reply.status in OF_A_KEY:
+        return None
+    return found if found.kind is FaultKind.REFUSED else None
 
 
 def salvaged(dialect: Dialect, head: bytes | bytearray) -> Snapshot | None:
