@@ -186,7 +186,8 @@ class Ledger:
                 "it may lack an earlier submit of it; nothing was sent",
                 hint="bgresp doctor --fix shows what is newer, and accepts the ledger",
             )
-        missing = journal.missing(self.state, self._refreshed().segments)
+        view = self._refreshed()
+        missing = journal.missing(self.state, view.segments)
         if missing is not None:
             import shlex  # nobody else here quotes
 
@@ -195,7 +196,7 @@ class Ledger:
                 "nothing was sent",
                 hint=f"put it back; else touch {shlex.quote(str(missing))} gives it up",
             )
-        doubts = self._refreshed().doubts
+        doubts = view.doubts
         if doubts:
             [place] = bad_places(doubts[:1])
             more = f" (and {len(doubts) - 1} more lines)" if doubts[1:] else ""
