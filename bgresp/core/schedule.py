@@ -18,9 +18,7 @@ TIERS: Final = ((1.0, 1.0), (30.0, 2.0), (300.0, 5.0), (3600.0, 30.0))
 SPREAD = 0.25  # the share of a wait that jitter adds at most
 BACKOFF_FIRST = 0.5  # seconds
 BACKOFF_CAP = 30.0  # seconds
-RETRY_AFTER_CAP = (
-    3600.0  # seconds for which an endpoint that asks to wait is left alone
-)
+RETRY_AFTER_CAP = 3600.0  # seconds that an endpoint may ask us to wait
 YOUNG: Final = 60.0  # seconds for which an endpoint may not know a job yet
 # OpenAI writes `x-ratelimit-reset-requests: 6m0s`; others seconds, or a point in time
 # in seconds or milliseconds since 1970 (GitHub; OpenRouter).
