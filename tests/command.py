@@ -72,6 +72,12 @@ def environment(changes: Changes) -> dict[str, str]:
     return {name: value for name, value in merged.items() if value is not None}
 
 
+def running_first(code: str, folder: Path) -> dict[str, str]:
+    """Return what lets every Python of a command run some code before its own."""
+    (folder / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+
+
 def empty_config(path: Path) -> str:
     """Return the path of a config.toml, which says nothing where it was not there."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -78,6 +78,15 @@ def failure_of(talk: Talk, request: Callable[[str], Request] = get) -> ExchangeE
     return asyncio.run(main())
 
 
+def certified(name: str, folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """Return what a server of that name shows, and the file that vouches for it."""
+    authority, known = trustme.CA(), folder / "ca.pem"
+    authority.cert_pem.write_to_path(known)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context, known
+
+
 def answering(*replies: bytes) -> tuple[Talk, list[int]]:
     """Return a server that gives these, one a request, and how many each caller got."""
     left, counts = [*replies], list[int]()
@@ -922,12 +931,11 @@ def test_a_certificate_is_checked(is_known: bool, name: str, tmp_path: Path) -> 
 
     A gateway that chooses its way by it is told which HTTP is spoken.
     """
-    authority, seen = trustme.CA(), list[str | None]()
-    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    seen = list[str | None]()
+    mine, known = certified(name, tmp_path)
     mine.set_alpn_protocols(["h2", "http/1.1"])
-    authority.issue_cert(name).configure_cert(mine)
-    known = tmp_path / "ca.pem"
-    (authority if is_known else trustme.CA()).cert_pem.write_to_path(known)
+    if not is_known:
+        trustme.CA().cert_pem.write_to_path(known)
     is_right = is_known and name == "127.0.0.1"
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -961,10 +969,7 @@ def ended_by_tls(framing: bytes, *, says_farewell: bool, folder: Path) -> list[A
 
     Returns what came of the file, why it failed, and whether the job's object was read.
     """
-    authority, known = trustme.CA(), folder / "ca.pem"
-    authority.cert_pem.write_to_path(known)
-    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(mine)
+    mine, known = certified("127.0.0.1", folder)
     whole = json.dumps(fw.response_of("completed", fw.FOX)).encode()
 
     def serve() -> None:
@@ -1081,10 +1086,7 @@ def test_what_tls_said_is_the_reason() -> None:
 
 def test_tls_that_breaks_behind_a_proxy_is_a_failure_in_words(tmp_path: Path) -> None:
     """A record that is none, in mid-body, is no traceback, and leaves a doubt."""
-    authority, known = trustme.CA(), tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(known)
-    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("h.test").configure_cert(mine)
+    mine, known = certified("h.test", tmp_path)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head_of(reader)
@@ -1217,10 +1219,7 @@ def test_no_cookie_is_kept() -> None:
 
 def test_a_proxy_of_https_is_trusted_as_endpoints_are(tmp_path: Path) -> None:
     """The certificates that hold for an endpoint hold for its proxy."""
-    authority, known = trustme.CA(), tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(known)
-    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(mine)
+    mine, known = certified("127.0.0.1", tmp_path)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head_of(reader)

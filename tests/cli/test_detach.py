@@ -1,6 +1,5 @@
 """Signals detach, only `cancel` cancels; and --resume joins to the whole text."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pytest
 from tests.cli.ledger import ident, last, records, seed
 from tests.cli.processes import Start, eventually
 from tests.cli.terminal import Terminals
-from tests.command import ROOT, Run, environment
+from tests.command import Run, environment, running_first
 from tests.fakeanswers import End, Forever, Snapshot, Stream, as_json
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX, response_of
@@ -183,9 +182,7 @@ def test_a_lock_that_never_comes_can_be_interrupted(
     """A command that waits for a lock for ever cannot be ended by Ctrl-C."""
     seed(state, {"status": "in_progress"})
     (state / "README").touch()
-    (tmp_path / "sitecustomize.py").write_text(_DEAF)
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    stuck = start("submit", "-t", "x", env={"PYTHONPATH": path})
+    stuck = start("submit", "-t", "x", env=running_first(_DEAF, tmp_path))
     stuck.until(b"LOCKING", "err")
     ran = stuck.finish(number)
     assert ran.code in {128 + number, -number}
@@ -208,10 +205,9 @@ def test_a_name_that_is_never_found_can_be_left(
     start: Start, state: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     """A command that looks a name up for ever says that it leaves, and stays."""
-    (tmp_path / "sitecustomize.py").write_text(_NAMELESS)
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
     where = ("--base-url", "https://llm.test/v1")
-    stuck = start("submit", "-t", "x", *where, env={"PYTHONPATH": path})
+    env = running_first(_NAMELESS, tmp_path)
+    stuck = start("submit", "-t", "x", *where, env=env)
     stuck.until(b"LOOKING UP", "err")
     ran = stuck.finish(number)
     assert (128 + number, b"") == (ran.code, ran.out_bytes)

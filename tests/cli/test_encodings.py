@@ -1,13 +1,12 @@
 """Files as Windows' programs write them, and users without a home."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.forked import ForkServer, runner
-from tests.command import ROOT, Run, has_bug
+from tests.command import Run, has_bug, running_first
 from tests.fakeserver import FakeServer
 
 BOM = "\ufeff"
@@ -119,8 +118,7 @@ pwd.getpwuid = getpwuid
 def homeless_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     """Fork commands where passwd knows nobody."""
     folder = tmp_path_factory.mktemp("python")
-    (folder / "sitecustomize.py").write_text(_USERS)
-    running = ForkServer(env={"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])})
+    running = ForkServer(env=running_first(_USERS, folder))
     yield running
     running.close()
 

@@ -1,13 +1,12 @@
 """Systems that are not Linux: what Python's modules lack there, nothing here needs."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.cli.ledger import ident
-from tests.command import ROOT, Run, has_bug
+from tests.command import Run, has_bug, running_first
 from tests.fakeserver import FakeServer
 from tests.fakewire import FOX
 
@@ -45,9 +44,8 @@ def as_on_macos(tmp_path: Path) -> dict[str, str]:
     """Return the variables of a Python that lacks what macOS lacks."""
     folder = tmp_path / "macos"
     folder.mkdir()
-    (folder / "sitecustomize.py").write_text(_AS_ON_MACOS)
-    path = os.pathsep.join([str(folder), str(ROOT)])
-    return {"PYTHONPATH": path, "WITNESS": str(tmp_path / "witness")}
+    witness = {"WITNESS": str(tmp_path / "witness")}
+    return running_first(_AS_ON_MACOS, folder) | witness
 
 
 def test_a_whole_job_without_what_linux_alone_has(

@@ -1,7 +1,6 @@
 """T20 and cases 37, 51, 53: a system that lies about its clock, locks and disk."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bgresp.ledger.ledger import Ledger
-from tests.command import ROOT, Run, command, environment, has_bug
+from tests.command import Run, command, environment, has_bug, running_first
 from tests.fakeserver import FakeServer
 from tests.proof import tracing
 from tests.proof.conftest import Figure
@@ -61,11 +60,9 @@ def test_locks_that_do_not_answer(
 ) -> None:
     """A command hangs where flock never returns, sends, or does not say why."""
     Ledger(state).prepare()
-    (tmp_path / "sitecustomize.py").write_text(
-        "import fcntl, os\nfcntl.flock = lambda *_: os.read(os.pipe()[0], 1)\n"
-    )
+    deaf = "import fcntl, os\nfcntl.flock = lambda *_: os.read(os.pipe()[0], 1)\n"
     env = {"BGRESP_BASE_URL": server.base_url, "BGRESP_API_KEY": "k"}
-    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(ROOT)])
+    env |= running_first(deaf, tmp_path)
     began = time.monotonic()
     ran = run("submit", "-t", "x", env=env)
     passed = time.monotonic() - began
